@@ -1,0 +1,105 @@
+"""HTTP door: `fastapi run main.py`; the application is `main:app`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+
+from data_models import EncoderInfo, Health, OutboxCounts
+from product_search import http_bodies, http_errors, outbox, product_routes, search_routes
+from product_search.errors import DatabaseUnavailable, VectorStoreUnavailable
+from product_search.resources import Resources, open_resources
+from product_search.settings import Settings
+
+VERSION = "0.1.0"
+DESCRIPTION = """
+商品目录与四种搜索：以文搜文、以文搜图、以图搜图、以图搜文。
+
+出错时的回答都是 `{code, message, fields?}`；`code` 是稳定的，可据以编程。
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; stores and models are opened when it starts, not here."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _show_our_log()
+        chosen = settings or Settings()
+        with open_resources(chosen, chosen.api_url) as resources:
+            app.state.resources = resources
+            yield
+
+    app = FastAPI(
+        title="商品检索与图文匹配", version=VERSION, description=DESCRIPTION, lifespan=lifespan
+    )
+    app.add_middleware(http_bodies.BodyLimit)
+    http_errors.install(app)
+    app.include_router(product_routes.router)
+    app.include_router(search_routes.router)
+    app.add_api_route(
+        "/health",
+        health,
+        tags=["系统"],
+        summary="健康状况",
+        response_model=Health,
+        responses={503: {"model": Health, "description": "down：商品目录无法服务"}},
+    )
+    http_bodies.describe_bodies(app)
+    return app
+
+
+def health(request: Request, response: Response) -> Health:
+    """`down`（503）：目录无法服务；`degraded`：搜索不可用，或有商品未能建立索引。"""
+    resources: Resources = request.app.state.resources
+    database, waiting = _database_state(resources)
+    vector_store = _vector_store_state(resources)
+    if database == "down":
+        response.status_code = 503
+        status = "down"
+    else:
+        status = "ok" if vector_store == "ok" and not waiting.failed else "degraded"
+    encoders = resources.encoders
+    return Health.model_validate(
+        {
+            "status": status,
+            "database": database,
+            "vector_store": vector_store,
+            "encoders": EncoderInfo(
+                name=encoders.name, fingerprint=encoders.fingerprint, device=encoders.device
+            ),
+            "outbox": waiting,
+        }
+    )
+
+
+def _database_state(resources: Resources) -> tuple[str, OutboxCounts]:
+    try:
+        with resources.database.read() as session:
+            return "ok", outbox.counts(session)
+    except DatabaseUnavailable:
+        return "down", OutboxCounts(pending=0, failed=0)
+
+
+def _vector_store_state(resources: Resources) -> str:
+    try:
+        resources.store.ping()
+    except VectorStoreUnavailable:
+        return "down"
+    return "ok"
+
+
+def _show_our_log() -> None:
+    """Uvicorn shows only its own log; say too which encoder answers and what indexing does."""
+    ours = logging.getLogger("product_search")
+    if not ours.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s:     %(name)s %(message)s"))
+        ours.addHandler(handler)
+        ours.setLevel(logging.INFO)
+
+
+app = create_app()

@@ -1,0 +1,179 @@
+"""Create, read, update and delete products: one transaction per use case, outbox event included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from data_models import IndexStatus, ProductListQuery, ProductOut, ProductPage
+from orm_models import Database, Product, list_order, matching, with_title_part
+from product_search import outbox
+from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
+from product_search.images import ImageStore, StoredImage, decode
+
+# A change of these changes what Milvus holds; a change of the others does not.
+_INDEXED = frozenset({"title", "category", "brand", "price", "image_hash"})
+Outcome = Literal["created", "updated", "unchanged"]
+
+
+class _KeepImage:
+    """The type of KEEP_IMAGE."""
+
+
+KEEP_IMAGE = _KeepImage()
+Image = bytes | None | _KeepImage
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The catalogue's use cases; `on_commit` is told of each write that left index work."""
+
+    database: Database
+    images: ImageStore
+    on_commit: Callable[[], None]
+
+    def create(self, fields: Mapping[str, Any], image: bytes | None) -> ProductOut:
+        """Add a product. `fields` are columns by name, validated.
+
+        Raises:
+            DuplicateSku: another product has the sku.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels: nothing was written.
+        """
+        columns = dict(fields) | {"image_hash": self.keep_picture(image)}
+        with _unique_sku(fields), self.database.write() as session:
+            product = insert_product(session, columns)
+        self.on_commit()
+        return product.to_out()
+
+    def get(self, product_id: int) -> ProductOut:
+        """One product. Raises ProductNotFound."""
+        with self.database.read() as session:
+            return _found(session.get(Product, product_id), product_id).to_out()
+
+    def update(self, product_id: int, changes: Mapping[str, Any], image: Image) -> ProductOut:
+        """Change the given columns; `image` is new bytes, None to remove it, or KEEP_IMAGE.
+
+        Raises:
+            ProductNotFound: no such product.
+            DuplicateSku: another product has the sku.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels: nothing was written.
+        """
+        columns = dict(changes)
+        if not isinstance(image, _KeepImage):
+            columns["image_hash"] = self.keep_picture(image)
+        with _unique_sku(changes), self.database.write() as session:
+            row = session.get(Product, product_id, with_for_update=True)
+            product = _found(row, product_id)
+            change_product(session, product, columns)
+        self.on_commit()
+        return product.to_out()
+
+    def delete(self, product_id: int) -> None:
+        """Remove a product, out of every answer at once. Raises ProductNotFound."""
+        with self.database.write() as session:
+            row = session.get(Product, product_id, with_for_update=True)
+            product = _found(row, product_id)
+            outbox.record(session, product, outbox.Operation.delete)
+            session.delete(product)
+        self.on_commit()
+
+    def list(self, query: ProductListQuery) -> ProductPage:
+        """One page of the products that meet the query."""
+        conditions = _conditions(query)
+        rows = select(Product).where(*conditions).order_by(*list_order(query.sort))
+        if query.after_id is not None:
+            rows = rows.where(Product.id > query.after_id)
+        else:
+            rows = rows.offset((query.page - 1) * query.page_size)
+        with self.database.read() as session:
+            total = session.scalar(select(func.count()).select_from(Product).where(*conditions))
+            items = session.scalars(rows.limit(query.page_size)).all()
+        return ProductPage(
+            items=[item.to_out() for item in items],
+            total=total or 0,
+            page=query.page,
+            page_size=query.page_size,
+        )
+
+    def picture(self, product_id: int, side: int | None) -> StoredImage:
+        """The product's picture as it came, or a thumbnail that fits in side × side pixels.
+
+        Raises:
+            ProductNotFound: no such product.
+            ImageNotFound: it has no picture, or its file is gone.
+        """
+        with self.database.read() as session:
+            image_hash = _found(session.get(Product, product_id), product_id).image_hash
+        if image_hash is None:
+            raise ImageNotFound(f"商品 {product_id} 没有图片")
+        if side is None:
+            return self.images.original(image_hash)
+        return self.images.thumbnail(image_hash, side)
+
+    def keep_picture(self, image: bytes | None) -> str | None:
+        """The hash of the stored picture, once it was read whole; None for none."""
+        if image is None:
+            return None
+        known = self.images.find(image)  # was read whole when it was first kept
+        if known is None:
+            decode(image)
+        return known or self.images.save(image)
+
+
+def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
+    """Add the row and its outbox event to the session's transaction."""
+    product = Product(**columns)
+    session.add(product)
+    session.flush()
+    outbox.record(session, product, outbox.Operation.upsert)
+    return product
+
+
+def change_product(session: Session, product: Product, columns: Mapping[str, Any]) -> Outcome:
+    """Set what differs; a change of what Milvus holds raises the revision and leaves an event."""
+    changed = {name for name, value in columns.items() if getattr(product, name) != value}
+    if not changed:
+        return "unchanged"
+    for name in changed:
+        setattr(product, name, columns[name])
+    product.updated_at = datetime.now(UTC)
+    if changed & _INDEXED:
+        product.revision += 1
+        product.index_status = IndexStatus.pending
+        product.index_error = None
+        outbox.record(session, product, outbox.Operation.upsert)
+    return "updated"
+
+
+def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:
+    conditions = matching(query.filters())
+    if query.q is not None:
+        conditions.append(with_title_part(query.q))
+    if query.index_status is not None:
+        conditions.append(Product.index_status == query.index_status)
+    return conditions
+
+
+def _found(product: Product | None, product_id: int) -> Product:
+    if product is None:
+        raise ProductNotFound(f"商品 {product_id} 不存在")
+    return product
+
+
+@contextmanager
+def _unique_sku(fields: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        sku = fields.get("sku")
+        if sku is None:
+            raise
+        reason = "已被另一个商品使用"
+        raise DuplicateSku(f"sku {sku!r} {reason}", {"sku": reason}) from error

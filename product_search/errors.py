@@ -1,0 +1,132 @@
+"""Below every floor: the error family with its stable codes, and pydantic's errors in Chinese."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+
+class AppError(Exception):
+    """The family of all errors that a client can cause or meet; `code` never changes."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = dict(fields) if fields else None
+
+
+class InvalidRequest(AppError):
+    """A value is missing, unknown, malformed or out of range."""
+
+    code = "invalid_request"
+
+
+class InvalidJson(AppError):
+    """The body says it is JSON and is not."""
+
+    code = "invalid_json"
+
+
+class UnsupportedMediaType(AppError):
+    """The body is neither JSON nor multipart/form-data."""
+
+    code = "unsupported_media_type"
+
+
+class PayloadTooLarge(AppError):
+    """The whole request body is over the limit."""
+
+    code = "payload_too_large"
+
+
+class InvalidImage(AppError):
+    """The bytes are not a picture that can be read whole."""
+
+    code = "invalid_image"
+
+
+class ImageTooLarge(AppError):
+    """The picture's file has too many bytes."""
+
+    code = "image_too_large"
+
+
+class ImageTooManyPixels(AppError):
+    """The picture has too many pixels; it was not decoded."""
+
+    code = "image_too_many_pixels"
+
+
+class ProductNotFound(AppError):
+    """No product has this id."""
+
+    code = "product_not_found"
+
+
+class ImageNotFound(AppError):
+    """The product has no picture, or its file is gone."""
+
+    code = "image_not_found"
+
+
+class ProductWithoutImage(AppError):
+    """An image query by a product that has no picture."""
+
+    code = "product_without_image"
+
+
+class DuplicateSku(AppError):
+    """Another product has this sku."""
+
+    code = "duplicate_sku"
+
+
+class DatabaseUnavailable(AppError):
+    """The relational store does not answer."""
+
+    code = "database_unavailable"
+
+
+class VectorStoreUnavailable(AppError):
+    """Milvus does not answer."""
+
+    code = "vector_store_unavailable"
+
+
+_MESSAGES = {
+    "missing": "缺少必填项",
+    "extra_forbidden": "未知字段",
+    "string_type": "应为字符串",
+    "string_unicode": "含有不完整的 Unicode 字符",
+    "string_too_short": "不能为空",
+    "string_too_long": "最多 {max_length} 个字符",
+    "too_short": "至少 {min_length} 项",
+    "too_long": "最多 {max_length} 项",
+    "int_type": "应为整数",
+    "int_parsing": "应为整数",
+    "int_from_float": "应为整数",
+    "int_parsing_size": "数值过大",
+    "bool_parsing": "应为 true 或 false",
+    "greater_than_equal": "不能小于 {ge}",
+    "less_than_equal": "不能大于 {le}",
+    "enum": "只能是 {expected}",
+    "literal_error": "只能是 {expected}",
+    "dict_type": "应为 JSON 对象",
+    "list_type": "应为字符串或字符串数组",
+    "model_attributes_type": "应为 JSON 对象",
+    "model_type": "应为 JSON 对象",
+    "value_error": "{error}",
+}
+
+
+def invalid_request(errors: Iterable[Mapping[str, Any]]) -> InvalidRequest:
+    """Pydantic's error list as one InvalidRequest with a message for each field."""
+    fields: dict[str, str] = {}
+    for error in errors:
+        place = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
+        reason = _MESSAGES.get(error["type"], "格式不正确").format(**error.get("ctx", {}))
+        fields.setdefault(".".join(place), reason)
+    whole = "；".join(f"{place}：{reason}" if place else reason for place, reason in fields.items())
+    return InvalidRequest(f"请求有误：{whole}", {k: v for k, v in fields.items() if k})

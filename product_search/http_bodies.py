@@ -1,0 +1,181 @@
+"""Request bodies that come as JSON or as multipart: bounded, read, and described in OpenAPI."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from data_models import ProductCreate, ProductPatch, SearchRequest
+from product_search.errors import (
+    InvalidJson,
+    InvalidRequest,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    invalid_request,
+)
+from product_search.images import MAX_BYTES
+
+# A picture at its limit as base64, and the other fields.
+MAX_BODY = 15 * 1024 * 1024
+# A client hears the answer only when it has sent its body: so much of it is read and dropped.
+_MAX_DRAINED = 100 * 1024 * 1024
+_JSON_FIELDS = ("attributes", "filters")
+_BODIES: tuple[type[BaseModel], ...] = (ProductCreate, ProductPatch, SearchRequest)
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Body(Generic[Model]):
+    """A validated body, and the picture that came as a file beside it."""
+
+    model: Model
+    upload: bytes | None
+
+
+class BodyLimit:
+    """ASGI middleware: a body over MAX_BODY bytes raises PayloadTooLarge where it is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what the app receives."""
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY:
+                while message.get("more_body") and received < _MAX_DRAINED:
+                    message = await receive()
+                    received += len(message.get("body", b""))
+                raise PayloadTooLarge(f"请求体过大：最多 {MAX_BODY // 1024 // 1024} MB")
+            return message
+
+        await self._app(scope, counted, send)
+
+
+async def read_body(request: Request, kind: type[Model]) -> Body[Model]:
+    """The body as `kind`, from JSON or multipart (a file `image`, the other fields as text).
+
+    Raises:
+        UnsupportedMediaType, InvalidJson, InvalidRequest, PayloadTooLarge.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    upload = None
+    if media_type == "application/json":
+        values = parse_json(await request.body())
+        if not isinstance(values, dict):
+            raise InvalidRequest("请求体应为 JSON 对象")
+    elif media_type == "multipart/form-data":
+        values, upload = await _read_form(request)
+    else:
+        raise UnsupportedMediaType("请求体应为 application/json 或 multipart/form-data")
+    return Body(_validated(kind, values, upload), upload)
+
+
+def parse_json(text: bytes | str) -> Any:
+    """JSON as the standard has it, without Python's NaN and Infinity. Raises InvalidJson."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidJson("请求体不是有效的 JSON") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+async def _read_form(request: Request) -> tuple[dict[str, Any], bytes | None]:
+    try:
+        form = await request.form(max_files=2, max_fields=50)
+    except HTTPException as error:
+        raise InvalidRequest(f"multipart 请求体有误：{error.detail}") from error
+    values: dict[str, Any] = {}
+    upload = None
+    for name, value in form.multi_items():
+        if name in values or (name == "image" and upload is not None):
+            raise InvalidRequest("请求有误：字段重复", {name: "字段重复"})
+        if isinstance(value, UploadFile):
+            if name != "image":
+                raise InvalidRequest("请求有误：未知的文件字段", {name: "文件字段只能是 image"})
+            content = await value.read(MAX_BYTES + 1)  # one byte too many is refused by its size
+            # A browser sends an untouched file input as a file without name and content.
+            upload = content if content or value.filename else None
+        else:
+            values[name] = parse_json(value) if name in _JSON_FIELDS else value
+    await form.close()
+    return values, upload
+
+
+def _validated(kind: type[Model], values: dict[str, Any], upload: bytes | None) -> Model:
+    if upload is not None and "image_base64" in values:
+        reason = "image_base64 与文件 image 只能给出一个"
+        raise InvalidRequest(f"请求有误：{reason}", {"image": reason})
+    try:
+        return kind.model_validate(values, context={"upload": upload is not None})
+    except ValidationError as error:
+        raise invalid_request(error.errors()) from error
+
+
+def documented_body(kind: type[BaseModel]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads `kind` with `read_body`."""
+    name = kind.__name__
+    content = {
+        media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+        for media_type, schema in (
+            ("application/json", name),
+            ("multipart/form-data", f"{name}Form"),
+        )
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def describe_bodies(app: FastAPI) -> None:
+    """Add to the app's OpenAPI the schemas that `documented_body` names."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            schema["components"]["schemas"] |= _body_schemas()
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _body_schemas() -> dict[str, Any]:
+    _, top = models_json_schema(
+        [(kind, "validation") for kind in _BODIES], ref_template="#/components/schemas/{model}"
+    )
+    schemas: dict[str, Any] = dict(top["$defs"])
+    for kind in _BODIES:
+        schemas[f"{kind.__name__}Form"] = _form_schema(schemas[kind.__name__])
+    return schemas
+
+
+def _form_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The multipart twin of a JSON body."""
+    properties = {k: v for k, v in schema["properties"].items() if k != "image_base64"}
+    for name in _JSON_FIELDS:
+        if name in properties:
+            properties[name] = {"type": "string", "description": "JSON 文本"}
+    properties["image"] = {"type": "string", "format": "binary", "description": "图片文件"}
+    return {k: v for k, v in schema.items() if k != "examples"} | {"properties": properties}

@@ -1,0 +1,84 @@
+"""Errors over HTTP: the one status table, the handlers, and their page in OpenAPI."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from data_models import ErrorBody
+from product_search import errors
+from product_search.errors import AppError, invalid_request
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[AppError], int] = {
+    errors.InvalidRequest: 422,
+    errors.InvalidJson: 422,
+    errors.UnsupportedMediaType: 415,
+    errors.PayloadTooLarge: 413,
+    errors.InvalidImage: 422,
+    errors.ImageTooLarge: 413,
+    errors.ImageTooManyPixels: 422,
+    errors.ProductNotFound: 404,
+    errors.ImageNotFound: 404,
+    errors.ProductWithoutImage: 422,
+    errors.DuplicateSku: 409,
+    errors.DatabaseUnavailable: 503,
+    errors.VectorStoreUnavailable: 503,
+}
+_ROUTING = {404: ("not_found", "没有这个地址"), 405: ("method_not_allowed", "此地址不支持该方法")}
+
+
+def install(app: FastAPI) -> None:
+    """Every error of the app answers `{code, message, fields?}`."""
+
+    @app.exception_handler(AppError)
+    def _app_error(_request: Request, error: AppError) -> JSONResponse:
+        return _answer(STATUS[type(error)], error.code, error.message, error.fields)
+
+    @app.exception_handler(RequestValidationError)
+    def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+        invalid = invalid_request(error.errors())
+        return _app_error(_request, invalid)
+
+    @app.exception_handler(HTTPException)
+    def _routing_error(_request: Request, error: HTTPException) -> JSONResponse:
+        code, message = _ROUTING.get(error.status_code, ("http_error", str(error.detail)))
+        return _answer(error.status_code, code, message, None)
+
+    @app.exception_handler(Exception)
+    def _unknown_error(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return _answer(500, AppError.code, "服务内部错误", None)
+
+
+def documented(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can answer with these errors, an example for each code."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        status = STATUS[kind]
+        entry = responses.setdefault(
+            status,
+            {
+                "model": ErrorBody,
+                "description": "",
+                "content": {"application/json": {"examples": {}}},
+            },
+        )
+        summary = (kind.__doc__ or "").strip()
+        entry["description"] += f"{' / ' if entry['description'] else ''}{kind.code}"
+        entry["content"]["application/json"]["examples"][kind.code] = {
+            "summary": summary,
+            "value": {"code": kind.code, "message": summary},
+        }
+    return responses
+
+
+def _answer(status: int, code: str, message: str, fields: dict[str, str] | None) -> JSONResponse:
+    body = ErrorBody(code=code, message=message, fields=fields)
+    return JSONResponse(body.model_dump(exclude_none=True), status_code=status)

@@ -1,0 +1,222 @@
+"""Pictures: bytes checked and decoded to RGB, and a store of files keyed by content hash."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+import re
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from product_search.errors import ImageNotFound, ImageTooLarge, ImageTooManyPixels, InvalidImage
+
+MAX_BYTES = 10 * 1024 * 1024
+MAX_PIXELS = 40_000_000
+THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
+# No encoder and no thumbnail needs more; it bounds what a batch of pictures takes in memory.
+MAX_DECODED_SIDE = 1024
+# Pillow's own bomb check warns or raises by its own limits; `_open` applies ours to every picture.
+Image.MAX_IMAGE_PIXELS = None
+
+# What is read, by Pillow's name of the format, and the type under which it is served again.
+_MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",  # what some cameras write into a .jpg: a JPEG with more behind it
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+    "AVIF": "image/avif",
+}
+_FORMATS = "、".join(name for name in _MEDIA_TYPES if name != "MPO")
+# What Pillow's readers raise on hostile bytes.
+_DECODE_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    ZeroDivisionError,
+    MemoryError,
+    struct.error,
+)
+_DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """A file to serve: its bytes, their media type, and a tag that changes with the bytes."""
+
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes of a base64 text or a data URI; line breaks in it are allowed.
+
+    Raises:
+        ImageTooLarge: the text is longer than that of MAX_BYTES bytes.
+        InvalidImage: it is not base64.
+    """
+    start = _DATA_URI.match(text)
+    bare = text[start.end() :] if start else text
+    if len(bare) > MAX_BYTES * 3 // 2:
+        raise _too_large()
+    try:
+        return base64.b64decode("".join(bare.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidImage("图片不是有效的 base64") from error
+
+
+def decode(content: bytes) -> Image.Image:
+    """The picture in the bytes: first frame, upright, RGB, transparency over white.
+
+    Its longer side is at most MAX_DECODED_SIDE: larger pictures come shrunk. The format is
+    told by the bytes, whatever the file was named.
+
+    Raises:
+        ImageTooLarge: over MAX_BYTES.
+        ImageTooManyPixels: over MAX_PIXELS, by the header; nothing was decoded.
+        InvalidImage: not a picture, or truncated.
+    """
+    image = _open(content)
+    try:
+        image.draft(None, (MAX_DECODED_SIDE, MAX_DECODED_SIDE))  # JPEG: decode fewer pixels
+        image.load()
+        rgb = _to_rgb(_upright(image))
+        rgb.thumbnail((MAX_DECODED_SIDE, MAX_DECODED_SIDE), Image.Resampling.BICUBIC)
+        return rgb
+    except _DECODE_ERRORS as error:
+        raise InvalidImage("图片已损坏或不完整") from error
+
+
+def _open(content: bytes) -> Image.Image:
+    if len(content) > MAX_BYTES:
+        raise _too_large()
+    try:
+        image = Image.open(io.BytesIO(content), formats=list(_MEDIA_TYPES))
+    except _DECODE_ERRORS as error:
+        raise InvalidImage(f"不是可识别的图片（支持 {_FORMATS}）") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageTooManyPixels(f"图片像素过多：最多 {MAX_PIXELS // 10_000} 万像素")
+    return image
+
+
+def _too_large() -> ImageTooLarge:
+    return ImageTooLarge(f"图片过大：最多 {MAX_BYTES // 1024 // 1024} MB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DECODE_ERRORS:
+        return image  # broken EXIF says nothing about the pixels, which did decode
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip at 255
+        values = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        canvas = Image.new("RGBA", image.size, "white")
+        canvas.alpha_composite(image.convert("RGBA"))
+        image = canvas
+    return image.convert("RGB")
+
+
+class ImageStore:
+    """Pictures as they came, in a folder, each under the SHA-256 of its bytes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._pictures = folder / "pictures"
+        self._thumbnails = folder / "thumbnails"
+
+    def save(self, content: bytes) -> str:
+        """Keep the bytes, synced to disk when this returns; the hash that names them.
+
+        The caller has checked them with `decode`.
+        """
+        image_hash = hashlib.sha256(content).hexdigest()
+        path = self.path(image_hash)
+        if not path.exists():
+            _write(path, content, sync=True)
+        return image_hash
+
+    def find(self, content: bytes) -> str | None:
+        """The hash of these bytes if they are kept already."""
+        image_hash = hashlib.sha256(content).hexdigest()
+        return image_hash if self.path(image_hash).exists() else None
+
+    def path(self, image_hash: str) -> Path:
+        """Where the picture of this hash lies, or would lie."""
+        if _HASH.fullmatch(image_hash) is None:
+            raise ValueError(f"not a content hash: {image_hash!r}")
+        return self._pictures / image_hash[:2] / image_hash
+
+    def load(self, image_hash: str) -> Image.Image:
+        """The picture, decoded.
+
+        Raises:
+            ImageNotFound: its file is gone.
+            InvalidImage: its file is damaged.
+        """
+        return decode(self._read(image_hash))
+
+    def original(self, image_hash: str) -> StoredImage:
+        """The bytes as they came. Raises ImageNotFound where the file is gone."""
+        content = self._read(image_hash)
+        media_type = _MEDIA_TYPES[str(_open(content).format)]
+        return StoredImage(content, media_type, image_hash)
+
+    def thumbnail(self, image_hash: str, side: int) -> StoredImage:
+        """A WebP that fits in side × side pixels, made once; `side` is one of THUMBNAIL_SIDES.
+
+        Raises ImageNotFound where the picture's file is gone.
+        """
+        if side not in THUMBNAIL_SIDES:
+            raise ValueError(f"side is one of {THUMBNAIL_SIDES}, not {side}")
+        path = self._thumbnails / str(side) / image_hash[:2] / f"{image_hash}.webp"
+        if not path.exists():
+            image = self.load(image_hash)
+            image.thumbnail((side, side), Image.Resampling.LANCZOS)
+            buffer = io.BytesIO()
+            image.save(buffer, "WEBP", quality=85)
+            _write(path, buffer.getvalue(), sync=False)
+        return StoredImage(path.read_bytes(), "image/webp", f"{image_hash}-{side}")
+
+    def _read(self, image_hash: str) -> bytes:
+        try:
+            return self.path(image_hash).read_bytes()
+        except FileNotFoundError as error:
+            raise ImageNotFound("图片文件已丢失") from error
+
+
+def _write(path: Path, content: bytes, *, sync: bool) -> None:
+    """Appear whole under the final name, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
+        stream.write(content)
+        if sync:
+            stream.flush()
+            os.fsync(stream.fileno())
+    Path(stream.name).replace(path)
+    if sync:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

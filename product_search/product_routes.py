@@ -1,0 +1,181 @@
+"""The catalogue over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import anyio
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from data_models import (
+    IndexStatus,
+    ProductCreate,
+    ProductId,
+    ProductListQuery,
+    ProductOut,
+    ProductPage,
+    ProductPatch,
+)
+from product_search import errors
+from product_search.catalog import KEEP_IMAGE, Image
+from product_search.http_bodies import Body, documented_body, read_body
+from product_search.http_errors import documented
+from product_search.images import from_base64
+from product_search.resources import Resources
+
+router = APIRouter(tags=["商品"])
+
+_POLL_S = 0.02
+_BODY_ERRORS = (
+    errors.InvalidRequest,
+    errors.InvalidJson,
+    errors.InvalidImage,
+    errors.ImageTooManyPixels,
+    errors.UnsupportedMediaType,
+    errors.PayloadTooLarge,
+    errors.ImageTooLarge,
+    errors.DuplicateSku,
+    errors.DatabaseUnavailable,
+)
+Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再回答（最长 30 秒）")]
+
+
+@router.post(
+    "/product",
+    status_code=201,
+    summary="新增商品",
+    responses=documented(*_BODY_ERRORS),
+    openapi_extra=documented_body(ProductCreate),
+)
+async def create_product(request: Request, wait: Wait = False) -> ProductOut:
+    """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）。"""
+    body = await read_body(request, ProductCreate)
+    resources: Resources = request.app.state.resources
+    fields = body.model.model_dump(exclude={"image_base64"})
+
+    def create() -> ProductOut:
+        image = _picture(body)
+        return resources.catalog.create(fields, image if isinstance(image, bytes) else None)
+
+    product = await run_in_threadpool(create)
+    return await _settled(resources, product) if wait else product
+
+
+@router.get(
+    "/product/list",
+    summary="商品列表",
+    responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
+)
+def list_products(request: Request, query: Annotated[ProductListQuery, Query()]) -> ProductPage:
+    """按条件分页列出商品；用 `after_id` 可走遍整个目录。"""
+    resources: Resources = request.app.state.resources
+    return resources.catalog.list(query)
+
+
+@router.get(
+    "/product/{product_id}",
+    summary="查看商品",
+    responses=documented(errors.ProductNotFound, errors.InvalidRequest, errors.DatabaseUnavailable),
+)
+def get_product(request: Request, product_id: ProductId) -> ProductOut:
+    """一个商品。"""
+    resources: Resources = request.app.state.resources
+    return resources.catalog.get(product_id)
+
+
+@router.patch(
+    "/product/{product_id}",
+    summary="修改商品",
+    responses=documented(errors.ProductNotFound, *_BODY_ERRORS),
+    openapi_extra=documented_body(ProductPatch),
+)
+async def update_product(request: Request, product_id: ProductId, wait: Wait = False) -> ProductOut:
+    """只改给出的字段；`null` 清空，`image_base64: null` 删除图片，文件 `image` 替换图片。"""
+    body = await read_body(request, ProductPatch)
+    resources: Resources = request.app.state.resources
+    changes = body.model.model_dump(exclude={"image_base64"}, exclude_unset=True)
+    if changes.get("attributes", ...) is None:
+        changes["attributes"] = {}
+
+    def update() -> ProductOut:
+        return resources.catalog.update(product_id, changes, _picture(body))
+
+    product = await run_in_threadpool(update)
+    return await _settled(resources, product) if wait else product
+
+
+@router.delete(
+    "/product/{product_id}",
+    status_code=204,
+    summary="删除商品",
+    responses=documented(errors.ProductNotFound, errors.InvalidRequest, errors.DatabaseUnavailable),
+)
+def delete_product(request: Request, product_id: ProductId) -> None:
+    """删除商品；它立刻不再出现在任何回答里。"""
+    resources: Resources = request.app.state.resources
+    resources.catalog.delete(product_id)
+
+
+@router.get(
+    "/product/{product_id}/image",
+    summary="商品图片",
+    response_class=Response,
+    responses=documented(
+        errors.ProductNotFound,
+        errors.ImageNotFound,
+        errors.InvalidRequest,
+        errors.DatabaseUnavailable,
+    )
+    | {
+        200: {"content": {"image/*": {}}, "description": "图片，或不大于 size 的 WebP 缩略图"},
+        304: {"description": "与 If-None-Match 相同，没有正文"},
+    },
+)
+def get_image(
+    request: Request,
+    product_id: ProductId,
+    size: Annotated[
+        Literal["64", "128", "256", "512", "1024"] | None, Query(description="缩略图的边长（像素）")
+    ] = None,
+) -> Response:
+    """商品图片的原文件，或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
+    resources: Resources = request.app.state.resources
+    picture = resources.catalog.picture(product_id, int(size) if size else None)
+    headers = {
+        "ETag": f'"{picture.etag}"',
+        # The same address shows another picture once the product is changed: always revalidate.
+        "Cache-Control": "public, no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(picture.content, media_type=picture.media_type, headers=headers)
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return etag in tags or "*" in tags
+
+
+def _picture(body: Body[ProductCreate] | Body[ProductPatch]) -> Image:
+    """The picture that the body brings: bytes, None to remove it, or KEEP_IMAGE."""
+    if body.upload is not None:
+        return body.upload
+    if "image_base64" not in body.model.model_fields_set:
+        return KEEP_IMAGE
+    text = body.model.image_base64
+    return None if text is None else from_base64(text)
+
+
+async def _settled(resources: Resources, product: ProductOut) -> ProductOut:
+    """The product once its indexing has ended, or as it is when the wait has.
+
+    The row is polled, since the indexing may be another process's.
+    """
+    current = product
+    with anyio.move_on_after(resources.settings.wait_timeout_s):
+        while current.index_status is IndexStatus.pending:
+            await anyio.sleep(_POLL_S)
+            current = await run_in_threadpool(resources.catalog.get, product.product_id)
+    return current

@@ -1,0 +1,97 @@
+"""The only place where things are assembled, and closed again in reverse."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from nlp_models import EncoderPair, has_weights, open_encoders
+from orm_models import Database
+from product_search.catalog import Catalog
+from product_search.images import ImageStore
+from product_search.indexing import Indexer
+from product_search.indexing_loop import IndexingLoop
+from product_search.retrieval import Retrieval
+from product_search.settings import Settings
+from vector_db import MilvusStore, VectorStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a running service holds."""
+
+    settings: Settings
+    database: Database
+    images: ImageStore
+    store: VectorStore
+    encoders: EncoderPair
+    loop: IndexingLoop
+    catalog: Catalog
+    retrieval: Retrieval
+
+
+@contextmanager
+def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
+    """Everything, with Milvus Lite's file held by this process and the indexing loop running.
+
+    `address` is where this process can be reached, for those who find the file held.
+
+    Raises:
+        VectorFileBusy: another process holds the file.
+        EncoderError: the chosen encoder's weights are missing.
+        DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
+    """
+    with ExitStack() as stack:
+        # First, so that a second process is turned away before it has loaded any model.
+        store = MilvusStore(settings.milvus_path, address)
+        stack.callback(store.close)
+        database = stack.enter_context(open_database(settings))
+        images = ImageStore(settings.images_dir)
+        encoders = load_encoders(settings)
+        indexer = Indexer(database, store, images, encoders)
+        indexer.activate_collection()
+        loop = IndexingLoop(indexer, settings.index_batch_size)
+        loop.start()
+        stack.callback(loop.stop)
+        yield Resources(
+            settings=settings,
+            database=database,
+            images=images,
+            store=store,
+            encoders=encoders,
+            loop=loop,
+            catalog=Catalog(database, images, loop.wake),
+            retrieval=Retrieval(database, store, images, encoders),
+        )
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The relational store, its tables made."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.sqlalchemy_url)
+    try:
+        database.create_tables()
+        yield database
+    finally:
+        database.close()
+
+
+def load_encoders(settings: Settings) -> EncoderPair:
+    """The encoders that the settings choose, from the folders that they name."""
+    bge = settings.downloaded_bge if has_weights(settings.downloaded_bge) else settings.shipped_bge
+    encoders = open_encoders(
+        settings.encoder,
+        clip=settings.clip_dir or settings.downloaded_clip,
+        bge=settings.bge_dir or bge,
+        starter=settings.shipped_starter,
+        device=settings.device,
+    )
+    log.info(
+        "encoder %s (fingerprint %s) on %s", encoders.name, encoders.fingerprint, encoders.device
+    )
+    return encoders

@@ -1,0 +1,161 @@
+"""From query to hits: choose the leg, embed, recall from Milvus, hydrate from the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from data_models import (
+    Hit,
+    SearchHit,
+    SearchMode,
+    SearchRequest,
+    SearchResponse,
+    TookMs,
+    VectorField,
+)
+from nlp_models import EncoderPair
+from orm_models import Database, Product, matching, products_by_milvus_id
+from product_search.errors import ProductNotFound, ProductWithoutImage
+from product_search.images import ImageStore, decode
+from vector_db import MAX_LIMIT, VectorStore
+
+# Recalled beyond what is asked for, since some vectors may have lost their row meanwhile.
+_SPARE = 16
+
+LEGS: dict[SearchMode, VectorField] = {
+    SearchMode.image_to_image: VectorField.image_clip,
+    SearchMode.text_to_text: VectorField.text_bge,
+    SearchMode.image_to_text: VectorField.text_clip,
+    SearchMode.text_to_image: VectorField.image_clip,
+}
+
+
+@dataclass
+class _Stopwatch:
+    """Milliseconds by stage."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = 1000 * (time.perf_counter() - start)
+            self.stages[name] = self.stages.get(name, 0.0) + spent
+
+    def took(self) -> TookMs:
+        rounded = {name: round(spent, 2) for name, spent in self.stages.items()}
+        return TookMs(**{"decode": 0.0, **rounded})
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Answers searches from the two stores."""
+
+    database: Database
+    store: VectorStore
+    images: ImageStore
+    encoders: EncoderPair
+
+    def search(
+        self, request: SearchRequest, read_image: Callable[[], bytes | None]
+    ) -> SearchResponse:
+        """The products nearest to the query that pass the filters.
+
+        `read_image` gives the bytes of the query's picture; None where the request has none.
+
+        Raises:
+            InvalidImage, ImageTooLarge, ImageTooManyPixels: of the query's picture.
+            ProductNotFound, ProductWithoutImage: of the product that is the query.
+            DatabaseUnavailable, VectorStoreUnavailable: a store is down.
+        """
+        watch = _Stopwatch()
+        with watch.stage("total"):
+            with watch.stage("decode"):
+                query = self._query(request, read_image)
+            with watch.stage("encode"):
+                vector = self._embed(request.mode, query)
+            found, dropped = self._recall(request, vector, watch)
+            page = found[request.offset : request.offset + request.top_k]
+        return SearchResponse(
+            mode=request.mode,
+            hits=[
+                SearchHit(
+                    rank=request.offset + place,
+                    score=hit.score,
+                    matched_field=hit.field,
+                    product=product.to_out(),
+                )
+                for place, (hit, product) in enumerate(page, start=1)
+            ],
+            encoder=self.encoders.name,
+            dropped=dropped,
+            took_ms=watch.took(),
+        )
+
+    def _query(
+        self, request: SearchRequest, read_image: Callable[[], bytes | None]
+    ) -> str | Image.Image:
+        if request.product_id is not None:
+            return self._query_of_product(request.product_id, request.mode)
+        if request.text is not None:
+            return request.text
+        content = read_image()
+        assert content is not None, "SearchRequest has checked that its mode has its input"
+        return decode(content)
+
+    def _query_of_product(self, product_id: int, mode: SearchMode) -> str | Image.Image:
+        with self.database.read() as session:
+            product = session.get(Product, product_id)
+        if product is None:
+            raise ProductNotFound(f"商品 {product_id} 不存在")
+        if mode.takes_text:
+            return product.title
+        if product.image_hash is None:
+            raise ProductWithoutImage(f"商品 {product_id} 没有图片，不能用作图片查询")
+        return self.images.load(product.image_hash)
+
+    def _embed(self, mode: SearchMode, query: str | Image.Image) -> NDArray[np.float32]:
+        if isinstance(query, Image.Image):
+            vectors = self.encoders.image_text.encode_images([query])
+        elif mode is SearchMode.text_to_text:
+            vectors = self.encoders.text.encode_queries([query])
+        else:
+            vectors = self.encoders.image_text.encode_texts([query])
+        return np.asarray(vectors[0])
+
+    def _recall(
+        self, request: SearchRequest, vector: NDArray[np.float32], watch: _Stopwatch
+    ) -> tuple[list[tuple[Hit, Product]], int]:
+        """Enough hits for the page, in Milvus's order, and how many were dropped on the way."""
+        wanted = request.offset + request.top_k
+        limit = wanted + _SPARE
+        while True:
+            with watch.stage("recall"):
+                leg = LEGS[request.mode]
+                hits = self.store.search(leg, vector, limit, request.filters)
+            with watch.stage("hydrate"):
+                found = self._hydrate(hits, request)
+            whole = len(hits) < limit or limit >= MAX_LIMIT
+            if len(found) >= wanted or whole:
+                return found, len(hits) - len(found)
+            limit = min(2 * limit, MAX_LIMIT)
+
+    def _hydrate(self, hits: list[Hit], request: SearchRequest) -> list[tuple[Hit, Product]]:
+        """The hits whose row exists and, as it is now, meets the filters; order kept."""
+        conditions = matching(request.filters)
+        if LEGS[request.mode] is VectorField.image_clip:
+            conditions.append(Product.image_hash.is_not(None))
+        statement = products_by_milvus_id([hit.milvus_id for hit in hits], *conditions)
+        with self.database.read() as session:
+            rows = {product.milvus_id: product for product in session.scalars(statement)}
+        return [(hit, rows[hit.milvus_id]) for hit in hits if hit.milvus_id in rows]

@@ -1,0 +1,47 @@
+"""Search over HTTP."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+
+from data_models import SearchRequest, SearchResponse
+from product_search import errors
+from product_search.http_bodies import documented_body, read_body
+from product_search.http_errors import documented
+from product_search.images import from_base64
+from product_search.resources import Resources
+
+router = APIRouter(tags=["搜索"])
+
+
+@router.post(
+    "/search",
+    summary="搜索商品",
+    responses=documented(
+        errors.ProductNotFound,
+        errors.InvalidRequest,
+        errors.InvalidJson,
+        errors.InvalidImage,
+        errors.ImageTooManyPixels,
+        errors.ProductWithoutImage,
+        errors.UnsupportedMediaType,
+        errors.PayloadTooLarge,
+        errors.ImageTooLarge,
+        errors.DatabaseUnavailable,
+        errors.VectorStoreUnavailable,
+    ),
+    openapi_extra=documented_body(SearchRequest),
+)
+async def search(request: Request) -> SearchResponse:
+    """以文搜文、以文搜图、以图搜图、以图搜文；请求体为 JSON 或 multipart（文件 `image`）。"""
+    body = await read_body(request, SearchRequest)
+    resources: Resources = request.app.state.resources
+
+    def read_image() -> bytes | None:
+        if body.upload is not None:
+            return body.upload
+        text = body.model.image_base64
+        return None if text is None else from_base64(text)
+
+    return await run_in_threadpool(resources.retrieval.search, body.model, read_image)

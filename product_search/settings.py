@@ -1,0 +1,76 @@
+"""The only reader of the environment: every setting, its prefix PRODUCT_SEARCH_, its default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Read from the environment, then from a `.env` file in the working directory."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PRODUCT_SEARCH_", env_file=".env", env_ignore_empty=True, extra="ignore"
+    )
+
+    data_dir: Path = Field(Path("data"), description="everything that the service writes")
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL; default: SQLite file in data_dir"
+    )
+    api_url: str = Field(
+        "http://127.0.0.1:8000", description="where the page and the commands reach the API"
+    )
+    encoder: Literal["auto", "starter", "chinese-clip"] = Field(
+        "auto", description="auto: Chinese-CLIP where its weights are on disk, else the starter"
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    clip_model: str = Field(
+        "AI-ModelScope/chinese-clip-vit-base-patch16", description="ModelScope id"
+    )
+    clip_revision: str = "master"
+    clip_dir: Path | None = Field(None, description="folder of a Chinese-CLIP checkpoint")
+    bge_model: str = Field("BAAI/bge-small-zh-v1.5", description="ModelScope id")
+    bge_revision: str = "master"
+    bge_dir: Path | None = Field(None, description="folder of a BGE checkpoint")
+    index_batch_size: int = Field(64, ge=1, le=1000, description="products indexed at once")
+    wait_timeout_s: float = Field(30.0, gt=0, description="longest wait of ?wait=true")
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The relational store's URL."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'catalog.sqlite3'}"
+
+    @property
+    def milvus_path(self) -> Path:
+        """Milvus Lite's file."""
+        return self.data_dir.resolve() / "milvus.db"
+
+    @property
+    def images_dir(self) -> Path:
+        """The picture store."""
+        return self.data_dir.resolve() / "images"
+
+    @property
+    def downloaded_clip(self) -> Path:
+        """Where `manage download-models` puts Chinese-CLIP."""
+        return self.data_dir.resolve() / "models" / self.clip_model.replace("/", "--")
+
+    @property
+    def downloaded_bge(self) -> Path:
+        """Where `manage download-models` puts BGE."""
+        return self.data_dir.resolve() / "models" / self.bge_model.replace("/", "--")
+
+    @property
+    def shipped_bge(self) -> Path:
+        """The BGE that ships with the project."""
+        return ROOT / "models" / "bge-small-zh-v1.5"
+
+    @property
+    def shipped_starter(self) -> Path:
+        """The starter image encoder that ships with the project."""
+        return ROOT / "models" / "starter"
