@@ -93,7 +93,7 @@ def _check_attributes(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
 Price = Annotated[
     Decimal,
     BeforeValidator(_parse_price),
-    PlainSerializer(str, return_type=str),
+    PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema(
         {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": PRICE_PATTERN}]},
         mode="validation",

@@ -127,6 +127,7 @@ def invalid_request(errors: Iterable[Mapping[str, Any]]) -> InvalidRequest:
     for error in errors:
         place = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
         reason = _MESSAGES.get(error["type"], "格式不正确").format(**error.get("ctx", {}))
+        reason = reason.replace(" or ", "、").replace(", ", "、")  # of pydantic's `expected`
         fields.setdefault(".".join(place), reason)
     whole = "；".join(f"{place}：{reason}" if place else reason for place, reason in fields.items())
     return InvalidRequest(f"请求有误：{whole}", {k: v for k, v in fields.items() if k})

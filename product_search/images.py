@@ -25,6 +25,7 @@ THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
 MAX_DECODED_SIDE = 1024
 # Pillow's own bomb check warns or raises by its own limits; `_open` applies ours to every picture.
 Image.MAX_IMAGE_PIXELS = None
+Image.init()  # `Image.open(formats=…)` knows only the readers that are loaded
 
 # What is read, by Pillow's name of the format, and the type under which it is served again.
 _MEDIA_TYPES = {
@@ -37,7 +38,7 @@ _MEDIA_TYPES = {
     "TIFF": "image/tiff",
     "AVIF": "image/avif",
 }
-_FORMATS = "、".join(name for name in _MEDIA_TYPES if name != "MPO")
+_READERS = [name for name in _MEDIA_TYPES if name != "MPO"]  # the JPEG reader reads that too
 # What Pillow's readers raise on hostile bytes.
 _DECODE_ERRORS = (
     OSError,
@@ -108,9 +109,9 @@ def _open(content: bytes) -> Image.Image:
     if len(content) > MAX_BYTES:
         raise _too_large()
     try:
-        image = Image.open(io.BytesIO(content), formats=list(_MEDIA_TYPES))
+        image = Image.open(io.BytesIO(content), formats=_READERS)
     except _DECODE_ERRORS as error:
-        raise InvalidImage(f"不是可识别的图片（支持 {_FORMATS}）") from error
+        raise InvalidImage(f"不是可识别的图片（支持 {'、'.join(_READERS)}）") from error
     if image.width * image.height > MAX_PIXELS:
         raise ImageTooManyPixels(f"图片像素过多：最多 {MAX_PIXELS // 10_000} 万像素")
     return image

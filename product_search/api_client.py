@@ -1,0 +1,153 @@
+"""Typed HTTP client of the API: what the pages drive it with."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+
+from data_models import (
+    ErrorBody,
+    Health,
+    ProductListQuery,
+    ProductOut,
+    ProductPage,
+    SearchMode,
+    SearchResponse,
+)
+
+TIMEOUT_S = 60.0
+
+
+class ApiError(Exception):
+    """The API answered with an error; `body` is what it said."""
+
+    def __init__(self, status: int, body: ErrorBody) -> None:
+        super().__init__(body.message)
+        self.status = status
+        self.body = body
+
+
+class ApiUnreachable(Exception):
+    """No answer from the API: it is down, starting, or elsewhere."""
+
+
+class ApiClient:
+    """One connection pool to one API; safe to share between threads.
+
+    Every method raises ApiError for an error answer and ApiUnreachable for none.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._http = httpx.Client(base_url=self.base_url, timeout=TIMEOUT_S)
+
+    def health(self) -> Health:
+        """The state of the service; `down` comes as an answer too, not as an ApiError."""
+        response = self._send("GET", "/health", accepted=(200, 503))
+        return Health.model_validate_json(response.content)
+
+    def search(
+        self,
+        mode: SearchMode,
+        *,
+        text: str | None = None,
+        image: bytes | None = None,
+        product_id: int | None = None,
+        top_k: int = 10,
+        offset: int = 0,
+        filters: Mapping[str, Any] | None = None,
+    ) -> SearchResponse:
+        """Search by exactly one of text, image bytes and product_id."""
+        values: dict[str, Any] = {"mode": mode, "top_k": top_k, "offset": offset}
+        if text is not None:
+            values["text"] = text
+        if product_id is not None:
+            values["product_id"] = product_id
+        if filters:
+            values["filters"] = dict(filters)
+        response = self._send("POST", "/search", json=_with_image(values, image))
+        return SearchResponse.model_validate_json(response.content)
+
+    def products(self, query: ProductListQuery) -> ProductPage:
+        """One page of the catalogue."""
+        parameters = query.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        response = self._send("GET", "/product/list", params=parameters)
+        return ProductPage.model_validate_json(response.content)
+
+    def product(self, product_id: int) -> ProductOut:
+        """One product."""
+        return _product(self._send("GET", f"/product/{product_id}"))
+
+    def create(
+        self, fields: Mapping[str, Any], image: bytes | None = None, *, wait: bool = False
+    ) -> ProductOut:
+        """Add a product; `wait` returns once it can be found."""
+        body = _with_image(fields, image)
+        return _product(self._send("POST", "/product", params=_waiting(wait), json=body))
+
+    def update(
+        self,
+        product_id: int,
+        changes: Mapping[str, Any],
+        image: bytes | None = None,
+        *,
+        wait: bool = False,
+    ) -> ProductOut:
+        """Change the given fields, and the picture where one is given."""
+        body = _with_image(changes, image)
+        path = f"/product/{product_id}"
+        return _product(self._send("PATCH", path, params=_waiting(wait), json=body))
+
+    def delete(self, product_id: int) -> None:
+        """Remove a product."""
+        self._send("DELETE", f"/product/{product_id}")
+
+    def image_url(self, product: ProductOut, size: int) -> str | None:
+        """The address of the product's thumbnail; None where it has no picture.
+
+        It changes with the product, so that a browser doesn't show yesterday's picture.
+        """
+        if product.image_url is None:
+            return None
+        return f"{self.base_url}{product.image_url}?size={size}&revision={product.revision}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _send(
+        self, method: str, path: str, accepted: tuple[int, ...] = (), **options: Any
+    ) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise ApiUnreachable(f"{self.base_url}: {error}") from error
+        if response.is_success or response.status_code in accepted:
+            return response
+        raise ApiError(response.status_code, _error_body(response))
+
+
+def _error_body(response: httpx.Response) -> ErrorBody:
+    try:
+        return ErrorBody.model_validate_json(response.content)
+    except ValidationError:  # not our API's answer: a proxy's page, for instance
+        return ErrorBody(code="http_error", message=f"HTTP {response.status_code}", fields=None)
+
+
+def _with_image(values: Mapping[str, Any], image: bytes | None) -> dict[str, Any]:
+    body = dict(values)
+    if image is not None:
+        body["image_base64"] = base64.b64encode(image).decode("ascii")
+    return body
+
+
+def _waiting(wait: bool) -> dict[str, str]:
+    return {"wait": "true"} if wait else {}
+
+
+def _product(response: httpx.Response) -> ProductOut:
+    return ProductOut.model_validate_json(response.content)

@@ -1,0 +1,1 @@
+"""Tests: each folder proves behaviour at another distance from the code (README.md, "Tests")."""

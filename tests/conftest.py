@@ -1,0 +1,76 @@
+"""What every suite shares: settings over an empty folder, the real app, pictures to send."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from main import create_app
+from product_search.settings import ROOT, Settings
+
+SAMPLE = ROOT / "sample_data"
+SHARED = ROOT.parent / "shared"
+
+# The developer's own settings are not the tests'.
+for _name in [name for name in os.environ if name.startswith("PRODUCT_SEARCH_")]:
+    if not _name.startswith("PRODUCT_SEARCH_TEST_"):
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def open_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
+    """Settings over a new empty data folder at each call."""
+
+    def make() -> Settings:
+        folder = tmp_path_factory.mktemp("data")
+        return Settings(
+            _env_file=None,
+            data_dir=folder,
+            encoder="starter",
+            device="cpu",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
+    """The real service on an empty catalogue: SQLite, Milvus Lite, the starter encoder."""
+    with TestClient(create_app(open_settings()), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def sample_image() -> Callable[[str], bytes]:
+    """Bytes of a picture of the sample catalogue, by file name."""
+
+    def read(name: str) -> bytes:
+        return (SAMPLE / "images" / name).read_bytes()
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[..., bytes]:
+    """A PNG of one colour."""
+
+    def make(colour: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", size, colour).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return make
+
+
+def shared_folder(name: str) -> Path:
+    """A folder of photos beside the checkout; the test is skipped where it is absent."""
+    folder = SHARED / "data" / name
+    if not folder.is_dir():
+        pytest.skip(f"no photos at {folder}: this test needs a folder outside the project")
+    return folder
