@@ -1,0 +1,1 @@
+"""Offline making of the weights that ship with the project; serving never imports it."""
