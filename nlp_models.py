@@ -22,6 +22,7 @@ from transformers import (
     ChineseCLIPImageProcessorPil,
     ChineseCLIPModel,
 )
+from transformers.utils.logging import disable_progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,14 @@ class EncoderPair:
     text: TextEncoder
     image_text: ImageTextEncoder
     device: str
+
+    def encode_titles(self, titles: Sequence[str]) -> tuple[Matrix, Matrix]:
+        """Titles as documents of the text encoder and as texts of the image-text encoder."""
+        documents = self.text.encode_documents(titles)
+        if isinstance(self.image_text, StarterEncoder):
+            # Its texts are made from the same BGE embeddings, the costly part of an import.
+            return documents, self.image_text.from_documents(documents)
+        return documents, self.image_text.encode_texts(titles)
 
     @property
     def fingerprint(self) -> str:
@@ -173,7 +182,11 @@ class StarterEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Float32 (n, dim), L2-normalised."""
-        return _normalised(self._bge.encode_documents(texts) - self._text_mean)
+        return self.from_documents(self._bge.encode_documents(texts))
+
+    def from_documents(self, documents: Matrix) -> Matrix:
+        """Of texts whose BGE document embeddings (n, dim) are known."""
+        return _normalised(documents - self._text_mean)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Matrix:
         """Float32 (n, dim), L2-normalised, of RGB images of any size."""
@@ -257,6 +270,7 @@ def _load(kind: Any, folder: Path, device: str, **options: Any) -> Any:
         raise EncoderError(
             f"{folder} 里没有模型权重：请先运行 python -m product_search.manage download-models"
         )
+    disable_progress_bar()  # of a second's work, amid the log
     dtype = torch.float16 if device == "cuda" else torch.float32
     # weights_only: a .bin checkpoint is read as tensors, never as pickled objects.
     model = kind.from_pretrained(

@@ -113,8 +113,7 @@ class Indexer:
         self, products: Sequence[Product], pictures: dict[int, Image.Image]
     ) -> list[Entity]:
         titles = [product.title for product in products]
-        documents = self.encoders.text.encode_documents(titles)
-        texts = self.encoders.image_text.encode_texts(titles)
+        documents, texts = self.encoders.encode_titles(titles)
         images = self.encoders.image_text.encode_images(list(pictures.values()))
         image_vectors = dict(zip(pictures, images, strict=True))
         return [

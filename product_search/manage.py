@@ -77,7 +77,7 @@ def _import(settings: Settings, file: Path, images: Path) -> int:
     with _catalog(settings) as (catalog, service):
         if service:
             log.info("服务正在运行（%s）：由它建立索引", service)
-        with tqdm(total=total, unit="行", desc="导入") as bar:
+        with tqdm(total=total, unit="行", desc="导入", disable=None) as bar:
             report = import_file(catalog, file, images, bar.update)
         _report(report)
         followed = _follow(catalog.database, FileLock(settings.milvus_path), service)
@@ -115,7 +115,7 @@ def _follow(database: Database, lock: FileLock, service: str | None) -> bool:
     with database.read() as session:
         last = outbox.newest_id(session)
         left = outbox.pending(session, last)
-    with tqdm(total=left, unit="件", desc="索引") as bar:
+    with tqdm(total=left, unit="件", desc="索引", disable=None) as bar:
         while left:
             if service and lock.holder() is None:
                 return False

@@ -1,0 +1,41 @@
+# make demo: everything set up and running. make test: the tests. See README.md.
+PYTHON ?= python3
+DATA := $(or $(PRODUCT_SEARCH_DATA_DIR),data)
+BIN := .venv/bin
+
+.PHONY: demo test check serve web openapi
+
+demo: .venv/runtime
+	@test -e "$(DATA)/sample-imported" || { \
+		echo "导入样例商品（首次，约一分钟）…"; \
+		$(BIN)/python -m product_search.manage import sample_data/catalog.csv && \
+		touch "$(DATA)/sample-imported"; }
+	@bash deploy/demo.sh
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+serve: .venv/runtime
+	$(BIN)/fastapi run main.py --host 127.0.0.1 --port 8000
+
+web: .venv/runtime
+	$(BIN)/streamlit run web_demo.py --server.port=6006
+
+openapi: .venv/dev
+	$(BIN)/python -c 'import json; from main import app; \
+		print(json.dumps(app.openapi(), ensure_ascii=False, indent=2, sort_keys=True))' > openapi.json
+
+.venv/runtime: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/dev: .venv/runtime requirements-dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,127 @@
+"""The service killed in the middle of an import: started again, it indexes every product."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from data_models import IndexStatus, ProductListQuery, ProductOut, SearchFilters, VectorField
+from product_search.catalog import Catalog
+from product_search.images import ImageStore
+from product_search.resources import load_encoders, open_database
+from product_search.settings import ROOT, Settings
+from tests.conftest import SAMPLE
+from vector_db import MilvusStore, collection_name
+
+DEADLINE_S = 180
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
+        time.sleep(0.05)
+
+
+def _environment(settings: Settings, port: int) -> dict[str, str]:
+    return os.environ | {
+        "PRODUCT_SEARCH_DATA_DIR": str(settings.data_dir),
+        "PRODUCT_SEARCH_API_URL": f"http://127.0.0.1:{port}",
+        "PRODUCT_SEARCH_ENCODER": settings.encoder,
+        "PRODUCT_SEARCH_DEVICE": settings.device,
+        "PRODUCT_SEARCH_INDEX_BATCH_SIZE": "16",  # many steps to be killed between
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _service(settings: Settings, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], cwd=ROOT, env=_environment(settings, port)
+    )
+    try:
+        _until(lambda: _answers(process, port), "the service's start")
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=DEADLINE_S)
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    assert process.poll() is None, "the service ended while it was starting"
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health").is_success
+    except httpx.TransportError:
+        return False
+
+
+def _count(settings: Settings, status: IndexStatus | None) -> int:
+    with open_database(settings) as database:
+        catalog = Catalog(database, ImageStore(settings.images_dir), lambda: None)
+        return catalog.list(ProductListQuery(index_status=status, page_size=1)).total
+
+
+def _sample_skus() -> set[str]:
+    with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
+        return {row["sku"] for row in csv.DictReader(stream)}
+
+
+def test_a_service_killed_during_an_import_indexes_every_product_when_started_again(
+    open_settings: Callable[[], Settings],
+) -> None:
+    settings = open_settings()
+    port = _free_port()
+    with _service(settings, port) as service:
+        importing = subprocess.Popen(
+            [sys.executable, "-m", "product_search.manage", "import", SAMPLE / "catalog.csv"],
+            cwd=ROOT,
+            env=_environment(settings, port),
+        )
+        _until(lambda: _count(settings, IndexStatus.indexed) >= 16, "the first indexed batch")
+        service.kill()
+        assert importing.wait(timeout=DEADLINE_S) == 0
+    assert 0 < _count(settings, IndexStatus.indexed) < len(_sample_skus())
+    assert _count(settings, IndexStatus.pending) > 0
+
+    with _service(settings, port):
+        _until(lambda: _count(settings, IndexStatus.pending) == 0, "the rest of the indexing")
+        assert httpx.get(f"http://127.0.0.1:{port}/health").json()["status"] == "ok"
+    assert _count(settings, IndexStatus.indexed) == len(_sample_skus())
+    _check_milvus_holds_exactly_the_catalogue(settings)
+
+
+def _check_milvus_holds_exactly_the_catalogue(settings: Settings) -> None:
+    with open_database(settings) as database:
+        catalog = Catalog(database, ImageStore(settings.images_dir), lambda: None)
+        products: list[ProductOut] = []
+        while page := catalog.list(
+            ProductListQuery(after_id=products[-1].product_id if products else 0, page_size=100)
+        ).items:
+            products += page
+    encoders = load_encoders(settings)
+    store = MilvusStore(settings.milvus_path, "test")
+    try:
+        assert store.has_collection(collection_name(encoders.fingerprint))
+        store.open_collection(collection_name(encoders.fingerprint), {})
+        assert store.count() == len(products)
+        any_vector = encoders.text.encode_queries(["商品"])[0]
+        hits = store.search(VectorField.text_bge, any_vector, 1000, SearchFilters())
+        assert {hit.milvus_id for hit in hits} == {int(item.milvus_id) for item in products}
+    finally:
+        store.close()
+    assert {product.sku for product in products} == _sample_skus()
