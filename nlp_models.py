@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 BGE_QUERY_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
 STARTER_IMAGE_SIDE = 224
 # Files of a snapshot that other frameworks read.
-_NOT_NEEDED = ["*.msgpack", "*.h5", "*.onnx", "*.ot", "*.md", "examples/*"]
+_NOT_NEEDED = ["*.msgpack", "*.h5", "*.onnx", "*.ot", "*.pt", "*.md", "examples/*"]
 
 
 class EncoderError(RuntimeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 import unicodedata
@@ -27,6 +26,7 @@ from product_search.errors import VectorStoreUnavailable
 SCHEMA_VERSION = 1
 MAX_LIMIT = 16_384
 TIMEOUT_S = 30.0
+LOCK_PATIENCE_S = 0.5
 _NO_PRICE = -1
 Vector = NDArray[np.float32]
 Result = TypeVar("Result")
@@ -111,17 +111,19 @@ class FileLock:
         self._stream: IO[str] | None = None
 
     def acquire(self, address: str) -> None:
-        """Take the lock, and note our process and address in it, or raise VectorFileBusy."""
+        """Take the lock, and note our address and process in it, or raise VectorFileBusy."""
         stream = self._path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read()
-            stream.close()
-            raise VectorFileBusy(self._milvus_path, holder) from None
+        # `holder` of another process has it for a moment too: one refusal says nothing.
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while not _flock(stream, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                stream.seek(0)
+                holder = stream.read()
+                stream.close()
+                raise VectorFileBusy(self._milvus_path, holder)
+            time.sleep(0.05)
         stream.truncate(0)
-        stream.write(json.dumps({"pid": os.getpid(), "address": address}))
+        stream.write(f"{address} (pid {os.getpid()})")
         stream.flush()
         self._stream = stream
 
@@ -136,12 +138,16 @@ class FileLock:
         """What the process that holds the lock wrote into it; None where nobody holds it."""
         if not self._path.exists():
             return None
-        with self._path.open("r", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return stream.read()
-        return None
+        with self._path.open(encoding="utf-8") as stream:
+            return None if _flock(stream, fcntl.LOCK_SH) else stream.read()
+
+
+def _flock(stream: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class MilvusStore:
