@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 
 from data_models import EncoderInfo, Health, OutboxCounts
+from nlp_models import EncoderError
 from product_search import http_bodies, http_errors, outbox, product_routes, search_routes
-from product_search.errors import DatabaseUnavailable, VectorStoreUnavailable
+from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
 from product_search.resources import Resources, open_resources
 from product_search.settings import Settings
+from vector_db import VectorFileBusy
 
 VERSION = "0.1.0"
 DESCRIPTION = """
@@ -29,9 +32,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _show_our_log()
         chosen = settings or Settings()
-        with open_resources(chosen, chosen.api_url) as resources:
-            app.state.resources = resources
-            yield
+        try:
+            with open_resources(chosen, chosen.api_url) as resources:
+                app.state.resources = resources
+                yield
+        except (AppError, EncoderError, VectorFileBusy):
+            sys.tracebacklimit = 0  # the message says what is wrong and what to do
+            raise
 
     app = FastAPI(
         title="商品检索与图文匹配", version=VERSION, description=DESCRIPTION, lifespan=lifespan

@@ -100,6 +100,7 @@ class BgeEncoder:
     """BAAI/bge-small-zh-v1.5: the CLS state of a BERT, with an instruction before queries."""
 
     def __init__(self, folder: Path, device: str = "cpu", batch_size: int = 32) -> None:
+        _require_weights(folder)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._model: Any = _load(BertModel, folder, device, add_pooling_layer=False)
         self._device = device
@@ -127,6 +128,7 @@ class ChineseClipEncoder:
     """OFA-Sys Chinese-CLIP (AI-ModelScope/chinese-clip-vit-base-patch16), from a local folder."""
 
     def __init__(self, folder: Path, device: str = "cpu", batch_size: int = 32) -> None:
+        _require_weights(folder)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._processor: Any = ChineseCLIPImageProcessorPil.from_pretrained(
             folder, local_files_only=True
@@ -264,12 +266,15 @@ def download_model(model_id: str, revision: str, target: Path) -> None:
     partial.rename(target)
 
 
-def _load(kind: Any, folder: Path, device: str, **options: Any) -> Any:
-    """A transformers model in evaluation mode: fp16 on CUDA, float32 on the CPU."""
+def _require_weights(folder: Path) -> None:
     if not has_weights(folder):
         raise EncoderError(
             f"{folder} 里没有模型权重：请先运行 python -m product_search.manage download-models"
         )
+
+
+def _load(kind: Any, folder: Path, device: str, **options: Any) -> Any:
+    """A transformers model in evaluation mode: fp16 on CUDA, float32 on the CPU."""
     disable_progress_bar()  # of a second's work, amid the log
     dtype = torch.float16 if device == "cuda" else torch.float32
     # weights_only: a .bin checkpoint is read as tensors, never as pickled objects.

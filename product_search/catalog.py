@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
 
 def change_product(session: Session, product: Product, columns: Mapping[str, Any]) -> Outcome:
     """Set what differs; a change of what Milvus holds raises the revision and leaves an event."""
-    changed = {name for name, value in columns.items() if getattr(product, name) != value}
+    changed = {name for name, value in columns.items() if _differ(getattr(product, name), value)}
     if not changed:
         return "unchanged"
     for name in changed:
@@ -150,6 +151,13 @@ def change_product(session: Session, product: Product, columns: Mapping[str, Any
         product.index_error = None
         outbox.record(session, product, outbox.Operation.upsert)
     return "updated"
+
+
+def _differ(old: object, new: object) -> bool:
+    """Whether a change is one; in attributes, True and 1 are not the same, key order is nothing."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return json.dumps(old, sort_keys=True) != json.dumps(new, sort_keys=True)
+    return old != new
 
 
 def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:
