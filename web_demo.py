@@ -37,6 +37,7 @@ def search_page() -> None:
     health = demo.show_service(client)
     with st.sidebar:
         filters, top_k = _filter_inputs(client)
+        demo.show_encoder(health)
     mode = st.segmented_control(
         "搜索方式",
         list(SearchMode),
@@ -120,7 +121,7 @@ def _offset(query: object) -> int:
 
 def _show_answer(client: ApiClient, answer: SearchResponse, offset: int, top_k: int) -> None:
     took = f"用时 {answer.took_ms.total:.0f} 毫秒"
-    encoder = demo.plain(demo.ENCODER_NAMES.get(answer.encoder, answer.encoder))
+    encoder = demo.encoder_name(answer.encoder)
     if answer.hits:
         first, last = answer.hits[0].rank, answer.hits[-1].rank
         st.caption(f"第 {first}–{last} 件 · {took} · 编码器：{encoder}")
@@ -134,8 +135,8 @@ def _show_answer(client: ApiClient, answer: SearchResponse, offset: int, top_k: 
     with st.container(horizontal=True):
         if offset:
             _offset_button("上一批", max(0, offset - top_k))
-        # A page that isn't full is the last one; dropped hits had their places too.
-        if len(answer.hits) + answer.dropped >= top_k and offset + top_k <= MAX_OFFSET:
+        # A page that isn't full is the last one.
+        if len(answer.hits) >= top_k and offset + top_k <= MAX_OFFSET:
             _offset_button("下一批", offset + top_k)
 
 
@@ -143,12 +144,16 @@ def _offset_button(label: str, offset: int) -> None:
     st.button(
         label,
         key="previous" if label == "上一批" else "next",
-        on_click=st.session_state.__setitem__,
-        args=("offset", offset),
+        on_click=_turn_to,
+        args=(offset,),
     )
 
 
-st.set_page_config(page_title="商品搜索", page_icon=":material/search:", layout="wide")
+def _turn_to(offset: int) -> None:
+    st.session_state["offset"] = offset
+
+
+st.set_page_config(page_title="商品搜索", page_icon="🔎", layout="wide")
 st.navigation(
     [
         st.Page(search_page, title="搜索商品", icon=":material/search:", default=True),

@@ -149,7 +149,7 @@ def field_name(name: str) -> str:
 
 
 def show_service(client: ApiClient) -> Health | None:
-    """Say which encoder answers and what is wrong, if anything; None where the API is silent."""
+    """Say what is wrong with the service, if anything; None where it does not answer."""
     health = None
     with errors_shown():
         health = client.health()
@@ -164,12 +164,23 @@ def show_service(client: ApiClient) -> Health | None:
         st.warning(f"有 {health.outbox.failed} 项改动未能建立索引，可在“商品目录”中按状态查看。")
     if health.outbox.pending:
         st.info(f"有 {health.outbox.pending} 项改动正在建立索引，完成后才能搜到。")
-    with st.sidebar:
-        name = health.encoders.name
-        st.caption(f"编码器：{plain(ENCODER_NAMES.get(name, name))}，运行于 {health.encoders.device}")
-        if name == "starter":
-            st.caption(STARTER_NOTE)
     return health
+
+
+def show_encoder(health: Health | None) -> None:
+    """Which encoder the service runs, in a sentence."""
+    if health is None:
+        return
+    name = health.encoders.name
+    if name == "starter":
+        st.caption(STARTER_NOTE)
+    else:
+        st.caption(f"编码器：{encoder_name(name)}，运行于 {health.encoders.device}。")
+
+
+def encoder_name(name: str) -> str:
+    """The encoder's name for people, as Markdown."""
+    return plain(ENCODER_NAMES.get(name, name))
 
 
 def labels_or_none(client: ApiClient) -> Labels:
@@ -286,7 +297,8 @@ def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _STYLE = """
-.ps-grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
+.ps-grid { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
 .ps-card { border: 1px solid rgba(128,128,128,.25); border-radius: .6rem; padding: .6rem;
   display: flex; flex-direction: column; gap: .35rem; min-width: 0; }
 .ps-pic { aspect-ratio: 1; border-radius: .4rem; background: rgba(128,128,128,.08);
@@ -302,5 +314,13 @@ _STYLE = """
 .ps-price { font-weight: 600; }
 .ps-row { display: grid; grid-template-columns: 4.5rem 1fr; gap: .8rem; align-items: center; }
 .ps-failed { color: #b3261e; opacity: 1; }
+.ps-current { max-width: 12rem; }
 .ps-preview { display: block; max-width: 100%; max-height: 14rem; border-radius: .4rem; }
+.stMainBlockContainer { padding-top: 4.5rem; }
+[data-testid="InputInstructions"], [data-testid="stNumberInput"] button { display: none; }
+[data-testid="stFileUploaderDropzone"] > span p,
+[data-testid="stFileUploaderDropzoneInstructions"] span { font-size: 0; }
+[data-testid="stFileUploaderDropzone"] > span p::after { content: "选择图片"; font-size: 1rem; }
+[data-testid="stFileUploaderDropzoneInstructions"] span::after {
+  content: "或拖到这里 · 每张不超过 10 MB"; font-size: .875rem; }
 """
