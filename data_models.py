@@ -2,109 +2,38 @@
 
 from __future__ import annotations
 
-import math
-import re
-import unicodedata
-from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
-    PlainSerializer,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-MAX_TITLE = 500
-MAX_QUERY = 512
-MAX_LABEL = 100
-MAX_DESCRIPTION = 5000
-MAX_ATTRIBUTES_SIZE = 16_000
-MAX_TOP_K = 100
-MAX_OFFSET = 10_000
-INT64_MAX = 2**63 - 1
-PRICE_PATTERN = r"^[0-9]{1,10}(\.[0-9]{1,2})?$"
-
-# Control, format, surrogate and separator characters: a text of only these shows nothing.
-_INVISIBLE = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"}
-
-
-def is_blank(text: str) -> bool:
-    """Whether a person would see nothing at all in the text."""
-    return all(unicodedata.category(char) in _INVISIBLE for char in text)
-
-
-def _not_blank(text: str) -> str:
-    if is_blank(text):
-        raise ValueError("不能为空白")
-    return text
-
-
-def _parse_price(value: object) -> Decimal:
-    """A number or decimal string as an exact amount with at most two decimals."""
-    if isinstance(value, Decimal):
-        text = format(value, "f")
-    elif isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        text = str(value)
-    else:
-        raise ValueError("应为数字或十进制字符串")
-    # A JSON float such as 12.0 or 12.50 arrives as 12.0 or 12.5; both match as they are.
-    if re.match(PRICE_PATTERN, text, re.ASCII) is None or text.endswith("\n"):
-        raise ValueError("应为不小于 0 的十进制数，整数最多 10 位，小数最多 2 位")
-    return Decimal(text).quantize(Decimal("0.01"))
-
-
-def _check_json(value: object, depth: int = 0) -> None:
-    """Refuse what the two stores can't both keep: NaN, infinity, huge integers, lone surrogates."""
-    if depth > 8:
-        raise ValueError("嵌套过深(最多 8 层)")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("不能含 NaN 或无穷大")
-    if isinstance(value, int) and abs(value) > INT64_MAX:
-        raise ValueError("整数超出 64 位范围")
-    if isinstance(value, str) and any(unicodedata.category(char) == "Cs" for char in value):
-        raise ValueError("含有不完整的 Unicode 字符")
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            _check_json(key, depth + 1)
-            _check_json(item, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_json(item, depth + 1)
-
-
-def _check_attributes(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    _check_json(value)
-    if len(str(value)) > MAX_ATTRIBUTES_SIZE:
-        raise ValueError(f"过大(最多 {MAX_ATTRIBUTES_SIZE} 个字符)")
-    return value
-
-
-Price = Annotated[
-    Decimal,
-    BeforeValidator(_parse_price),
-    PlainSerializer(str, return_type=str, when_used="json"),
-    WithJsonSchema(
-        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": PRICE_PATTERN}]},
-        mode="validation",
-    ),
-    WithJsonSchema({"type": "string", "examples": ["129.00"]}, mode="serialization"),
-]
-Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_not_blank)]
-Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL), AfterValidator(_not_blank)]
-Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
-Attributes = Annotated[dict[str, JsonValue], AfterValidator(_check_attributes)]
-ProductId = Annotated[int, Field(ge=1, le=INT64_MAX)]
+from product_search.field_types import (
+    INT64_MAX as INT64_MAX,
+    MAX_DESCRIPTION as MAX_DESCRIPTION,
+    MAX_LABEL as MAX_LABEL,
+    MAX_OFFSET as MAX_OFFSET,
+    MAX_QUERY as MAX_QUERY,
+    MAX_TITLE as MAX_TITLE,
+    MAX_TOP_K as MAX_TOP_K,
+    Attributes as Attributes,
+    Description as Description,
+    Label as Label,
+    Labels as Labels,
+    Price as Price,
+    ProductId as ProductId,
+    Query as Query,
+    Title as Title,
+    is_blank as is_blank,
+)
 
 _PRODUCT_EXAMPLE: dict[str, Any] = {
     "sku": "BAG-0001",
@@ -128,14 +57,14 @@ class ProductCreate(Strict):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_PRODUCT_EXAMPLE]})
 
-    title: Title = Field(description="商品标题,1–500 个字符，原样保存")
+    title: Title = Field(description="商品标题，1–500 个字符，原样保存")
     sku: Label | None = Field(None, description="商家自己的编号，唯一")
     description: Description | None = None
     category: Label | None = None
     brand: Label | None = None
-    price: Price | None = Field(None, description="不小于 0,最多两位小数；数字或十进制字符串")
+    price: Price | None = Field(None, description="不小于 0，最多两位小数；数字或十进制字符串")
     attributes: Attributes = Field(default_factory=dict, description="任意 JSON 对象")
-    image_base64: str | None = Field(None, description="图片的 base64,或 data URI")
+    image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
 
 
 class ProductPatch(Strict):
@@ -179,8 +108,8 @@ class ProductOut(BaseModel):
     brand: str | None
     price: Price | None
     attributes: dict[str, JsonValue]
-    image_url: str | None = Field(description="`/product/{product_id}/image`,没有图片时为 null")
-    milvus_id: str = Field(description="向量在 Milvus 中的主键(63 位整数，以字符串给出)")
+    image_url: str | None = Field(description="`/product/{product_id}/image`，没有图片时为 null")
+    milvus_id: str = Field(description="向量在 Milvus 中的主键（63 位整数，以字符串给出）")
     revision: int
     index_status: IndexStatus
     index_error: str | None = Field(description="index_status 为 failed 时的原因")
@@ -251,17 +180,6 @@ class PriceRange(Strict):
         return self
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Labels = Annotated[
-    list[Label],
-    Field(min_length=1, max_length=100),
-    BeforeValidator(_as_list, json_schema_input_type=Label | list[Label]),
-]
-
-
 class SearchFilters(Strict):
     """Conditions that every hit meets; values match whole, case-sensitively."""
 
@@ -325,10 +243,8 @@ class SearchRequest(Strict):
     """A query by exactly one of text, image or product_id, as `mode` needs it."""
 
     mode: SearchMode
-    text: Annotated[str, Field(min_length=1, max_length=MAX_QUERY), AfterValidator(_not_blank)] | (
-        None
-    ) = None
-    image_base64: str | None = Field(None, description="图片的 base64,或 data URI")
+    text: Query | None = None
+    image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     product_id: ProductId | None = Field(None, description="用该商品的标题或图片作为查询")
     top_k: int = Field(10, ge=1, le=MAX_TOP_K)
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
@@ -372,7 +288,7 @@ class SearchResponse(BaseModel):
     mode: SearchMode
     hits: list[SearchHit]
     encoder: str = Field(description="作答的编码器：starter 或 chinese-clip")
-    dropped: int = Field(description="召回后因数据库中已无对应商品(或已改动)而舍去的向量数")
+    dropped: int = Field(description="召回后因数据库中已无对应商品（或已改动）而舍去的向量数")
     took_ms: TookMs
 
 

@@ -171,7 +171,7 @@ class StarterEncoder:
         network, head = folder / "efficientnet_lite0.onnx", folder / "head.safetensors"
         for path in (network, head):
             if not path.is_file():
-                raise EncoderError(f"缺少起步模型文件 {path}:请重新克隆仓库")
+                raise EncoderError(f"缺少起步模型文件 {path}：请重新克隆仓库")
         self._session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
         tensors = load_file(head)
         self._weight, self._bias = tensors["weight"], tensors["bias"]

@@ -1,0 +1,112 @@
+"""Below every floor: single values of a request, each a type with its bounds and checks."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+MAX_TITLE = 500
+MAX_QUERY = 512
+MAX_LABEL = 100
+MAX_DESCRIPTION = 5000
+MAX_ATTRIBUTES_SIZE = 16_000
+MAX_TOP_K = 100
+MAX_OFFSET = 10_000
+INT64_MAX = 2**63 - 1
+PRICE_PATTERN = r"^[0-9]{1,10}(\.[0-9]{1,2})?$"
+
+# Control, format, surrogate and separator characters: a text of only these shows nothing.
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"}
+
+
+def is_blank(text: str) -> bool:
+    """Whether a person would see nothing at all in the text."""
+    return all(unicodedata.category(char) in _INVISIBLE for char in text)
+
+
+def _not_blank(text: str) -> str:
+    if is_blank(text):
+        raise ValueError("不能为空白")
+    return text
+
+
+def _parse_price(value: object) -> Decimal:
+    """A number or decimal string as an exact amount with at most two decimals."""
+    if isinstance(value, Decimal):
+        text = format(value, "f")
+    elif isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        text = str(value)
+    else:
+        raise ValueError("应为数字或十进制字符串")
+    # A JSON float such as 12.0 or 12.50 arrives as 12.0 or 12.5; both match as they are.
+    if re.match(PRICE_PATTERN, text, re.ASCII) is None or text.endswith("\n"):
+        raise ValueError("应为不小于 0 的十进制数，整数最多 10 位，小数最多 2 位")
+    return Decimal(text).quantize(Decimal("0.01"))
+
+
+def _check_json(value: object, depth: int = 0) -> None:
+    """Refuse what the two stores can't both keep: NaN, infinity, huge integers, lone surrogates."""
+    if depth > 8:
+        raise ValueError("嵌套过深（最多 8 层）")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("不能含 NaN 或无穷大")
+    if isinstance(value, int) and abs(value) > INT64_MAX:
+        raise ValueError("整数超出 64 位范围")
+    if isinstance(value, str) and any(unicodedata.category(char) == "Cs" for char in value):
+        raise ValueError("含有不完整的 Unicode 字符")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_json(key, depth + 1)
+            _check_json(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_json(item, depth + 1)
+
+
+def _check_attributes(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    _check_json(value)
+    if len(str(value)) > MAX_ATTRIBUTES_SIZE:
+        raise ValueError(f"过大（最多 {MAX_ATTRIBUTES_SIZE} 个字符）")
+    return value
+
+
+Price = Annotated[
+    Decimal,
+    BeforeValidator(_parse_price),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": PRICE_PATTERN}]},
+        mode="validation",
+    ),
+    WithJsonSchema({"type": "string", "examples": ["129.00"]}, mode="serialization"),
+]
+Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_not_blank)]
+Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL), AfterValidator(_not_blank)]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
+Attributes = Annotated[dict[str, JsonValue], AfterValidator(_check_attributes)]
+ProductId = Annotated[int, Field(ge=1, le=INT64_MAX)]
+Query = Annotated[str, Field(min_length=1, max_length=MAX_QUERY), AfterValidator(_not_blank)]
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Labels = Annotated[
+    list[Label],
+    Field(min_length=1, max_length=100),
+    BeforeValidator(_as_list, json_schema_input_type=Label | list[Label]),
+]
