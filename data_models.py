@@ -216,11 +216,14 @@ class ProductListQuery(Strict):
 
     @model_validator(mode="after")
     def _walk_or_page(self) -> Self:
-        if self.after_id is not None:
-            if self.model_fields_set & {"page", "sort"}:
-                raise ValueError("after_id 不能与 page 或 sort 同时使用")
-            self.sort = ListSort.oldest
+        if self.after_id is not None and self.model_fields_set & {"page", "sort"}:
+            raise ValueError("after_id 不能与 page 或 sort 同时使用")
         return self
+
+    @property
+    def order(self) -> ListSort:
+        """What the page is sorted by: a walk goes up the ids."""
+        return self.sort if self.after_id is None else ListSort.oldest
 
     def filters(self) -> SearchFilters:
         """The conditions that searches have too."""
@@ -241,6 +244,20 @@ _INPUTS = {"text": "text", "image": "image_base64（或文件 image）"}
 
 class SearchRequest(Strict):
     """A query by exactly one of text, image or product_id, as `mode` needs it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"mode": "text_to_image", "text": "雨伞", "top_k": 5},
+                {
+                    "mode": "text_to_text",
+                    "text": "学生用的书包",
+                    "filters": {"category": ["箱包"], "price": {"lte": 200}},
+                },
+                {"mode": "image_to_image", "product_id": 1},
+            ]
+        }
+    )
 
     mode: SearchMode
     text: Query | None = None

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from transformers import (
     AutoTokenizer,
@@ -278,9 +280,20 @@ def _load(kind: Any, folder: Path, device: str, **options: Any) -> Any:
     disable_progress_bar()  # of a second's work, amid the log
     dtype = torch.float16 if device == "cuda" else torch.float32
     # weights_only: a .bin checkpoint is read as tensors, never as pickled objects.
-    model = kind.from_pretrained(
-        folder, dtype=dtype, local_files_only=True, weights_only=True, **options
-    )
+    try:
+        model, loading = kind.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            weights_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        raise EncoderError(f"{folder} 里的模型权重无法读取：{error}") from error
+    if loading["missing_keys"]:
+        # transformers fills them with random numbers, and says so in a log line.
+        raise EncoderError(f"{folder} 里的模型权重不完整：缺少 {sorted(loading['missing_keys'])}")
     return model.to(device).eval()
 
 

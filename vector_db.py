@@ -256,7 +256,8 @@ class MilvusStore:
 
     def ping(self) -> None:
         """See VectorStore."""
-        self.has_collection(self._collection)
+        with _translated():
+            self._client.list_collections(timeout=TIMEOUT_S)
 
     def close(self) -> None:
         """Stop Milvus Lite and release its file."""

@@ -33,7 +33,7 @@ def search_page() -> None:
     """Words or a picture in, product cards out."""
     demo.show_style()
     client = demo.open_client()
-    st.title("搜索商品")
+    st.title("搜索商品", anchor=False)
     health = demo.show_service(client)
     with st.sidebar:
         filters, top_k = _filter_inputs(client)
@@ -64,7 +64,7 @@ def search_page() -> None:
 
 def _filter_inputs(client: ApiClient) -> tuple[dict[str, Any], int]:
     """The filters as the API takes them, and the number of results."""
-    st.subheader("筛选")
+    st.subheader("筛选", anchor=False)
     labels = demo.labels_or_none(client)
     category = _label_input("分类", labels.categories, "filter_category")
     brand = _label_input("品牌", labels.brands, "filter_brand")
@@ -154,6 +154,7 @@ def _turn_to(offset: int) -> None:
 
 
 st.set_page_config(page_title="商品搜索", page_icon="🔎", layout="wide")
+st.session_state["entered"] = True
 st.navigation(
     [
         st.Page(search_page, title="搜索商品", icon=":material/search:", default=True),

@@ -88,7 +88,7 @@ class Catalog:
     def list(self, query: ProductListQuery) -> ProductPage:
         """One page of the products that meet the query."""
         conditions = _conditions(query)
-        rows = select(Product).where(*conditions).order_by(*list_order(query.sort))
+        rows = select(Product).where(*conditions).order_by(*list_order(query.order))
         if query.after_id is not None:
             rows = rows.where(Product.id > query.after_id)
         else:

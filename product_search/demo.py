@@ -6,12 +6,13 @@ Whatever a user or a shop typed is escaped here before it reaches Markdown or HT
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import streamlit as st
 
@@ -28,7 +29,9 @@ from data_models import (
 from product_search.api_client import ApiClient, ApiError, ApiUnreachable
 from product_search.settings import Settings
 
-PICTURE_TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
+# Any picture may come: of those that it can't read, the API says so in Chinese. The endings are
+# for systems that know no media type for them.
+PICTURE_TYPES = ["image/*", "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 PICTURE_ERRORS = ("invalid_image", "image_too_large", "image_too_many_pixels")
 FIELD_NAMES = {
     "title": "标题",
@@ -120,13 +123,20 @@ def error_text(error: ApiUnreachable | ApiError | ValueError) -> str:
     """What happened and what can be done, as Markdown."""
     if isinstance(error, ApiUnreachable):
         return (
-            f"无法连接 API（{plain(Settings().api_url)}）。请在项目目录运行 `make serve` 启动它，"
+            f"无法连接 API（{_address()}）。请在项目目录运行 `make serve` 启动它，"
             "然后点“重试”；地址不对时，用环境变量 `PRODUCT_SEARCH_API_URL` 指定。"
         )
     if isinstance(error, ApiError):
+        if error.body.code == "http_error":
+            return f"{_address()} 的回答无法识别（HTTP {error.status}），请确认它是本项目的 API。"
         return _answer_text(error.body)
     # Only an answer that is not of our API's shape comes here (pydantic's error).
-    return f"{plain(Settings().api_url)} 的回答无法识别，请确认这个地址是本项目的 API。"
+    return f"{_address()} 的回答无法识别，请确认它是本项目的 API。"
+
+
+def _address() -> str:
+    """As code, since Markdown would make a link of it and of the words behind it."""
+    return f"`{Settings().api_url.replace('`', '')}`"
 
 
 def _answer_text(body: ErrorBody) -> str:
@@ -286,6 +296,25 @@ def row_html(client: ApiClient, product: ProductOut) -> str:
     )
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object of the text, such as can be sent; a ValueError says in Chinese why not."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # fails for what UTF-8 can't carry
+    except json.JSONDecodeError as error:
+        reason = f"不是有效的 JSON：第 {error.lineno} 行第 {error.colno} 列"
+        raise ValueError(reason) from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError("不是有效的 JSON：有无法保存的数值或字符，或嵌套过深") from error
+    if not isinstance(value, dict):
+        raise ValueError('应为 JSON 对象，例如 {"颜色": "红"}')
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
 def show_style() -> None:
     """The classes of this module's HTML, and Chinese in place of Streamlit's English words."""
     st.html(f"<style>{_STYLE}</style>")
@@ -316,6 +345,8 @@ _STYLE = """
 .ps-failed { color: #b3261e; opacity: 1; }
 .ps-current { max-width: 12rem; }
 .ps-preview { display: block; max-width: 100%; max-height: 14rem; border-radius: .4rem; }
+[data-testid="stSidebar"] [data-testid="stColumn"],
+[data-testid="stSidebar"] [data-testid="stNumberInput"] { min-width: 0; }
 .stMainBlockContainer { padding-top: 4.5rem; }
 [data-testid="InputInstructions"], [data-testid="stNumberInput"] button { display: none; }
 [data-testid="stFileUploaderDropzone"] > span p,

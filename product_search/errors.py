@@ -122,12 +122,18 @@ _MESSAGES = {
 
 
 def invalid_request(errors: Iterable[Mapping[str, Any]]) -> InvalidRequest:
-    """Pydantic's error list as one InvalidRequest with a message for each field."""
+    """Pydantic's error list as one InvalidRequest with a message for each field.
+
+    An error of the whole (an empty `loc`) is in the message alone.
+    """
     fields: dict[str, str] = {}
+    whole: list[str] = []
     for error in errors:
-        place = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
         reason = _MESSAGES.get(error["type"], "格式不正确").format(**error.get("ctx", {}))
         reason = reason.replace(" or ", "、").replace(", ", "、")  # of pydantic's `expected`
-        fields.setdefault(".".join(place), reason)
-    whole = "；".join(f"{place}：{reason}" if place else reason for place, reason in fields.items())
-    return InvalidRequest(f"请求有误：{whole}", {k: v for k, v in fields.items() if k})
+        if error["loc"]:
+            fields.setdefault(".".join(str(part) for part in error["loc"]), reason)
+        else:
+            whole.append(reason)
+    reasons = whole + [f"{place}：{reason}" for place, reason in fields.items()]
+    return InvalidRequest(f"请求有误：{'；'.join(reasons)}", fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -28,6 +29,7 @@ from product_search.images import MAX_BYTES
 MAX_BODY = 15 * 1024 * 1024
 # A client hears the answer only when it has sent its body: so much of it is read and dropped.
 _MAX_DRAINED = 100 * 1024 * 1024
+_CHARSET = re.compile(r";\s*charset=[^;]*", re.ASCII | re.IGNORECASE)
 _JSON_FIELDS = ("attributes", "filters")
 _BODIES: tuple[type[BaseModel], ...] = (ProductCreate, ProductPatch, SearchRequest)
 
@@ -98,25 +100,48 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 async def _read_form(request: Request) -> tuple[dict[str, Any], bytes | None]:
-    try:
-        form = await request.form(max_files=2, max_fields=50)
-    except HTTPException as error:
-        raise InvalidRequest(f"multipart 请求体有误：{error.detail}") from error
     values: dict[str, Any] = {}
     upload = None
-    for name, value in form.multi_items():
-        if name in values or (name == "image" and upload is not None):
-            raise InvalidRequest("请求有误：字段重复", {name: "字段重复"})
-        if isinstance(value, UploadFile):
-            if name != "image":
-                raise InvalidRequest("请求有误：未知的文件字段", {name: "文件字段只能是 image"})
-            content = await value.read(MAX_BYTES + 1)  # one byte too many is refused by its size
-            # A browser sends an untouched file input as a file without name and content.
-            upload = content if content or value.filename else None
-        else:
-            values[name] = parse_json(value) if name in _JSON_FIELDS else value
-    await form.close()
+    try:
+        async with _as_latin1(request).form(max_files=2, max_fields=50) as form:
+            for latin_name, value in form.multi_items():
+                name = _utf8(latin_name)
+                if name in values or (name == "image" and upload is not None):
+                    raise InvalidRequest("请求有误：字段重复", {name: "字段重复"})
+                if isinstance(value, UploadFile):
+                    upload = await _read_upload(name, value)
+                else:
+                    text = _utf8(value)
+                    values[name] = parse_json(text) if name in _JSON_FIELDS else text
+    except HTTPException as error:
+        raise InvalidRequest(f"multipart 请求体有误：{error.detail}") from error
     return values, upload
+
+
+def _as_latin1(request: Request) -> Request:
+    """The same request, its form read as Latin-1, which keeps every byte for `_utf8` to judge.
+
+    Starlette would read text that is not UTF-8 as Latin-1 without a word: garbage in the catalogue.
+    """
+    plain = _CHARSET.sub("", request.headers["content-type"]) + "; charset=latin-1"
+    others = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
+    headers = [*others, (b"content-type", plain.encode("latin-1"))]
+    return Request({**request.scope, "headers": headers}, request.receive)
+
+
+def _utf8(latin1: str) -> str:
+    try:
+        return latin1.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("multipart 请求体有误：文字不是 UTF-8 编码") from error
+
+
+async def _read_upload(name: str, file: UploadFile) -> bytes | None:
+    if name != "image":
+        raise InvalidRequest("请求有误：未知的文件字段", {name: "文件字段只能是 image"})
+    content = await file.read(MAX_BYTES + 1)  # one byte too many is refused by its size
+    # A browser sends an untouched file input as a file without name and content.
+    return content if content or file.filename else None
 
 
 def _validated(kind: type[Model], values: dict[str, Any], upload: bytes | None) -> Model:

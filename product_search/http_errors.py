@@ -43,8 +43,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
-        invalid = invalid_request(error.errors())
-        return _app_error(_request, invalid)
+        # FastAPI puts where a value came from ("query", "path") before its name.
+        named = [entry | {"loc": entry["loc"][1:]} for entry in error.errors()]
+        return _app_error(_request, invalid_request(named))
 
     @app.exception_handler(HTTPException)
     def _routing_error(_request: Request, error: HTTPException) -> JSONResponse:

@@ -1,0 +1,88 @@
+"""GET /health: which stores answer, which encoder, what waits."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import pytest
+from fastapi.testclient import TestClient
+
+from product_search.errors import DatabaseUnavailable, VectorStoreUnavailable
+from tests.api.helpers import code_of, create, resources
+
+
+def health(api: TestClient) -> tuple[int, dict[str, Any]]:
+    answer = api.get("/health")
+    return answer.status_code, answer.json()
+
+
+def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
+    create(api, wait=True)
+    encoders = resources(api).encoders
+    assert health(api) == (
+        200,
+        {
+            "status": "ok",
+            "database": "ok",
+            "vector_store": "ok",
+            "encoders": {
+                "name": "starter",
+                "fingerprint": encoders.fingerprint,
+                "device": "cpu",
+            },
+            "outbox": {"pending": 0, "failed": 0},
+        },
+    )
+
+
+def test_every_vector_is_in_the_collection_of_its_encoder(api: TestClient) -> None:
+    held = resources(api)
+    assert held.store.has_collection(f"product_v1_{held.encoders.fingerprint}")
+
+
+def test_without_a_database_the_service_is_down(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: object) -> NoReturn:
+        raise DatabaseUnavailable("数据库暂时不可用")
+
+    monkeypatch.setattr(type(resources(api).database), "read", fail)
+    monkeypatch.setattr(type(resources(api).database), "write", fail)
+    status, body = health(api)
+    assert (status, body["status"], body["database"]) == (503, "down", "down")
+    for answer in (
+        api.get("/product/1"),
+        api.get("/product/list"),
+        api.post("/product", json={"title": "书包"}),
+        api.patch("/product/1", json={"title": "书包"}),
+        api.delete("/product/1"),
+        api.post("/search", json={"mode": "text_to_text", "text": "书包"}),
+    ):
+        assert code_of(answer) == (503, "database_unavailable")
+
+
+def test_without_milvus_the_catalogue_is_served_and_search_is_not(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> NoReturn:
+        raise VectorStoreUnavailable("向量库暂时不可用")
+
+    for name in ("ping", "search"):
+        monkeypatch.setattr(type(resources(api).store), name, fail)
+    status, body = health(api)
+    assert (status, body["status"], body["vector_store"]) == (200, "degraded", "down")
+    assert api.get("/product/list").status_code == 200
+    answer = api.post("/search", json={"mode": "text_to_text", "text": "书包"})
+    assert code_of(answer) == (503, "vector_store_unavailable")
+
+
+def test_an_unknown_error_is_answered_without_its_insides(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> NoReturn:
+        raise RuntimeError("secret insides")
+
+    monkeypatch.setattr(type(resources(api).catalog), "get", fail)
+    answer = api.get("/product/1")
+    assert code_of(answer) == (500, "internal_error")
+    assert "secret" not in answer.text

@@ -1,0 +1,131 @@
+"""The committed openapi.json is the app's, whole and with examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from main import create_app
+from product_search.http_errors import STATUS
+from product_search.settings import ROOT
+
+SCHEMA: dict[str, Any] = create_app().openapi()
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, operations in SCHEMA["paths"].items()
+    for method, operation in operations.items()
+}
+CODES = {kind.code: status for kind, status in STATUS.items()}
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Every JSON object inside a value."""
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from nodes(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from nodes(item)
+
+
+def resolve(reference: str) -> Any:
+    assert reference.startswith("#/")
+    found: Any = SCHEMA
+    for part in reference[2:].split("/"):
+        found = found[part.replace("~1", "/").replace("~0", "~")]
+    return found
+
+
+def test_the_committed_file_is_the_apps() -> None:
+    written = json.dumps(SCHEMA, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    committed = (ROOT / "openapi.json").read_text("utf-8")
+    assert committed == written, "run `make openapi` and commit the file"
+
+
+def test_every_route_of_the_catalogue_and_of_search_is_there() -> None:
+    assert set(OPERATIONS) == {
+        "POST /product",
+        "GET /product/list",
+        "GET /product/{product_id}",
+        "PATCH /product/{product_id}",
+        "DELETE /product/{product_id}",
+        "GET /product/{product_id}/image",
+        "POST /search",
+        "GET /health",
+    }
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_route_says_what_it_does_and_answers(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["summary"]
+    assert operation["description"]
+    assert operation["tags"]
+    for status, response in operation["responses"].items():
+        assert response["description"]
+        if status not in {"204", "304"}:
+            assert response["content"], f"{status} has neither schema nor examples"
+
+
+@pytest.mark.parametrize("name", ["POST /product", "PATCH /product/{product_id}", "POST /search"])
+def test_a_body_is_described_as_json_and_as_a_form(name: str) -> None:
+    content = OPERATIONS[name]["requestBody"]["content"]
+    assert set(content) == {"application/json", "multipart/form-data"}
+    as_json = resolve(content["application/json"]["schema"]["$ref"])
+    as_form = resolve(content["multipart/form-data"]["schema"]["$ref"])
+    assert as_json.get("examples") or content["application/json"].get("examples")
+    assert as_form["properties"]["image"]["format"] == "binary"
+    assert set(as_json["properties"]) - {"image_base64"} == set(as_form["properties"]) - {"image"}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_documented_error_has_an_example_of_a_known_code_and_status(name: str) -> None:
+    for status, response in OPERATIONS[name]["responses"].items():
+        examples = response.get("content", {}).get("application/json", {}).get("examples", {})
+        for code, example in examples.items():
+            if int(status) >= 400:
+                assert CODES[code] == int(status)
+                assert example["value"]["code"] == code
+                assert example["value"]["message"]
+
+
+def test_every_error_of_the_table_is_documented_somewhere() -> None:
+    documented = {
+        code
+        for operation in OPERATIONS.values()
+        for response in operation["responses"].values()
+        for code in response.get("content", {}).get("application/json", {}).get("examples", {})
+    }
+    assert set(CODES) <= documented
+
+
+def test_every_error_answer_has_the_one_error_body() -> None:
+    for operation in OPERATIONS.values():
+        for status, response in operation["responses"].items():
+            if int(status) >= 400 and "schema" in response["content"]["application/json"]:
+                reference = response["content"]["application/json"]["schema"]["$ref"]
+                assert reference.rpartition("/")[2] in {"ErrorBody", "Health"}
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references = [node["$ref"] for node in nodes(SCHEMA) if isinstance(node.get("$ref"), str)]
+    assert references
+    for reference in references:
+        assert isinstance(resolve(reference), dict)
+
+
+def test_fastapis_own_error_shape_is_nowhere() -> None:
+    assert "HTTPValidationError" not in json.dumps(SCHEMA)
+
+
+def test_the_error_body_is_as_documented() -> None:
+    assert set(SCHEMA["components"]["schemas"]["ErrorBody"]["required"]) == {"code", "message"}
+    assert set(SCHEMA["components"]["schemas"]["ErrorBody"]["properties"]) == {
+        "code",
+        "message",
+        "fields",
+    }

@@ -1,0 +1,147 @@
+"""Filters of POST /search: literal, case-sensitive, exact, whatever the values hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given, settings, strategies as st
+
+from data_models import is_blank
+from tests.api.helpers import base64_of, create, create_all, ids, listed, search
+from tests.unit.pictures import encoded, noise
+
+HOSTILE = [
+    "plain",
+    "PLAIN",
+    "plain ",
+    " plain",
+    "it's",
+    'say "hi"',
+    "back\\slash",
+    "back\\\\slash",
+    "\\",
+    '\\"',
+    "100%",
+    "100_",
+    "%",
+    "_",
+    "line\nbreak",
+    "line\\nbreak",
+    "tab\there",
+    "\r\n|",
+    "nul\x00l",
+    "\\x00",
+    "\u2028sep",
+    "\x85nel",
+    "🎒",
+    "𠮷",
+    "e\u0301",
+    "é",
+    "] or brand in ['x'",
+    '"] or true or brand in ["',
+    'brand == "plain"',
+    "$meta['brand']",
+    "{brand}",
+    "like 'p%'",
+    "; drop",
+    "/* x */ --",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def catalogue(api: TestClient) -> dict[str, int]:
+    """The product of each hostile value, which is its brand and its category."""
+    image = base64_of(encoded(noise((20, 20)), "PNG"))
+    made = create_all(
+        api,
+        [
+            {"title": "书包", "brand": value, "category": value, "image_base64": image}
+            for value in HOSTILE
+        ],
+    )
+    create_all(api, [{"title": "书包", "price": price} for price in ("0", "9.99", "10", None)])
+    return {value: product["product_id"] for value, product in zip(HOSTILE, made, strict=True)}
+
+
+def found(api: TestClient, mode: str = "text_to_text", **filters: Any) -> list[int]:
+    query: dict[str, Any] = {"text": "书包"}
+    if mode.startswith("image"):
+        query = {"image_base64": base64_of(encoded(noise((20, 20)), "PNG"))}
+    return sorted(ids(search(api, mode, top_k=100, filters=filters, **query)))
+
+
+@pytest.mark.parametrize("field", ["brand", "category"])
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+def test_a_value_matches_itself_and_nothing_else(
+    api: TestClient, catalogue: dict[str, int], field: str, value: str
+) -> None:
+    wanted = [catalogue[value]]
+    assert found(api, **{field: value}) == wanted
+    assert [item["product_id"] for item in listed(api, **{field: value})["items"]] == wanted
+
+
+@pytest.mark.parametrize(
+    "mode", ["text_to_text", "text_to_image", "image_to_image", "image_to_text"]
+)
+def test_a_list_matches_any_of_its_values_in_every_mode(
+    api: TestClient, catalogue: dict[str, int], mode: str
+) -> None:
+    some = HOSTILE[2:9]
+    assert found(api, mode, brand=some) == sorted(catalogue[value] for value in some)
+    assert found(api, mode, brand=HOSTILE) == sorted(catalogue.values())
+
+
+def test_conditions_hold_together(api: TestClient, catalogue: dict[str, int]) -> None:
+    assert found(api, brand=["plain", "%"], category=["%", "_"]) == [catalogue["%"]]
+    assert found(api, brand="plain", category="%") == []
+    assert found(api, brand="plain", price={"gte": 0}) == []
+
+
+@pytest.mark.parametrize(
+    ("price", "wanted"),
+    [
+        ({"gte": 0}, ["0.00", "10.00", "9.99"]),
+        ({"lte": 0}, ["0.00"]),
+        ({"gte": "9.99", "lte": 9.99}, ["9.99"]),
+        ({"gte": "9.991"}, None),
+        ({"gte": "10"}, ["10.00"]),
+        ({"gte": "0.01", "lte": "9.98"}, []),
+        ({"gte": None, "lte": "9999999999.99"}, ["0.00", "10.00", "9.99"]),
+    ],
+    ids=str,
+)
+def test_prices_are_compared_exactly_and_the_unpriced_left_out(
+    api: TestClient, price: dict[str, Any], wanted: list[str] | None
+) -> None:
+    body = {"mode": "text_to_text", "text": "书包", "top_k": 100, "filters": {"price": price}}
+    answer = api.post("/search", json=body)
+    if wanted is None:
+        assert answer.json()["code"] == "invalid_request"
+    else:
+        assert sorted(hit["product"]["price"] for hit in answer.json()["hits"]) == wanted
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(min_size=1, max_size=100).filter(lambda text: not is_blank(text)))
+def test_a_value_that_no_product_has_finds_none_whatever_it_is(api: TestClient, value: str) -> None:
+    if value not in HOSTILE:
+        assert found(api, brand=["没有这个", value]) == []
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.text(min_size=1, max_size=100).filter(lambda text: not is_blank(text)))
+def test_any_value_finds_its_own_product(api: TestClient, value: str) -> None:
+    made = create(api, wait=True, title="手表", category=value)
+    hits = found(api, category=value)
+    assert api.delete(f"/product/{made['product_id']}").status_code == 204
+    assert made["product_id"] in hits
+    assert len(hits) <= 2
+
+
+def test_empty_filters_let_all_pass(api: TestClient) -> None:
+    everything = found(api)
+    assert found(api, brand=None) == everything
+    assert found(api, price=None) == everything
+    assert found(api, brand=None, category=None) == everything

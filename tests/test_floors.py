@@ -1,0 +1,215 @@
+"""The floors of the house, proved from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FLOORS: dict[str, int] = {
+    "product_search": -1,
+    "product_search.errors": -1,
+    "product_search.field_types": -1,
+    "data_models": 0,
+    "orm_models": 1,
+    "nlp_models": 1,
+    "vector_db": 1,
+    "product_search.images": 1,
+    "product_search.api_client": 1,
+    "product_search.settings": 2,
+    "product_search.outbox": 3,
+    "product_search.indexing": 4,
+    "product_search.retrieval": 4,
+    "product_search.catalog": 5,
+    "product_search.indexing_loop": 5,
+    "product_search.bulk_import": 6,
+    "product_search.resources": 7,
+    "product_search.http_errors": 8,
+    "product_search.http_bodies": 8,
+    "product_search.product_routes": 9,
+    "product_search.search_routes": 9,
+    "product_search.demo": 9,
+    "main": 10,
+    "product_search.manage": 10,
+    "web_demo": 10,
+}
+# Every module of these packages is on the package's floor.
+PACKAGES: dict[str, int] = {"product_search.training": 8, "pages": 10}
+TRAINING = "product_search.training"
+
+DOORS_TO_HTTP = {
+    "main",
+    "product_search.http_errors",
+    "product_search.http_bodies",
+    "product_search.product_routes",
+    "product_search.search_routes",
+}
+HOLD_A_SESSION = {
+    "orm_models",
+    "product_search.outbox",
+    "product_search.indexing",
+    "product_search.catalog",
+    "product_search.bulk_import",
+}
+OWNERS: dict[str, set[str]] = {
+    "pymilvus": {"vector_db"},
+    "milvus_lite": {"vector_db"},
+    "grpc": {"vector_db"},
+    "torch": {"nlp_models", TRAINING},
+    "transformers": {"nlp_models", TRAINING},
+    "onnxruntime": {"nlp_models", TRAINING},
+    "safetensors": {"nlp_models", TRAINING},
+    "modelscope": {"nlp_models"},
+    "fastapi": DOORS_TO_HTTP,
+    "starlette": DOORS_TO_HTTP,
+    "streamlit": {"web_demo", "pages", "product_search.demo"},
+    "sqlalchemy": HOLD_A_SESSION,
+    "pydantic_settings": {"product_search.settings"},
+}
+DEMO = ("web_demo", "pages", "product_search.demo")
+DEMO_MAY_IMPORT = {
+    "data_models",
+    "product_search",
+    "product_search.api_client",
+    "product_search.settings",
+    "product_search.demo",
+}
+NOT_OURS = {".venv", "data", "build", "node_modules"}
+MAX_LINES = 400
+MAX_FUNCTION_LINES = 40
+
+
+def module_files() -> dict[str, Path]:
+    """The project's modules by dotted name; tests and stand-alone scripts are none."""
+    found = {path.stem: path for path in ROOT.glob("*.py")}
+    for package in ("product_search", "pages"):
+        for path in (ROOT / package).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def source_files() -> list[Path]:
+    """Every Python file that ships, scripts included."""
+    return [
+        path
+        for path in ROOT.rglob("*.py")
+        if not NOT_OURS & set(path.relative_to(ROOT).parts)
+        and not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+        and path.relative_to(ROOT).parts[0] != "tests"
+    ]
+
+
+MODULES = module_files()
+SOURCES = source_files()
+
+
+def relative_name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def floor_of(name: str) -> int | None:
+    for package, floor in PACKAGES.items():
+        if inside(name, package):
+            return floor
+    return FLOORS.get(name)
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Dotted names that the file imports, wherever in it: modules, and what is taken from them."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def our_imports(name: str) -> set[str]:
+    """The project's modules that this one imports."""
+    return {other for other in imported_names(MODULES[name]) if other in MODULES} - {name}
+
+
+def test_every_module_has_a_floor() -> None:
+    assert [name for name in MODULES if floor_of(name) is None] == []
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_imports_only_from_lower_floors(name: str) -> None:
+    mine = floor_of(name)
+    assert mine is not None
+    for other in our_imports(name) - {"product_search"}:
+        theirs = floor_of(other)
+        together = inside(name, TRAINING) and inside(other, TRAINING)
+        assert theirs is not None
+        assert together or theirs < mine, f"{name} ({mine}) imports {other} ({theirs})"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_heavy_library_is_imported_only_by_its_owner(name: str) -> None:
+    for imported in imported_names(MODULES[name]):
+        owners = OWNERS.get(imported.partition(".")[0])
+        if owners is not None:
+            assert any(inside(name, owner) for owner in owners), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if not inside(name, TRAINING)))
+def test_serving_never_imports_training(name: str) -> None:
+    assert [other for other in our_imports(name) if inside(other, TRAINING)] == []
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in MODULES if any(inside(name, part) for part in DEMO))
+)
+def test_the_demo_speaks_http_only(name: str) -> None:
+    assert our_imports(name) - DEMO_MAY_IMPORT == set()
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"product_search.settings"}))
+def test_only_the_settings_read_the_environment(name: str) -> None:
+    tree = ast.parse(MODULES[name].read_text("utf-8"))
+    attributes = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    }
+    taken = attributes | {
+        imported.removeprefix("os.")
+        for imported in imported_names(MODULES[name])
+        if imported.startswith("os.")
+    }
+    assert taken & {"environ", "environb", "getenv", "getenvb", "putenv"} == set()
+
+
+def test_the_root_is_no_package() -> None:
+    assert not (ROOT / "__init__.py").exists()
+
+
+def test_the_files_that_the_user_named_are_at_the_root() -> None:
+    assert {"main", "data_models", "orm_models", "nlp_models", "vector_db"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative_name)
+def test_a_file_is_short_and_says_what_it_owns(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= MAX_LINES
+    assert ast.get_docstring(ast.parse(text)), "a module begins with a docstring"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative_name)
+def test_a_function_is_short(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"

@@ -1,0 +1,177 @@
+"""Pictures that tests make: good ones of every kind, and hostile ones."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+COLOURS = ((220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 220, 20))
+SIZE = (48, 32)
+
+
+def four_colours(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
+    """A quarter of the picture in each colour: red, green / blue, yellow."""
+    image = Image.new("RGB", size)
+    width, height = size[0] // 2, size[1] // 2
+    for place, colour in enumerate(COLOURS):
+        left, top = (place % 2) * width, (place // 2) * height
+        image.paste(colour, (left, top, left + width, top + height))
+    return image.convert(mode)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The picture's bytes in the format that Pillow calls `kind`."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def noise(size: tuple[int, int], seed: int = 0) -> Image.Image:
+    """A picture that compresses badly, and is unlike those of other seeds."""
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def animated(kind: str) -> bytes:
+    """Two frames: the four colours, then black."""
+    first, second = four_colours("P" if kind == "GIF" else "RGBA"), Image.new("RGBA", SIZE, "black")
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    return encoded(first, kind, save_all=True, append_images=[second], duration=100, **options)
+
+
+def transparent(kind: str) -> bytes:
+    """Red in the left half, nothing at all in the right half."""
+    image = Image.new("RGBA", SIZE, (255, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (SIZE[0] // 2, 0, SIZE[0], SIZE[1]))
+    if kind == "LA":
+        return encoded(image.convert("LA"), "PNG")
+    if kind == "P":
+        return encoded(image.quantize(colors=8), "PNG")
+    return encoded(image, kind)
+
+
+def rotated_by_exif() -> bytes:
+    """A JPEG whose EXIF says: turn me by 90° clockwise (orientation 6)."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(four_colours(), "JPEG", quality=95, exif=exif)
+
+
+def with_corrupt_exif() -> bytes:
+    """A JPEG that reads well but whose EXIF block is garbage."""
+    return encoded(
+        four_colours(), "JPEG", quality=95, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff\x01\x12"
+    )
+
+
+def sixteen_bit_grey() -> bytes:
+    """A 16-bit greyscale PNG: its left half at 10 %, its right half at 80 % of the range."""
+    values = np.full((SIZE[1], SIZE[0]), 6_554, np.uint16)
+    values[:, SIZE[0] // 2 :] = 52_429
+    return encoded(Image.fromarray(values), "PNG")
+
+
+def float_tiff() -> bytes:
+    """A TIFF with 32-bit float values between 0 and 255."""
+    values = np.linspace(0, 255, SIZE[0] * SIZE[1], dtype=np.float32)
+    return encoded(Image.fromarray(values.reshape(SIZE[1], SIZE[0])), "TIFF")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def bomb_header(width: int = 30_000, height: int = 30_000) -> bytes:
+    """A PNG of a few bytes whose header claims many pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", zlib.compress(b"\0" * 64))
+        + _chunk(b"IEND", b"")
+    )
+
+
+def bomb_whole() -> bytes:
+    """A valid 1-bit PNG of 49 megapixels in some kilobytes."""
+    return encoded(Image.new("1", (7_000, 7_000)), "PNG", optimize=True)
+
+
+def gif_with_frame_beyond_its_screen(width: int = 60_000, height: int = 60_000) -> bytes:
+    """A GIF whose screen is 1 × 1 and whose only frame claims far more."""
+    return (
+        b"GIF89a"
+        + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0)
+        + b"\0\0\0\xff\xff\xff"
+        + b","
+        + struct.pack("<HHHHB", 0, 0, width, height, 0)
+        + b"\x02\x02\x44\x01\x00;"
+    )
+
+
+SVG = b"""<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>
+<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text>&x;</text></svg>"""
+
+
+def over_ten_megabytes() -> bytes:
+    """A readable picture with more than 10 MB of trailing bytes."""
+    return encoded(four_colours(), "JPEG") + bytes(10 * 1024 * 1024)
+
+
+def good_pictures() -> dict[str, bytes]:
+    """Pictures that are searched as they are, by what is special about them."""
+    photo = four_colours()
+    return {
+        "jpeg": encoded(photo, "JPEG"),
+        "progressive jpeg": encoded(photo, "JPEG", progressive=True),
+        "grey jpeg": encoded(photo.convert("L"), "JPEG"),
+        "cmyk jpeg": encoded(photo.convert("CMYK"), "JPEG"),
+        "jpeg rotated by exif": rotated_by_exif(),
+        "png": encoded(photo, "PNG"),
+        "rgba png": transparent("PNG"),
+        "la png": transparent("LA"),
+        "palette png": encoded(photo.quantize(16), "PNG"),
+        "palette png with alpha": transparent("P"),
+        "1-bit png": encoded(photo.convert("1"), "PNG"),
+        "16-bit png": sixteen_bit_grey(),
+        "1x1 png": encoded(Image.new("RGB", (1, 1), "red"), "PNG"),
+        "30000x1 png": encoded(Image.new("RGB", (30_000, 1), "red"), "PNG"),
+        "animated png": animated("PNG"),
+        "gif": encoded(photo, "GIF"),
+        "animated gif": animated("GIF"),
+        "webp": encoded(photo, "WEBP"),
+        "webp with alpha": transparent("WEBP"),
+        "animated webp": animated("WEBP"),
+        "bmp": encoded(photo, "BMP"),
+        "tiff": encoded(photo, "TIFF"),
+        "float tiff": float_tiff(),
+    }
+
+
+def bad_pictures() -> dict[str, bytes]:
+    """Bytes that are no whole picture."""
+    photo = noise((64, 64))
+    jpeg, png = encoded(photo, "JPEG"), encoded(photo, "PNG")
+    webp, gif = encoded(photo, "WEBP"), encoded(photo, "GIF")
+    return {
+        "nothing": b"",
+        "text": "这不是图片".encode(),
+        "svg": SVG,
+        "html": b"<html><img src=x></html>",
+        "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+        "zeros": bytes(2_000),
+        "truncated jpeg": jpeg[: len(jpeg) // 2],
+        "jpeg header only": jpeg[:20],
+        "truncated png": png[: len(png) // 2],
+        "png signature only": png[:8],
+        "truncated webp": webp[: len(webp) // 2],
+        "truncated gif": gif[: len(gif) // 3],
+        "png with a broken checksum": png[:100] + bytes([png[100] ^ 255]) + png[101:],
+        "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
+    }

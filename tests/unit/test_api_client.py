@@ -1,0 +1,163 @@
+"""The typed client against a small HTTP server: what it sends, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from data_models import IndexStatus, ProductListQuery, ProductOut, SearchMode
+from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+
+PRODUCT: dict[str, Any] = {
+    "product_id": 7,
+    "sku": None,
+    "title": "书包🎒",
+    "description": None,
+    "category": None,
+    "brand": None,
+    "price": "19.90",
+    "attributes": {},
+    "image_url": "/product/7/image",
+    "milvus_id": "911804546078119973",
+    "revision": 3,
+    "index_status": "indexed",
+    "index_error": None,
+    "created_at": "2026-01-01T00:00:00Z",
+    "updated_at": "2026-01-01T00:00:00Z",
+}
+
+
+class Server:
+    """Answers every request with what it was told, and remembers the last one."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.body: bytes = b"{}"
+        self.seen: tuple[Any, ...] = ()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                content = self.rfile.read(int(self.headers.get("content-length", 0)))
+                server.seen = (self.command, self.path, json.loads(content) if content else None)
+                self.send_response(server.status)
+                self.send_header("content-length", str(len(server.body)))
+                self.end_headers()
+                self.wfile.write(server.body)
+
+            do_GET = do_POST = do_PATCH = do_DELETE = _answer
+
+            def log_message(self, *_arguments: object) -> None:
+                """Quiet."""
+
+        self.http = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+
+    def answer(self, body: object, status: int = 200) -> None:
+        self.body = json.dumps(body).encode()
+        self.status = status
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[ApiClient]:
+    client = ApiClient(server.url + "/")
+    yield client
+    client.close()
+
+
+def test_a_product_is_read(server: Server, client: ApiClient) -> None:
+    server.answer(PRODUCT)
+    product = client.product(7)
+    assert server.seen == ("GET", "/product/7", None)
+    assert (product.title, str(product.price)) == ("书包🎒", "19.90")
+    assert product.index_status is IndexStatus.indexed
+
+
+def test_a_picture_travels_as_base64(server: Server, client: ApiClient) -> None:
+    server.answer(PRODUCT, 201)
+    client.create({"title": "书包"}, b"\x00\x01", wait=True)
+    assert server.seen == ("POST", "/product?wait=true", {"title": "书包", "image_base64": "AAE="})
+    client.update(7, {"image_base64": None})
+    assert server.seen == ("PATCH", "/product/7", {"image_base64": None})
+
+
+def test_a_search_sends_only_what_was_given(server: Server, client: ApiClient) -> None:
+    took = dict.fromkeys(("decode", "encode", "recall", "hydrate", "total"), 1.0)
+    server.answer(
+        {"mode": "text_to_text", "hits": [], "encoder": "starter", "dropped": 0, "took_ms": took}
+    )
+    client.search(SearchMode.text_to_text, text="书包", filters={"brand": "拾光"}, top_k=5)
+    body = {"mode": "text_to_text", "top_k": 5, "offset": 0, "text": "书包"}
+    assert server.seen == ("POST", "/search", body | {"filters": {"brand": "拾光"}})
+
+
+def test_a_list_sends_only_what_was_set(server: Server, client: ApiClient) -> None:
+    server.answer({"items": [PRODUCT], "total": 1, "page": 2, "page_size": 20})
+    page = client.products(ProductListQuery(page=2, min_price="1.50"))
+    assert server.seen[1] == "/product/list?page=2&min_price=1.50"
+    assert page.items[0].product_id == 7
+
+
+def test_an_error_answer_keeps_its_code_and_fields(server: Server, client: ApiClient) -> None:
+    fields = {"sku": "已被另一个商品使用"}
+    server.answer({"code": "duplicate_sku", "message": "重复", "fields": fields}, 409)
+    with pytest.raises(ApiError) as caught:
+        client.create({"title": "书包"})
+    assert (caught.value.status, caught.value.body.code) == (409, "duplicate_sku")
+    assert caught.value.body.fields == fields
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Bad Gateway</html>", b"", b"[]", b'{"detail": 1}', b"\xff"]
+)
+def test_an_error_that_is_not_our_apis_is_still_an_error(
+    server: Server, client: ApiClient, body: bytes
+) -> None:
+    server.body, server.status = body, 502
+    with pytest.raises(ApiError) as caught:
+        client.delete(7)
+    assert (caught.value.status, caught.value.body.code) == (502, "http_error")
+
+
+def test_a_service_that_is_down_says_so_as_an_answer(server: Server, client: ApiClient) -> None:
+    server.answer(
+        {
+            "status": "down",
+            "database": "down",
+            "vector_store": "ok",
+            "encoders": {"name": "starter", "fingerprint": "f", "device": "cpu"},
+            "outbox": {"pending": 0, "failed": 0},
+        },
+        503,
+    )
+    assert client.health().status == "down"
+
+
+def test_no_answer_is_said_to_be_none() -> None:
+    client = ApiClient("http://127.0.0.1:1")
+    with pytest.raises(ApiUnreachable, match=r"127\.0\.0\.1:1"):
+        client.health()
+    client.close()
+
+
+def test_a_thumbnails_address_changes_with_the_product(client: ApiClient) -> None:
+    product = ProductOut.model_validate(PRODUCT)
+    address = client.image_url(product, 256)
+    assert address == f"{client.base_url}/product/7/image?size=256&revision=3"
+    assert client.image_url(product.model_copy(update={"image_url": None}), 256) is None

@@ -1,0 +1,116 @@
+"""The picture store: keyed by content, whole or absent, thumbnails made once."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from product_search.errors import ImageNotFound, InvalidImage
+from product_search.images import THUMBNAIL_SIDES, ImageStore
+from tests.unit import pictures
+from tests.unit.pictures import encoded, four_colours
+
+PNG = encoded(four_colours(size=(300, 150)), "PNG")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    return ImageStore(tmp_path / "images")
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_picture_is_kept_as_it_came_under_its_hash(store: ImageStore, tmp_path: Path) -> None:
+    image_hash = store.save(PNG)
+    assert image_hash == hashlib.sha256(PNG).hexdigest()
+    assert store.path(image_hash).read_bytes() == PNG
+    assert files_in(tmp_path) == [store.path(image_hash)]
+
+
+def test_the_same_picture_is_kept_once(store: ImageStore, tmp_path: Path) -> None:
+    assert store.find(PNG) is None
+    first = store.save(PNG)
+    assert store.save(PNG) == first
+    assert store.find(PNG) == first
+    assert len(files_in(tmp_path)) == 1
+
+
+def test_a_kept_picture_is_read_back(store: ImageStore) -> None:
+    image = store.load(store.save(PNG))
+    assert (image.mode, image.size) == ("RGB", (300, 150))
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("jpeg", "image/jpeg"),
+        ("png", "image/png"),
+        ("animated gif", "image/gif"),
+        ("animated webp", "image/webp"),
+        ("bmp", "image/bmp"),
+        ("tiff", "image/tiff"),
+    ],
+)
+def test_the_original_comes_with_the_type_of_its_bytes(
+    store: ImageStore, name: str, media_type: str
+) -> None:
+    content = pictures.good_pictures()[name]
+    original = store.original(store.save(content))
+    assert (original.content, original.media_type) == (content, media_type)
+    assert original.etag == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("side", THUMBNAIL_SIDES)
+def test_a_thumbnail_fits_its_side_and_is_never_enlarged(store: ImageStore, side: int) -> None:
+    thumbnail = store.thumbnail(store.save(PNG), side)
+    image = Image.open(io.BytesIO(thumbnail.content))
+    width = min(300, side)
+    assert (image.format, thumbnail.media_type) == ("WEBP", "image/webp")
+    assert image.size == (width, width // 2)
+
+
+def test_a_thumbnail_is_made_once(store: ImageStore) -> None:
+    image_hash = store.save(PNG)
+    first = store.thumbnail(image_hash, 64)
+    store.path(image_hash).unlink()
+    assert store.thumbnail(image_hash, 64) == first
+
+
+def test_each_size_has_a_tag_of_its_own(store: ImageStore) -> None:
+    image_hash = store.save(PNG)
+    tags = {store.thumbnail(image_hash, side).etag for side in THUMBNAIL_SIDES}
+    assert len(tags | {store.original(image_hash).etag}) == len(THUMBNAIL_SIDES) + 1
+
+
+def test_an_unknown_thumbnail_size_is_a_mistake_of_the_caller(store: ImageStore) -> None:
+    with pytest.raises(ValueError, match="side is one of"):
+        store.thumbnail(store.save(PNG), 65)
+
+
+def test_a_lost_file_is_said_to_be_lost(store: ImageStore) -> None:
+    image_hash = store.save(PNG)
+    store.path(image_hash).unlink()
+    for read in (store.load, store.original, lambda name: store.thumbnail(name, 64)):
+        with pytest.raises(ImageNotFound):
+            read(image_hash)
+
+
+def test_a_damaged_file_is_said_to_be_damaged(store: ImageStore) -> None:
+    image_hash = store.save(PNG)
+    store.path(image_hash).write_bytes(PNG[:200])
+    with pytest.raises(InvalidImage):
+        store.load(image_hash)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/passwd", "0" * 63, "G" * 64, "A" * 64, "0" * 64 + "\n"]
+)
+def test_only_a_hash_becomes_a_path(store: ImageStore, name: str) -> None:
+    with pytest.raises(ValueError, match="not a content hash"):
+        store.path(name)

@@ -1,0 +1,93 @@
+"""Settings: prefix, defaults, and where everything lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from product_search.settings import ROOT, Settings
+
+
+def settings(**values: Any) -> Settings:
+    return Settings(_env_file=None, **values)
+
+
+def test_all_that_is_written_lies_under_the_data_folder(tmp_path: Path) -> None:
+    chosen = settings(data_dir=tmp_path)
+    for path in (
+        chosen.milvus_path,
+        chosen.images_dir,
+        chosen.downloaded_clip,
+        chosen.downloaded_bge,
+    ):
+        assert path.is_relative_to(tmp_path)
+    assert str(tmp_path) in chosen.sqlalchemy_url
+
+
+def test_what_ships_lies_in_the_project() -> None:
+    assert settings().shipped_bge.is_relative_to(ROOT)
+    assert settings().shipped_starter.is_relative_to(ROOT)
+
+
+def test_a_given_database_url_wins(tmp_path: Path) -> None:
+    url = "mysql+pymysql://u:p@db/catalog"
+    assert settings(data_dir=tmp_path, database_url=url).sqlalchemy_url == url
+
+
+def test_a_relative_data_folder_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = settings(data_dir="here")
+    assert chosen.milvus_path == tmp_path.resolve() / "here" / "milvus.db"
+
+
+def test_the_environment_is_read_with_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRODUCT_SEARCH_ENCODER", "starter")
+    monkeypatch.setenv("PRODUCT_SEARCH_INDEX_BATCH_SIZE", "7")
+    monkeypatch.setenv("ENCODER", "chinese-clip")
+    chosen = Settings(_env_file=None)
+    assert (chosen.encoder, chosen.index_batch_size) == ("starter", 7)
+
+
+def test_an_empty_variable_is_as_if_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRODUCT_SEARCH_DATABASE_URL", "")
+    monkeypatch.setenv("PRODUCT_SEARCH_DEVICE", "")
+    chosen = Settings(_env_file=None)
+    assert (chosen.database_url, chosen.device) == (None, "auto")
+
+
+def test_a_dotenv_file_is_read_and_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = "PRODUCT_SEARCH_ENCODER=starter\nPRODUCT_SEARCH_DEVICE=cpu\nSOMETHING_ELSE=1\n"
+    (tmp_path / ".env").write_text(lines)
+    monkeypatch.setenv("PRODUCT_SEARCH_DEVICE", "cuda")
+    chosen = Settings()
+    assert (chosen.encoder, chosen.device) == ("starter", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("encoder", "clip"),
+        ("device", "gpu"),
+        ("index_batch_size", 0),
+        ("index_batch_size", 1001),
+        ("wait_timeout_s", 0),
+    ],
+)
+def test_a_wrong_setting_is_refused_at_once(name: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        settings(**{name: value})
+
+
+def test_every_setting_of_the_example_file_exists() -> None:
+    lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
+    names = {line.lstrip("# ").partition("=")[0] for line in lines if "PRODUCT_SEARCH_" in line}
+    known = {f"PRODUCT_SEARCH_{name.upper()}" for name in Settings.model_fields}
+    assert {name for name in names if name.startswith("PRODUCT_SEARCH_")} == known
