@@ -32,6 +32,7 @@ from product_search.field_types import (
     ProductId as ProductId,
     Query as Query,
     Title as Title,
+    Whole as Whole,
     is_blank as is_blank,
 )
 
@@ -191,8 +192,8 @@ class SearchFilters(Strict):
 class ProductListQuery(Strict):
     """The query string of `GET /product/list`."""
 
-    page: int = Field(1, ge=1, le=1_000_000)
-    page_size: int = Field(20, ge=1, le=100)
+    page: Whole = Field(1, ge=1, le=1_000_000)
+    page_size: Whole = Field(20, ge=1, le=100)
     category: Label | None = Field(None, description="分类，完全一致")
     brand: Label | None = Field(None, description="品牌，完全一致")
     min_price: Price | None = None
@@ -200,7 +201,7 @@ class ProductListQuery(Strict):
     q: str | None = Field(None, min_length=1, max_length=MAX_TITLE, description="标题中的原文")
     index_status: IndexStatus | None = None
     sort: ListSort = ListSort.newest
-    after_id: int | None = Field(
+    after_id: Whole | None = Field(
         None,
         ge=0,
         le=INT64_MAX,
@@ -263,8 +264,8 @@ class SearchRequest(Strict):
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     product_id: ProductId | None = Field(None, description="用该商品的标题或图片作为查询")
-    top_k: int = Field(10, ge=1, le=MAX_TOP_K)
-    offset: int = Field(0, ge=0, le=MAX_OFFSET)
+    top_k: Whole = Field(10, ge=1, le=MAX_TOP_K)
+    offset: Whole = Field(0, ge=0, le=MAX_OFFSET)
     filters: SearchFilters = Field(default_factory=SearchFilters)
 
     @model_validator(mode="after")

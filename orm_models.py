@@ -71,7 +71,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """DATETIME(6) on MySQL, whose plain DATETIME drops fractions."""
-        exact = mysql.DATETIME(fsp=6) if dialect.name == "mysql" else DateTime()
+        exact = mysql.DATETIME(fsp=6) if dialect.name in ("mysql", "mariadb") else DateTime()
         return dialect.type_descriptor(exact)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -106,9 +106,27 @@ class Money(TypeDecorator[Decimal]):
         return amount.quantize(Decimal("0.01"))
 
 
-def _exact(length: int) -> TypeEngine[str]:
-    """VARCHAR compared code point by code point, as SQLite and Milvus compare it."""
-    return String(length).with_variant(mysql.VARCHAR(length, collation="utf8mb4_bin"), "mysql")
+class ExactString(TypeDecorator[str]):
+    """VARCHAR compared code point by code point, as SQLite and Milvus compare it.
+
+    On MySQL by a collation that does not pad: in utf8mb4_bin "a" and "a " are equal.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """VARCHAR with the server's own name of that collation (MySQL's is of 8.0.17)."""
+        if dialect.name not in ("mysql", "mariadb"):
+            return dialect.type_descriptor(String(self.length))
+        is_mariadb = getattr(dialect, "is_mariadb", False)
+        collation = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
+        exact = mysql.VARCHAR(self.length, collation=collation)
+        return dialect.type_descriptor(exact)
 
 
 _Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only INTEGER keys
@@ -137,11 +155,11 @@ class Product(Base):
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     milvus_id: Mapped[int] = mapped_column(BigInteger, unique=True, default=_primary_keys.draw)
-    sku: Mapped[str | None] = mapped_column(_exact(100), unique=True)
-    title: Mapped[str] = mapped_column(_exact(500))
+    sku: Mapped[str | None] = mapped_column(ExactString(100), unique=True)
+    title: Mapped[str] = mapped_column(ExactString(500))
     description: Mapped[str | None] = mapped_column(Text)
-    category: Mapped[str | None] = mapped_column(_exact(100))
-    brand: Mapped[str | None] = mapped_column(_exact(100))
+    category: Mapped[str | None] = mapped_column(ExactString(100))
+    brand: Mapped[str | None] = mapped_column(ExactString(100))
     price: Mapped[Decimal | None] = mapped_column(Money)
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     image_hash: Mapped[str | None] = mapped_column(String(64))

@@ -228,7 +228,8 @@ def _validated(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reasons(error: InvalidRequest) -> str:
-    return "；".join(f"{name}：{reason}" for name, reason in (error.fields or {}).items())
+    fields = (error.fields or {}).items()
+    return "；".join(f"{name}：{reason}" for name, reason in fields) or error.message
 
 
 def _read_image(image_path: object, folder: Path) -> bytes | None:
@@ -237,13 +238,15 @@ def _read_image(image_path: object, folder: Path) -> bytes | None:
     if not isinstance(image_path, str) or "\0" in image_path:
         raise InvalidRequest("image_path：应为文件路径")
     root = folder.resolve()
-    path = (root / image_path).resolve()
-    if not path.is_relative_to(root):
-        raise InvalidRequest(f"image_path：{image_path!r} 在图片目录之外")
     try:
+        path = (root / image_path).resolve()
+        if not path.is_relative_to(root):
+            raise InvalidRequest(f"image_path：{image_path!r} 在图片目录之外")
+        if not path.is_file():  # opening a pipe would wait for its writer
+            raise InvalidRequest(f"image_path：没有文件 {image_path!r}")
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)  # one byte too many is refused by its size
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links is a RuntimeError
         raise InvalidRequest(f"image_path：无法读取 {image_path!r}") from error
 
 

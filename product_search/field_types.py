@@ -83,6 +83,15 @@ def _check_attributes(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
+def _whole(value: object) -> object:
+    """Refuse what Python takes for a number and a person does not: true, "1_0", " 5 "."""
+    odd = isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value, re.ASCII) is None
+    if odd or isinstance(value, bool):
+        raise ValueError("应为整数")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 Price = Annotated[
     Decimal,
     BeforeValidator(_parse_price),
@@ -97,7 +106,7 @@ Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator
 Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL), AfterValidator(_not_blank)]
 Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
 Attributes = Annotated[dict[str, JsonValue], AfterValidator(_check_attributes)]
-ProductId = Annotated[int, Field(ge=1, le=INT64_MAX)]
+ProductId = Annotated[Whole, Field(ge=1, le=INT64_MAX)]
 Query = Annotated[str, Field(min_length=1, max_length=MAX_QUERY), AfterValidator(_not_blank)]
 
 

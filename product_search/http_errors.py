@@ -50,7 +50,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _routing_error(_request: Request, error: HTTPException) -> JSONResponse:
         code, message = _ROUTING.get(error.status_code, ("http_error", str(error.detail)))
-        return _answer(error.status_code, code, message, None)
+        answer = _answer(error.status_code, code, message, None)
+        answer.headers.update(error.headers or {})  # 405 says what is allowed
+        return answer
 
     @app.exception_handler(Exception)
     def _unknown_error(request: Request, error: Exception) -> JSONResponse:

@@ -92,9 +92,11 @@ def test_a_product_is_read(server: Server, client: ApiClient) -> None:
 def test_a_picture_travels_as_base64(server: Server, client: ApiClient) -> None:
     server.answer(PRODUCT, 201)
     client.create({"title": "书包"}, b"\x00\x01", wait=True)
-    assert server.seen == ("POST", "/product?wait=true", {"title": "书包", "image_base64": "AAE="})
+    sent: dict[str, Any] = {"title": "书包", "image_base64": "AAE="}
+    assert server.seen == ("POST", "/product?wait=true", sent)
     client.update(7, {"image_base64": None})
-    assert server.seen == ("PATCH", "/product/7", {"image_base64": None})
+    removed: dict[str, Any] = {"image_base64": None}
+    assert server.seen == ("PATCH", "/product/7", removed)
 
 
 def test_a_search_sends_only_what_was_given(server: Server, client: ApiClient) -> None:

@@ -300,8 +300,11 @@ def test_a_list_query_says_its_filters() -> None:
     assert ProductListQuery().filters() == SearchFilters()
 
 
-def test_a_walk_goes_by_ascending_id() -> None:
-    assert ProductListQuery.model_validate({"after_id": "0"}).sort is ListSort.oldest
+def test_a_walk_begins_at_any_id_from_zero() -> None:
+    for value in ("0", "5", str(INT64_MAX)):
+        query = ProductListQuery.model_validate({"after_id": value})
+        assert (query.after_id, query.order) == (int(value), ListSort.oldest)
+    assert ProductListQuery(sort=ListSort.price_asc).order is ListSort.price_asc
 
 
 @pytest.mark.parametrize(

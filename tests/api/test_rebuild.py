@@ -1,0 +1,94 @@
+"""Milvus is derived: a lost file or another encoder, and the rows fill it again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from main import create_app
+from product_search.settings import Settings
+from tests.api.helpers import base64_of, create_all, ids, listed, resources, search
+from tests.unit.checkpoints import DIM, write_clip
+from tests.unit.pictures import encoded, noise
+
+PHOTO = encoded(noise((30, 30)), "PNG")
+ROWS: list[dict[str, Any]] = [
+    {"title": "红色双肩包", "image_base64": base64_of(PHOTO), "category": "箱包"},
+    {"title": "保温杯", "price": "19.90"},
+    {"title": "删掉的"},
+]
+
+
+@pytest.fixture(scope="module")
+def stocked(open_settings: Callable[[], Settings]) -> tuple[Settings, list[dict[str, Any]]]:
+    """Settings over a folder in which a service with the starter has indexed products."""
+    settings = open_settings()
+    with TestClient(create_app(settings)) as api:
+        *left, gone = create_all(api, ROWS)
+        assert api.delete(f"/product/{gone['product_id']}").status_code == 204
+    return settings, left
+
+
+def assert_whole(api: TestClient, products: list[dict[str, Any]]) -> None:
+    """Everything is found in every mode, once the queue is empty."""
+    assert create_all(api, [{"title": "最后一个"}])[0]["index_status"] == "indexed"
+    assert listed(api, index_status="indexed")["total"] == len(products) + 1
+    assert resources(api).store.count() == len(products) + 1
+    first, second = (product["product_id"] for product in products)
+    photo = {"image_base64": base64_of(PHOTO)}
+    (hit,) = search(api, "image_to_image", **photo)
+    assert (hit["product"]["product_id"], hit["score"] >= 0.98) == (first, True)
+    assert ids(search(api, "text_to_image", text="书包")) == [first]
+    assert ids(search(api, "text_to_text", text="保温杯", top_k=1)) == [second]
+    assert {first, second} <= set(ids(search(api, "image_to_text", **photo)))
+    assert ids(search(api, "text_to_text", text="包", filters={"category": "箱包"})) == [first]
+    last = listed(api, sort="newest")["items"][0]["product_id"]
+    assert api.delete(f"/product/{last}").status_code == 204
+
+
+def test_a_lost_milvus_file_is_filled_again_from_the_rows(
+    stocked: tuple[Settings, list[dict[str, Any]]],
+) -> None:
+    settings, products = stocked
+    if settings.milvus_path.is_dir():
+        shutil.rmtree(settings.milvus_path)
+    else:
+        settings.milvus_path.unlink()
+    with TestClient(create_app(settings)) as api:
+        assert_whole(api, products)
+
+
+def test_another_encoder_has_a_collection_of_its_own(
+    stocked: tuple[Settings, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    settings, products = stocked
+    clip = write_clip(tmp_path / "clip")
+    other = settings.model_copy(update={"encoder": "auto", "clip_dir": clip})
+    with TestClient(create_app(settings)) as api:
+        before = f"product_v1_{resources(api).encoders.fingerprint}"
+    with TestClient(create_app(other)) as api:
+        encoders = api.get("/health").json()["encoders"]
+        assert (encoders["name"], resources(api).encoders.image_text.dim) == ("chinese-clip", DIM)
+        assert_whole(api, products)
+        store = resources(api).store
+        assert store.has_collection(f"product_v1_{encoders['fingerprint']}")
+        assert not store.has_collection(before)
+    with TestClient(create_app(settings)) as api:
+        assert api.get("/health").json()["encoders"]["name"] == "starter"
+        assert_whole(api, products)
+
+
+def test_a_restart_indexes_nothing_anew(
+    stocked: tuple[Settings, list[dict[str, Any]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, products = stocked
+    caplog.set_level("INFO")
+    with TestClient(create_app(settings)) as api:
+        first = api.get(f"/product/{products[0]['product_id']}").json()
+        assert first["index_status"] == "indexed"
+        assert "is new" not in caplog.text
