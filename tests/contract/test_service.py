@@ -1,0 +1,58 @@
+"""The whole service on every database: written, found, killed off and found again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+from main import create_app
+from orm_models import Base, Database
+from product_search.settings import Settings
+from tests.contract.conftest import mysql_url
+
+
+@pytest.fixture(params=["sqlite", "mysql"])
+def settings(
+    request: pytest.FixtureRequest, open_settings: Callable[[], Settings]
+) -> Settings:
+    """Settings of a service over an empty database of this kind."""
+    settings = open_settings()
+    if request.param == "mysql":
+        url = mysql_url()
+        database = Database(url)
+        Base.metadata.drop_all(database.engine)
+        database.close()
+        settings = settings.model_copy(update={"database_url": url})
+    return settings
+
+
+def found(client: TestClient, **query: object) -> list[str]:
+    answer = client.post("/search", json={"top_k": 5, **query})
+    assert answer.status_code == 200, answer.text
+    return [hit["product"]["title"] for hit in answer.json()["hits"]]
+
+
+def test_what_is_written_is_found_in_every_mode_and_after_a_restart(
+    settings: Settings, sample_image: Callable[[str], bytes]
+) -> None:
+    with TestClient(create_app(settings)) as client:
+        for title, picture in (("红色双肩包", "1f392-red.webp"), ("红富士苹果", "1f34e.webp")):
+            answer = client.post(
+                "/product?wait=true",
+                data={"title": title, "price": "19.90", "category": "😀'\"\\"},
+                files={"image": sample_image(picture)},
+            )
+            assert (answer.status_code, answer.json()["index_status"]) == (201, "indexed")
+        gone = client.post("/product?wait=true", json={"title": "要删除的苹果"}).json()
+        assert client.delete(f"/product/{gone['product_id']}").status_code == 204
+        assert client.patch("/product/1", json={"price": 0.1}).json()["price"] == "0.10"
+    with TestClient(create_app(settings)) as client:
+        assert found(client, mode="text_to_text", text="书包")[0] == "红色双肩包"
+        assert found(client, mode="text_to_image", text="苹果")[0] == "红富士苹果"
+        assert found(client, mode="image_to_image", product_id=1)[0] == "红色双肩包"
+        assert found(client, mode="image_to_text", product_id=1)[0] == "红色双肩包"
+        cheap = {"price": {"lte": "0.10"}, "category": "😀'\"\\"}
+        assert found(client, mode="text_to_text", text="苹果", filters=cheap) == ["红色双肩包"]
+        assert client.get("/health").json()["status"] == "ok"
