@@ -14,9 +14,7 @@ from tests.contract.conftest import mysql_url
 
 
 @pytest.fixture(params=["sqlite", "mysql"])
-def settings(
-    request: pytest.FixtureRequest, open_settings: Callable[[], Settings]
-) -> Settings:
+def settings(request: pytest.FixtureRequest, open_settings: Callable[[], Settings]) -> Settings:
     """Settings of a service over an empty database of this kind."""
     settings = open_settings()
     if request.param == "mysql":
