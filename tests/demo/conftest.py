@@ -12,7 +12,7 @@ import streamlit as st
 from data_models import ProductOut
 from product_search.api_client import ApiClient
 from tests.conftest import SAMPLE
-from tests.demo.servers import free_port, running_api
+from tests.servers import free_port, running_api
 
 # 22 products, so that the catalogue has a second page; BAG-0018 has no picture.
 _SKUS = [f"BAG-{number:04}" for number in (*range(1, 14), 18)] + [

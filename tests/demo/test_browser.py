@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from data_models import ProductListQuery
 from product_search.api_client import ApiClient
 from tests.conftest import SAMPLE
-from tests.demo.servers import running_api, running_pages, stop
+from tests.servers import running_api, running_pages, stop
 
 APPLE = SAMPLE / "images" / "1f34e.webp"
 WAIT_MS = 30_000

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import httpx
 
@@ -18,8 +15,9 @@ from data_models import IndexStatus, ProductListQuery, ProductOut, SearchFilters
 from product_search.catalog import Catalog
 from product_search.images import ImageStore
 from product_search.resources import load_encoders, open_database
-from product_search.settings import ROOT, Settings
+from product_search.settings import Settings
 from tests.conftest import SAMPLE
+from tests.servers import running_api, service_environment
 from vector_db import MilvusStore, collection_name
 
 DEADLINE_S = 180
@@ -30,44 +28,6 @@ def _until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
         time.sleep(0.05)
-
-
-def _environment(settings: Settings, port: int) -> dict[str, str]:
-    return os.environ | {
-        "PRODUCT_SEARCH_DATA_DIR": str(settings.data_dir),
-        "PRODUCT_SEARCH_API_URL": f"http://127.0.0.1:{port}",
-        "PRODUCT_SEARCH_ENCODER": settings.encoder,
-        "PRODUCT_SEARCH_DEVICE": settings.device,
-        "PRODUCT_SEARCH_INDEX_BATCH_SIZE": "16",  # many steps to be killed between
-    }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _service(settings: Settings, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1"]
-    process = subprocess.Popen(
-        [*command, "--port", str(port)], cwd=ROOT, env=_environment(settings, port)
-    )
-    try:
-        _until(lambda: _answers(process, port), "the service's start")
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=DEADLINE_S)
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    assert process.poll() is None, "the service ended while it was starting"
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health").is_success
-    except httpx.TransportError:
-        return False
 
 
 def _count(settings: Settings, status: IndexStatus | None) -> int:
@@ -85,12 +45,11 @@ def test_a_service_killed_during_an_import_indexes_every_product_when_started_ag
     open_settings: Callable[[], Settings],
 ) -> None:
     settings = open_settings()
-    port = _free_port()
-    with _service(settings, port) as service:
+    with running_api(settings.data_dir) as (_, service):
         importing = subprocess.Popen(
             [sys.executable, "-m", "product_search.manage", "import", SAMPLE / "catalog.csv"],
-            cwd=ROOT,
-            env=_environment(settings, port),
+            cwd=settings.data_dir,
+            env=os.environ | service_environment(settings.data_dir),
         )
         _until(lambda: _count(settings, IndexStatus.indexed) >= 16, "the first indexed batch")
         service.kill()
@@ -98,9 +57,9 @@ def test_a_service_killed_during_an_import_indexes_every_product_when_started_ag
     assert 0 < _count(settings, IndexStatus.indexed) < len(_sample_skus())
     assert _count(settings, IndexStatus.pending) > 0
 
-    with _service(settings, port):
+    with running_api(settings.data_dir) as (address, _):
         _until(lambda: _count(settings, IndexStatus.pending) == 0, "the rest of the indexing")
-        assert httpx.get(f"http://127.0.0.1:{port}/health").json()["status"] == "ok"
+        assert httpx.get(f"{address}/health").json()["status"] == "ok"
     assert _count(settings, IndexStatus.indexed) == len(_sample_skus())
     _check_milvus_holds_exactly_the_catalogue(settings)
 

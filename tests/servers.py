@@ -30,15 +30,24 @@ def running_api(
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The API on this data folder: its address, and the process for a test that ends it early."""
     port = port or free_port()
-    command = ["uvicorn", "main:app", "--app-dir", str(ROOT), "--port", str(port)]
-    settings = {
+    command = ["uvicorn", "main:app", "--port", str(port)]
+    environment = service_environment(data_dir)
+    with _running(command, data_dir, environment, "Uvicorn running on") as process:
+        yield f"http://127.0.0.1:{port}", process
+
+
+def service_environment(data_dir: Path) -> dict[str, str]:
+    """For a process of the project on this data folder.
+
+    Start it in that folder, so that a developer's .env isn't read.
+    """
+    return {
+        "PYTHONPATH": str(ROOT),
         "PRODUCT_SEARCH_DATA_DIR": str(data_dir),
         "PRODUCT_SEARCH_ENCODER": "starter",
         "PRODUCT_SEARCH_DEVICE": "cpu",
+        "PRODUCT_SEARCH_INDEX_BATCH_SIZE": "16",
     }
-    # Started in its data folder, so that a developer's .env isn't read.
-    with _running(command, data_dir, settings, "Uvicorn running on") as process:
-        yield f"http://127.0.0.1:{port}", process
 
 
 @contextmanager
