@@ -47,6 +47,18 @@ _PRODUCT_EXAMPLE: dict[str, Any] = {
 }
 
 
+_SHOWN_EXAMPLE: dict[str, Any] = _PRODUCT_EXAMPLE | {
+    "product_id": 1,
+    "image_url": "/product/1/image",
+    "milvus_id": "911803122085107501",
+    "revision": 1,
+    "index_status": "indexed",
+    "index_error": None,
+    "created_at": "2026-01-01T08:00:00.000001Z",
+    "updated_at": "2026-01-01T08:00:00.000001Z",
+}
+
+
 class Strict(BaseModel):
     """A request body: unknown fields are refused, strings are kept as given."""
 
@@ -101,6 +113,8 @@ class IndexStatus(StrEnum):
 class ProductOut(BaseModel):
     """A product as the API shows it."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_SHOWN_EXAMPLE]})
+
     product_id: int
     sku: str | None
     title: str
@@ -129,6 +143,12 @@ class ListSort(StrEnum):
 
 class ProductPage(BaseModel):
     """One page of the catalogue."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"items": [_SHOWN_EXAMPLE], "total": 1, "page": 1, "page_size": 20}]
+        }
+    )
 
     items: list[ProductOut]
     total: int = Field(description="符合条件的商品总数")
@@ -303,6 +323,33 @@ class TookMs(BaseModel):
 class SearchResponse(BaseModel):
     """Hits in Milvus's order, hydrated from the relational store."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "mode": "text_to_text",
+                    "hits": [
+                        {
+                            "rank": 1,
+                            "score": 0.66,
+                            "matched_field": "text_bge_vector",
+                            "product": _SHOWN_EXAMPLE,
+                        }
+                    ],
+                    "encoder": "starter",
+                    "dropped": 0,
+                    "took_ms": {
+                        "decode": 0.0,
+                        "encode": 11.2,
+                        "recall": 4.1,
+                        "hydrate": 1.3,
+                        "total": 16.8,
+                    },
+                }
+            ]
+        }
+    )
+
     mode: SearchMode
     hits: list[SearchHit]
     encoder: str = Field(description="作答的编码器：starter 或 chinese-clip")
@@ -327,6 +374,24 @@ class OutboxCounts(BaseModel):
 
 class Health(BaseModel):
     """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "ok",
+                    "database": "ok",
+                    "vector_store": "ok",
+                    "encoders": {
+                        "name": "starter",
+                        "fingerprint": "529993121792",
+                        "device": "cpu",
+                    },
+                    "outbox": {"pending": 0, "failed": 0},
+                }
+            ]
+        }
+    )
 
     status: Literal["ok", "degraded", "down"]
     database: Literal["ok", "down"]

@@ -18,10 +18,12 @@ from product_search.settings import Settings
 from vector_db import VectorFileBusy
 
 VERSION = "0.1.0"
-DESCRIPTION = """
+DESCRIPTION = f"""
 商品目录与四种搜索：以文搜文、以文搜图、以图搜图、以图搜文。
 
-出错时的回答都是 `{code, message, fields?}`；`code` 是稳定的，可据以编程。
+出错时的回答都是 `{{code, message, fields?}}`；`code` 是稳定的，可据以编程：
+
+{http_errors.code_table()}
 """
 
 

@@ -34,6 +34,17 @@ STATUS: dict[type[AppError], int] = {
 _ROUTING = {404: ("not_found", "没有这个地址"), 405: ("method_not_allowed", "此地址不支持该方法")}
 
 
+def code_table() -> str:
+    """Every error code with its status and meaning, in Markdown."""
+    rows = [(kind.code, status, (kind.__doc__ or "").strip()) for kind, status in STATUS.items()]
+    rows += [(code, status, message) for status, (code, message) in _ROUTING.items()]
+    rows.append((AppError.code, 500, "服务内部错误；详情只在服务的日志里"))
+    return "\n".join(
+        ["| code | status | |", "|---|---|---|"]
+        + [f"| `{code}` | {status} | {meaning} |" for code, status, meaning in rows]
+    )
+
+
 def install(app: FastAPI) -> None:
     """Every error of the app answers `{code, message, fields?}`."""
 
