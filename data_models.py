@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from product_search import api_examples
 from product_search.field_types import (
     INT64_MAX as INT64_MAX,
     MAX_DESCRIPTION as MAX_DESCRIPTION,
@@ -36,28 +37,6 @@ from product_search.field_types import (
     is_blank as is_blank,
 )
 
-_PRODUCT_EXAMPLE: dict[str, Any] = {
-    "sku": "BAG-0001",
-    "title": "红色双肩包 大容量学生书包 15.6 英寸",
-    "description": "防泼水面料，可放 15.6 英寸笔记本电脑。",
-    "category": "箱包",
-    "brand": "拾光",
-    "price": "129.00",
-    "attributes": {"颜色": "红", "容量": "25L"},
-}
-
-
-_SHOWN_EXAMPLE: dict[str, Any] = _PRODUCT_EXAMPLE | {
-    "product_id": 1,
-    "image_url": "/product/1/image",
-    "milvus_id": "911803122085107501",
-    "revision": 1,
-    "index_status": "indexed",
-    "index_error": None,
-    "created_at": "2026-01-01T08:00:00.000001Z",
-    "updated_at": "2026-01-01T08:00:00.000001Z",
-}
-
 
 class Strict(BaseModel):
     """A request body: unknown fields are refused, strings are kept as given."""
@@ -68,7 +47,7 @@ class Strict(BaseModel):
 class ProductCreate(Strict):
     """A new product; only `title` is required."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_PRODUCT_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.PRODUCT]})
 
     title: Title = Field(description="商品标题，1–500 个字符，原样保存")
     sku: Label | None = Field(None, description="商家自己的编号，唯一")
@@ -83,7 +62,7 @@ class ProductCreate(Strict):
 class ProductPatch(Strict):
     """The fields to change; those not given stay as they are, `null` clears."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"price": 99.9, "brand": None}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.CHANGE]})
 
     title: Title | None = None
     sku: Label | None = None
@@ -113,7 +92,7 @@ class IndexStatus(StrEnum):
 class ProductOut(BaseModel):
     """A product as the API shows it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_SHOWN_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.SHOWN_PRODUCT]})
 
     product_id: int
     sku: str | None
@@ -144,11 +123,7 @@ class ListSort(StrEnum):
 class ProductPage(BaseModel):
     """One page of the catalogue."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"items": [_SHOWN_EXAMPLE], "total": 1, "page": 1, "page_size": 20}]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.PAGE]})
 
     items: list[ProductOut]
     total: int = Field(description="符合条件的商品总数")
@@ -266,19 +241,7 @@ _INPUTS = {"text": "text", "image": "image_base64（或文件 image）"}
 class SearchRequest(Strict):
     """A query by exactly one of text, image or product_id, as `mode` needs it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"mode": "text_to_image", "text": "雨伞", "top_k": 5},
-                {
-                    "mode": "text_to_text",
-                    "text": "学生用的书包",
-                    "filters": {"category": ["箱包"], "price": {"lte": 200}},
-                },
-                {"mode": "image_to_image", "product_id": 1},
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": api_examples.SEARCHES})
 
     mode: SearchMode
     text: Query | None = None
@@ -323,32 +286,7 @@ class TookMs(BaseModel):
 class SearchResponse(BaseModel):
     """Hits in Milvus's order, hydrated from the relational store."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "mode": "text_to_text",
-                    "hits": [
-                        {
-                            "rank": 1,
-                            "score": 0.66,
-                            "matched_field": "text_bge_vector",
-                            "product": _SHOWN_EXAMPLE,
-                        }
-                    ],
-                    "encoder": "starter",
-                    "dropped": 0,
-                    "took_ms": {
-                        "decode": 0.0,
-                        "encode": 11.2,
-                        "recall": 4.1,
-                        "hydrate": 1.3,
-                        "total": 16.8,
-                    },
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.SEARCH_ANSWER]})
 
     mode: SearchMode
     hits: list[SearchHit]
@@ -375,23 +313,7 @@ class OutboxCounts(BaseModel):
 class Health(BaseModel):
     """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "status": "ok",
-                    "database": "ok",
-                    "vector_store": "ok",
-                    "encoders": {
-                        "name": "starter",
-                        "fingerprint": "529993121792",
-                        "device": "cpu",
-                    },
-                    "outbox": {"pending": 0, "failed": 0},
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.HEALTH]})
 
     status: Literal["ok", "degraded", "down"]
     database: Literal["ok", "down"]

@@ -1,0 +1,59 @@
+"""Below every floor: the examples of requests and answers that OpenAPI shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Example = dict[str, Any]
+
+PRODUCT: Example = {
+    "sku": "BAG-0001",
+    "title": "红色双肩包 大容量学生书包 15.6 英寸",
+    "description": "防泼水面料，可放 15.6 英寸笔记本电脑。",
+    "category": "箱包",
+    "brand": "拾光",
+    "price": "129.00",
+    "attributes": {"颜色": "红", "容量": "25L"},
+}
+CHANGE: Example = {"price": 99.9, "brand": None}
+SHOWN_PRODUCT: Example = PRODUCT | {
+    "product_id": 1,
+    "image_url": "/product/1/image",
+    "milvus_id": "911803122085107501",
+    "revision": 1,
+    "index_status": "indexed",
+    "index_error": None,
+    "created_at": "2026-01-01T08:00:00.000001Z",
+    "updated_at": "2026-01-01T08:00:00.000001Z",
+}
+PAGE: Example = {"items": [SHOWN_PRODUCT], "total": 1, "page": 1, "page_size": 20}
+SEARCHES: list[Example] = [
+    {"mode": "text_to_image", "text": "雨伞", "top_k": 5},
+    {
+        "mode": "text_to_text",
+        "text": "学生用的书包",
+        "filters": {"category": ["箱包"], "price": {"lte": 200}},
+    },
+    {"mode": "image_to_image", "product_id": 1},
+]
+SEARCH_ANSWER: Example = {
+    "mode": "text_to_text",
+    "hits": [
+        {
+            "rank": 1,
+            "score": 0.66,
+            "matched_field": "text_bge_vector",
+            "product": SHOWN_PRODUCT,
+        }
+    ],
+    "encoder": "starter",
+    "dropped": 0,
+    "took_ms": {"decode": 0.0, "encode": 11.2, "recall": 4.1, "hydrate": 1.3, "total": 16.8},
+}
+HEALTH: Example = {
+    "status": "ok",
+    "database": "ok",
+    "vector_store": "ok",
+    "encoders": {"name": "starter", "fingerprint": "529993121792", "device": "cpu"},
+    "outbox": {"pending": 0, "failed": 0},
+}
