@@ -27,7 +27,7 @@ SHOWN_PRODUCT: Example = PRODUCT | {
     "updated_at": "2026-01-01T08:00:00.000001Z",
 }
 PAGE: Example = {"items": [SHOWN_PRODUCT], "total": 1, "page": 1, "page_size": 20}
-SEARCHES: list[Example] = [
+SEARCHES: list[Any] = [
     {"mode": "text_to_image", "text": "雨伞", "top_k": 5},
     {
         "mode": "text_to_text",
