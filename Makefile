@@ -1,15 +1,15 @@
 # make demo: everything set up and running. make test: the tests. See README.md.
 PYTHON ?= python3
-DATA := $(or $(PRODUCT_SEARCH_DATA_DIR),data)
 BIN := .venv/bin
 
 .PHONY: demo test check serve web openapi
 
 demo: .venv/runtime
-	@test -e "$(DATA)/sample-imported" || { \
+	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
+	test -e "$$data/sample-imported" || { \
 		echo "导入样例商品（首次，约一分钟）…"; \
 		$(BIN)/python -m product_search.manage import sample_data/catalog.csv && \
-		touch "$(DATA)/sample-imported"; }
+		touch "$$data/sample-imported"; }
 	@bash deploy/demo.sh
 
 test: .venv/dev

@@ -7,15 +7,15 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
+import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 
-from data_models import EncoderInfo, Health, OutboxCounts
-from nlp_models import EncoderError
+from data_models import EncoderInfo, Health, OutboxCounts, ProductListQuery
 from product_search import http_bodies, http_errors, outbox, product_routes, search_routes
-from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
+from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
 from product_search.resources import Resources, open_resources
-from product_search.settings import Settings
-from vector_db import VectorFileBusy
+from product_search.settings import Settings, load_settings
 
 VERSION = "0.1.0"
 DESCRIPTION = f"""
@@ -33,12 +33,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _show_our_log()
-        chosen = settings or Settings()
         try:
+            chosen = settings or load_settings()
             with open_resources(chosen, chosen.api_url) as resources:
                 app.state.resources = resources
+                app.state.health_threads = anyio.CapacityLimiter(2)
                 yield
-        except (AppError, EncoderError, VectorFileBusy):
+        except (AppError, StartError):
             sys.tracebacklimit = 0  # the message says what is wrong and what to do
             raise
 
@@ -61,16 +62,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def health(request: Request, response: Response) -> Health:
+async def health(request: Request, response: Response) -> Health:
     """`down`（503）：目录无法服务；`degraded`：搜索不可用，或有商品未能建立索引。"""
     resources: Resources = request.app.state.resources
+    # Threads of its own: it answers also while every other one waits for a store.
+    limiter = request.app.state.health_threads
+    answer = await anyio.to_thread.run_sync(_health, resources, limiter=limiter)
+    if answer.status == "down":
+        response.status_code = 503
+    return answer
+
+
+def _health(resources: Resources) -> Health:
     database, waiting = _database_state(resources)
     vector_store = _vector_store_state(resources)
-    if database == "down":
-        response.status_code = 503
-        status = "down"
-    else:
-        status = "ok" if vector_store == "ok" and not waiting.failed else "degraded"
+    indexing = "down" if waiting.failed or resources.loop.is_failing else "ok"
+    states = (vector_store, indexing)
+    status = "down" if database == "down" else "degraded" if "down" in states else "ok"
     encoders = resources.encoders
     return Health.model_validate(
         {
@@ -87,6 +95,7 @@ def health(request: Request, response: Response) -> Health:
 
 def _database_state(resources: Resources) -> tuple[str, OutboxCounts]:
     try:
+        resources.catalog.list(ProductListQuery(page_size=1))
         with resources.database.read() as session:
             return "ok", outbox.counts(session)
     except DatabaseUnavailable:

@@ -26,6 +26,8 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from product_search.errors import StartError
+
 log = logging.getLogger(__name__)
 
 Matrix = NDArray[np.float32]
@@ -40,7 +42,7 @@ STARTER_IMAGE_SIDE = 224
 _NOT_NEEDED = ["*.msgpack", "*.h5", "*.onnx", "*.ot", "*.pt", "*.md", "examples/*"]
 
 
-class EncoderError(RuntimeError):
+class EncoderError(StartError):
     """An encoder's weights are missing or can't be used; the message says where and what to do."""
 
 
@@ -109,7 +111,7 @@ class BgeEncoder:
         self._batch_size = batch_size
         self._limit = int(self._model.config.max_position_embeddings)
         self.dim = int(self._model.config.hidden_size)
-        recipe = f"bge:cls:{BGE_QUERY_INSTRUCTION}"
+        recipe = f"bge:lower:cls:{BGE_QUERY_INSTRUCTION}"
         self.fingerprint = _fingerprint(recipe, _model_files(folder))
 
     def encode_queries(self, texts: Sequence[str]) -> Matrix:
@@ -122,7 +124,10 @@ class BgeEncoder:
 
     @torch.inference_mode()
     def _encode(self, texts: Sequence[str]) -> Matrix:
-        tokens = _tokenise(self._tokenizer, texts, self._limit, self._device)
+        # Its vocabulary is lower case, and not every copy of its tokenizer knows that: to one that
+        # does not, GodMorgon and XR-200 are the same unknown word.
+        lower = [text.lower() for text in texts]
+        tokens = _tokenise(self._tokenizer, lower, self._limit, self._device)
         return _numpy(self._model(**tokens).last_hidden_state[:, 0])
 
 
@@ -218,6 +223,8 @@ def resolve_device(device: Device) -> str:
     """`auto` is CUDA where PyTorch sees a GPU, else the CPU."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EncoderError("PRODUCT_SEARCH_DEVICE=cuda，但 PyTorch 没有可用的 CUDA")
     return device
 
 

@@ -33,12 +33,20 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    TimeoutError as PoolTimeout,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from data_models import IndexStatus, ListSort, PriceRange, ProductOut, SearchFilters
-from product_search.errors import DatabaseUnavailable
+from product_search.errors import DatabaseUnavailable, StartError
 
 _EPOCH_MS = 1_577_836_800_000  # 2020-01-01T00:00:00Z: 41 bits from here last until 2089
 _RANDOM_BITS = 22
@@ -267,18 +275,25 @@ class Database:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, PoolTimeout) as error:
         # Wrong data and broken constraints are the caller's to handle, or bugs; the rest is
-        # the database that can't be reached, is locked, full or shutting down.
-        if type(error).__name__ not in ("OperationalError", "InterfaceError", "InternalError"):
+        # the database that can't be reached, is locked, damaged, full or shutting down.
+        if type(error) in (DataError, IntegrityError, ProgrammingError, NotSupportedError):
             raise
         raise DatabaseUnavailable("数据库暂时不可用，请稍后重试") from error
 
 
 def _engine(url: str) -> Engine:
+    try:
+        return _new_engine(url)
+    except (ArgumentError, ImportError) as error:
+        raise StartError(f"PRODUCT_SEARCH_DATABASE_URL 无法使用：{error}") from error
+
+
+def _new_engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True, pool_recycle=1800, pool_size=20)
-    engine = create_engine(url, pool_size=20, connect_args={"timeout": 30})
+    engine = create_engine(url, pool_size=20, connect_args={"timeout": 10})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 import unicodedata
@@ -20,7 +21,10 @@ from numpy.typing import NDArray
 from pymilvus import DataType, MilvusClient, MilvusException
 
 from data_models import Hit, PriceRange, SearchFilters, VectorField
-from product_search.errors import VectorStoreUnavailable
+from product_search.errors import StartError, VectorStoreUnavailable
+
+# Its stack traces repeat what is raised to us as VectorStoreUnavailable.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 # Raised when the schema below changes: a new version is a new collection, filled afresh.
 SCHEMA_VERSION = 1
@@ -32,7 +36,7 @@ Vector = NDArray[np.float32]
 Result = TypeVar("Result")
 
 
-class VectorFileBusy(RuntimeError):
+class VectorFileBusy(StartError):
     """Another process holds the embedded Milvus file; `holder` is what its lock file says."""
 
     def __init__(self, path: Path, holder: str) -> None:
@@ -239,10 +243,7 @@ class MilvusStore:
             search_params={"metric_type": "COSINE"},
             consistency_level="Strong",
         )
-        return [
-            Hit(int(hit["id"]), max(-1.0, min(1.0, float(hit["distance"]))), field)
-            for hit in found[0]
-        ]
+        return [Hit(int(hit["id"]), _score(hit["distance"]), field) for hit in found[0]]
 
     def count(self) -> int:
         """See VectorStore."""
@@ -286,6 +287,11 @@ def filter_expression(filters: SearchFilters, *, image_leg: bool) -> str:
     if filters.price is not None:
         parts.append(_price_expression(filters.price))
     return " and ".join(parts)
+
+
+def _score(cosine: float) -> float:
+    """Without the last digits, in which equal vectors differ by the order of the sums."""
+    return max(-1.0, min(1.0, round(float(cosine), 6)))
 
 
 def _price_expression(prices: PriceRange) -> str:

@@ -18,6 +18,7 @@ from data_models import (
     ProductListQuery,
     ProductOut,
     ProductPage,
+    is_blank,
 )
 from product_search import demo
 from product_search.api_client import ApiClient, ApiError, ApiUnreachable
@@ -141,7 +142,7 @@ def _title_part() -> str | None:
     text = st.text_input(
         "标题包含", key="list_q", max_chars=MAX_TITLE, placeholder="不限", persist_state="session"
     )
-    return text.strip() or None
+    return text or None
 
 
 def _label_input(label: str, known: list[str], key: str) -> str | None:
@@ -359,16 +360,17 @@ def _send(client: ApiClient, form: Form, values: dict[str, Any], image: bytes | 
 
 
 def _value(form: Form, name: str, text: str) -> Any:
-    """The field as the API takes it; an empty box is no value."""
-    text = text.strip()
+    """The field as the API takes it: as typed; a blank box is no value."""
     if name == "title":
         return text
-    if name == "attributes" and text:
+    if is_blank(text):
+        return None
+    if name == "attributes":
         try:
             return demo.json_object(text)
         except ValueError as error:
             form.errors[name] = str(error)
-    return text or None
+    return text.strip() if name == "price" else text
 
 
 def _place_errors(form: Form, error: ApiError) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 Example = dict[str, Any]
 
 PRODUCT: Example = {
-    "sku": "BAG-0001",
+    "sku": "DEMO-0001",
     "title": "红色双肩包 大容量学生书包 15.6 英寸",
     "description": "防泼水面料，可放 15.6 英寸笔记本电脑。",
     "category": "箱包",
@@ -15,7 +15,7 @@ PRODUCT: Example = {
     "price": "129.00",
     "attributes": {"颜色": "红", "容量": "25L"},
 }
-CHANGE: Example = {"price": 99.9, "brand": None}
+CHANGE: Example = {"price": 99.9, "description": None}
 SHOWN_PRODUCT: Example = PRODUCT | {
     "product_id": 1,
     "image_url": "/product/1/image",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,9 +22,15 @@ from product_search.catalog import Catalog, Outcome, change_product, insert_prod
 from product_search.errors import AppError, InvalidRequest, invalid_request
 from product_search.images import MAX_BYTES
 
+log = logging.getLogger(__name__)
+
 BATCH_SIZE = 200
 IMAGE_COLUMN = "image_path"
 COLUMNS = ("sku", "title", "description", "category", "brand", "price", "attributes", IMAGE_COLUMN)
+
+
+# Longer cells are the validation's to refuse: csv itself would go on in the middle of the cell.
+csv.field_size_limit(1_000_000_000)
 
 
 class ImportFileError(Exception):
@@ -95,8 +102,7 @@ def import_file(
                 ready.append(_prepare(row, catalog, images, lines_by_sku))
             except AppError as error:
                 report.bad_rows.append(BadRow(row.line, error.message))
-        for outcome in _write_again_if_raced(catalog, ready):
-            report.count(outcome)
+        _write_whole_or_singly(catalog, ready, report)
         catalog.on_commit()
         on_rows(len(batch))
     return report
@@ -150,7 +156,8 @@ def _read_csv(stream: TextIO) -> Iterator[Row | BadRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield BadRow(line, f"不是有效的 CSV：{error}")
+            reached = reader.line_num  # an open quote takes all that follows into one row
+            yield BadRow(line, f"不是有效的 CSV（到第 {reached} 行）：{error}")
             continue
         if not cells:
             continue  # an empty line is no row
@@ -250,12 +257,20 @@ def _read_image(image_path: object, folder: Path) -> bytes | None:
         raise InvalidRequest(f"image_path：无法读取 {image_path!r}") from error
 
 
-def _write_again_if_raced(catalog: Catalog, rows: list[_ReadyRow]) -> list[Outcome]:
+def _write_whole_or_singly(catalog: Catalog, rows: list[_ReadyRow], report: Report) -> None:
+    """The batch in one transaction; row by row where a request took one of its skus meanwhile."""
     try:
-        return _write(catalog, rows)
-    except IntegrityError:
-        # A request created one of the skus between our SELECT and our INSERT; now it is found.
-        return _write(catalog, rows)
+        outcomes = _write(catalog, rows)
+    except IntegrityError as error:
+        if len(rows) == 1:
+            log.warning("line %d: %s", rows[0].line, error)
+            report.bad_rows.append(BadRow(rows[0].line, "sku：与另一个商品冲突，请再试一次"))
+            return
+        for row in rows:
+            _write_whole_or_singly(catalog, [row], report)
+        return
+    for outcome in outcomes:
+        report.count(outcome)
 
 
 def _write(catalog: Catalog, rows: Iterable[_ReadyRow]) -> list[Outcome]:

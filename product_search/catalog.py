@@ -66,6 +66,7 @@ class Catalog:
             DuplicateSku: another product has the sku.
             InvalidImage, ImageTooLarge, ImageTooManyPixels: nothing was written.
         """
+        self.get(product_id)  # before a picture is kept for nobody
         columns = dict(changes)
         if not isinstance(image, _KeepImage):
             columns["image_hash"] = self.keep_picture(image)

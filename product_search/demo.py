@@ -202,8 +202,8 @@ def labels_or_none(client: ApiClient) -> Labels:
 
 
 def as_label(text: str | None) -> str | None:
-    """A typed filter value without the spaces around it; None where nothing is left."""
-    return text.strip()[:MAX_LABEL] if text and not is_blank(text) else None
+    """A filter value as typed; None where there is nothing to see."""
+    return text[:MAX_LABEL] if text and not is_blank(text) else None
 
 
 def price_inputs(prefix: str) -> tuple[Decimal | None, Decimal | None]:

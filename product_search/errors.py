@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, ClassVar
 
 
@@ -15,6 +16,10 @@ class AppError(Exception):
         super().__init__(message)
         self.message = message
         self.fields = dict(fields) if fields else None
+
+
+class StartError(Exception):
+    """The service or a command can't start; the message says what is wrong and what to do."""
 
 
 class InvalidRequest(AppError):
@@ -95,6 +100,9 @@ class VectorStoreUnavailable(AppError):
     code = "vector_store_unavailable"
 
 
+# An answer stays small, whatever was asked.
+_MAX_SHOWN = 20
+_MAX_PLACE = 200
 _MESSAGES = {
     "missing": "缺少必填项",
     "extra_forbidden": "未知字段",
@@ -132,8 +140,11 @@ def invalid_request(errors: Iterable[Mapping[str, Any]]) -> InvalidRequest:
         reason = _MESSAGES.get(error["type"], "格式不正确").format(**error.get("ctx", {}))
         reason = reason.replace(" or ", "、").replace(", ", "、")  # of pydantic's `expected`
         if error["loc"]:
-            fields.setdefault(".".join(str(part) for part in error["loc"]), reason)
+            place = ".".join(str(part) for part in error["loc"])
+            fields.setdefault(place[:_MAX_PLACE], reason)
         else:
             whole.append(reason)
-    reasons = whole + [f"{place}：{reason}" for place, reason in fields.items()]
-    return InvalidRequest(f"请求有误：{'；'.join(reasons)}", fields)
+    shown = dict(islice(fields.items(), _MAX_SHOWN))
+    reasons = whole + [f"{place}：{reason}" for place, reason in shown.items()]
+    rest = f"；共 {len(fields)} 处" if len(fields) > _MAX_SHOWN else ""
+    return InvalidRequest(f"请求有误：{'；'.join(reasons)}{rest}", shown)

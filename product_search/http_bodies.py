@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any, Generic, NoReturn, TypeVar
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message as AsgiMessage, Receive, Scope, Send
 
 from data_models import ProductCreate, ProductPatch, SearchRequest
 from product_search.errors import (
@@ -30,6 +32,7 @@ MAX_BODY = 15 * 1024 * 1024
 # A client hears the answer only when it has sent its body: so much of it is read and dropped.
 _MAX_DRAINED = 100 * 1024 * 1024
 _CHARSET = re.compile(r";\s*charset=[^;]*", re.ASCII | re.IGNORECASE)
+_MAX_JSON_PARTS = 20_000  # more than the largest valid body has
 _JSON_FIELDS = ("attributes", "filters")
 _BODIES: tuple[type[BaseModel], ...] = (ProductCreate, ProductPatch, SearchRequest)
 
@@ -54,7 +57,7 @@ class BodyLimit:
         """Count what the app receives."""
         received = 0
 
-        async def counted() -> Message:
+        async def counted() -> AsgiMessage:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
@@ -75,20 +78,26 @@ async def read_body(request: Request, kind: type[Model]) -> Body[Model]:
         UnsupportedMediaType, InvalidJson, InvalidRequest, PayloadTooLarge.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    upload = None
     if media_type == "application/json":
-        values = parse_json(await request.body())
+        content = await request.body()
+        values, upload = await run_in_threadpool(_parse_json, content), None
         if not isinstance(values, dict):
             raise InvalidRequest("请求体应为 JSON 对象")
     elif media_type == "multipart/form-data":
         values, upload = await _read_form(request)
     else:
         raise UnsupportedMediaType("请求体应为 application/json 或 multipart/form-data")
-    return Body(_validated(kind, values, upload), upload)
+    return Body(await run_in_threadpool(_validated, kind, values, upload), upload)
 
 
-def parse_json(text: bytes | str) -> Any:
-    """JSON as the standard has it, without Python's NaN and Infinity. Raises InvalidJson."""
+def _parse_json(text: bytes) -> Any:
+    """JSON as the standard has it, without Python's NaN and Infinity.
+
+    Raises InvalidJson, and InvalidRequest for one of so many parts that only reading them would
+    keep the service from everybody else.
+    """
+    if sum(text.count(mark) for mark in (b",", b"[", b"{")) > _MAX_JSON_PARTS:
+        raise InvalidRequest("请求体过于复杂：JSON 的项数过多")
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -102,8 +111,10 @@ def _refuse_constant(name: str) -> NoReturn:
 async def _read_form(request: Request) -> tuple[dict[str, Any], bytes | None]:
     values: dict[str, Any] = {}
     upload = None
+    latin = _as_latin1(request)
+    await _check_is_whole(latin)
     try:
-        async with _as_latin1(request).form(max_files=2, max_fields=50) as form:
+        async with latin.form(max_files=2, max_fields=50) as form:
             for latin_name, value in form.multi_items():
                 name = _utf8(latin_name)
                 if name in values or (name == "image" and upload is not None):
@@ -112,7 +123,7 @@ async def _read_form(request: Request) -> tuple[dict[str, Any], bytes | None]:
                     upload = await _read_upload(name, value)
                 else:
                     text = _utf8(value)
-                    values[name] = parse_json(text) if name in _JSON_FIELDS else text
+                    values[name] = _parse_json(text.encode()) if name in _JSON_FIELDS else text
     except HTTPException as error:
         raise InvalidRequest(f"multipart 请求体有误：{error.detail}") from error
     return values, upload
@@ -127,6 +138,15 @@ def _as_latin1(request: Request) -> Request:
     others = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
     headers = [*others, (b"content-type", plain.encode("latin-1"))]
     return Request({**request.scope, "headers": headers}, request.receive)
+
+
+async def _check_is_whole(request: Request) -> None:
+    """Starlette drops a part that is cut off, and with it a picture, without a word."""
+    header = Message()
+    header["content-type"] = request.headers["content-type"]
+    boundary = header.get_boundary() or ""
+    if f"--{boundary}--".encode("latin-1") not in (await request.body())[-200:]:
+        raise InvalidRequest("multipart 请求体有误：缺少结束边界，内容不完整")
 
 
 def _utf8(latin1: str) -> str:

@@ -9,6 +9,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from data_models import ErrorBody
 from product_search import errors
@@ -30,6 +32,21 @@ STATUS: dict[type[AppError], int] = {
     errors.DuplicateSku: 409,
     errors.DatabaseUnavailable: 503,
     errors.VectorStoreUnavailable: 503,
+}
+_MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
+    errors.InvalidRequest: "请求有误：title：不能为空白",
+    errors.InvalidJson: "请求体不是有效的 JSON",
+    errors.UnsupportedMediaType: "请求体应为 application/json 或 multipart/form-data",
+    errors.PayloadTooLarge: "请求体过大：最多 15 MB",
+    errors.InvalidImage: "图片已损坏或不完整",
+    errors.ImageTooLarge: "图片过大：最多 10 MB",
+    errors.ImageTooManyPixels: "图片像素过多：最多 4000 万像素",
+    errors.ProductNotFound: "商品 1 不存在",
+    errors.ImageNotFound: "商品 1 没有图片",
+    errors.ProductWithoutImage: "商品 1 没有图片，不能用作图片查询",
+    errors.DuplicateSku: "sku 'DEMO-0001' 已被另一个商品使用",
+    errors.DatabaseUnavailable: "数据库暂时不可用，请稍后重试",
+    errors.VectorStoreUnavailable: "向量库暂时不可用，请稍后重试",
 }
 _ROUTING = {404: ("not_found", "没有这个地址"), 405: ("method_not_allowed", "此地址不支持该方法")}
 
@@ -65,6 +82,11 @@ def install(app: FastAPI) -> None:
         answer.headers.update(error.headers or {})  # 405 says what is allowed
         return answer
 
+    @app.exception_handler(ClientDisconnect)
+    def _gone(request: Request, _error: ClientDisconnect) -> Response:
+        log.info("%s %s: the client left before its body was whole", request.method, request.url)
+        return Response(status_code=400)  # nobody reads it
+
     @app.exception_handler(Exception)
     def _unknown_error(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -85,10 +107,11 @@ def documented(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:
             },
         )
         summary = (kind.__doc__ or "").strip()
+        message = _MESSAGES[kind]
         entry["description"] += f"{' / ' if entry['description'] else ''}{kind.code}"
         entry["content"]["application/json"]["examples"][kind.code] = {
             "summary": summary,
-            "value": {"code": kind.code, "message": summary},
+            "value": {"code": kind.code, "message": message},
         }
     return responses
 

@@ -6,15 +6,17 @@ import base64
 import binascii
 import hashlib
 import io
+import math
 import os
 import re
 import struct
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from product_search.errors import ImageNotFound, ImageTooLarge, ImageTooManyPixels, InvalidImage
 
@@ -23,6 +25,10 @@ MAX_PIXELS = 40_000_000
 THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
 # No encoder and no thumbnail needs more; it bounds what a batch of pictures takes in memory.
 MAX_DECODED_SIDE = 1024
+_DECODED_SIZE = (MAX_DECODED_SIDE, MAX_DECODED_SIDE)
+# A picture at the limit takes some 400 MB while it is decoded: so many at once, the others wait.
+_decoding = threading.BoundedSemaphore(2)
+_TIFF_TILE_TAGS = (322, 323)  # TileWidth, TileLength
 # Pillow's own bomb check warns or raises by its own limits; `_open` applies ours to every picture.
 Image.MAX_IMAGE_PIXELS = None
 Image.init()  # `Image.open(formats=…)` knows only the readers that are loaded
@@ -50,6 +56,7 @@ _DECODE_ERRORS = (
     TypeError,
     OverflowError,
     ZeroDivisionError,
+    RuntimeError,
     MemoryError,
     struct.error,
 )
@@ -94,15 +101,16 @@ def decode(content: bytes) -> Image.Image:
         ImageTooManyPixels: over MAX_PIXELS, by the header; nothing was decoded.
         InvalidImage: not a picture, or truncated.
     """
-    image = _open(content)
-    try:
-        image.draft(None, (MAX_DECODED_SIDE, MAX_DECODED_SIDE))  # JPEG: decode fewer pixels
-        image.load()
-        rgb = _to_rgb(_upright(image))
-        rgb.thumbnail((MAX_DECODED_SIDE, MAX_DECODED_SIDE), Image.Resampling.BICUBIC)
-        return rgb
-    except _DECODE_ERRORS as error:
-        raise InvalidImage("图片已损坏或不完整") from error
+    with _decoding:
+        image = _open(content)
+        try:
+            image.draft(None, _DECODED_SIZE)  # JPEG: decode fewer pixels
+            image.load()
+            image = _shrinkable(image)
+            image.thumbnail(_DECODED_SIZE, Image.Resampling.BICUBIC, reducing_gap=2.0)
+            return _on_white(_upright(image))
+        except _DECODE_ERRORS as error:
+            raise InvalidImage("图片已损坏或不完整") from error
 
 
 def _open(content: bytes) -> Image.Image:
@@ -112,9 +120,17 @@ def _open(content: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(content), formats=_READERS)
     except _DECODE_ERRORS as error:
         raise InvalidImage(f"不是可识别的图片（支持 {'、'.join(_READERS)}）") from error
-    if image.width * image.height > MAX_PIXELS:
+    if max(image.width * image.height, _tile_pixels(image)) > MAX_PIXELS:
         raise ImageTooManyPixels(f"图片像素过多：最多 {MAX_PIXELS // 10_000} 万像素")
     return image
+
+
+def _tile_pixels(image: Image.Image) -> int:
+    """Pixels of a TIFF's tile, which is decoded whole even where the picture is smaller."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0
+    sides = [image.tag_v2.get(tag, 0) for tag in _TIFF_TILE_TAGS]
+    return math.prod(side if isinstance(side, int) else MAX_PIXELS + 1 for side in sides)
 
 
 def _too_large() -> ImageTooLarge:
@@ -128,10 +144,17 @@ def _upright(image: Image.Image) -> Image.Image:
         return image  # broken EXIF says nothing about the pixels, which did decode
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _shrinkable(image: Image.Image) -> Image.Image:
+    """In a mode whose pixels can be averaged; a large picture is not copied more than once."""
     if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip at 255
-        values = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))
+        upright = np.asarray(_upright(image))
+        return Image.fromarray((upright.clip(0, 65_535) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        return image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
+    return image.convert("RGB") if image.mode in ("1", "P") else image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         canvas = Image.new("RGBA", image.size, "white")
         canvas.alpha_composite(image.convert("RGBA"))
@@ -152,15 +175,16 @@ class ImageStore:
         The caller has checked them with `decode`.
         """
         image_hash = hashlib.sha256(content).hexdigest()
-        path = self.path(image_hash)
-        if not path.exists():
-            _write(path, content, sync=True)
+        _write(self.path(image_hash), content, sync=True)
         return image_hash
 
     def find(self, content: bytes) -> str | None:
-        """The hash of these bytes if they are kept already."""
+        """The hash of these bytes if they are kept already, undamaged."""
         image_hash = hashlib.sha256(content).hexdigest()
-        return image_hash if self.path(image_hash).exists() else None
+        try:
+            return image_hash if self._read(image_hash) == content else None
+        except ImageNotFound:
+            return None
 
     def path(self, image_hash: str) -> Path:
         """Where the picture of this hash lies, or would lie."""
@@ -169,24 +193,25 @@ class ImageStore:
         return self._pictures / image_hash[:2] / image_hash
 
     def load(self, image_hash: str) -> Image.Image:
-        """The picture, decoded.
-
-        Raises:
-            ImageNotFound: its file is gone.
-            InvalidImage: its file is damaged.
-        """
-        return decode(self._read(image_hash))
+        """The picture, decoded. Raises ImageNotFound where its file is gone or damaged."""
+        try:
+            return decode(self._read(image_hash))
+        except (InvalidImage, ImageTooLarge, ImageTooManyPixels) as error:
+            raise ImageNotFound("图片文件已损坏") from error
 
     def original(self, image_hash: str) -> StoredImage:
-        """The bytes as they came. Raises ImageNotFound where the file is gone."""
+        """The bytes as they came. Raises ImageNotFound where the file is gone or damaged."""
         content = self._read(image_hash)
-        media_type = _MEDIA_TYPES[str(_open(content).format)]
+        try:
+            media_type = _MEDIA_TYPES[str(_open(content).format)]
+        except (InvalidImage, ImageTooLarge, ImageTooManyPixels) as error:
+            raise ImageNotFound("图片文件已损坏") from error
         return StoredImage(content, media_type, image_hash)
 
     def thumbnail(self, image_hash: str, side: int) -> StoredImage:
         """A WebP that fits in side × side pixels, made once; `side` is one of THUMBNAIL_SIDES.
 
-        Raises ImageNotFound where the picture's file is gone.
+        Raises ImageNotFound where the picture's file is gone or damaged.
         """
         if side not in THUMBNAIL_SIDES:
             raise ValueError(f"side is one of {THUMBNAIL_SIDES}, not {side}")
@@ -202,22 +227,31 @@ class ImageStore:
     def _read(self, image_hash: str) -> bytes:
         try:
             return self.path(image_hash).read_bytes()
-        except FileNotFoundError as error:
-            raise ImageNotFound("图片文件已丢失") from error
+        except OSError as error:
+            raise ImageNotFound("图片文件已丢失或无法读取") from error
 
 
 def _write(path: Path, content: bytes, *, sync: bool) -> None:
     """Appear whole under the final name, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-        stream.write(content)
-        if sync:
-            stream.flush()
-            os.fsync(stream.fileno())
-    Path(stream.name).replace(path)
-    if sync:
-        folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            stream.write(content)
+            stream.flush()
+            if sync:
+                os.fsync(stream.fileno())
+            Path(stream.name).replace(path)
+        except OSError:
+            Path(stream.name).unlink(missing_ok=True)
+            raise
+    if sync:
+        _sync_folder(path.parent)
+        _sync_folder(path.parent.parent)  # the folder itself may be new
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -13,7 +13,7 @@ from data_models import IndexStatus, VectorField
 from nlp_models import EncoderPair
 from orm_models import ActiveCollection, Database, OutboxEvent, Product
 from product_search import outbox
-from product_search.errors import ImageNotFound, InvalidImage
+from product_search.errors import AppError, ImageNotFound
 from product_search.images import ImageStore
 from vector_db import Entity, VectorStore, collection_name
 
@@ -67,9 +67,28 @@ class Indexer:
             events = outbox.oldest(session, limit)
             found = select(Product).where(Product.id.in_({event.product_id for event in events}))
             products = session.scalars(found).all()
-        if events:
+        try:
             self._apply(events, products)
+        except AppError:  # a store is down: nothing is wrong with the products
+            raise
+        except Exception:
+            log.exception("a batch of %d products failed: they are tried one by one", len(products))
+            self._apply_one_by_one(events, products)
         return len(events)
+
+    def _apply_one_by_one(self, events: Sequence[OutboxEvent], products: Sequence[Product]) -> None:
+        """One product that can't be indexed does not hold back the others."""
+        rows = {product.id: product for product in products}
+        for product_id in {event.product_id for event in events}:
+            own = [event for event in events if event.product_id == product_id]
+            row = [rows[product_id]] if product_id in rows else []
+            try:
+                self._apply(own, row)
+            except AppError:
+                raise
+            except Exception as error:
+                log.exception("product %d can't be indexed", product_id)
+                self._mark(own, row, {product_id: f"{type(error).__name__}: {error}"[:500]})
 
     def _apply(self, events: Sequence[OutboxEvent], products: Sequence[Product]) -> None:
         """Products that are there are written as they are now; the others leave Milvus."""
@@ -78,6 +97,15 @@ class Indexer:
         pictures, failures = self._load_pictures(products)
         self.store.upsert(self._entities(products, pictures))
         self.store.delete(sorted(gone))
+        self._mark(events, products, failures)
+
+    def _mark(
+        self,
+        events: Sequence[OutboxEvent],
+        products: Sequence[Product],
+        failures: Mapping[int, str],
+    ) -> None:
+        """Say of each product whether it is indexed or why not, and forget the events."""
         with self.database.write() as session:
             for product in products:
                 reason = failures.get(product.id)
@@ -104,7 +132,7 @@ class Indexer:
                 continue
             try:
                 pictures[product.id] = self.images.load(product.image_hash)
-            except (ImageNotFound, InvalidImage) as error:
+            except ImageNotFound as error:
                 log.warning("picture of product %d: %s", product.id, error)
                 failures[product.id] = error.message
         return pictures, failures

@@ -15,13 +15,17 @@ LONGEST_PAUSE_S = 30.0
 
 
 class IndexingLoop:
-    """Applies outbox events until stopped; pauses, ever longer, while a store is down."""
+    """Applies outbox events until stopped; pauses, ever longer, while a store is down.
+
+    `is_failing` says whether its last attempt failed.
+    """
 
     def __init__(self, indexer: Indexer, batch_size: int) -> None:
         self._indexer = indexer
         self._batch_size = batch_size
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self.is_failing = False
         self._thread = threading.Thread(target=self._run, name="indexing", daemon=True)
 
     def start(self) -> None:
@@ -50,8 +54,10 @@ class IndexingLoop:
                 log.exception("indexing failed; it pauses for %.1f s", pause)
             else:
                 pause = POLL_S
+                self.is_failing = False
                 if not applied:
                     self._wake.wait(POLL_S)
                 continue
+            self.is_failing = True
             self._stopping.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)

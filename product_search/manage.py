@@ -12,15 +12,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nlp_models import EncoderError, download_model
+from nlp_models import download_model
 from orm_models import Database
 from product_search import outbox
 from product_search.bulk_import import ImportFileError, Report, count_rows, import_file
 from product_search.catalog import Catalog
-from product_search.errors import AppError
+from product_search.errors import AppError, StartError
 from product_search.images import ImageStore
 from product_search.resources import open_database, open_resources
-from product_search.settings import Settings
+from product_search.settings import Settings, load_settings
 from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
@@ -32,13 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 is success, 1 bad rows, 2 a failure that the message explains."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     options = _parser().parse_args(arguments)
-    settings = Settings()
     try:
+        settings = load_settings()
         if options.command == "import":
             return _import(settings, options.file, options.images or options.file.parent)
         return _download_models(settings)
-    except (AppError, ImportFileError, EncoderError) as error:
-        log.error("%s", error)
+    except (AppError, ImportFileError, StartError) as error:
+        cause = error.__cause__
+        log.error("%s%s", error, f"（{cause}）" if cause and str(cause) not in str(error) else "")
         return 2
     except KeyboardInterrupt:
         log.error("已中断：已写入的批次不会丢失，再次运行即可继续")

@@ -177,5 +177,8 @@ async def _settled(resources: Resources, product: ProductOut) -> ProductOut:
     with anyio.move_on_after(resources.settings.wait_timeout_s):
         while current.index_status is IndexStatus.pending:
             await anyio.sleep(_POLL_S)
-            current = await run_in_threadpool(resources.catalog.get, product.product_id)
+            try:
+                current = await run_in_threadpool(resources.catalog.get, product.product_id)
+            except errors.ProductNotFound:  # deleted meanwhile: the write did happen
+                break
     return current

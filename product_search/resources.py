@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from nlp_models import EncoderPair, has_weights, open_encoders
 from orm_models import Database
 from product_search.catalog import Catalog
+from product_search.errors import StartError
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
@@ -43,9 +44,11 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
     Raises:
         VectorFileBusy: another process holds the file.
         EncoderError: the chosen encoder's weights are missing.
+        StartError: a setting can't be used.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
     with ExitStack() as stack:
+        _make_data_dir(settings)
         # First, so that a second process is turned away before it has loaded any model.
         store = MilvusStore(settings.milvus_path, address)
         stack.callback(store.close)
@@ -72,13 +75,20 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
     """The relational store, its tables made."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _make_data_dir(settings)
     database = Database(settings.sqlalchemy_url)
     try:
         database.create_tables()
         yield database
     finally:
         database.close()
+
+
+def _make_data_dir(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"PRODUCT_SEARCH_DATA_DIR 无法使用：{error}") from error
 
 
 def load_encoders(settings: Settings) -> EncoderPair:

@@ -26,8 +26,9 @@ from product_search.errors import ProductNotFound, ProductWithoutImage
 from product_search.images import ImageStore, decode
 from vector_db import MAX_LIMIT, VectorStore
 
-# Recalled beyond what is asked for, since some vectors may have lost their row meanwhile.
-_SPARE = 16
+# How many entities are recalled: more than a page needs, since some may have lost their row
+# meanwhile, and in few sizes, since Milvus orders equal scores otherwise for each size.
+_LIMITS = (64, 256, 1024, 4096, MAX_LIMIT)
 
 LEGS: dict[SearchMode, VectorField] = {
     SearchMode.image_to_image: VectorField.image_clip,
@@ -75,7 +76,7 @@ class Retrieval:
 
         Raises:
             InvalidImage, ImageTooLarge, ImageTooManyPixels: of the query's picture.
-            ProductNotFound, ProductWithoutImage: of the product that is the query.
+            ProductNotFound, ProductWithoutImage, ImageNotFound: of the product that is the query.
             DatabaseUnavailable, VectorStoreUnavailable: a store is down.
         """
         watch = _Stopwatch()
@@ -136,19 +137,26 @@ class Retrieval:
     def _recall(
         self, request: SearchRequest, vector: NDArray[np.float32], watch: _Stopwatch
     ) -> tuple[list[tuple[Hit, Product]], int]:
-        """Enough hits for the page, in Milvus's order, and how many were dropped on the way."""
+        """Enough hits for the page, best first, and how many were dropped on the way.
+
+        Equal scores are ordered by key. Among those of the page none may be missing from the
+        recall, or another page would order them otherwise.
+        """
         wanted = request.offset + request.top_k
-        limit = wanted + _SPARE
-        while True:
+        found: list[tuple[Hit, Product]] = []
+        dropped = 0
+        for limit in (size for size in _LIMITS if size > wanted):
             with watch.stage("recall"):
-                leg = LEGS[request.mode]
-                hits = self.store.search(leg, vector, limit, request.filters)
+                hits = self.store.search(LEGS[request.mode], vector, limit, request.filters)
+            hits.sort(key=lambda hit: (-hit.score, hit.milvus_id))
             with watch.stage("hydrate"):
                 found = self._hydrate(hits, request)
-            whole = len(hits) < limit or limit >= MAX_LIMIT
-            if len(found) >= wanted or whole:
-                return found, len(hits) - len(found)
-            limit = min(2 * limit, MAX_LIMIT)
+            dropped = len(hits) - len(found)
+            if len(hits) < limit:
+                break
+            if len(found) >= wanted and found[wanted - 1][0].score > hits[-1].score:
+                break
+        return found, dropped
 
     def _hydrate(self, hits: list[Hit], request: SearchRequest) -> list[tuple[Hit, Product]]:
         """The hits whose row exists and, as it is now, meets the filters; order kept."""

@@ -20,6 +20,7 @@ router = APIRouter(tags=["搜索"])
     summary="搜索商品",
     responses=documented(
         errors.ProductNotFound,
+        errors.ImageNotFound,
         errors.InvalidRequest,
         errors.InvalidJson,
         errors.InvalidImage,

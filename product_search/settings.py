@@ -5,10 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from product_search.errors import StartError, invalid_request
+
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def load_settings() -> Settings:
+    """The settings of this process. Raises StartError, which names what is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        reasons = invalid_request(error.errors()).fields or {}
+        raise StartError(
+            "；".join(f"PRODUCT_SEARCH_{k.upper()}：{v}" for k, v in reasons.items())
+        ) from error
 
 
 class Settings(BaseSettings):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from product_search.errors import ImageNotFound, InvalidImage
+from product_search.errors import ImageNotFound
 from product_search.images import THUMBNAIL_SIDES, ImageStore
 from tests.unit import pictures
 from tests.unit.pictures import encoded, four_colours
@@ -104,7 +104,7 @@ def test_a_lost_file_is_said_to_be_lost(store: ImageStore) -> None:
 def test_a_damaged_file_is_said_to_be_damaged(store: ImageStore) -> None:
     image_hash = store.save(PNG)
     store.path(image_hash).write_bytes(PNG[:200])
-    with pytest.raises(InvalidImage):
+    with pytest.raises(ImageNotFound):
         store.load(image_hash)
 
 

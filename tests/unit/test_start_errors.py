@@ -1,0 +1,133 @@
+"""What keeps the service or a command from starting is said in one line."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from nlp_models import EncoderError, resolve_device
+from orm_models import Database
+from product_search import manage
+from product_search.errors import AppError, StartError
+from product_search.resources import open_database
+from product_search.settings import Settings, load_settings
+from vector_db import VectorFileBusy
+
+BAD_URLS = [
+    "nonsense",
+    "nosuchdialect://x",
+    "mysql+nosuchdriver://x",
+    "mysql+pymysql://x:port/y",
+    "://",
+    "sqlite:///a?timeout=long",
+]
+BAD_SETTINGS = {
+    "PRODUCT_SEARCH_DEVICE": "foo",
+    "PRODUCT_SEARCH_INDEX_BATCH_SIZE": "abc",
+    "PRODUCT_SEARCH_ENCODER": "gpt",
+    "PRODUCT_SEARCH_WAIT_TIMEOUT_S": "-1",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRODUCT_SEARCH_DATA_DIR", str(tmp_path / "data"))
+
+
+def assert_one_line(message: str) -> None:
+    assert message
+    assert "\n" not in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("kind", [EncoderError, VectorFileBusy])
+def test_what_keeps_from_starting_is_one_family(kind: type[Exception]) -> None:
+    assert issubclass(kind, StartError)
+    assert not issubclass(kind, AppError)  # no client is told of it
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_SETTINGS.items())
+def test_a_wrong_setting_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartError) as caught:
+        load_settings()
+    assert name in str(caught.value)
+    assert_one_line(str(caught.value))
+
+
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in BAD_SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StartError) as caught:
+        load_settings()
+    assert [name for name in BAD_SETTINGS if name not in str(caught.value)] == []
+
+
+def test_right_settings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRODUCT_SEARCH_INDEX_BATCH_SIZE", "7")
+    chosen = load_settings()
+    assert isinstance(chosen, Settings)
+    assert (chosen.index_batch_size, chosen.data_dir) == (7, tmp_path / "data")
+
+
+def test_cuda_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EncoderError) as caught:
+        resolve_device("cuda")
+    assert_one_line(str(caught.value))
+    assert resolve_device("auto") == "cpu"
+    assert resolve_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    chosen = Settings(_env_file=None, data_dir=tmp_path / "file" / below)
+    with pytest.raises(StartError) as caught, open_database(chosen):
+        pass
+    assert_one_line(str(caught.value))
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_database_url_that_can_not_be_used_is_refused(url: str) -> None:
+    with pytest.raises(StartError) as caught:
+        Database(url)
+    assert_one_line(str(caught.value))
+
+
+@pytest.mark.parametrize("scheme", ["nosuchdialect", "mysql+nosuchdriver"])
+def test_the_password_of_a_refused_url_is_not_said(scheme: str) -> None:
+    with pytest.raises(StartError) as caught:
+        Database(f"{scheme}://user:geheim@db/catalog")
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *BAD_SETTINGS.items(),
+        ("PRODUCT_SEARCH_DATA_DIR", "products.csv"),
+        ("PRODUCT_SEARCH_DEVICE", "cuda"),
+        *[("PRODUCT_SEARCH_DATABASE_URL", url) for url in BAD_URLS],
+    ],
+)
+def test_a_command_that_can_not_start_says_why_in_one_line(
+    name: str,
+    value: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "products.csv").write_text("sku,title\nA,书包\n", "utf-8")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("PRODUCT_SEARCH_ENCODER", "starter")
+    monkeypatch.setenv(name, value)
+    with caplog.at_level(logging.ERROR):
+        assert manage.main(["import", str(tmp_path / "products.csv")]) == 2
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.exc_info is None
+    assert_one_line(record.getMessage())
