@@ -286,7 +286,7 @@ def _translated() -> Iterator[None]:
 def _engine(url: str) -> Engine:
     try:
         return _new_engine(url)
-    except (ArgumentError, ImportError) as error:
+    except (ArgumentError, ImportError, TypeError, ValueError) as error:
         raise StartError(f"PRODUCT_SEARCH_DATABASE_URL 无法使用：{error}") from error
 
 

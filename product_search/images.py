@@ -22,6 +22,7 @@ from product_search.errors import ImageNotFound, ImageTooLarge, ImageTooManyPixe
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
+MAX_SIDE = 65_535  # a JPEG's longest; Pillow pays for every row, however short
 THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
 # No encoder and no thumbnail needs more; it bounds what a batch of pictures takes in memory.
 MAX_DECODED_SIDE = 1024
@@ -98,7 +99,7 @@ def decode(content: bytes) -> Image.Image:
 
     Raises:
         ImageTooLarge: over MAX_BYTES.
-        ImageTooManyPixels: over MAX_PIXELS, by the header; nothing was decoded.
+        ImageTooManyPixels: over MAX_PIXELS or MAX_SIDE, by the header; nothing was decoded.
         InvalidImage: not a picture, or truncated.
     """
     with _decoding:
@@ -122,6 +123,8 @@ def _open(content: bytes) -> Image.Image:
         raise InvalidImage(f"不是可识别的图片（支持 {'、'.join(_READERS)}）") from error
     if max(image.width * image.height, _tile_pixels(image)) > MAX_PIXELS:
         raise ImageTooManyPixels(f"图片像素过多：最多 {MAX_PIXELS // 10_000} 万像素")
+    if max(image.size) > MAX_SIDE:
+        raise ImageTooManyPixels(f"图片过长：边长最多 {MAX_SIDE} 像素")
     return image
 
 
@@ -182,9 +185,10 @@ class ImageStore:
         """The hash of these bytes if they are kept already, undamaged."""
         image_hash = hashlib.sha256(content).hexdigest()
         try:
-            return image_hash if self._read(image_hash) == content else None
+            self._read(image_hash)
         except ImageNotFound:
             return None
+        return image_hash
 
     def path(self, image_hash: str) -> Path:
         """Where the picture of this hash lies, or would lie."""
@@ -194,18 +198,12 @@ class ImageStore:
 
     def load(self, image_hash: str) -> Image.Image:
         """The picture, decoded. Raises ImageNotFound where its file is gone or damaged."""
-        try:
-            return decode(self._read(image_hash))
-        except (InvalidImage, ImageTooLarge, ImageTooManyPixels) as error:
-            raise ImageNotFound("图片文件已损坏") from error
+        return decode(self._read(image_hash))
 
     def original(self, image_hash: str) -> StoredImage:
         """The bytes as they came. Raises ImageNotFound where the file is gone or damaged."""
         content = self._read(image_hash)
-        try:
-            media_type = _MEDIA_TYPES[str(_open(content).format)]
-        except (InvalidImage, ImageTooLarge, ImageTooManyPixels) as error:
-            raise ImageNotFound("图片文件已损坏") from error
+        media_type = _MEDIA_TYPES[str(_open(content).format)]
         return StoredImage(content, media_type, image_hash)
 
     def thumbnail(self, image_hash: str, side: int) -> StoredImage:
@@ -226,9 +224,12 @@ class ImageStore:
 
     def _read(self, image_hash: str) -> bytes:
         try:
-            return self.path(image_hash).read_bytes()
+            content = self.path(image_hash).read_bytes()
         except OSError as error:
             raise ImageNotFound("图片文件已丢失或无法读取") from error
+        if hashlib.sha256(content).hexdigest() != image_hash:
+            raise ImageNotFound("图片文件已损坏")
+        return content
 
 
 def _write(path: Path, content: bytes, *, sync: bool) -> None:

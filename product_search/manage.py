@@ -37,9 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "import":
             return _import(settings, options.file, options.images or options.file.parent)
         return _download_models(settings)
-    except (AppError, ImportFileError, StartError) as error:
-        cause = error.__cause__
-        log.error("%s%s", error, f"（{cause}）" if cause and str(cause) not in str(error) else "")
+    except AppError as error:  # a store is down: its own words say which and why
+        log.error("%s（%s）", error, str(error.__cause__).partition("\n")[0])
+        return 2
+    except (ImportFileError, StartError) as error:
+        log.error("%s", error)
         return 2
     except KeyboardInterrupt:
         log.error("已中断：已写入的批次不会丢失，再次运行即可继续")

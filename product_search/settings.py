@@ -18,7 +18,7 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        reasons = invalid_request(error.errors()).fields or {}
+        reasons = invalid_request(error.errors()).fields or {}  # the same words as the API's
         raise StartError(
             "；".join(f"PRODUCT_SEARCH_{k.upper()}：{v}" for k, v in reasons.items())
         ) from error
