@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import subprocess
@@ -101,7 +102,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
         process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port)],
             cwd=tmp_path / "data",
-            env=service_environment(tmp_path / "data") | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | service_environment(tmp_path / "data"),
             stdout=stream,
             stderr=subprocess.STDOUT,
         )

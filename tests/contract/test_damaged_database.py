@@ -92,20 +92,23 @@ def test_a_folder_in_place_of_the_file_is_told_as_unavailable(tmp_path: Path) ->
     database.close()
 
 
+def add(database: Database, title: str) -> None:
+    with database.write() as session:
+        session.add(Product(title=title))
+
+
 def test_a_write_that_waits_too_long_for_another_is_told_as_unavailable(
     database: Database, path: Path
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseUnavailable) as caught, database.write() as session:
-            session.add(Product(title="书包"))
-            session.flush()
+        with pytest.raises(DatabaseUnavailable) as caught:
+            add(database, "书包")
         assert caught.value.code == "database_unavailable"
         with database.read() as session:
             assert session.scalar(select(Product.id).limit(1)) is not None
         other.execute("ROLLBACK")
-    with database.write() as session:
-        session.add(Product(title="帽子"))
+    add(database, "帽子")
     with database.read() as session:
         titles = session.scalars(select(Product.title).order_by(Product.id.desc()).limit(2)).all()
     assert titles[0] == "帽子"
