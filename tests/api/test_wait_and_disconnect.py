@@ -83,7 +83,7 @@ class Service:
 
     port: int
     output: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[str]
 
     def is_healthy(self) -> bool:
         assert self.process.poll() is None, self.output.read_text("utf-8")
@@ -105,6 +105,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
             env=os.environ | service_environment(tmp_path / "data"),
             stdout=stream,
             stderr=subprocess.STDOUT,
+            text=True,
         )
         running = Service(port, output, process)
         try:

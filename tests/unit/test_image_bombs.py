@@ -59,6 +59,16 @@ def tiff_of_one_tile(tile: tuple[int, int], data: bytes) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4) + data
 
 
+def never_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every decoding fail the test."""
+
+    def load(_image: Image.Image) -> None:
+        raise AssertionError("the picture was decoded")
+
+    for kind in (Image.Image, ImageFile.ImageFile, TiffImagePlugin.TiffImageFile):
+        monkeypatch.setattr(kind, "load", load)
+
+
 def test_a_tile_larger_than_its_picture_is_read_where_it_is_small() -> None:
     image = decode(tiff_of_one_tile((256, 256), deflated(b"\x80" * 256, 256)))
     assert image.size == (16, 16)
@@ -70,14 +80,36 @@ def test_a_tile_with_too_many_pixels_is_refused_before_it_is_decoded(
     tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = tiff_of_one_tile(tile, deflated(bytes(tile[0]), tile[1]))
-
-    def load(_image: Image.Image) -> None:
-        raise AssertionError("the picture was decoded")
-
-    for kind in (Image.Image, ImageFile.ImageFile, TiffImagePlugin.TiffImageFile):
-        monkeypatch.setattr(kind, "load", load)
+    never_load(monkeypatch)
     with pytest.raises(ImageTooManyPixels):
         decode(content)
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth", "row"),
+    [
+        ((1, 40_000_000), 8, b"\0"),
+        ((1, 40_000_000), 16, b"\0\0"),
+        ((40_000_000, 1), 8, bytes(40_000_000)),
+        ((1, 65_536), 8, b"\0"),
+        ((65_536, 1), 8, bytes(65_536)),
+    ],
+    ids=["tall", "16 bits, tall", "wide", "just too tall", "just too wide"],
+)
+def test_a_picture_with_too_long_a_side_is_refused_before_it_is_decoded(
+    shape: tuple[int, int], depth: int, row: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = png(shape, depth, 0, row)
+    never_load(monkeypatch)
+    with pytest.raises(ImageTooManyPixels):
+        decode(content)
+
+
+@pytest.mark.parametrize("size", [(1, 65_535), (65_535, 1)])
+def test_a_picture_with_the_longest_side_is_read(size: tuple[int, int]) -> None:
+    image = decode(png(size, 8, 0, b"\x80" * size[0]))
+    assert max(image.size) == MAX_DECODED_SIDE
+    assert image.getpixel((0, 0)) == (128, 128, 128)
 
 
 def damaged_avifs() -> Iterator[bytes]:
@@ -111,13 +143,14 @@ def test_an_avif_that_breaks_its_decoder_is_no_picture() -> None:
 
 
 HALF = 3_160
+LONGEST = 65_535  # of a side: Pillow spends memory on each row, however short
 LARGE = {
     "rgba": ((2 * HALF, 6_320), 8, 6, RED * HALF + CLEAR * HALF),
     "16 bits": ((2 * HALF, 6_320), 16, 0, b"\x40\0" * HALF + b"\xc0\0" * HALF),
-    "16 bits, one column": ((1, 40_000_000), 16, 0, b"\x80\0"),
-    "one column": ((1, 40_000_000), 8, 2, b"\xff\0\0"),
-    "one column, rgba": ((1, 40_000_000), 8, 6, CLEAR),
-    "one row": ((40_000_000, 1), 8, 2, b"\xff\0\0" * 40_000_000),
+    "16 bits, tall": ((610, LONGEST), 16, 0, b"\x80\0" * 610),
+    "tall": ((610, LONGEST), 8, 2, RED[:3] * 610),
+    "rgba, tall": ((610, LONGEST), 8, 6, CLEAR * 610),
+    "rgba, wide": ((LONGEST, 610), 8, 6, CLEAR * LONGEST),
 }
 PALETTE = [(b"PLTE", RED[:3] + b"\0\0\0"), (b"tRNS", b"\xff\0")]
 
