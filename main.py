@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 
-from data_models import EncoderInfo, Health, OutboxCounts, ProductListQuery
+from data_models import EncoderInfo, Health, OutboxCounts
 from product_search import http_bodies, http_errors, outbox, product_routes, search_routes
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
 from product_search.resources import Resources, open_resources
@@ -95,7 +95,7 @@ def _health(resources: Resources) -> Health:
 
 def _database_state(resources: Resources) -> tuple[str, OutboxCounts]:
     try:
-        resources.catalog.list(ProductListQuery(page_size=1))
+        resources.database.ping()
         with resources.database.read() as session:
             return "ok", outbox.counts(session)
     except DatabaseUnavailable:

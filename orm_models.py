@@ -30,7 +30,6 @@ from sqlalchemy import (
     func,
     make_url,
     select,
-    text,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import (
@@ -262,9 +261,9 @@ class Database:
             yield session
 
     def ping(self) -> None:
-        """Raise DatabaseUnavailable where the database does not answer."""
+        """Raise DatabaseUnavailable where the catalogue can't be read."""
         with self.read() as session:
-            session.execute(text("SELECT 1"))
+            session.execute(select(Product).order_by(Product.id.desc()).limit(1))
 
     def close(self) -> None:
         """Close every connection."""

@@ -360,7 +360,8 @@ def _start_milvus_lite(path: Path) -> MilvusClient:
                 return MilvusClient(uri=str(path))
         except MilvusException as error:
             if time.monotonic() > deadline:
-                raise VectorStoreUnavailable(f"无法打开 Milvus 文件 {path}") from error
+                hint = "文件可能已损坏；另外 Milvus Lite 需要环境变量 HOME"
+                raise VectorStoreUnavailable(f"无法打开 Milvus 文件 {path}：{hint}") from error
             time.sleep(0.2)
 
 

@@ -65,6 +65,8 @@ class Indexer:
         """Bring Milvus up to the oldest events; how many there were."""
         with self.database.read() as session:
             events = outbox.oldest(session, limit)
+            if not events:
+                return 0
             found = select(Product).where(Product.id.in_({event.product_id for event in events}))
             products = session.scalars(found).all()
         try:
@@ -77,8 +79,12 @@ class Indexer:
         return len(events)
 
     def _apply_one_by_one(self, events: Sequence[OutboxEvent], products: Sequence[Product]) -> None:
-        """One product that can't be indexed does not hold back the others."""
+        """One product that can't be indexed does not hold back the others.
+
+        Where none of several can, the encoder is at fault: its error is raised, and they wait.
+        """
         rows = {product.id: product for product in products}
+        failed: dict[int, Exception] = {}
         for product_id in {event.product_id for event in events}:
             own = [event for event in events if event.product_id == product_id]
             row = [rows[product_id]] if product_id in rows else []
@@ -88,7 +94,12 @@ class Indexer:
                 raise
             except Exception as error:
                 log.exception("product %d can't be indexed", product_id)
-                self._mark(own, row, {product_id: f"{type(error).__name__}: {error}"[:500]})
+                failed[product_id] = error
+        if failed and len(failed) == len(products) > 1:
+            raise next(iter(failed.values()))
+        reasons = {key: f"{type(error).__name__}: {error}"[:500] for key, error in failed.items()}
+        left = [event for event in events if event.product_id in failed]
+        self._mark(left, [rows[key] for key in failed if key in rows], reasons)
 
     def _apply(self, events: Sequence[OutboxEvent], products: Sequence[Product]) -> None:
         """Products that are there are written as they are now; the others leave Milvus."""
