@@ -79,12 +79,8 @@ class Indexer:
         return len(events)
 
     def _apply_one_by_one(self, events: Sequence[OutboxEvent], products: Sequence[Product]) -> None:
-        """One product that can't be indexed does not hold back the others.
-
-        Where none of several can, the encoder is at fault: its error is raised, and they wait.
-        """
+        """One product that can't be indexed does not hold back the others."""
         rows = {product.id: product for product in products}
-        failed: dict[int, Exception] = {}
         for product_id in {event.product_id for event in events}:
             own = [event for event in events if event.product_id == product_id]
             row = [rows[product_id]] if product_id in rows else []
@@ -93,13 +89,14 @@ class Indexer:
             except AppError:
                 raise
             except Exception as error:
+                self._check_encoders()
                 log.exception("product %d can't be indexed", product_id)
-                failed[product_id] = error
-        if failed and len(failed) == len(products) > 1:
-            raise next(iter(failed.values()))
-        reasons = {key: f"{type(error).__name__}: {error}"[:500] for key, error in failed.items()}
-        left = [event for event in events if event.product_id in failed]
-        self._mark(left, [rows[key] for key in failed if key in rows], reasons)
+                self._mark(own, row, {product_id: f"{type(error).__name__}: {error}"[:500]})
+
+    def _check_encoders(self) -> None:
+        """Raise what the plainest input raises: then no product is at fault, and all wait."""
+        self.encoders.encode_titles(["商品"])
+        self.encoders.image_text.encode_images([Image.new("RGB", (32, 32))])
 
     def _apply(self, events: Sequence[OutboxEvent], products: Sequence[Product]) -> None:
         """Products that are there are written as they are now; the others leave Milvus."""

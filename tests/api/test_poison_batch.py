@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from main import create_app
 from nlp_models import Matrix, TextEncoder
@@ -66,6 +67,40 @@ def index_all(api: TestClient, batch_size: int = BATCH_SIZE) -> None:
 def by_status(api: TestClient, status: str) -> list[str]:
     items = listed(api, index_status=status, sort="oldest", page_size=100)["items"]
     return [item["title"] for item in items]
+
+
+def test_an_idle_loop_does_not_ask_for_the_write_lock(api: TestClient) -> None:
+    held = resources(api)
+    indexer = Indexer(held.database, held.store, held.images, held.encoders)
+    with held.database.write() as session:
+        session.execute(text("SELECT 1"))  # another writer would wait for its end
+        assert indexer.apply_oldest(BATCH_SIZE) == 0
+
+
+@pytest.mark.parametrize("batch_size", [1, BATCH_SIZE])
+def test_products_wait_while_the_encoder_itself_is_broken(
+    api: TestClient, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(api, title="红色双肩包")
+    create(api, title="保温杯")
+    held = resources(api)
+    encoders = replace(held.encoders, text=Poisoned(held.encoders.text))
+    indexer = Indexer(held.database, held.store, held.images, encoders)
+    monkeypatch.setattr(f"{__name__}.POISON", "")  # every text holds it
+    with pytest.raises(ValueError, match="can't be encoded"):
+        indexer.apply_oldest(batch_size)
+    assert by_status(api, "pending") == ["红色双肩包", "保温杯"]
+    monkeypatch.undo()
+    index_all(api, batch_size)
+    assert by_status(api, "indexed") == ["红色双肩包", "保温杯"]
+
+
+def test_two_poisoned_products_alone_do_not_block_those_behind_them(api: TestClient) -> None:
+    for title in ("毒一", "毒二", "保温杯"):
+        create(api, title=title)
+    index_all(api, 2)
+    assert by_status(api, "failed") == ["毒一", "毒二"]
+    assert by_status(api, "indexed") == ["保温杯"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, BATCH_SIZE])
