@@ -172,7 +172,7 @@ class MilvusStore:
         self._lock.acquire(address)
         try:
             self._client = _start_milvus_lite(path)
-        except BaseException:
+        except BaseException:  # Ctrl-C too must not leave the file locked
             self._lock.release()
             raise
         self._collection = ""

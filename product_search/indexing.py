@@ -73,7 +73,7 @@ class Indexer:
             self._apply(events, products)
         except AppError:  # a store is down: nothing is wrong with the products
             raise
-        except Exception:
+        except Exception:  # whatever an encoder may raise at one product's content
             log.exception("a batch of %d products failed: they are tried one by one", len(products))
             self._apply_one_by_one(events, products)
         return len(events)
@@ -88,7 +88,7 @@ class Indexer:
                 self._apply(own, row)
             except AppError:
                 raise
-            except Exception as error:
+            except Exception as error:  # as above, now with the product known
                 self._check_encoders()
                 log.exception("product %d can't be indexed", product_id)
                 self._mark(own, row, {product_id: f"{type(error).__name__}: {error}"[:500]})

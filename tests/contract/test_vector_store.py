@@ -133,8 +133,10 @@ def test_a_store_answers_a_ping_before_and_after_a_collection_is_open(tmp_path: 
     store = MilvusStore(tmp_path / "milvus.db", "a")
     try:
         store.ping()
+        assert not store.has_collection("product_v1_0123456789ab")
         store.open_collection("product_v1_0123456789ab", DIMS)
         store.ping()
+        assert store.has_collection("product_v1_0123456789ab")
     finally:
         store.close()
 
