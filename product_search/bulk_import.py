@@ -19,7 +19,13 @@ from sqlalchemy.exc import IntegrityError
 from data_models import ProductCreate
 from orm_models import Product
 from product_search.catalog import Catalog, Outcome, change_product, insert_product
-from product_search.errors import AppError, InvalidRequest, invalid_request
+from product_search.errors import (
+    AppError,
+    DatabaseUnavailable,
+    InvalidRequest,
+    StorageUnavailable,
+    invalid_request,
+)
 from product_search.images import MAX_BYTES
 
 log = logging.getLogger(__name__)
@@ -90,7 +96,7 @@ def import_file(
 
     Raises:
         ImportFileError: unknown file type, encoding or columns; nothing was written.
-        DatabaseUnavailable: the batches before are in.
+        DatabaseUnavailable, StorageUnavailable: the batches before are in.
     """
     report = Report()
     lines_by_sku: dict[str, int] = {}
@@ -100,6 +106,8 @@ def import_file(
         for row in batch:
             try:
                 ready.append(_prepare(row, catalog, images, lines_by_sku))
+            except (DatabaseUnavailable, StorageUnavailable):
+                raise  # no fault of the row's
             except AppError as error:
                 report.bad_rows.append(BadRow(row.line, error.message))
         _write_whole_or_singly(catalog, ready, report)

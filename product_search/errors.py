@@ -94,6 +94,12 @@ class DatabaseUnavailable(AppError):
     code = "database_unavailable"
 
 
+class StorageUnavailable(AppError):
+    """The picture folder can't be written: a full disk, a missing right."""
+
+    code = "storage_unavailable"
+
+
 class VectorStoreUnavailable(AppError):
     """Milvus does not answer."""
 

@@ -31,6 +31,7 @@ STATUS: dict[type[AppError], int] = {
     errors.ProductWithoutImage: 422,
     errors.DuplicateSku: 409,
     errors.DatabaseUnavailable: 503,
+    errors.StorageUnavailable: 503,
     errors.VectorStoreUnavailable: 503,
 }
 _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
@@ -46,6 +47,7 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.ProductWithoutImage: "商品 1 没有图片，不能用作图片查询",
     errors.DuplicateSku: "sku 'DEMO-0001' 已被另一个商品使用",
     errors.DatabaseUnavailable: "数据库暂时不可用，请稍后重试",
+    errors.StorageUnavailable: "图片暂时无法保存，请稍后重试",
     errors.VectorStoreUnavailable: "向量库暂时不可用，请稍后重试",
 }
 _ROUTING = {404: ("not_found", "没有这个地址"), 405: ("method_not_allowed", "此地址不支持该方法")}

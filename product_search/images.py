@@ -14,11 +14,18 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from product_search.errors import ImageNotFound, ImageTooLarge, ImageTooManyPixels, InvalidImage
+from product_search.errors import (
+    ImageNotFound,
+    ImageTooLarge,
+    ImageTooManyPixels,
+    InvalidImage,
+    StorageUnavailable,
+)
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
@@ -175,7 +182,7 @@ class ImageStore:
     def save(self, content: bytes) -> str:
         """Keep the bytes, synced to disk when this returns; the hash that names them.
 
-        The caller has checked them with `decode`.
+        The caller has checked them with `decode`. Raises StorageUnavailable.
         """
         image_hash = hashlib.sha256(content).hexdigest()
         _write(self.path(image_hash), content, sync=True)
@@ -209,7 +216,8 @@ class ImageStore:
     def thumbnail(self, image_hash: str, side: int) -> StoredImage:
         """A WebP that fits in side × side pixels, made once; `side` is one of THUMBNAIL_SIDES.
 
-        Raises ImageNotFound where the picture's file is gone or damaged.
+        Raises ImageNotFound where the picture's file is gone or damaged, StorageUnavailable where
+        the thumbnail can't be kept.
         """
         if side not in THUMBNAIL_SIDES:
             raise ValueError(f"side is one of {THUMBNAIL_SIDES}, not {side}")
@@ -233,18 +241,25 @@ class ImageStore:
 
 
 def _write(path: Path, content: bytes, *, sync: bool) -> None:
-    """Appear whole under the final name, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-        try:
-            stream.write(content)
-            stream.flush()
-            if sync:
-                os.fsync(stream.fileno())
-            Path(stream.name).replace(path)
-        except OSError:
-            Path(stream.name).unlink(missing_ok=True)
-            raise
+    """Appear whole under the final name, or not at all. Raises StorageUnavailable."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
+            try:
+                _fill(stream, content, path, sync=sync)
+            except OSError:
+                Path(stream.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise StorageUnavailable("图片暂时无法保存，请稍后重试") from error
+
+
+def _fill(stream: IO[bytes], content: bytes, path: Path, *, sync: bool) -> None:
+    stream.write(content)
+    stream.flush()
+    if sync:
+        os.fsync(stream.fileno())
+    Path(stream.name).replace(path)
     if sync:
         _sync_folder(path.parent)
         _sync_folder(path.parent.parent)  # the folder itself may be new

@@ -37,6 +37,7 @@ _BODY_ERRORS = (
     errors.ImageTooLarge,
     errors.DuplicateSku,
     errors.DatabaseUnavailable,
+    errors.StorageUnavailable,
 )
 Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再回答（最长 30 秒）")]
 
@@ -126,6 +127,7 @@ def delete_product(request: Request, product_id: ProductId) -> None:
         errors.ImageNotFound,
         errors.InvalidRequest,
         errors.DatabaseUnavailable,
+        errors.StorageUnavailable,
     )
     | {
         200: {"content": {"image/*": {}}, "description": "图片，或不大于 size 的 WebP 缩略图"},
