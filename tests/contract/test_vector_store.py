@@ -15,48 +15,13 @@ from hypothesis import given, settings, strategies as st
 
 from data_models import SearchFilters, VectorField
 from product_search.settings import ROOT
+from tests.hostile import HOSTILE
 from vector_db import Entity, MilvusStore, Vector, VectorFileBusy, VectorStore
 
 DIM = 8
 DIMS = dict.fromkeys(VectorField, DIM)
 ALL = SearchFilters()
 IMAGE, TEXT, BGE = VectorField.image_clip, VectorField.text_clip, VectorField.text_bge
-HOSTILE = [
-    "plain",
-    "PLAIN",
-    "plain ",
-    " plain",
-    "it's",
-    'say "hi"',
-    "back\\slash",
-    "\\x0a",
-    "\\",
-    '\\"',
-    "%",
-    "_",
-    "line\nbreak",
-    "line\\nbreak",
-    "\r",
-    "\t",
-    "\x00",
-    "\x1b",
-    "\x7f",
-    "\x85",
-    "\u2028",
-    "\u200b",
-    "🎒",
-    "𠮷",
-    "e\u0301",
-    "é",
-    '"] or true or brand in ["',
-    "brand == 'x' or",
-    "$meta['a']",
-    "{x}",
-    "中" * 100,
-    "\x01" * 100,
-    "\\" * 100,
-    "🎒" * 100,
-]
 BIG_KEYS = [2**62 + 12_345, 2**63 - 1]
 
 
