@@ -26,6 +26,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from product_search.colour import COLOURS, RECIPE, picture_colours, text_colours
 from product_search.errors import StartError
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ Item = TypeVar("Item")
 # BAAI's model card: put before a short query, never before a document.
 BGE_QUERY_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
 STARTER_IMAGE_SIDE = 224
+# Share of colour in the squared length of the starter's vectors (measured: docs/starter-model.md).
+PICTURE_COLOUR = 0.08
+TEXT_COLOUR = 0.3
 # Files of a snapshot that other frameworks read.
 _NOT_NEEDED = ["*.msgpack", "*.h5", "*.onnx", "*.ot", "*.pt", "*.md", "examples/*"]
 
@@ -90,7 +94,7 @@ class EncoderPair:
         documents = self.text.encode_documents(titles)
         if isinstance(self.image_text, StarterEncoder):
             # Its texts are made from the same BGE embeddings, the costly part of an import.
-            return documents, self.image_text.from_documents(documents)
+            return documents, self.image_text.from_documents(titles, documents)
         return documents, self.image_text.encode_texts(titles)
 
     @property
@@ -168,42 +172,45 @@ class ChineseClipEncoder:
 
 
 class StarterEncoder:
-    """EfficientNet-Lite0 with a linear head into BGE's space; the text side is BGE itself.
+    """EfficientNet-Lite0, half of it retrained into BGE's space; the text side is BGE itself.
 
-    Its texts are BGE document embeddings less the mean text embedding that the head was fitted
-    around (models/README.md says how it was made).
+    A vector has two parts: what a thing is, and the colours that a picture shows or a text names
+    (models/README.md says how both were made). A text that names no colour asks for none.
     """
 
     def __init__(self, folder: Path, bge: BgeEncoder, batch_size: int = 16) -> None:
-        network, head = folder / "efficientnet_lite0.onnx", folder / "head.safetensors"
-        for path in (network, head):
+        network, texts = folder / "image.onnx", folder / "text.safetensors"
+        for path in (network, texts):
             if not path.is_file():
                 raise EncoderError(f"缺少起步模型文件 {path}：请重新克隆仓库")
         self._session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
-        tensors = load_file(head)
-        self._weight, self._bias = tensors["weight"], tensors["bias"]
-        self._text_mean = tensors["text_mean"]
+        tensors = load_file(texts)
+        self._mean, self._turn, self._colours = (tensors[n] for n in ("mean", "turn", "colours"))
         self._bge = bge
         self._batch_size = batch_size
-        self.dim = int(self._bias.shape[0])
-        recipe = f"starter:{STARTER_IMAGE_SIDE}:{bge.fingerprint}"
-        self.fingerprint = _fingerprint(recipe, [network, head])
+        self.dim = self._turn.shape[1] + len(COLOURS)
+        shares = f"{STARTER_IMAGE_SIDE}:{PICTURE_COLOUR}:{TEXT_COLOUR}"
+        recipe = f"starter:{shares}:{RECIPE}:{bge.fingerprint}"
+        self.fingerprint = _fingerprint(recipe, [network, texts])
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Float32 (n, dim), L2-normalised."""
-        return self.from_documents(self._bge.encode_documents(texts))
+        return self.from_documents(texts, self._bge.encode_documents(texts))
 
-    def from_documents(self, documents: Matrix) -> Matrix:
-        """Of texts whose BGE document embeddings (n, dim) are known."""
-        return _normalised(documents - self._text_mean)
+    def from_documents(self, texts: Sequence[str], documents: Matrix) -> Matrix:
+        """Of texts whose BGE document embeddings (n, d) are known."""
+        things = _normalised((documents - self._mean) @ self._turn)
+        return _joined(things, text_colours(texts), TEXT_COLOUR)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Matrix:
         """Float32 (n, dim), L2-normalised, of RGB images of any size."""
         return _in_batches(images, self._batch_size, self.dim, self._encode_images)
 
     def _encode_images(self, images: Sequence[Image.Image]) -> Matrix:
-        (features,) = self._session.run(["features"], {"pixels": starter_pixels(images)})
-        return np.asarray(features @ self._weight + self._bias, np.float32)
+        pixels = starter_pixels(images)
+        things, attention = self._session.run(["embedding", "attention"], {"pixels": pixels})
+        colours = picture_colours(_reduced(pixels), attention, self._colours)
+        return _joined(_normalised(things), colours, PICTURE_COLOUR)
 
 
 def starter_pixels(images: Sequence[Image.Image]) -> Matrix:
@@ -212,6 +219,13 @@ def starter_pixels(images: Sequence[Image.Image]) -> Matrix:
     pixels = [np.asarray(image.resize(size, Image.Resampling.BICUBIC)) for image in images]
     scaled = (np.stack(pixels).astype(np.float32) - 127.0) / 128.0
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def _reduced(pixels: Matrix) -> Matrix:
+    """The network's pixels (n, 3, side, side) -> (n, side / 4, side / 4, 3) in 0 to 255."""
+    count, channels, side, _ = pixels.shape
+    means = pixels.reshape(count, channels, side // 4, 4, side // 4, 4).mean(axis=(3, 5))
+    return np.asarray(means.transpose(0, 2, 3, 1) * 128 + 127, np.float32)
 
 
 def has_weights(folder: Path) -> bool:
@@ -318,6 +332,11 @@ def _normalised(vectors: Matrix) -> Matrix:
     """Rows scaled to length 1; a zero row stays zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
+
+
+def _joined(things: Matrix, colours: Matrix, share: float) -> Matrix:
+    """Unit rows of both, side by side; the second has this share of a row's squared length."""
+    return _normalised(np.hstack([things * np.sqrt(1 - share), colours * np.sqrt(share)]))
 
 
 def _in_batches(

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: dict[str, int] = {
     "product_search": -1,
     "product_search.api_examples": -1,
+    "product_search.colour": -1,
     "product_search.errors": -1,
     "product_search.field_types": -1,
     "data_models": 0,

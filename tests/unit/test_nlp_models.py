@@ -247,7 +247,7 @@ def test_weights_that_can_not_be_used_are_said_to_be_so(
 def test_the_starter_pair_says_which_of_its_files_is_missing(
     bge_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(EncoderError, match=r"efficientnet_lite0\.onnx"):
+    with pytest.raises(EncoderError, match=r"image\.onnx"):
         open_encoders("starter", clip=tmp_path, bge=bge_folder, starter=tmp_path, device="cpu")
 
 

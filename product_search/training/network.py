@@ -1,0 +1,190 @@
+"""EfficientNet-Lite0 with its batch norms folded in, cut in two, and the starter built on it.
+
+Trunk and one tail keep their published ImageNet weights; a second tail, which starts as a copy, is
+what training changes. Pixels are float32 (n, 3, 224, 224): RGB, (x - 127) / 128.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from product_search.training.ridge import Standard
+
+CUT = 11  # the first block that is trained: 14 x 14 maps of 112 channels go in
+MAP_SHAPE = (112, 14, 14)
+FEATURES = 1280
+PIXELS = (3, 224, 224)
+OPSET = 17
+SMALL = 1024  # values of a weight that is not worth halving
+
+
+class Block(nn.Module):
+    """An inverted residual: expand, filter each channel, project (Sandler et al. 2018)."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        recipe = source._block_args
+        strides = recipe.stride if isinstance(recipe.stride, list) else [recipe.stride]
+        self.residual = strides == [1] and recipe.input_filters == recipe.output_filters
+        steps = [fuse_conv_bn_eval(source._depthwise_conv, source._bn1)]
+        if recipe.expand_ratio != 1:
+            steps.insert(0, fuse_conv_bn_eval(source._expand_conv, source._bn0))
+        self.steps = nn.ModuleList(steps)
+        self.project = fuse_conv_bn_eval(source._project_conv, source._bn2)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps (n, c, h, w) -> maps."""
+        inner = maps
+        for step in self.steps:
+            inner = functional.relu6(step(inner))
+        projected: torch.Tensor = self.project(inner)
+        return maps + projected if self.residual else projected
+
+
+class Trunk(nn.Module):
+    """Pixels -> maps (n, *MAP_SHAPE)."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self.stem = fuse_conv_bn_eval(source._conv_stem, source._bn0)
+        self.blocks = nn.Sequential(*(Block(block) for block in source._blocks[:CUT]))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (n, 3, 224, 224) -> maps."""
+        maps: torch.Tensor = self.blocks(functional.relu6(self.stem(pixels)))
+        return maps
+
+
+class Tail(nn.Module):
+    """Maps of the trunk -> maps (n, FEATURES, 7, 7), whose mean over the picture are features."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(Block(block) for block in source._blocks[CUT:]))
+        self.last = fuse_conv_bn_eval(source._conv_head, source._bn1)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps (n, *MAP_SHAPE) -> maps (n, FEATURES, 7, 7)."""
+        seen: torch.Tensor = functional.relu6(self.last(self.blocks(maps)))
+        return seen
+
+    def features(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps (n, *MAP_SHAPE) -> (n, FEATURES)."""
+        pooled: torch.Tensor = self(maps).mean((2, 3))
+        return pooled
+
+
+class Known(nn.Module):
+    """What ImageNet knows: the convex combination of class-name embeddings (ConSE).
+
+    Norouzi et al. 2013, with a small weight for classes that the taught photos show, which the
+    taught half knows better.
+    """
+
+    def __init__(self, source: Any, class_embeddings: torch.Tensor) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(FEATURES, len(class_embeddings))
+        self.classifier.load_state_dict(source._fc.state_dict())
+        self.register_buffer("class_embeddings", class_embeddings)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (..., FEATURES) of the published tail -> embeddings (..., d), not normalised."""
+        likely = self.classifier(features).softmax(dim=-1)
+        embedded: torch.Tensor = likely @ self.class_embeddings
+        return embedded
+
+
+class Taught(nn.Module):
+    """What training changes: a tail of its own, and a linear head over standardised features."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __init__(self, source: Any, standard: Standard, dimensions: int) -> None:
+        super().__init__()
+        self.tail = Tail(source)
+        self.head = nn.Linear(FEATURES, dimensions)
+        self.register_buffer("mean", torch.from_numpy(standard.mean).float())
+        self.register_buffer("deviation", torch.from_numpy(standard.deviation).float())
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps (n, *MAP_SHAPE) -> embeddings (n, d), not normalised."""
+        embedded: torch.Tensor = self.head((self.tail.features(maps) - self.mean) / self.deviation)
+        return embedded
+
+
+class StarterNetwork(nn.Module):
+    """Pixels -> embedding (n, d), not normalised, and attention (n, 7, 7): what is seen where."""
+
+    def __init__(self, trunk: Trunk, tail: Tail, known: Known, taught: Taught) -> None:
+        super().__init__()
+        self.trunk, self.tail, self.known, self.taught = trunk, tail, known, taught
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels (n, 3, 224, 224) -> embedding, attention."""
+        maps = self.trunk(pixels)
+        published = self.tail(maps)
+        embedding = self.taught(maps) + self.known(published.mean((2, 3)))
+        return embedding, published.sum(dim=1)
+
+
+def channels_last(module: Any) -> Any:
+    """The module with its weights laid out as convolutions on a CPU like them."""
+    return module.to(memory_format=torch.channels_last)
+
+
+def read_efficientnet(weights: Path) -> Any:
+    """The published network, in evaluation mode (package efficientnet_lite_pytorch)."""
+    package: Any = importlib.import_module("efficientnet_lite_pytorch")
+    network = package.EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
+def export(module: nn.Module, target: Path, outputs: list[str]) -> None:
+    """Writes ONNX from `pixels` to `outputs`, with a free batch size."""
+    # The TorchScript exporter: the newer one writes this machine's source paths into the file.
+    torch.onnx.export(
+        module.eval(),
+        (torch.zeros(2, *PIXELS),),
+        target,
+        input_names=["pixels"],
+        output_names=outputs,
+        dynamic_axes={name: {0: "n"} for name in ("pixels", *outputs)},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+
+
+def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """The exported network on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def store_halves(path: Path) -> None:
+    """Stores the file's large weights in half precision; they are widened again when it is read."""
+    model = onnx.load(path)
+    for tensor in list(model.graph.initializer):
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < SMALL:
+            continue
+        name = tensor.name
+        halved = onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.append(halved)
+        widen = onnx.helper.make_node("Cast", [halved.name], [name], to=onnx.TensorProto.FLOAT)
+        model.graph.node.insert(0, widen)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)

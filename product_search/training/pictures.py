@@ -1,0 +1,153 @@
+"""The pictures of the lessons: photos and emoji drawings, and the many ways to show each."""
+
+from __future__ import annotations
+
+import colorsys
+import csv
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+
+SIDE = 256  # of the canvas that a drawing is laid on
+TURN_DEGREES = 15.0
+DRAWING_SUFFIXES = (".webp", "-fe0f.webp", ".png", "-fe0f.png")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One row of a labels.csv; `label` is `set:class_id`."""
+
+    path: Path
+    label: str
+    title: str
+    kind: str
+
+
+def read_photos(folder: Path) -> list[Photo]:
+    """The rows of the folder's labels.csv, in its order."""
+    with (folder / "labels.csv").open(encoding="utf-8", newline="") as stream:
+        return [
+            Photo(
+                folder / row["image_path"],
+                f"{folder.name}:{row['class_id']}",
+                row["title_zh"],
+                row["kind"],
+            )
+            for row in csv.DictReader(stream)
+        ]
+
+
+def drawing(folder: Path, code_point: str) -> Path:
+    """The emoji's picture in a package's folder.
+
+    Raises:
+        FileNotFoundError: the package has no such emoji.
+    """
+    for suffix in DRAWING_SUFFIXES:
+        if (folder / f"{code_point}{suffix}").is_file():
+            return folder / f"{code_point}{suffix}"
+    raise FileNotFoundError(f"no picture of {code_point} in {folder}")
+
+
+def open_picture(path: Path) -> Image.Image:
+    """The file's picture, upright, transparency laid on white, as RGB."""
+    with Image.open(path) as file:
+        upright = ImageOps.exif_transpose(file)
+        if upright.has_transparency_data:
+            ground = Image.new("RGBA", upright.size, "white")
+            return Image.alpha_composite(ground, upright.convert("RGBA")).convert("RGB")
+        return upright.convert("RGB")
+
+
+def photo_views(path: Path, count: int, seed: int) -> list[Image.Image]:
+    """The photo, its mirror image, then random crops in other light until there are `count`."""
+    picture, rng = open_picture(path), random.Random(seed)
+    views = [picture, ImageOps.mirror(picture)]
+    views += [relit(cropped(picture, rng), rng, 0.3) for _ in range(count - len(views))]
+    return views[:count]
+
+
+def drawing_views(path: Path, grounds: Sequence[Path], count: int, seed: int) -> list[Image.Image]:
+    """The drawing on white, then on random grounds, in random places, sizes, turns and light.
+
+    Args:
+        path: a picture on transparent ground.
+        grounds: photos that serve, blurred, as grounds.
+        count: how many views.
+        seed: of the random choices.
+    """
+    thing, rng = read_drawing(path), random.Random(seed)
+    views = [laid_on(thing, Image.new("RGB", (SIDE, SIDE), "white"), 1.0, (0.5, 0.5))]
+    while len(views) < count:
+        place = (rng.random(), rng.random())
+        view = laid_on(thing, random_ground(grounds, rng), rng.uniform(0.45, 1), place)
+        if rng.random() < 0.5:
+            view = ImageOps.mirror(view)
+        views.append(relit(turned(view, rng), rng, 0.25))
+    return views
+
+
+def read_drawing(path: Path) -> Image.Image:
+    """An RGBA picture without its transparent margin."""
+    with Image.open(path) as file:
+        picture = file.convert("RGBA")
+    return picture.crop(picture.getbbox())
+
+
+def laid_on(
+    thing: Image.Image, ground: Image.Image, scale: float, place: tuple[float, float]
+) -> Image.Image:
+    """The RGBA thing on an RGB ground: its longer side `scale` of it, at a share of the room."""
+    factor = ground.width * scale / max(thing.size)
+    size = (max(1, int(thing.width * factor)), max(1, int(thing.height * factor)))
+    fitted, canvas = thing.resize(size, Image.Resampling.BICUBIC), ground.copy()
+    room = (canvas.width - fitted.width, canvas.height - fitted.height)
+    canvas.paste(fitted, (int(room[0] * place[0]), int(room[1] * place[1])), fitted)
+    return canvas
+
+
+def random_ground(photos: Sequence[Path], rng: random.Random) -> Image.Image:
+    """Near white, one colour, a gradient of two, or a blurred part of a photo."""
+    kind = rng.random()
+    if kind < 0.3:
+        return Image.new("RGB", (SIDE, SIDE), (rng.randint(200, 255),) * 3)
+    if kind < 0.55:
+        colour = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.05, 0.5), rng.uniform(0.3, 1))
+        red, green, blue = (round(255 * channel) for channel in colour)
+        return Image.new("RGB", (SIDE, SIDE), (red, green, blue))
+    if kind < 0.7:
+        ends = np.array([[rng.randint(60, 255) for _ in range(3)] for _ in range(2)])
+        share = np.linspace(0, 1, SIDE)[:, None, None]
+        gradient = (ends[0] * share + ends[1] * (1 - share)) * np.ones((SIDE, SIDE, 1))
+        return Image.fromarray(gradient.astype(np.uint8))
+    part = cropped(open_picture(rng.choice(photos)), rng).resize((SIDE, SIDE))
+    return part.filter(ImageFilter.GaussianBlur(rng.uniform(6, 16)))
+
+
+def cropped(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """A third or more of the picture's area, sometimes turned first, mirrored half the time."""
+    area, shape = rng.uniform(0.35, 1.0), np.exp(rng.uniform(-0.35, 0.35))
+    width = min(picture.width, int(picture.width * np.sqrt(area * shape)))
+    height = min(picture.height, int(picture.height * np.sqrt(area / shape)))
+    left, top = rng.randint(0, picture.width - width), rng.randint(0, picture.height - height)
+    part = turned(picture, rng).crop((left, top, left + width, top + height))
+    return ImageOps.mirror(part) if rng.random() < 0.5 else part
+
+
+def turned(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """One picture in four is turned a little."""
+    if rng.random() > 0.25:
+        return picture
+    angle = rng.uniform(-TURN_DEGREES, TURN_DEGREES)
+    return picture.rotate(angle, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128))
+
+
+def relit(picture: Image.Image, rng: random.Random, strength: float) -> Image.Image:
+    """Brightness, contrast and saturation changed by up to `strength`."""
+    for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        picture = change(picture).enhance(rng.uniform(1 - strength, 1 + strength))
+    return picture

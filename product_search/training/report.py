@@ -1,0 +1,197 @@
+"""Measures the starter that ships and writes docs/starter-model.md.
+
+python -m product_search.training.report --grocery DIR --clothing DIR --emoji DIR
+    --imagenet-samples DIR --efficientnet-weights FILE [--models models] [--out FILE]
+
+The folders are those of product_search.training.starter, and one photo of each ImageNet class,
+named so that they sort in the order of the classes (github EliSchwartz/imagenet-sample-images).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nlp_models import BgeEncoder, StarterEncoder
+from product_search.colour import COLOURS, text_colours
+from product_search.training import words
+from product_search.training.baseline import RidgeEncoder
+from product_search.training.figures import (
+    Answers,
+    Encoder,
+    best_scores,
+    breadth_figures,
+    colour_figures,
+    confusions,
+    held_out_pictures,
+    labels_of,
+    object_figures,
+    per_query,
+    recoloured,
+    text_scores,
+    titles_asked,
+)
+from product_search.training.measures import hits, image_to_image_precisions, interval, ranked
+from product_search.training.pictures import Photo, read_photos
+from product_search.training.text_space import Floats
+
+log = logging.getLogger(__name__)
+
+PERCENTILES = (5, 25, 50, 75, 95)
+CONFUSIONS = 25
+PROSE = Path(__file__).parent / "report.md"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def between(values: Floats) -> str:
+    """Mean and bootstrap 95 % interval."""
+    mean, low, high = interval(values)
+    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
+
+
+def main_figures(
+    ridge: Answers, starter: Answers, photos: Sequence[Photo], objects: Mapping[str, Image.Image]
+) -> str:
+    """Each figure of both encoders, and of their difference query by query."""
+    before, after = (
+        per_query(answers, photos) | object_figures(answers.encoder, objects)
+        for answers in (ridge, starter)
+    )
+    rows = [
+        [name, str(len(values)), between(before[name]), between(values),
+         between(values - before[name])]
+        for name, values in after.items()
+    ]  # fmt: skip
+    return table(["figure", "queries", "ridge", "starter", "difference"], rows)
+
+
+def colours(ridge: Encoder, starter: Encoder, emoji: Path) -> str:
+    """Red things before blue ones, and colour words in texts."""
+    pictures = recoloured(emoji)
+    rows = compared(colour_figures(ridge, pictures), colour_figures(starter, pictures))
+    asked = words.colour_queries()
+    read = text_colours([query for query, _ in asked])
+    named = [COLOURS[row.argmax()] if row.any() else "-" for row in read]
+    right = np.array([name == colour for name, (_, colour) in zip(named, asked, strict=True)])
+    last = ["colour (or none) read from a text", str(len(asked)), "", between(hits(right))]
+    return table(["figure", "queries", "ridge", "starter"], [*rows, last])
+
+
+def breadth(ridge: Encoder, starter: Encoder, folder: Path) -> str:
+    """Real photos of kinds that neither encoder was tuned on."""
+    rows = compared(breadth_figures(ridge, folder), breadth_figures(starter, folder))
+    return table(["figure", "queries", "ridge", "starter"], rows)
+
+
+def compared(before: Mapping[str, Floats], after: Mapping[str, Floats]) -> list[list[str]]:
+    """A row for each figure: name, queries, both encoders' values."""
+    return [
+        [name, str(len(values)), between(before[name]), between(values)]
+        for name, values in after.items()
+    ]
+
+
+def by_kind(ridge: Answers, starter: Answers, photos: Sequence[Photo]) -> str:
+    """Each class of the validation photos, the weakest first."""
+    labels, asked = labels_of(photos), titles_asked(photos)
+    relevant = np.array([label for label, _ in asked])[:, None] == labels[None]
+    found = [
+        ranked(text_scores(answers, asked).astype(np.float64), relevant).average_precisions
+        for answers in (ridge, starter)
+    ]
+    alike = image_to_image_precisions(starter.photos.astype(np.float64), labels)
+    # Photos alone of their class have no other to find, and no value.
+    paired = np.array([(labels == label).sum() > 1 for label in labels])
+    own = labels[paired]
+    rows = []
+    for index in np.argsort(found[1], kind="stable"):
+        label, title = asked[index]
+        near = f"{alike[own == label].mean():.2f}" if (own == label).any() else "–"
+        count = str(int((labels == label).sum()))
+        rows.append([title, count, f"{found[0][index]:.2f}", f"{found[1][index]:.2f}", near])
+    head = ["class", "photos", "mAP@100 ridge", "mAP@100 starter", "image→image P@10 starter"]
+    return table(head, rows)
+
+
+def scores(starter: Answers, photos: Sequence[Photo]) -> str:
+    """How high each kind of query scores at best, and how the unknown compare to the right."""
+    best = best_scores(starter, photos)
+    rows = [
+        [name, str(len(values)), *(f"{np.percentile(values, p):.2f}" for p in PERCENTILES)]
+        for name, values in best.items()
+    ]
+    right, _, unknown = best.values()
+    above = float((unknown > np.median(right)).mean())
+    head = ["queries", "number", *(f"{percentile} %" for percentile in PERCENTILES)]
+    return (
+        f"{table(head, rows)}\n\nShare of the queries that name nothing here and still score above "
+        f"the median right answer: **{above:.3f}**."
+    )
+
+
+def sizes(models: Path) -> str:
+    """The files that ship."""
+    files = sorted(path for path in models.rglob("*") if path.is_file())
+    rows = [
+        [f"`{path.relative_to(models)}`", f"{path.stat().st_size / 1e6:.1f} MB"]
+        for path in files
+        if path.stat().st_size > 100_000
+    ]
+    total = sum(path.stat().st_size for path in files) / 1e6
+    return table(["file", "size"], [*rows, ["**all of models/**", f"**{total:.1f} MB**"]])
+
+
+def write(args: argparse.Namespace) -> None:
+    """Measure both encoders and fill the prose."""
+    photos = [*read_photos(args.grocery), *read_photos(args.clothing)]
+    validation = [photo for photo in photos if photo.kind == "validation"]
+    bge = BgeEncoder(args.models / "bge-small-zh-v1.5")
+    shipped = StarterEncoder(args.models / "starter", bge)
+    starter = Answers.of(shipped, validation)
+    log.info("the starter has answered")
+    taught = [photo for photo in photos if photo.kind != "validation"]
+    fitted = RidgeEncoder(args.efficientnet_weights, bge, taught)
+    ridge = Answers.of(fitted, validation)
+    log.info("the ridge has answered")
+    wrong = [
+        [shown, said, str(times)]
+        for shown, said, times in confusions(starter, validation, CONFUSIONS)
+    ]
+    text = PROSE.read_text(encoding="utf-8").format(
+        photos=len(validation),
+        classes=len(titles_asked(validation)),
+        main=main_figures(ridge, starter, validation, held_out_pictures(args.emoji)),
+        colours=colours(fitted, shipped, args.emoji),
+        breadth=breadth(fitted, shipped, args.imagenet_samples),
+        scores=scores(starter, validation),
+        kinds=by_kind(ridge, starter, validation),
+        confusions=table(["shown", "said", "photos"], wrong),
+        sizes=sizes(args.models),
+    )
+    args.out.write_text(text, encoding="utf-8")
+    log.info("written to %s", args.out)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Ask every question and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m product_search.training.report")
+    for name in ("grocery", "clothing", "emoji", "imagenet-samples", "efficientnet-weights"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--out", type=Path, default=Path("docs/starter-model.md"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    write(parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    main()
