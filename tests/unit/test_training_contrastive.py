@@ -1,0 +1,170 @@
+"""The space of texts, and contrastive training, on things small enough to check by hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from product_search.training.contrastive import (
+    DRAWINGS,
+    Batch,
+    Lesson,
+    Texts,
+    batches,
+    loss_of,
+    move_towards,
+    train,
+)
+from product_search.training.network import MAP_SHAPE
+from product_search.training.text_space import (
+    TITLE_SHARE,
+    TextSpace,
+    fit_text_space,
+    name_shares,
+    normalised,
+)
+
+THINGS = [("苹果", "红果"), ("鞋", "球鞋"), ("包", "背包")]
+
+
+def plain_space(names: Sequence[tuple[str, ...]]) -> TextSpace:
+    """Each text is an axis of its own."""
+    texts = sorted({name for thing in names for name in thing})
+    axes = np.eye(len(texts))
+    return TextSpace(dict(zip(texts, axes, strict=True)), np.zeros(len(texts)), axes)
+
+
+class TinyTaught(nn.Module):
+    """Stands where the taught network does: the mean of each channel, through a linear head."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(MAP_SHAPE[0], dimensions)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        embedded: torch.Tensor = self.head(maps.mean((2, 3)))
+        return embedded
+
+
+@pytest.fixture(scope="module")
+def lessons() -> tuple[Lesson, Lesson]:
+    """Pictures whose maps tell their thing by one bright channel."""
+    rng = np.random.default_rng(0)
+
+    def lesson(things: list[int]) -> Lesson:
+        maps = rng.random((len(things), 2, *MAP_SHAPE)).astype(np.float16)
+        for row, thing in enumerate(things):
+            maps[row, :, thing] += 3
+        known = torch.zeros(len(things), 2, 6)
+        return Lesson(maps, known, np.array(things), np.ones(len(things), np.bool_))
+
+    return lesson([0] * 60 + [1] * 8 + [2] * 8), lesson([0, 1, 2] * 12)
+
+
+def test_the_first_name_weighs_most_and_all_sum_to_one() -> None:
+    shares = name_shares(("苹果", "红果", "水果"))
+    assert shares["苹果"] == TITLE_SHARE
+    assert shares["红果"] == shares["水果"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert name_shares(("苹果",)) == {"苹果": 1.0}
+
+
+def test_names_of_one_thing_come_closer_in_the_fitted_space() -> None:
+    rng = np.random.default_rng(0)
+    kinds, noise = rng.normal(size=(30, 512)), rng.normal(size=512)
+    vectors, things = {}, []
+    for index, kind in enumerate(kinds):
+        names = tuple(f"{index}-{name}" for name in range(4))
+        things.append(names)
+        for name in names:  # names differ along one direction that says nothing of the kind
+            vectors[name] = normalised(kind + 4 * rng.normal() * noise / 512**0.5)
+    space = fit_text_space(vectors, [names[0] for names in things], things)
+
+    def nearness(of: dict[str, np.ndarray]) -> float:
+        rows = np.stack([of[name] for names in things for name in names])
+        same = np.kron(np.eye(30), np.ones((4, 4))) - np.eye(120) > 0
+        scores = rows @ rows.T
+        return float(scores[same].mean() - scores[np.kron(np.eye(30), np.ones((4, 4))) == 0].mean())
+
+    embedded = space.embed(vectors)
+    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1)
+    after = dict(zip(vectors, embedded, strict=True))
+    assert nearness(after) > nearness(vectors) + 0.01
+
+
+def test_texts_of_another_thing_that_mean_the_same_are_neither_right_nor_wrong() -> None:
+    space = plain_space([*THINGS, ("手袋",)])
+    space.vectors["手袋"][:] = space.vectors["包"] * 0.9 + space.vectors["背包"] * 0.9
+    texts = Texts.of(space, THINGS, ["手袋"])
+    column = sorted({name for names in THINGS for name in names} | {"手袋"}).index("手袋")
+    assert texts.ignored[:, column].tolist() == [False, False, True]
+    assert texts.right.sum(dim=1).tolist() == pytest.approx([1, 1, 1])
+    assert not (texts.ignored & (texts.right > 0)).any()
+
+
+def test_the_loss_is_lower_the_nearer_pictures_are_to_their_texts() -> None:
+    texts = Texts.of(plain_space(THINGS), THINGS, [])
+    things = torch.tensor([0, 0, 1, 2])
+    batch = Batch(torch.empty(0), torch.empty(0), things, torch.full((4,), 0.25))
+    right, wrong = texts.targets[things], texts.targets[(things + 1) % 3]
+    half = functional.normalize(right + wrong, dim=1)
+    losses = [float(loss_of(embedded, batch, texts)) for embedded in (right, half, wrong)]
+    assert losses[0] < losses[1] < losses[2]
+
+
+def test_small_classes_are_drawn_more_often_than_their_share(
+    lessons: tuple[Lesson, Lesson],
+) -> None:
+    rng = np.random.default_rng(0)
+    seen = torch.cat([b.things[:-DRAWINGS] for _ in range(20) for b in batches(lessons, rng)])
+    share = float((seen != 0).float().mean())
+    assert share == pytest.approx(2 * 8**0.5 / (2 * 8**0.5 + 60**0.5), abs=0.03)
+
+
+def test_pictures_that_are_not_taught_are_never_drawn(lessons: tuple[Lesson, Lesson]) -> None:
+    photos, drawings = lessons
+    kept = Lesson(photos.maps, photos.known, photos.things, photos.things != 1)
+    rng = np.random.default_rng(0)
+    seen = [b.things[:-DRAWINGS] for _ in range(5) for b in batches((kept, drawings), rng)]
+    assert set(torch.cat(seen).tolist()) == {0, 2}
+
+
+def test_training_brings_pictures_to_their_texts_and_repeats_bit_for_bit(
+    lessons: tuple[Lesson, Lesson],
+) -> None:
+    texts = Texts.of(plain_space(THINGS), THINGS, [])
+    torch.manual_seed(0)
+    start = TinyTaught(6)
+    before = copy.deepcopy(start.state_dict())
+
+    def nearness(network: nn.Module) -> float:
+        """Mean cosine of the pictures with their own texts, less that with all texts."""
+        with torch.no_grad():
+            maps = torch.from_numpy(lessons[0].maps[:, 0]).float()
+            scores = functional.normalize(network(maps), dim=1) @ texts.targets.T
+        own = scores[torch.arange(len(scores)), torch.from_numpy(lessons[0].things)]
+        return float((own - scores.mean(dim=1)).mean())
+
+    epochs: list[int] = []
+    results = [
+        train(start, lessons, texts, 8, 0, lambda epoch, _: epochs.append(epoch))  # type: ignore[arg-type]
+        for _ in range(2)
+    ]
+    assert epochs == [*range(1, 9)] * 2
+    assert nearness(results[0]) > nearness(start) + 0.001
+    for name, weight in results[0].state_dict().items():
+        assert torch.equal(weight, results[1].state_dict()[name])
+    assert all(torch.equal(weight, before[name]) for name, weight in start.state_dict().items())
+
+
+def test_the_running_mean_goes_its_share_of_the_way() -> None:
+    mean, current = TinyTaught(2), TinyTaught(2)
+    expected = mean.head.weight * 0.75 + current.head.weight * 0.25
+    move_towards(mean, current, 0.25)  # type: ignore[arg-type]
+    torch.testing.assert_close(mean.head.weight, expected)

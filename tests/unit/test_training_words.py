@@ -1,0 +1,60 @@
+"""The words of the lessons, and that what is asked was never taught."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from product_search.colour import COLOURS
+from product_search.training import words
+
+
+def test_every_class_of_the_photo_sets_has_words() -> None:
+    expected = [f"grocery:{index}" for index in range(81)]
+    expected += [f"clothing:{index}" for index in range(10)]
+    assert sorted(words.photo_words()) == sorted(expected)
+    assert all(len(names) >= 10 for names in words.photo_words().values())
+
+
+def test_all_imagenet_classes_are_named_and_no_two_alike() -> None:
+    names = words.imagenet_names()
+    assert len(names) == 1000
+    assert all(names)
+    assert max(Counter(map(frozenset, names)).values()) == 1
+    assert names[504][0] == "马克杯"
+    assert names[999][0] in ("卫生纸", "厕纸", "卷纸")
+
+
+def test_the_hundred_objects_are_taught_by_no_3d_picture() -> None:
+    held = words.held_out_names()
+    assert len(held) == 100
+    assert not held.keys() & words.emoji_names().keys()
+    first = [names[0] for names in held.values()]
+    assert len(set(first)) == 100
+
+
+def test_no_name_of_a_held_out_object_is_taught_for_another_emoji_or_a_photo() -> None:
+    held = {name for names in words.held_out_names().values() for name in names}
+    others = [*words.emoji_names().values(), *words.photo_words().values()]
+    assert not held & {name for names in others for name in names}
+
+
+def test_paraphrases_are_asked_of_every_class_and_were_never_taught() -> None:
+    asked = words.paraphrases()
+    assert asked.keys() == words.photo_words().keys()
+    assert all(asked.values())
+    assert sum(map(len, asked.values())) == 224  # of 273 that were written
+    taught = {name for names in words.photo_words().values() for name in names}
+    assert not taught & {text for texts in asked.values() for text in texts}
+
+
+def test_unknown_queries_name_no_class() -> None:
+    unknown = words.unknown_queries()
+    assert len(unknown) == len(set(unknown)) == 170
+    titles = {names[0] for names in words.photo_words().values()}
+    assert not [text for text in unknown if any(title in text for title in titles)]
+
+
+def test_colour_queries_ask_for_known_colours_or_none() -> None:
+    asked = words.colour_queries()
+    assert len(asked) == 100
+    assert {colour for _, colour in asked} == {*COLOURS, "-"}
