@@ -1,6 +1,8 @@
-"""The starter's image network in PyTorch and in ONNX Runtime, side by side: their ratio.
+"""EfficientNet-Lite0 in PyTorch as published, folded, channels-last, and in ONNX Runtime: ratios.
 
 python -m benchmarks.starter_runtime WEIGHTS   (efficientnet-lite0-*.pth: see models/README.md)
+
+The last line is the network that ships: the same with a second tail, and the heads.
 """
 
 from __future__ import annotations
@@ -8,49 +10,67 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
 
 from product_search.settings import Settings
-from product_search.training.starter import THREADS, FeatureNetwork, open_session
+from product_search.training.baseline import THREADS, Published, published_session
+from product_search.training.network import PIXELS, channels_last, open_session, read_efficientnet
 
 ROUNDS = 15
+Run = Callable[[], object]
 
 
-def _milliseconds(run: Callable[[], object]) -> float:
+def _milliseconds(run: Run) -> float:
     start = time.perf_counter()
     run()
     return 1000 * (time.perf_counter() - start)
 
 
+def _in_torch(network: Callable[[torch.Tensor], object], pixels: torch.Tensor) -> Run:
+    def run() -> object:
+        with torch.inference_mode():
+            return network(pixels)
+
+    return run
+
+
+def _in_onnx(session: onnxruntime.InferenceSession, pixels: torch.Tensor) -> Run:
+    feed = {"pixels": pixels.numpy()}
+    return lambda: session.run(None, feed)
+
+
+def _ways(weights: Path, pixels: torch.Tensor) -> dict[str, Run]:
+    """What is compared, the first being what the ratios are to."""
+    last = pixels.contiguous(memory_format=torch.channels_last)
+    shipped = Settings().shipped_starter / "image.onnx"
+    return {
+        "PyTorch, as published": _in_torch(read_efficientnet(weights).extract_features, pixels),
+        "PyTorch, batch norms folded": _in_torch(Published(weights).eval(), pixels),
+        "PyTorch, folded, channels last": _in_torch(channels_last(Published(weights).eval()), last),
+        "ONNX Runtime": _in_onnx(published_session(weights), pixels),
+        "ONNX Runtime, what ships": _in_onnx(open_session(shipped, THREADS), pixels),
+    }
+
+
 def main() -> None:
-    """Alternate between the two, so that a busy moment of the machine meets both."""
+    """Each round runs every way once, so that a busy moment of the machine meets all."""
+    warnings.simplefilter("ignore")  # the exporter's, of itself
     torch.set_num_threads(THREADS)
-    network = FeatureNetwork(Path(sys.argv[1])).eval()
-    session = open_session(Settings().shipped_starter / "efficientnet_lite0.onnx")
     for batch in (1, 16):
-        shape = (batch, 3, 224, 224)
-        pixels = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        tensor = torch.from_numpy(pixels)
-
-        def in_torch(tensor: torch.Tensor = tensor) -> object:
-            with torch.inference_mode():
-                return network(tensor)
-
-        def in_onnx(pixels: object = pixels) -> object:
-            return session.run(["features"], {"pixels": pixels})
-
-        in_torch(), in_onnx()
-        times = [(_milliseconds(in_torch), _milliseconds(in_onnx)) for _ in range(ROUNDS)]
-        slow, fast = (statistics.median(column) / batch for column in zip(*times, strict=True))
-        ratio = statistics.median(a / b for a, b in times)
-        sys.stdout.write(
-            f"batch {batch:2}: PyTorch {slow:.1f} ms, ONNX Runtime {fast:.1f} ms a picture; "
-            f"ratio {ratio:.1f}\n"
-        )
+        ways = _ways(Path(sys.argv[1]), torch.rand(batch, *PIXELS) * 2 - 1)
+        for run in ways.values():
+            run()
+        rounds = [[_milliseconds(run) for run in ways.values()] for _ in range(ROUNDS)]
+        for name, times in zip(ways, np.array(rounds).T, strict=True):
+            ratio = statistics.median(np.array(rounds)[:, 0] / times)
+            each = statistics.median(times) / batch
+            sys.stdout.write(f"batch {batch:2}: {name}: {each:.1f} ms a picture; x {ratio:.1f}\n")
 
 
 if __name__ == "__main__":
