@@ -99,7 +99,7 @@ def _database_state(resources: Resources) -> tuple[str, OutboxCounts]:
         with resources.database.read() as session:
             return "ok", outbox.counts(session)
     except DatabaseUnavailable:
-        return "down", OutboxCounts(pending=0, failed=0)
+        return "down", OutboxCounts(pending=0, retrying=0, failed=0)
 
 
 def _vector_store_state(resources: Resources) -> str:

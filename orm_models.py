@@ -211,6 +211,10 @@ class OutboxEvent(Base):
     milvus_id: Mapped[int] = mapped_column(BigInteger)
     operation: Mapped[str] = mapped_column(String(16))
     revision: Mapped[int]
+    # Of a product's events, the oldest alone bears these three.
+    claim_token: Mapped[str | None] = mapped_column(String(32))
+    available_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
 
 

@@ -6,6 +6,7 @@ import codecs
 import csv
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,6 +24,7 @@ from product_search.errors import (
     AppError,
     DatabaseUnavailable,
     InvalidRequest,
+    OutboxFull,
     StorageUnavailable,
     invalid_request,
 )
@@ -110,10 +112,21 @@ def import_file(
                 raise  # no fault of the row's
             except AppError as error:
                 report.bad_rows.append(BadRow(row.line, error.message))
+        _wait_for_room(catalog, len(ready))
         _write_whole_or_singly(catalog, ready, report)
         catalog.on_commit()
         on_rows(len(batch))
     return report
+
+
+def _wait_for_room(catalog: Catalog, rows: int) -> None:
+    """An import has time: it goes on once enough of the index work that waits is done."""
+    while True:
+        try:
+            return catalog.admit(rows)
+        except OutboxFull as error:
+            log.info("%s：导入暂停 %d 秒", error, error.retry_after_s)
+            time.sleep(error.retry_after_s or 1)
 
 
 def count_rows(path: Path) -> int:

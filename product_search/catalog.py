@@ -21,6 +21,7 @@ from product_search.images import ImageStore, StoredImage, decode
 
 # A change of these changes what Milvus holds; a change of the others does not.
 _INDEXED = frozenset({"title", "category", "brand", "price", "image_hash"})
+_RETRIED_AT_ONCE = 500
 Outcome = Literal["created", "updated", "unchanged"]
 
 
@@ -32,21 +33,30 @@ KEEP_IMAGE = _KeepImage()
 Image = bytes | None | _KeepImage
 
 
+def _admit_all(_events: int) -> None:
+    """For whom no write is ever too many."""
+
+
 @dataclass(frozen=True)
 class Catalog:
-    """The catalogue's use cases; `on_commit` is told of each write that left index work."""
+    """The catalogue's use cases; `on_commit` is told of each write that left index work.
+
+    `admit` is asked before each write, with how many events it may leave; it raises OutboxFull.
+    """
 
     database: Database
     images: ImageStore
     on_commit: Callable[[], None]
+    admit: Callable[[int], None] = _admit_all
 
     def create(self, fields: Mapping[str, Any], image: bytes | None) -> ProductOut:
         """Add a product. `fields` are columns by name, validated.
 
         Raises:
             DuplicateSku: another product has the sku.
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: nothing was written.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, OutboxFull: nothing was written.
         """
+        self.admit(1)
         columns = dict(fields) | {"image_hash": self.keep_picture(image)}
         with _unique_sku(fields), self.database.write() as session:
             product = insert_product(session, columns)
@@ -64,8 +74,9 @@ class Catalog:
         Raises:
             ProductNotFound: no such product.
             DuplicateSku: another product has the sku.
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: nothing was written.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, OutboxFull: nothing was written.
         """
+        self.admit(1)
         self.get(product_id)  # before a picture is kept for nobody
         columns = dict(changes)
         if not isinstance(image, _KeepImage):
@@ -78,13 +89,35 @@ class Catalog:
         return product.to_out()
 
     def delete(self, product_id: int) -> None:
-        """Remove a product, out of every answer at once. Raises ProductNotFound."""
+        """Remove a product, out of every answer at once. Raises ProductNotFound, OutboxFull."""
+        self.admit(1)
         with self.database.write() as session:
             row = session.get(Product, product_id, with_for_update=True)
             product = _found(row, product_id)
             outbox.record(session, product, outbox.Operation.delete)
             session.delete(product)
         self.on_commit()
+
+    def retry(self, product_id: int | None = None) -> int:
+        """Queue the product, or all, whose indexing was given up: how many were.
+
+        Raises ProductNotFound where there is no such product.
+        """
+        if product_id is not None:
+            self.get(product_id)
+        given_up = select(Product).where(Product.index_status == IndexStatus.failed)
+        if product_id is not None:
+            given_up = given_up.where(Product.id == product_id)
+        queued = last = 0
+        while True:
+            some = given_up.where(Product.id > last).order_by(Product.id).limit(_RETRIED_AT_ONCE)
+            with self.database.write() as session:
+                products = session.scalars(some.with_for_update()).all()
+                outbox.retry(session, products)
+            if not products:
+                return queued
+            queued, last = queued + len(products), products[-1].id
+            self.on_commit()
 
     def list(self, query: ProductListQuery) -> ProductPage:
         """One page of the products that meet the query."""

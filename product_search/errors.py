@@ -11,6 +11,7 @@ class AppError(Exception):
     """The family of all errors that a client can cause or meet; `code` never changes."""
 
     code: ClassVar[str] = "internal_error"
+    retry_after_s: ClassVar[int | None] = None  # when the same request may be sent again
 
     def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -86,6 +87,13 @@ class DuplicateSku(AppError):
     """Another product has this sku."""
 
     code = "duplicate_sku"
+
+
+class OutboxFull(AppError):
+    """Too much waits to be indexed already: nothing was written; send the write again later."""
+
+    code = "outbox_full"
+    retry_after_s = 5
 
 
 class DatabaseUnavailable(AppError):

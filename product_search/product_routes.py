@@ -36,6 +36,7 @@ _BODY_ERRORS = (
     errors.PayloadTooLarge,
     errors.ImageTooLarge,
     errors.DuplicateSku,
+    errors.OutboxFull,
     errors.DatabaseUnavailable,
     errors.StorageUnavailable,
 )
@@ -110,7 +111,12 @@ async def update_product(request: Request, product_id: ProductId, wait: Wait = F
     "/product/{product_id}",
     status_code=204,
     summary="删除商品",
-    responses=documented(errors.ProductNotFound, errors.InvalidRequest, errors.DatabaseUnavailable),
+    responses=documented(
+        errors.ProductNotFound,
+        errors.InvalidRequest,
+        errors.OutboxFull,
+        errors.DatabaseUnavailable,
+    ),
 )
 def delete_product(request: Request, product_id: ProductId) -> None:
     """删除商品；它立刻不再出现在任何回答里。"""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from nlp_models import EncoderPair, has_weights, open_encoders
 from orm_models import Database
+from product_search import outbox
+from product_search.backpressure import OutboxGate
 from product_search.catalog import Catalog
 from product_search.errors import StartError
 from product_search.images import ImageStore
@@ -47,18 +50,22 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         StartError: a setting can't be used.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
+    if settings.milvus_is_embedded and not settings.index_in_process:
+        raise StartError(
+            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
+        )
     with ExitStack() as stack:
         _make_data_dir(settings)
-        # First, so that a second process is turned away before it has loaded any model.
-        store = MilvusStore(settings.milvus_path, address)
-        stack.callback(store.close)
-        database = stack.enter_context(open_database(settings))
-        images = ImageStore(settings.images_dir)
-        encoders = load_encoders(settings)
-        indexer = Indexer(database, store, images, encoders)
+        indexer = stack.enter_context(_open_indexer(settings, address))
+        database, store = indexer.database, indexer.store
+        images, encoders = indexer.images, indexer.encoders
+        if settings.milvus_is_embedded:  # nobody else can be indexing: their claims are dead
+            with database.write() as session:
+                outbox.release_all(session)
         indexer.activate_collection()
         loop = IndexingLoop(indexer, settings.index_batch_size)
-        loop.start()
+        if settings.index_in_process:
+            loop.start()
         stack.callback(loop.stop)
         yield Resources(
             settings=settings,
@@ -67,9 +74,46 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
             store=store,
             encoders=encoders,
             loop=loop,
-            catalog=Catalog(database, images, loop.wake),
+            catalog=open_catalog(settings, database, loop.wake),
             retrieval=Retrieval(database, store, images, encoders),
         )
+
+
+@contextmanager
+def open_worker(settings: Settings) -> Iterator[Indexer]:
+    """What a worker indexes with; the collection is not yet open.
+
+    Raises as open_resources; StartError where Milvus is a file, which the service holds.
+    """
+    if settings.milvus_is_embedded:
+        raise StartError(
+            "Milvus Lite 的文件只容一个进程，由服务自己建立索引；"
+            "要另开 worker，请改用 Milvus 服务（PRODUCT_SEARCH_MILVUS_URI）"
+        )
+    with _open_indexer(settings, "worker") as indexer:
+        yield indexer
+
+
+@contextmanager
+def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
+    with ExitStack() as stack:
+        # First, so that a second process is turned away before it has loaded any model.
+        store = MilvusStore(settings.milvus_path, address)
+        stack.callback(store.close)
+        database = stack.enter_context(open_database(settings))
+        policy = outbox.Policy(
+            lease=timedelta(seconds=settings.index_lease_s),
+            max_attempts=settings.index_max_attempts,
+            first_pause=timedelta(seconds=settings.index_retry_delay_s),
+        )
+        images = ImageStore(settings.images_dir)
+        yield Indexer(database, store, images, load_encoders(settings), policy)
+
+
+def open_catalog(settings: Settings, database: Database, on_commit: Callable[[], None]) -> Catalog:
+    """The catalogue's use cases over an open database."""
+    gate = OutboxGate(database, settings.outbox_max_depth)
+    return Catalog(database, ImageStore(settings.images_dir), on_commit, gate.admit)
 
 
 @contextmanager

@@ -51,6 +51,19 @@ class Settings(BaseSettings):
     bge_revision: str = "master"
     bge_dir: Path | None = Field(None, description="folder of a BGE checkpoint")
     index_batch_size: int = Field(64, ge=1, le=1000, description="products indexed at once")
+    index_in_process: bool = Field(
+        True, description="the service indexes by itself; false: workers do, on a Milvus server"
+    )
+    index_lease_s: float = Field(
+        60.0, ge=3, le=3600, description="after a worker's death its products wait this long"
+    )
+    index_max_attempts: int = Field(5, ge=1, le=100, description="failures until `failed`")
+    index_retry_delay_s: float = Field(
+        2.0, gt=0, le=3600, description="pause after the first failure; each next is twice as long"
+    )
+    outbox_max_depth: int = Field(
+        100_000, ge=1, le=10_000_000, description="events that wait until writes are refused (429)"
+    )
     wait_timeout_s: float = Field(30.0, gt=0, description="longest wait of ?wait=true")
 
     @property
@@ -62,6 +75,11 @@ class Settings(BaseSettings):
     def milvus_path(self) -> Path:
         """Milvus Lite's file."""
         return self.data_dir.resolve() / "milvus.db"
+
+    @property
+    def milvus_is_embedded(self) -> bool:
+        """Whether Milvus is the file, which one process at a time can open."""
+        return True
 
     @property
     def images_dir(self) -> Path:

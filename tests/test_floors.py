@@ -23,6 +23,7 @@ FLOORS: dict[str, int] = {
     "product_search.api_client": 1,
     "product_search.settings": 2,
     "product_search.outbox": 3,
+    "product_search.backpressure": 4,
     "product_search.indexing": 4,
     "product_search.retrieval": 4,
     "product_search.catalog": 5,
@@ -36,6 +37,7 @@ FLOORS: dict[str, int] = {
     "product_search.demo": 9,
     "main": 10,
     "product_search.manage": 10,
+    "product_search.worker": 10,
     "web_demo": 10,
 }
 # Every module of these packages is on the package's floor.

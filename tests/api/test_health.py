@@ -30,7 +30,7 @@ def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
                 "fingerprint": encoders.fingerprint,
                 "device": "cpu",
             },
-            "outbox": {"pending": 0, "failed": 0},
+            "outbox": {"pending": 0, "retrying": 0, "failed": 0},
         },
     )
 
