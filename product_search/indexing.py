@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, VectorField
 from nlp_models import EncoderPair
@@ -36,8 +37,7 @@ class Indexer:
         leaves a collection that is missing, and noticed, rather than one that stays empty.
         """
         name = collection_name(self.encoders.fingerprint)
-        with self.database.read() as session:
-            active = session.get(ActiveCollection, 1)
+        active = self.database.read(lambda session: session.get(ActiveCollection, 1))
         if active is None or active.name != name:
             self.store.drop_collection(name)  # left from another time: nobody kept it in step
         if not self.store.has_collection(name):
@@ -49,9 +49,12 @@ class Indexer:
 
     def _queue_all(self, name: str) -> None:
         fingerprint = self.encoders.fingerprint
-        with self.database.write() as session:
+
+        def queue(session: Session) -> None:
             session.merge(ActiveCollection(id=1, name=name, encoder_fingerprint=fingerprint))
             outbox.record_all(session)
+
+        self.database.write(queue)
 
     def _dims(self) -> dict[VectorField, int]:
         clip = self.encoders.image_text.dim
@@ -63,12 +66,9 @@ class Indexer:
 
     def apply_oldest(self, limit: int) -> int:
         """Bring Milvus up to the oldest events; how many there were."""
-        with self.database.read() as session:
-            events = outbox.oldest(session, limit)
-            if not events:
-                return 0
-            found = select(Product).where(Product.id.in_({event.product_id for event in events}))
-            products = session.scalars(found).all()
+        events, products = self.database.read(lambda session: _oldest(session, limit))
+        if not events:
+            return 0
         try:
             self._apply(events, products)
         except AppError:  # a store is down: nothing is wrong with the products
@@ -114,7 +114,8 @@ class Indexer:
         failures: Mapping[int, str],
     ) -> None:
         """Say of each product whether it is indexed or why not, and forget the events."""
-        with self.database.write() as session:
+
+        def mark(session: Session) -> None:
             for product in products:
                 reason = failures.get(product.id)
                 status = IndexStatus.failed if reason else IndexStatus.indexed
@@ -125,6 +126,8 @@ class Indexer:
                     .values(index_status=status, index_error=reason)
                 )
             outbox.mark_done(session, events)
+
+        self.database.write(mark)
 
     def _load_pictures(
         self, products: Sequence[Product]
@@ -168,3 +171,12 @@ class Indexer:
             )
             for product, text, document in zip(products, texts, documents, strict=True)
         ]
+
+
+def _oldest(session: Session, limit: int) -> tuple[Sequence[OutboxEvent], Sequence[Product]]:
+    """The events that have waited longest, and those of their products that are there."""
+    events = outbox.oldest(session, limit)
+    if not events:
+        return events, []
+    found = select(Product).where(Product.id.in_({event.product_id for event in events}))
+    return events, session.scalars(found).all()

@@ -10,7 +10,8 @@ from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from data_models import INT64_MAX, IndexStatus, OutboxCounts
-from orm_models import OutboxEvent, Product, UtcDateTime
+from orm_models import OutboxEvent, Product
+from product_search.column_types import UtcDateTime
 
 
 class Operation(StrEnum):
