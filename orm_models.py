@@ -21,7 +21,6 @@ from sqlalchemy import (
     and_,
     func,
     select,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
@@ -71,7 +70,6 @@ class Product(Base):
         Index("ix_product_brand", "brand"),
         Index("ix_product_price", "price"),
         Index("ix_product_index_status", "index_status"),
-        Index("ix_product_price_desc", text("price DESC"), "id"),
         # AUTOINCREMENT: the id of a deleted product is never given to another.
         {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
     )
@@ -111,6 +109,10 @@ class Product(Base):
             created_at=self.created_at,
             updated_at=self.updated_at,
         )
+
+
+# Dearest first, ties by id as in the list: not what ix_product_price is when read backwards.
+Index("ix_product_price_desc", Product.price.desc(), Product.id)
 
 
 class OutboxEvent(Base):
