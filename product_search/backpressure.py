@@ -42,7 +42,6 @@ class OutboxGate:
             self._passed += events
 
     def _count(self) -> None:
-        with self._database.read() as session:
-            self._counted = outbox.depth(session, self._max_depth)
+        self._counted = self._database.read(lambda session: outbox.depth(session, self._max_depth))
         self._passed = 0
         self._fresh_until = self._clock() + _FRESH_S

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from data_models import ProductCreate
 from orm_models import Product
@@ -98,7 +99,7 @@ def import_file(
 
     Raises:
         ImportFileError: unknown file type, encoding or columns; nothing was written.
-        DatabaseUnavailable, StorageUnavailable: the batches before are in.
+        DatabaseUnavailable, OutcomeUnknown, StorageUnavailable: the batches before are in.
     """
     report = Report()
     lines_by_sku: dict[str, int] = {}
@@ -297,9 +298,10 @@ def _write_whole_or_singly(catalog: Catalog, rows: list[_ReadyRow], report: Repo
 def _write(catalog: Catalog, rows: Iterable[_ReadyRow]) -> list[Outcome]:
     """One transaction for the batch."""
     rows = list(rows)
-    outcomes: list[Literal["created", "updated", "unchanged"]] = []
-    with catalog.database.write() as session:
-        skus = [row.columns["sku"] for row in rows]
+    skus = [row.columns["sku"] for row in rows]
+
+    def write(session: Session) -> list[Outcome]:
+        outcomes: list[Outcome] = []
         found = session.scalars(select(Product).where(Product.sku.in_(skus)).with_for_update())
         products = {product.sku: product for product in found}
         for row in rows:
@@ -309,4 +311,6 @@ def _write(catalog: Catalog, rows: Iterable[_ReadyRow]) -> list[Outcome]:
                 outcomes.append("created")
             else:
                 outcomes.append(change_product(session, product, row.columns))
-    return outcomes
+        return outcomes
+
+    return catalog.database.write(write)

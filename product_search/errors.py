@@ -100,18 +100,27 @@ class DatabaseUnavailable(AppError):
     """The relational store does not answer."""
 
     code = "database_unavailable"
+    retry_after_s = 5
+
+
+class OutcomeUnknown(AppError):
+    """The relational store was lost while it saved: look whether it did before you repeat."""
+
+    code = "outcome_unknown"
 
 
 class StorageUnavailable(AppError):
     """The picture folder can't be written: a full disk, a missing right."""
 
     code = "storage_unavailable"
+    retry_after_s = 5
 
 
 class VectorStoreUnavailable(AppError):
     """Milvus does not answer."""
 
     code = "vector_store_unavailable"
+    retry_after_s = 5
 
 
 # An answer stays small, whatever was asked.

@@ -32,6 +32,7 @@ STATUS: dict[type[AppError], int] = {
     errors.DuplicateSku: 409,
     errors.OutboxFull: 429,
     errors.DatabaseUnavailable: 503,
+    errors.OutcomeUnknown: 503,
     errors.StorageUnavailable: 503,
     errors.VectorStoreUnavailable: 503,
 }
@@ -49,10 +50,18 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.DuplicateSku: "sku 'DEMO-0001' 已被另一个商品使用",
     errors.OutboxFull: "待建立索引的改动过多，请稍后重试",
     errors.DatabaseUnavailable: "数据库暂时不可用，请稍后重试",
+    errors.OutcomeUnknown: (
+        "与数据库的连接在提交时中断：改动可能已保存，也可能没有；请先查看，再决定是否重试"
+    ),
     errors.StorageUnavailable: "图片暂时无法保存，请稍后重试",
     errors.VectorStoreUnavailable: "向量库暂时不可用，请稍后重试",
 }
-_RETRY_AFTER = {"Retry-After": {"description": "多少秒后可以重试", "schema": {"type": "integer"}}}
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "多少秒后可以重试；outcome_unknown 没有它：先查看，再决定是否重试",
+        "schema": {"type": "integer"},
+    }
+}
 _ROUTING = {404: ("not_found", "没有这个地址"), 405: ("method_not_allowed", "此地址不支持该方法")}
 
 

@@ -16,7 +16,7 @@ from data_models import IndexStatus, VectorField
 from nlp_models import EncoderPair
 from orm_models import ActiveCollection, Database, Product
 from product_search import outbox
-from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
+from product_search.errors import AppError, StartError, VectorStoreUnavailable
 from product_search.images import ImageStore
 from product_search.outbox import Claim, Clock, Policy, Work
 from vector_db import Entity, VectorStore, collection_name
@@ -42,8 +42,7 @@ class Indexer:
         leaves a collection that is missing, and noticed, rather than one that stays empty.
         """
         name = collection_name(self.encoders.fingerprint)
-        with self.database.read() as session:
-            active = session.get(ActiveCollection, 1)
+        active = self.database.read(lambda session: session.get(ActiveCollection, 1))
         if active is None or active.name != name:
             self.store.drop_collection(name)  # left from another time: nobody kept it in step
         if not self.store.has_collection(name):
@@ -60,8 +59,7 @@ class Indexer:
             StartError: the service uses other encoders.
         """
         name = collection_name(self.encoders.fingerprint)
-        with self.database.read() as session:
-            active = session.get(ActiveCollection, 1)
+        active = self.database.read(lambda session: session.get(ActiveCollection, 1))
         if active is not None and active.name != name:
             raise StartError(
                 "服务使用的是另一种编码器：请让 PRODUCT_SEARCH_ENCODER 等设置与服务一致"
@@ -73,9 +71,12 @@ class Indexer:
 
     def _queue_all(self, name: str) -> None:
         fingerprint = self.encoders.fingerprint
-        with self.database.write() as session:
+
+        def queue(session: Session) -> None:
             session.merge(ActiveCollection(id=1, name=name, encoder_fingerprint=fingerprint))
             outbox.record_all(session)
+
+        self.database.write(queue)
 
     def _dims(self) -> dict[VectorField, int]:
         clip = self.encoders.image_text.dim
@@ -90,12 +91,10 @@ class Indexer:
 
         Raises what a store or an encoder raises that is down; the products then wait as before.
         """
-        with self.database.read() as session:
-            self._check_collection(session)
-            if not outbox.is_due(session, self.clock):
-                return 0
-        with self.database.write() as session:
-            claim = outbox.claim(session, limit, self.policy.lease, self.clock)
+        if not self.database.read(self._is_due):
+            return 0
+        lease, clock = self.policy.lease, self.clock
+        claim = self.database.write(lambda session: outbox.claim(session, limit, lease, clock))
         if not claim.works:  # others were faster
             return 0
         with self._kept(claim):
@@ -106,11 +105,12 @@ class Indexer:
                 raise
         return len(claim.works)
 
-    def _check_collection(self, session: Session) -> None:
+    def _is_due(self, session: Session) -> bool:
         """Vectors of other encoders than the searches' must not be written."""
         active = session.get(ActiveCollection, 1)
         if active is None or active.name != collection_name(self.encoders.fingerprint):
             raise VectorStoreUnavailable("在用的集合属于另一种编码器：请重启本进程")
+        return outbox.is_due(session, self.clock)
 
     @contextmanager
     def _kept(self, claim: Claim) -> Iterator[None]:
@@ -134,14 +134,13 @@ class Indexer:
             keeper.join()
 
     def _renew(self, claim: Claim) -> set[int]:
-        with self.database.write() as session:
-            return outbox.renew(session, claim, self.policy.lease, self.clock)
+        lease, clock = self.policy.lease, self.clock
+        return self.database.write(lambda session: outbox.renew(session, claim, lease, clock))
 
     def _release(self, claim: Claim) -> None:
         try:
-            with self.database.write() as session:
-                outbox.release(session, claim)
-        except DatabaseUnavailable as error:
+            self.database.write(lambda session: outbox.release(session, claim))
+        except AppError as error:
             log.warning("a claim stays until its lease ends: %s", error)
 
     def _apply_claim(self, claim: Claim) -> None:
@@ -178,8 +177,7 @@ class Indexer:
         if not works:
             return
         found = select(Product).where(Product.id.in_([work.product_id for work in works]))
-        with self.database.read() as session:
-            products = session.scalars(found).all()
+        products = self.database.read(lambda session: session.scalars(found).all())
         pictures, failures = self._load_pictures(products)
         entities = self._entities(products, pictures)
         there = {product.id for product in products}
@@ -203,7 +201,8 @@ class Indexer:
         A product that was lost to another worker while it was written may now be in Milvus as it
         was before that worker's write: it is queued again, whatever either has made of it.
         """
-        with self.database.write() as session:
+
+        def settle(session: Session) -> None:
             held = outbox.hold(session, claim, works)
             outbox.requeue(session, [work for work in works if work.product_id not in held])
             ours = [work for work in works if work.product_id in held]
@@ -222,6 +221,8 @@ class Indexer:
                 if work.product_id in failures
             }
             outbox.mark_failed(session, reasons, self.policy, self.clock)
+
+        self.database.write(settle)
 
     def _load_pictures(
         self, products: Sequence[Product]

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from data_models import INT64_MAX, IndexStatus, OutboxCounts
-from orm_models import OutboxEvent, Product, UtcDateTime
+from orm_models import OutboxEvent, Product
+from product_search.column_types import UtcDateTime
 
 _LONGEST_PAUSE = timedelta(hours=1)
 Clock = Callable[[Session], datetime]
@@ -256,12 +257,14 @@ def requeue(session: Session, works: Iterable[Work]) -> None:
         )
 
 
-def retry(session: Session, products: Iterable[Product]) -> None:
-    """Index these products, which were given up and whose rows are held, once more."""
+def retry(session: Session, given_up: Select[Product]) -> list[int]:
+    """Index these products once more: their ids."""
+    products = session.scalars(given_up.with_for_update()).all()
     for product in products:
         product.index_status = IndexStatus.pending
         product.index_error = None
         record(session, product, Operation.upsert)
+    return [product.id for product in products]
 
 
 def newest_id(session: Session) -> int:

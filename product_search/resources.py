@@ -13,11 +13,13 @@ from orm_models import Database
 from product_search import outbox
 from product_search.backpressure import OutboxGate
 from product_search.catalog import Catalog
+from product_search.engine import Pool
 from product_search.errors import StartError
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
 from product_search.retrieval import Retrieval
+from product_search.schema import open_schema
 from product_search.settings import Settings
 from vector_db import MilvusStore, VectorStore
 
@@ -60,8 +62,7 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         database, store = indexer.database, indexer.store
         images, encoders = indexer.images, indexer.encoders
         if settings.milvus_is_embedded:  # nobody else can be indexing: their claims are dead
-            with database.write() as session:
-                outbox.release_all(session)
+            database.write(outbox.release_all)
         indexer.activate_collection()
         loop = IndexingLoop(indexer, settings.index_batch_size)
         if settings.index_in_process:
@@ -118,14 +119,25 @@ def open_catalog(settings: Settings, database: Database, on_commit: Callable[[],
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """The relational store, its tables made."""
-    _make_data_dir(settings)
-    database = Database(settings.sqlalchemy_url)
+    """The relational store, its tables there. Raises StartError where they are to be migrated."""
+    database = connect_database(settings)
     try:
-        database.create_tables()
+        open_schema(database)
         yield database
     finally:
         database.close()
+
+
+def connect_database(settings: Settings) -> Database:
+    """The relational store, whatever its tables are."""
+    _make_data_dir(settings)
+    pool = Pool(
+        size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        timeout_s=settings.database_pool_timeout_s,
+        recycle_s=settings.database_pool_recycle_s,
+    )
+    return Database(settings.sqlalchemy_url, pool)
 
 
 def _make_data_dir(settings: Settings) -> None:

@@ -35,6 +35,18 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL; default: SQLite file in data_dir"
     )
+    database_pool_size: int = Field(20, ge=1, le=1000, description="connections kept open")
+    database_max_overflow: int = Field(
+        10, ge=0, le=1000, description="connections opened beyond these while all are in use"
+    )
+    database_pool_timeout_s: float = Field(
+        30.0, ge=0.1, le=600, description="longest wait for a connection while none is free"
+    )
+    database_pool_recycle_s: int = Field(
+        1800,
+        ge=1,
+        description="older connections are replaced; keep below the server's wait_timeout",
+    )
     api_url: str = Field(
         "http://127.0.0.1:8000", description="where the page and the commands reach the API"
     )

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: dict[str, int] = {
     "product_search": -1,
     "product_search.api_examples": -1,
+    "product_search.column_types": -1,
+    "product_search.engine": 0,
     "product_search.errors": -1,
     "product_search.field_types": -1,
     "data_models": 0,
@@ -24,6 +26,7 @@ FLOORS: dict[str, int] = {
     "product_search.settings": 2,
     "product_search.outbox": 3,
     "product_search.backpressure": 4,
+    "product_search.schema": 3,
     "product_search.indexing": 4,
     "product_search.retrieval": 4,
     "product_search.catalog": 5,
@@ -53,6 +56,9 @@ DOORS_TO_HTTP = {
 }
 HOLD_A_SESSION = {
     "orm_models",
+    "product_search.column_types",
+    "product_search.engine",
+    "product_search.schema",
     "product_search.outbox",
     "product_search.indexing",
     "product_search.catalog",
@@ -71,6 +77,7 @@ OWNERS: dict[str, set[str]] = {
     "starlette": DOORS_TO_HTTP,
     "streamlit": {"web_demo", "pages", "product_search.demo"},
     "sqlalchemy": HOLD_A_SESSION,
+    "alembic": {"product_search.schema"},
     "pydantic_settings": {"product_search.settings"},
 }
 DEMO = ("web_demo", "pages", "product_search.demo")

@@ -43,7 +43,7 @@ def test_every_vector_is_in_the_collection_of_its_encoder(api: TestClient) -> No
 def test_without_a_database_the_service_is_down(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_self: object) -> NoReturn:
+    def fail(_self: object, _work: object) -> NoReturn:
         raise DatabaseUnavailable("数据库暂时不可用")
 
     monkeypatch.setattr(type(resources(api).database), "read", fail)

@@ -18,6 +18,7 @@ from product_search.indexing_loop import IndexingLoop
 from product_search.outbox import Policy
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
+from tests.sessions import writing
 from tests.unit.pictures import encoded, noise
 
 POISON = "毒"
@@ -76,7 +77,7 @@ def by_status(api: TestClient, status: str) -> list[str]:
 def test_an_idle_loop_does_not_ask_for_the_write_lock(api: TestClient) -> None:
     held = resources(api)
     indexer = Indexer(held.database, held.store, held.images, held.encoders)
-    with held.database.write() as session:
+    with writing(held.database) as session:
         session.execute(text("SELECT 1"))  # another writer would wait for its end
         assert indexer.apply_oldest(BATCH_SIZE) == 0
 

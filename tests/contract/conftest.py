@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import MetaData
 
-from orm_models import Base, Database
+from orm_models import Database
+from product_search.schema import migrate
 
 MYSQL_URL = "PRODUCT_SEARCH_TEST_DATABASE_URL"
 
@@ -24,13 +26,20 @@ def mysql_url() -> str:
     pytest.skip(reason)
 
 
+def drop_all_tables(database: Database) -> None:
+    """As a new database is, whatever release made the tables."""
+    there = MetaData()
+    there.reflect(database.engine)
+    there.drop_all(database.engine)
+
+
 @pytest.fixture(params=["sqlite", "mysql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database with empty tables."""
     on_mysql = request.param == "mysql"
     database = Database(mysql_url() if on_mysql else f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
     if on_mysql:
-        Base.metadata.drop_all(database.engine)
-    database.create_tables()
+        drop_all_tables(database)
+    migrate(database)
     yield database
     database.close()

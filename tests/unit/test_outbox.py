@@ -13,12 +13,14 @@ from data_models import IndexStatus, OutboxCounts
 from orm_models import Database, OutboxEvent, Product
 from product_search import outbox
 from product_search.outbox import Operation, Policy
+from product_search.schema import migrate
+from tests.sessions import reading, writing
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
-    database.create_tables()
+    migrate(database)
     yield database
     database.close()
 
@@ -36,9 +38,9 @@ def events_of(session: Session) -> list[OutboxEvent]:
 
 
 def test_an_event_says_which_product_and_revision(database: Database) -> None:
-    with database.write() as session:
+    with writing(database) as session:
         product = add(session, "书包")
-    with database.read() as session:
+    with reading(database) as session:
         (event,) = events_of(session)
     assert (event.product_id, event.milvus_id) == (product.id, product.milvus_id)
     assert (event.operation, event.revision) == ("upsert", 1)
@@ -47,53 +49,53 @@ def test_an_event_says_which_product_and_revision(database: Database) -> None:
 
 def test_an_event_is_rolled_back_with_its_write(database: Database) -> None:
     def fail() -> None:
-        with database.write() as session:
+        with writing(database) as session:
             add(session, "书包")
             raise KeyError("no")
 
     with pytest.raises(KeyError):
         fail()
-    with database.read() as session:
+    with reading(database) as session:
         assert events_of(session) == []
 
 
 def test_nothing_done_is_nothing_forgotten(database: Database) -> None:
-    with database.write() as session:
+    with writing(database) as session:
         add(session, "书包")
         outbox.mark_done(session, [])
-    with database.read() as session:
+    with reading(database) as session:
         assert outbox.pending(session) == 1
 
 
 def test_waiting_events_are_counted_up_to_an_id(database: Database) -> None:
-    with database.read() as session:
+    with reading(database) as session:
         assert (outbox.newest_id(session), outbox.pending(session)) == (0, 0)
-    with database.write() as session:
+    with writing(database) as session:
         add(session, "一")
         add(session, "二")
-    with database.read() as session:
+    with reading(database) as session:
         last = outbox.newest_id(session)
-    with database.write() as session:
+    with writing(database) as session:
         add(session, "三")
-    with database.read() as session:
+    with reading(database) as session:
         assert outbox.pending(session, last) == 2
         assert outbox.pending(session) == 3
 
 
 def test_the_depth_is_counted_no_further_than_asked(database: Database) -> None:
-    with database.write() as session:
+    with writing(database) as session:
         for number in range(4):
             add(session, str(number))
         assert [outbox.depth(session, limit) for limit in (1, 3, 4, 100)] == [1, 3, 4, 4]
 
 
 def test_products_that_were_given_up_or_are_tried_again_are_counted(database: Database) -> None:
-    with database.write() as session:
+    with writing(database) as session:
         add(session, "一").index_status = IndexStatus.failed
         add(session, "二").index_status = IndexStatus.indexed
         session.flush()
         events_of(session)[1].attempts = 3
-    with database.read() as session:
+    with reading(database) as session:
         assert outbox.counts(session) == OutboxCounts(pending=2, retrying=1, failed=1)
 
 
@@ -103,16 +105,16 @@ def test_each_pause_is_twice_the_one_before_up_to_an_hour() -> None:
 
 
 def test_all_products_are_queued_once_each_for_a_new_collection(database: Database) -> None:
-    with database.write() as session:
+    with writing(database) as session:
         products = [add(session, str(number)) for number in range(4)]
         outbox.record(session, products[0], Operation.upsert)
         products[1].index_status = IndexStatus.indexed
         products[2].index_status = IndexStatus.failed
         products[2].index_error = "图片已损坏"
         products[3].revision = 7
-    with database.write() as session:
+    with writing(database) as session:
         outbox.record_all(session)
-    with database.read() as session:
+    with reading(database) as session:
         events = events_of(session)
         rows = [session.get(Product, product.id) for product in products]
     assert [event.product_id for event in events] == [product.id for product in products]
