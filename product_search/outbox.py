@@ -95,7 +95,7 @@ def _end_pause(session: Session, product_id: int) -> None:
         OutboxEvent.claim_token.is_(None),
         OutboxEvent.available_at.is_not(None),
     )
-    for event_id in session.scalars(paused).all():  # by key: a search would lock gaps on MySQL
+    for event_id in session.scalars(paused).all():  # by key: a search would lock neighbours
         session.execute(
             update(OutboxEvent)
             .where(OutboxEvent.id == event_id, OutboxEvent.claim_token.is_(None))
@@ -196,18 +196,20 @@ def hold(session: Session, taken: Claim, works: Collection[Work]) -> set[int]:
     _read_committed(session)
     rows = select(Product.id).where(Product.id.in_([work.product_id for work in works]))
     session.scalars(rows.order_by(Product.id).with_for_update()).all()
-    held = select(OutboxEvent.product_id).where(*_ours(taken, works))
-    return set(session.scalars(held.with_for_update()))
+    ours = _ours(taken, works)
+    # An UPDATE that changes nothing: unlike a locking SELECT it waits for none but its own rows.
+    session.execute(update(OutboxEvent).where(*ours).values(claim_token=taken.token))
+    return set(session.scalars(select(OutboxEvent.product_id).where(*ours)))
 
 
 def mark_done(session: Session, works: Iterable[Work]) -> None:
     """Forget these products' events, which are held; those that came later stay."""
     for work in works:
-        session.execute(
-            delete(OutboxEvent).where(
-                OutboxEvent.product_id == work.product_id, OutboxEvent.id <= work.last_event
-            )
+        seen = select(OutboxEvent.id).where(
+            OutboxEvent.product_id == work.product_id, OutboxEvent.id <= work.last_event
         )
+        for event_id in session.scalars(seen).all():  # by key: a search would lock neighbours
+            session.execute(delete(OutboxEvent).where(OutboxEvent.id == event_id))
 
 
 def mark_failed(
