@@ -38,6 +38,7 @@ _BODY_ERRORS = (
     errors.DuplicateSku,
     errors.OutboxFull,
     errors.DatabaseUnavailable,
+    errors.OutcomeUnknown,
     errors.StorageUnavailable,
 )
 Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再回答（最长 30 秒）")]
@@ -116,6 +117,7 @@ async def update_product(request: Request, product_id: ProductId, wait: Wait = F
         errors.InvalidRequest,
         errors.OutboxFull,
         errors.DatabaseUnavailable,
+        errors.OutcomeUnknown,
     ),
 )
 def delete_product(request: Request, product_id: ProductId) -> None:
@@ -187,6 +189,6 @@ async def _settled(resources: Resources, product: ProductOut) -> ProductOut:
             await anyio.sleep(_POLL_S)
             try:
                 current = await run_in_threadpool(resources.catalog.get, product.product_id)
-            except errors.ProductNotFound:  # deleted meanwhile: the write did happen
-                break
+            except (errors.ProductNotFound, errors.DatabaseUnavailable):
+                break  # deleted meanwhile, or out of sight: the write did happen
     return current

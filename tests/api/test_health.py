@@ -59,6 +59,7 @@ def test_without_a_database_the_service_is_down(
         api.post("/search", json={"mode": "text_to_text", "text": "书包"}),
     ):
         assert code_of(answer) == (503, "database_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
 
 
 def test_without_milvus_the_catalogue_is_served_and_search_is_not(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import QueuePool
 
+from product_search.errors import DatabaseUnavailable
+from product_search.resources import connect_database
+from product_search.schema import migrate
 from product_search.settings import ROOT, Settings
 
 
@@ -79,11 +84,37 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
         ("index_batch_size", 0),
         ("index_batch_size", 1001),
         ("wait_timeout_s", 0),
+        ("database_pool_size", 0),
+        ("database_max_overflow", -1),
+        ("database_pool_timeout_s", 0),
+        ("database_pool_recycle_s", 0),
     ],
 )
 def test_a_wrong_setting_is_refused_at_once(name: str, value: object) -> None:
     with pytest.raises(ValidationError):
         settings(**{name: value})
+
+
+def test_the_settings_of_the_pool_are_the_engines(tmp_path: Path) -> None:
+    chosen = settings(
+        data_dir=tmp_path,
+        database_pool_size=3,
+        database_max_overflow=0,
+        database_pool_timeout_s=0.5,
+        database_pool_recycle_s=60,
+    )
+    database = connect_database(chosen)
+    migrate(database)
+    pool = database.engine.pool
+    assert isinstance(pool, QueuePool)
+    assert (pool.size(), pool.timeout(), pool._recycle) == (3, 0.5, 60)
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(database.engine.connect())
+        with pytest.raises(DatabaseUnavailable):
+            database.ping()
+    database.ping()
+    database.close()
 
 
 def test_every_setting_of_the_example_file_exists() -> None:
