@@ -16,7 +16,7 @@ from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
 from product_search.retrieval import Retrieval
 from product_search.settings import Settings
-from vector_db import MilvusStore, VectorStore
+from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Resources:
 
 @contextmanager
 def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
-    """Everything, with Milvus Lite's file held by this process and the indexing loop running.
+    """Everything, with the indexing loop running; Milvus Lite's file is held by this process.
 
     `address` is where this process can be reached, for those who find the file held.
 
@@ -50,7 +50,7 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
     with ExitStack() as stack:
         _make_data_dir(settings)
         # First, so that a second process is turned away before it has loaded any model.
-        store = MilvusStore(settings.milvus_path, address)
+        store = open_store(settings, address)
         stack.callback(store.close)
         database = stack.enter_context(open_database(settings))
         images = ImageStore(settings.images_dir)
@@ -70,6 +70,25 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
             catalog=Catalog(database, images, loop.wake),
             retrieval=Retrieval(database, store, images, encoders),
         )
+
+
+def open_store(settings: Settings, address: str) -> MilvusStore:
+    """Milvus, as the settings name it: the file, which is then held, or the server."""
+    options = MilvusOptions(
+        index_type=settings.milvus_index_type,
+        index_params=settings.milvus_index_params,
+        search_params=settings.milvus_search_params,
+        replicas=settings.milvus_replicas,
+        shards=settings.milvus_shards,
+        mmap=settings.milvus_mmap,
+        consistency=settings.milvus_consistency,
+    )
+    if settings.milvus_server is None:
+        return MilvusStore(settings.milvus_path, address, options)
+    server = MilvusServer(settings.milvus_server, settings.milvus_token.get_secret_value())
+    if server.tells_its_token:
+        log.warning("PRODUCT_SEARCH_MILVUS_TOKEN goes over the network in the clear: use https")
+    return MilvusStore(server, address, options)
 
 
 @contextmanager
