@@ -21,7 +21,7 @@ from product_search.indexing_loop import IndexingLoop
 from product_search.retrieval import Retrieval
 from product_search.schema import open_schema
 from product_search.settings import Settings
-from vector_db import MilvusStore, VectorStore
+from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Resources:
 
 @contextmanager
 def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
-    """Everything, with Milvus Lite's file held by this process and the indexing loop running.
+    """Everything, with the indexing loop running; Milvus Lite's file is held by this process.
 
     `address` is where this process can be reached, for those who find the file held.
 
@@ -52,7 +52,7 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         StartError: a setting can't be used.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
-    if settings.milvus_is_embedded and not settings.index_in_process:
+    if settings.milvus_server is None and not settings.index_in_process:
         raise StartError(
             "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
         )
@@ -61,7 +61,7 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         indexer = stack.enter_context(_open_indexer(settings, address))
         database, store = indexer.database, indexer.store
         images, encoders = indexer.images, indexer.encoders
-        if settings.milvus_is_embedded:  # nobody else can be indexing: their claims are dead
+        if settings.milvus_server is None:  # nobody else can be indexing: their claims are dead
             database.write(outbox.release_all)
         indexer.activate_collection()
         loop = IndexingLoop(indexer, settings.index_batch_size)
@@ -80,13 +80,32 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         )
 
 
+def open_store(settings: Settings, address: str) -> MilvusStore:
+    """Milvus, as the settings name it: the file, which is then held, or the server."""
+    options = MilvusOptions(
+        index_type=settings.milvus_index_type,
+        index_params=settings.milvus_index_params,
+        search_params=settings.milvus_search_params,
+        replicas=settings.milvus_replicas,
+        shards=settings.milvus_shards,
+        mmap=settings.milvus_mmap,
+        consistency=settings.milvus_consistency,
+    )
+    if settings.milvus_server is None:
+        return MilvusStore(settings.milvus_path, address, options)
+    server = MilvusServer(settings.milvus_server, settings.milvus_token.get_secret_value())
+    if server.tells_its_token:
+        log.warning("PRODUCT_SEARCH_MILVUS_TOKEN goes over the network in the clear: use https")
+    return MilvusStore(server, address, options)
+
+
 @contextmanager
 def open_worker(settings: Settings) -> Iterator[Indexer]:
     """What a worker indexes with; the collection is not yet open.
 
     Raises as open_resources; StartError where Milvus is a file, which the service holds.
     """
-    if settings.milvus_is_embedded:
+    if settings.milvus_server is None:
         raise StartError(
             "Milvus Lite 的文件只容一个进程，由服务自己建立索引；"
             "要另开 worker，请改用 Milvus 服务（PRODUCT_SEARCH_MILVUS_URI）"
@@ -99,7 +118,7 @@ def open_worker(settings: Settings) -> Iterator[Indexer]:
 def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
     with ExitStack() as stack:
         # First, so that a second process is turned away before it has loaded any model.
-        store = MilvusStore(settings.milvus_path, address)
+        store = open_store(settings, address)
         stack.callback(store.close)
         database = stack.enter_context(open_database(settings))
         policy = outbox.Policy(

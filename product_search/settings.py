@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from product_search.errors import StartError, invalid_request
+from product_search.milvus_options import Consistency, IndexType, check_uri, json_object
 
 ROOT = Path(__file__).resolve().parent.parent
+JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(json_object)]
 
 
 def load_settings() -> Settings:
@@ -47,6 +49,17 @@ class Settings(BaseSettings):
         ge=1,
         description="older connections are replaced; keep below the server's wait_timeout",
     )
+    milvus_uri: Annotated[str, AfterValidator(check_uri)] | None = Field(
+        None, description="Milvus file or http(s) address; default: a file in data_dir"
+    )
+    milvus_token: SecretStr = Field(SecretStr(""), description="user:password, or an API key")
+    milvus_index_type: IndexType | None = Field(None, description="default: FLAT, HNSW on a server")
+    milvus_index_params: JsonObject = Field(default_factory=dict)
+    milvus_search_params: JsonObject = Field(default_factory=dict)
+    milvus_replicas: int = Field(1, ge=1, le=100)
+    milvus_shards: int = Field(1, ge=1, le=64)
+    milvus_mmap: bool = False
+    milvus_consistency: Consistency = "Strong"
     api_url: str = Field(
         "http://127.0.0.1:8000", description="where the page and the commands reach the API"
     )
@@ -85,13 +98,15 @@ class Settings(BaseSettings):
 
     @property
     def milvus_path(self) -> Path:
-        """Milvus Lite's file."""
-        return self.data_dir.resolve() / "milvus.db"
+        """Milvus Lite's file, for where `milvus_uri` names no server."""
+        if self.milvus_uri is None or self.milvus_server is not None:
+            return self.data_dir.resolve() / "milvus.db"
+        return Path(self.milvus_uri).resolve()
 
     @property
-    def milvus_is_embedded(self) -> bool:
-        """Whether Milvus is the file, which one process at a time can open."""
-        return True
+    def milvus_server(self) -> str | None:
+        """The address of the Milvus server; None where a file is used."""
+        return self.milvus_uri if self.milvus_uri and "://" in self.milvus_uri else None
 
     @property
     def images_dir(self) -> Path:

@@ -20,7 +20,10 @@ FLOORS: dict[str, int] = {
     "data_models": 0,
     "orm_models": 1,
     "nlp_models": 1,
-    "vector_db": 1,
+    "product_search.milvus_lite_file": 1,
+    "product_search.milvus_options": 1,
+    "product_search.milvus_schema": 1,
+    "vector_db": 2,
     "product_search.images": 1,
     "product_search.api_client": 1,
     "product_search.settings": 2,
@@ -65,8 +68,12 @@ HOLD_A_SESSION = {
     "product_search.bulk_import",
 }
 OWNERS: dict[str, set[str]] = {
-    "pymilvus": {"vector_db"},
-    "milvus_lite": {"vector_db"},
+    "pymilvus": {
+        "vector_db",
+        "product_search.milvus_lite_file",
+        "product_search.milvus_schema",
+    },
+    "milvus_lite": {"product_search.milvus_lite_file"},
     "grpc": {"vector_db"},
     "torch": {"nlp_models", TRAINING},
     "transformers": {"nlp_models", TRAINING},
