@@ -1,4 +1,4 @@
-"""Index work that fails, that two workers meet at, that takes long: what becomes of the products."""
+"""Index work that fails, that two workers meet at, or that takes long."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from main import create_app
 from orm_models import OutboxEvent
+from product_search import manage
 from product_search.errors import VectorStoreUnavailable
 from product_search.indexing import Indexer
 from product_search.outbox import Policy, database_clock
@@ -209,3 +211,28 @@ def test_the_lease_is_renewed_while_a_batch_takes_long(api: TestClient, indexer:
     assert watched(real_clock, dawdle).apply_oldest(64) == 1
     assert listed(api, index_status="indexed")["total"] == 1
     assert [thread.name for thread in threading.enumerate() if thread.name == "lease"] == []
+
+
+def test_the_command_queues_again_what_was_given_up(
+    api: TestClient,
+    indexer: Indexer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRODUCT_SEARCH_DATA_DIR", str(resources(api).settings.data_dir))
+    caplog.set_level("INFO")
+    (product_id,) = with_pictures(api, 1)
+    path = resources(api).images.path(resources(api).catalog.picture(product_id, None).etag)
+    path.rename(tmp_path / "picture")
+    hasty = replace(indexer, policy=Policy(LEASE, max_attempts=1))
+    assert hasty.apply_oldest(64) == 1
+    assert outbox_of(api) == (0, 0, 1)
+    (tmp_path / "picture").rename(path)
+    assert manage.main(["retry", "--product", str(product_id + 1)]) == 2
+    assert f"商品 {product_id + 1} 不存在" in caplog.text
+    assert manage.main(["retry", "--product", str(product_id)]) == 0
+    assert manage.main(["retry"]) == 0
+    assert ["1 件" in caplog.text, "0 件" in caplog.text] == [True, True]
+    assert (hasty.apply_oldest(64), outbox_of(api)) == (1, (0, 0, 0))

@@ -1,4 +1,4 @@
-"""Workers as processes of their own beside a service that only takes writes: killed, told to end."""
+"""Workers as processes of their own, beside a service that only takes writes: killed, and ended."""
 
 from __future__ import annotations
 
@@ -79,6 +79,16 @@ def claimed(settings: Settings) -> int:
         database.close()
 
 
+def stopped_in_a_batch(process: subprocess.Popen[bytes], settings: Settings) -> bool:
+    """Stop the worker where it has a batch in hand; else let it run on."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    if claimed(settings):
+        return True
+    process.send_signal(signal.SIGCONT)
+    return False
+
+
 def total(address: str, status: str) -> int:
     page: dict[str, Any] = httpx.get(
         f"{address}/product/list", params={"index_status": status, "page_size": 1}
@@ -98,7 +108,7 @@ def test_what_a_killed_worker_held_is_indexed_by_another(settings: Settings) -> 
         write(address, PRODUCTS)
         assert total(address, "pending") == PRODUCTS  # the service itself indexes nothing
         with worker(folder) as first:
-            until(lambda: claimed(settings) > 0, "a claim")
+            until(lambda: stopped_in_a_batch(first, settings), "a claim")
             first.kill()
             first.wait(DEADLINE_S)
         left = total(address, "pending")
