@@ -307,6 +307,7 @@ class OutboxCounts(BaseModel):
     """Index work that waits, and that was given up."""
 
     pending: int
+    retrying: int = Field(description="失败过、会自动重试的商品数")
     failed: int
 
 

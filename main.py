@@ -96,10 +96,9 @@ def _health(resources: Resources) -> Health:
 def _database_state(resources: Resources) -> tuple[str, OutboxCounts]:
     try:
         resources.database.ping()
-        with resources.database.read() as session:
-            return "ok", outbox.counts(session)
+        return "ok", resources.database.read(outbox.counts)
     except DatabaseUnavailable:
-        return "down", OutboxCounts(pending=0, failed=0)
+        return "down", OutboxCounts(pending=0, retrying=0, failed=0)
 
 
 def _vector_store_state(resources: Resources) -> str:

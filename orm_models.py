@@ -5,47 +5,30 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     ColumnElement,
-    DateTime,
-    Dialect,
-    Engine,
     Index,
-    Integer,
-    Numeric,
     Select,
     String,
     Text,
     and_,
-    create_engine,
-    event,
     func,
-    make_url,
     select,
 )
-from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-    TimeoutError as PoolTimeout,
-)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from data_models import IndexStatus, ListSort, PriceRange, ProductOut, SearchFilters
-from product_search.errors import DatabaseUnavailable, StartError
+from product_search.column_types import CountedId, ExactString, Money, UtcDateTime
+from product_search.engine import Pool, for_writes, open_engine, run_read, run_write
+
+T = TypeVar("T")
 
 _EPOCH_MS = 1_577_836_800_000  # 2020-01-01T00:00:00Z: 41 bits from here last until 2089
 _RANDOM_BITS = 22
@@ -70,75 +53,6 @@ class PrimaryKeySource:
 _primary_keys = PrimaryKeySource()
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime, kept as a naive one, to the microsecond on every database."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """DATETIME(6) on MySQL, whose plain DATETIME drops fractions."""
-        exact = mysql.DATETIME(fsp=6) if dialect.name in ("mysql", "mariadb") else DateTime()
-        return dialect.type_descriptor(exact)
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """UTC without the zone."""
-        return value and value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The zone put back."""
-        return value and value.replace(tzinfo=UTC)
-
-
-class Money(TypeDecorator[Decimal]):
-    """An exact amount: DECIMAL(12, 2), or whole hundredths on SQLite, which has no decimals."""
-
-    impl = Numeric
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """BIGINT of hundredths on SQLite, DECIMAL(12, 2) elsewhere."""
-        exact = BigInteger() if dialect.name == "sqlite" else Numeric(12, 2)
-        return dialect.type_descriptor(exact)
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | int | None:
-        """Hundredths on SQLite."""
-        return value if value is None or dialect.name != "sqlite" else int(value * 100)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """An amount with two decimals."""
-        if value is None:
-            return None
-        amount = Decimal(value) / 100 if dialect.name == "sqlite" else Decimal(value)
-        return amount.quantize(Decimal("0.01"))
-
-
-class ExactString(TypeDecorator[str]):
-    """VARCHAR compared code point by code point, as SQLite and Milvus compare it.
-
-    On MySQL by a collation that does not pad: in utf8mb4_bin "a" and "a " are equal.
-    """
-
-    impl = String
-    cache_ok = True
-
-    def __init__(self, length: int) -> None:
-        super().__init__(length)
-        self.length = length
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """VARCHAR with the server's own name of that collation (MySQL's is of 8.0.17)."""
-        if dialect.name not in ("mysql", "mariadb"):
-            return dialect.type_descriptor(String(self.length))
-        is_mariadb = getattr(dialect, "is_mariadb", False)
-        collation = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
-        exact = mysql.VARCHAR(self.length, collation=collation)
-        return dialect.type_descriptor(exact)
-
-
-_Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only INTEGER keys
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -160,7 +74,7 @@ class Product(Base):
         {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
     )
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(CountedId, primary_key=True)
     milvus_id: Mapped[int] = mapped_column(BigInteger, unique=True, default=_primary_keys.draw)
     sku: Mapped[str | None] = mapped_column(ExactString(100), unique=True)
     title: Mapped[str] = mapped_column(ExactString(500))
@@ -197,6 +111,10 @@ class Product(Base):
         )
 
 
+# Dearest first, ties by id as in the list: not what ix_product_price is when read backwards.
+Index("ix_product_price_desc", Product.price.desc(), Product.id)
+
+
 class OutboxEvent(Base):
     """Index work that a committed write left to do; never a vector, never the product's content."""
 
@@ -206,11 +124,15 @@ class OutboxEvent(Base):
         {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
     )
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(CountedId, primary_key=True)
     product_id: Mapped[int] = mapped_column(BigInteger)
     milvus_id: Mapped[int] = mapped_column(BigInteger)
     operation: Mapped[str] = mapped_column(String(16))
     revision: Mapped[int]
+    # Of a product's events, the oldest alone bears these three.
+    claim_token: Mapped[str | None] = mapped_column(String(32))
+    available_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
 
 
@@ -227,89 +149,41 @@ class ActiveCollection(Base):
 
 
 class Database:
-    """The engine, and one transaction per use case."""
+    """The engine, and one transaction per use case, given as a function of its session.
 
-    def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+    The function may run twice, so whatever it does besides the session must bear repeating.
+    """
+
+    def __init__(self, url: str, pool: Pool | None = None) -> None:
+        self.engine = open_engine(url, pool or Pool())
         self._reads = sessionmaker(self.engine, expire_on_commit=False)
-        writes = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        self._writes = sessionmaker(writes, expire_on_commit=False)
+        self._writes = sessionmaker(for_writes(self.engine), expire_on_commit=False)
 
-    def create_tables(self) -> None:
-        """Create the tables that are not there yet."""
-        with _translated():
-            Base.metadata.create_all(self.engine)
-
-    @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A session to read with.
+    def read(self, work: Callable[[Session], T]) -> T:
+        """What the work reads; as a whole once more where its connection was lost.
 
         Raises:
             DatabaseUnavailable: the database does not answer.
         """
-        with _translated(), self._reads() as session:
-            yield session
+        return run_read(self._reads, work)
 
-    @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A session in one transaction: committed at the end, rolled back on any error.
+    def write(self, work: Callable[[Session], T]) -> T:
+        """The work in one transaction; as a whole once more where its connection was lost.
 
         Raises:
-            DatabaseUnavailable: the database does not answer.
+            OutcomeUnknown: the connection was lost after COMMIT was sent.
+            DatabaseUnavailable: the database does not answer; nothing was written.
         """
-        with _translated(), self._writes.begin() as session:
-            yield session
+        return run_write(self._writes, work)
 
     def ping(self) -> None:
         """Raise DatabaseUnavailable where the catalogue can't be read."""
-        with self.read() as session:
-            session.execute(select(Product).order_by(Product.id.desc()).limit(1))
+        newest = select(Product).order_by(Product.id.desc()).limit(1)
+        self.read(lambda session: session.scalar(newest))
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (DBAPIError, PoolTimeout) as error:
-        # Wrong data and broken constraints are the caller's to handle, or bugs; the rest is
-        # the database that can't be reached, is locked, damaged, full or shutting down.
-        if type(error) in (DataError, IntegrityError, ProgrammingError, NotSupportedError):
-            raise
-        raise DatabaseUnavailable("数据库暂时不可用，请稍后重试") from error
-
-
-def _engine(url: str) -> Engine:
-    try:
-        return _new_engine(url)
-    except (ArgumentError, ImportError, TypeError, ValueError) as error:
-        raise StartError(f"PRODUCT_SEARCH_DATABASE_URL 无法使用：{error}") from error
-
-
-def _new_engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_recycle=1800, pool_size=20)
-    engine = create_engine(url, pool_size=20, connect_args={"timeout": 10})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # sqlite3's own BEGIN comes too late; ours follows
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        # A transaction that reads and then writes must hold the write lock from the start,
-        # or SQLite refuses it as soon as another one has written in between.
-        options = connection.get_execution_options()
-        connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
-
-    return engine
 
 
 def matching(filters: SearchFilters) -> list[ColumnElement[bool]]:
@@ -336,16 +210,30 @@ def with_title_part(part: str) -> ColumnElement[bool]:
     return func.instr(Product.title, part) > 0
 
 
-def list_order(sort: ListSort) -> tuple[ColumnElement[Any], ...]:
-    """ORDER BY with ties broken by id; products without a price come last."""
-    unpriced = Product.price.is_(None)
-    orders: dict[ListSort, tuple[ColumnElement[Any], ...]] = {
-        ListSort.newest: (Product.id.desc(),),
-        ListSort.oldest: (Product.id.asc(),),
-        ListSort.price_asc: (unpriced, Product.price.asc(), Product.id.asc()),
-        ListSort.price_desc: (unpriced, Product.price.desc(), Product.id.asc()),
+class Walk(NamedTuple):
+    """Products that meet the conditions, in an order that an index has."""
+
+    conditions: tuple[ColumnElement[bool], ...]
+    order: tuple[ColumnElement[Any], ...]
+
+
+def list_walks(sort: ListSort) -> tuple[Walk, ...]:
+    """The walks that make up the list one after the other; ties are broken by id.
+
+    Products without a price come last. A descending index has them there; an ascending one has
+    them first, so they are a walk of their own: ORDER BY price IS NULL would sort all rows.
+    """
+    by_id, price = Product.id.asc(), Product.price
+    walks: dict[ListSort, tuple[Walk, ...]] = {
+        ListSort.newest: (Walk((), (Product.id.desc(),)),),
+        ListSort.oldest: (Walk((), (by_id,)),),
+        ListSort.price_asc: (
+            Walk((price.is_not(None),), (price.asc(), by_id)),
+            Walk((price.is_(None),), (by_id,)),
+        ),
+        ListSort.price_desc: (Walk((), (price.desc(), by_id)),),
     }
-    return orders[sort]
+    return walks[sort]
 
 
 def products_by_milvus_id(

@@ -55,5 +55,5 @@ HEALTH: Example = {
     "database": "ok",
     "vector_store": "ok",
     "encoders": {"name": "starter", "fingerprint": "529993121792", "device": "cpu"},
-    "outbox": {"pending": 0, "failed": 0},
+    "outbox": {"pending": 0, "retrying": 0, "failed": 0},
 }

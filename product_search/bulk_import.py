@@ -6,15 +6,17 @@ import codecs
 import csv
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from data_models import ProductCreate
 from orm_models import Product
@@ -23,6 +25,7 @@ from product_search.errors import (
     AppError,
     DatabaseUnavailable,
     InvalidRequest,
+    OutboxFull,
     StorageUnavailable,
     invalid_request,
 )
@@ -96,7 +99,7 @@ def import_file(
 
     Raises:
         ImportFileError: unknown file type, encoding or columns; nothing was written.
-        DatabaseUnavailable, StorageUnavailable: the batches before are in.
+        DatabaseUnavailable, OutcomeUnknown, StorageUnavailable: the batches before are in.
     """
     report = Report()
     lines_by_sku: dict[str, int] = {}
@@ -110,10 +113,21 @@ def import_file(
                 raise  # no fault of the row's
             except AppError as error:
                 report.bad_rows.append(BadRow(row.line, error.message))
+        _wait_for_room(catalog, len(ready))
         _write_whole_or_singly(catalog, ready, report)
         catalog.on_commit()
         on_rows(len(batch))
     return report
+
+
+def _wait_for_room(catalog: Catalog, rows: int) -> None:
+    """An import has time: it goes on once enough of the index work that waits is done."""
+    while True:
+        try:
+            return catalog.admit(rows)
+        except OutboxFull as error:
+            log.info("%s：导入暂停 %d 秒", error, error.retry_after_s)
+            time.sleep(error.retry_after_s or 1)
 
 
 def count_rows(path: Path) -> int:
@@ -284,9 +298,10 @@ def _write_whole_or_singly(catalog: Catalog, rows: list[_ReadyRow], report: Repo
 def _write(catalog: Catalog, rows: Iterable[_ReadyRow]) -> list[Outcome]:
     """One transaction for the batch."""
     rows = list(rows)
-    outcomes: list[Literal["created", "updated", "unchanged"]] = []
-    with catalog.database.write() as session:
-        skus = [row.columns["sku"] for row in rows]
+    skus = [row.columns["sku"] for row in rows]
+
+    def write(session: Session) -> list[Outcome]:
+        outcomes: list[Outcome] = []
         found = session.scalars(select(Product).where(Product.sku.in_(skus)).with_for_update())
         products = {product.sku: product for product in found}
         for row in rows:
@@ -296,4 +311,6 @@ def _write(catalog: Catalog, rows: Iterable[_ReadyRow]) -> list[Outcome]:
                 outcomes.append("created")
             else:
                 outcomes.append(change_product(session, product, row.columns))
-    return outcomes
+        return outcomes
+
+    return catalog.database.write(write)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, func, select
@@ -14,13 +15,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, ProductPage
-from orm_models import Database, Product, list_order, matching, with_title_part
+from orm_models import Database, Product, list_walks, matching, with_title_part
 from product_search import outbox
 from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
 from product_search.images import ImageStore, StoredImage, decode
 
 # A change of these changes what Milvus holds; a change of the others does not.
 _INDEXED = frozenset({"title", "category", "brand", "price", "image_hash"})
+_RETRIED_AT_ONCE = 500
 Outcome = Literal["created", "updated", "unchanged"]
 
 
@@ -32,31 +34,39 @@ KEEP_IMAGE = _KeepImage()
 Image = bytes | None | _KeepImage
 
 
+def _admit_all(_events: int) -> None:
+    """For whom no write is ever too many."""
+
+
 @dataclass(frozen=True)
 class Catalog:
-    """The catalogue's use cases; `on_commit` is told of each write that left index work."""
+    """The catalogue's use cases; `on_commit` is told of each write that left index work.
+
+    `admit` is asked before each write, with how many events it may leave; it raises OutboxFull.
+    """
 
     database: Database
     images: ImageStore
     on_commit: Callable[[], None]
+    admit: Callable[[int], None] = _admit_all
 
     def create(self, fields: Mapping[str, Any], image: bytes | None) -> ProductOut:
         """Add a product. `fields` are columns by name, validated.
 
         Raises:
             DuplicateSku: another product has the sku.
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: nothing was written.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, OutboxFull: nothing was written.
         """
+        self.admit(1)
         columns = dict(fields) | {"image_hash": self.keep_picture(image)}
-        with _unique_sku(fields), self.database.write() as session:
-            product = insert_product(session, columns)
+        with _unique_sku(fields):
+            product = self.database.write(lambda session: insert_product(session, columns))
         self.on_commit()
         return product.to_out()
 
     def get(self, product_id: int) -> ProductOut:
         """One product. Raises ProductNotFound."""
-        with self.database.read() as session:
-            return _found(session.get(Product, product_id), product_id).to_out()
+        return self._row(product_id).to_out()
 
     def update(self, product_id: int, changes: Mapping[str, Any], image: Image) -> ProductOut:
         """Change the given columns; `image` is new bytes, None to remove it, or KEEP_IMAGE.
@@ -64,45 +74,68 @@ class Catalog:
         Raises:
             ProductNotFound: no such product.
             DuplicateSku: another product has the sku.
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: nothing was written.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, OutboxFull: nothing was written.
         """
+        self.admit(1)
         self.get(product_id)  # before a picture is kept for nobody
         columns = dict(changes)
         if not isinstance(image, _KeepImage):
             columns["image_hash"] = self.keep_picture(image)
-        with _unique_sku(changes), self.database.write() as session:
-            row = session.get(Product, product_id, with_for_update=True)
-            product = _found(row, product_id)
+
+        def change(session: Session) -> Product:
+            product = _locked(session, product_id)
             change_product(session, product, columns)
+            return product
+
+        with _unique_sku(changes):
+            product = self.database.write(change)
         self.on_commit()
         return product.to_out()
 
     def delete(self, product_id: int) -> None:
-        """Remove a product, out of every answer at once. Raises ProductNotFound."""
-        with self.database.write() as session:
-            row = session.get(Product, product_id, with_for_update=True)
-            product = _found(row, product_id)
+        """Remove a product, out of every answer at once. Raises ProductNotFound, OutboxFull."""
+        self.admit(1)
+
+        def remove(session: Session) -> None:
+            product = _locked(session, product_id)
             outbox.record(session, product, outbox.Operation.delete)
             session.delete(product)
+
+        self.database.write(remove)
         self.on_commit()
+
+    def retry(self, product_id: int | None = None) -> int:
+        """Queue the product, or all, whose indexing was given up: how many were.
+
+        Raises ProductNotFound where there is no such product.
+        """
+        if product_id is not None:
+            self.get(product_id)
+        given_up = select(Product).where(Product.index_status == IndexStatus.failed)
+        if product_id is not None:
+            given_up = given_up.where(Product.id == product_id)
+        queued = last = 0
+        while True:
+            some = given_up.where(Product.id > last).order_by(Product.id).limit(_RETRIED_AT_ONCE)
+            retried = self.database.write(partial(outbox.retry, given_up=some))
+            if not retried:
+                return queued
+            queued, last = queued + len(retried), retried[-1]
+            self.on_commit()
 
     def list(self, query: ProductListQuery) -> ProductPage:
         """One page of the products that meet the query."""
         conditions = _conditions(query)
-        rows = select(Product).where(*conditions).order_by(*list_order(query.order))
-        if query.after_id is not None:
-            rows = rows.where(Product.id > query.after_id)
-        else:
-            rows = rows.offset((query.page - 1) * query.page_size)
-        with self.database.read() as session:
-            total = session.scalar(select(func.count()).select_from(Product).where(*conditions))
-            items = session.scalars(rows.limit(query.page_size)).all()
-        return ProductPage(
-            items=[item.to_out() for item in items],
-            total=total or 0,
-            page=query.page,
-            page_size=query.page_size,
-        )
+
+        def page(session: Session) -> ProductPage:
+            return ProductPage(
+                items=[item.to_out() for item in _page(session, query, conditions)],
+                total=_count(session, conditions),
+                page=query.page,
+                page_size=query.page_size,
+            )
+
+        return self.database.read(page)
 
     def picture(self, product_id: int, side: int | None) -> StoredImage:
         """The product's picture as it came, or a thumbnail that fits in side × side pixels.
@@ -111,8 +144,7 @@ class Catalog:
             ProductNotFound: no such product.
             ImageNotFound: it has no picture, or its file is gone.
         """
-        with self.database.read() as session:
-            image_hash = _found(session.get(Product, product_id), product_id).image_hash
+        image_hash = self._row(product_id).image_hash
         if image_hash is None:
             raise ImageNotFound(f"商品 {product_id} 没有图片")
         if side is None:
@@ -127,6 +159,10 @@ class Catalog:
         if known is None:
             decode(image)
         return known or self.images.save(image)
+
+    def _row(self, product_id: int) -> Product:
+        row = self.database.read(lambda session: session.get(Product, product_id))
+        return _found(row, product_id)
 
 
 def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
@@ -168,6 +204,35 @@ def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:
     if query.index_status is not None:
         conditions.append(Product.index_status == query.index_status)
     return conditions
+
+
+def _page(
+    session: Session, query: ProductListQuery, conditions: Sequence[ColumnElement[bool]]
+) -> list[Product]:
+    """The products of the page, of one walk after the other until it is full."""
+    if query.after_id is not None:
+        conditions = [*conditions, Product.id > query.after_id]
+    skipped = (query.page - 1) * query.page_size
+    items: list[Product] = []
+    for walk in list_walks(query.order):
+        met = [*conditions, *walk.conditions]
+        rows = select(Product).where(*met).order_by(*walk.order).offset(skipped)
+        found = session.scalars(rows.limit(query.page_size - len(items))).all()
+        items += found
+        if len(items) == query.page_size:
+            break
+        # The walk has ended; the next one goes on from there.
+        skipped = 0 if found or not skipped else skipped - _count(session, met)
+    return items
+
+
+def _count(session: Session, conditions: Sequence[ColumnElement[bool]]) -> int:
+    counted = select(func.count()).select_from(Product).where(*conditions)
+    return session.scalar(counted) or 0
+
+
+def _locked(session: Session, product_id: int) -> Product:
+    return _found(session.get(Product, product_id, with_for_update=True), product_id)
 
 
 def _found(product: Product | None, product_id: int) -> Product:

@@ -11,6 +11,7 @@ class AppError(Exception):
     """The family of all errors that a client can cause or meet; `code` never changes."""
 
     code: ClassVar[str] = "internal_error"
+    retry_after_s: ClassVar[int | None] = None  # when the same request may be sent again
 
     def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -88,22 +89,38 @@ class DuplicateSku(AppError):
     code = "duplicate_sku"
 
 
+class OutboxFull(AppError):
+    """Too much waits to be indexed already: nothing was written; send the write again later."""
+
+    code = "outbox_full"
+    retry_after_s = 5
+
+
 class DatabaseUnavailable(AppError):
     """The relational store does not answer."""
 
     code = "database_unavailable"
+    retry_after_s = 5
+
+
+class OutcomeUnknown(AppError):
+    """The relational store was lost while it saved: look whether it did before you repeat."""
+
+    code = "outcome_unknown"
 
 
 class StorageUnavailable(AppError):
     """The picture folder can't be written: a full disk, a missing right."""
 
     code = "storage_unavailable"
+    retry_after_s = 5
 
 
 class VectorStoreUnavailable(AppError):
     """Milvus does not answer."""
 
     code = "vector_store_unavailable"
+    retry_after_s = 5
 
 
 # An answer stays small, whatever was asked.

@@ -30,7 +30,9 @@ STATUS: dict[type[AppError], int] = {
     errors.ImageNotFound: 404,
     errors.ProductWithoutImage: 422,
     errors.DuplicateSku: 409,
+    errors.OutboxFull: 429,
     errors.DatabaseUnavailable: 503,
+    errors.OutcomeUnknown: 503,
     errors.StorageUnavailable: 503,
     errors.VectorStoreUnavailable: 503,
 }
@@ -46,9 +48,19 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.ImageNotFound: "商品 1 没有图片",
     errors.ProductWithoutImage: "商品 1 没有图片，不能用作图片查询",
     errors.DuplicateSku: "sku 'DEMO-0001' 已被另一个商品使用",
+    errors.OutboxFull: "待建立索引的改动过多，请稍后重试",
     errors.DatabaseUnavailable: "数据库暂时不可用，请稍后重试",
+    errors.OutcomeUnknown: (
+        "与数据库的连接在提交时中断：改动可能已保存，也可能没有；请先查看，再决定是否重试"
+    ),
     errors.StorageUnavailable: "图片暂时无法保存，请稍后重试",
     errors.VectorStoreUnavailable: "向量库暂时不可用，请稍后重试",
+}
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "多少秒后可以重试；outcome_unknown 没有它：先查看，再决定是否重试",
+        "schema": {"type": "integer"},
+    }
 }
 _ROUTING = {404: ("not_found", "没有这个地址"), 405: ("method_not_allowed", "此地址不支持该方法")}
 
@@ -69,7 +81,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(AppError)
     def _app_error(_request: Request, error: AppError) -> JSONResponse:
-        return _answer(STATUS[type(error)], error.code, error.message, error.fields)
+        answer = _answer(STATUS[type(error)], error.code, error.message, error.fields)
+        if error.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(error.retry_after_s)
+        return answer
 
     @app.exception_handler(RequestValidationError)
     def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -108,6 +123,8 @@ def documented(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:
                 "content": {"application/json": {"examples": {}}},
             },
         )
+        if kind.retry_after_s is not None:
+            entry["headers"] = _RETRY_AFTER
         summary = (kind.__doc__ or "").strip()
         message = _MESSAGES[kind]
         entry["description"] += f"{' / ' if entry['description'] else ''}{kind.code}"

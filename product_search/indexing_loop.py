@@ -40,7 +40,8 @@ class IndexingLoop:
         """Finish the batch in hand, and end."""
         self._stopping.set()
         self._wake.set()
-        self._thread.join()
+        if self._thread.ident is not None:  # a service may leave indexing to workers
+            self._thread.join()
 
     def _run(self) -> None:
         pause = POLL_S

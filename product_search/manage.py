@@ -1,4 +1,4 @@
-"""Door: `python -m product_search.manage import | download-models`."""
+"""Door: `python -m product_search.manage import | retry | migrate | download-models`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,8 +18,13 @@ from product_search import outbox
 from product_search.bulk_import import ImportFileError, Report, count_rows, import_file
 from product_search.catalog import Catalog
 from product_search.errors import AppError, StartError
-from product_search.images import ImageStore
-from product_search.resources import open_database, open_resources
+from product_search.resources import (
+    connect_database,
+    open_catalog,
+    open_database,
+    open_resources,
+)
+from product_search.schema import current_revision, migrate
 from product_search.settings import Settings, load_settings
 from vector_db import FileLock, VectorFileBusy
 
@@ -36,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         if options.command == "import":
             return _import(settings, options.file, options.images or options.file.parent)
+        if options.command == "retry":
+            return _retry(settings, options.product)
+        if options.command == "migrate":
+            return _migrate(settings)
         return _download_models(settings)
     except AppError as error:  # a store is down: its own words say which and why
         log.error("%s（%s）", error, str(error.__cause__).partition("\n")[0])
@@ -58,8 +67,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     bulk.add_argument("file", type=Path, help="商品文件（.csv 或 .jsonl）")
     bulk.add_argument("--images", type=Path, help="image_path 所在的目录（默认：文件所在目录）")
+    again = commands.add_parser(
+        "retry",
+        help="重新为索引失败（failed）的商品建立索引",
+        description="只重新排队；由运行中的服务或 worker 建立索引，没有则在下次启动时",
+    )
+    again.add_argument("--product", type=int, metavar="ID", help="只重试这个商品（默认：全部）")
+    commands.add_parser("migrate", help="把数据库的表结构升级到本版本所需的")
     commands.add_parser("download-models", help="从 ModelScope 下载 Chinese-CLIP 与 BGE")
     return parser
+
+
+def _migrate(settings: Settings) -> int:
+    with closing(connect_database(settings)) as database:
+        before = current_revision(database)
+        migrate(database)
+        log.info("数据库的表结构：%s → %s", before or "空", current_revision(database))
+    return 0
 
 
 def _download_models(settings: Settings) -> int:
@@ -71,6 +95,13 @@ def _download_models(settings: Settings) -> int:
         log.info("%s（%s）→ %s", model, revision, target)
         download_model(model, revision, target)
     log.info("完成。重启服务后生效")
+    return 0
+
+
+def _retry(settings: Settings, product_id: int | None) -> int:
+    with open_database(settings) as database:
+        queued = open_catalog(settings, database, lambda: None).retry(product_id)
+    log.info("已重新排队 %d 件商品", queued)
     return 0
 
 
@@ -97,7 +128,7 @@ def _catalog(settings: Settings) -> Iterator[tuple[Catalog, str | None]]:
             yield resources.catalog, None
     except VectorFileBusy as busy:
         with open_database(settings) as database:
-            yield Catalog(database, ImageStore(settings.images_dir), lambda: None), busy.holder
+            yield open_catalog(settings, database, lambda: None), busy.holder
 
 
 def _report(report: Report) -> None:
@@ -115,16 +146,14 @@ def _report(report: Report) -> None:
 
 def _follow(database: Database, lock: FileLock, service: str | None) -> bool:
     """Show the index work until none is left; False where the service went away before."""
-    with database.read() as session:
-        last = outbox.newest_id(session)
-        left = outbox.pending(session, last)
+    last = database.read(outbox.newest_id)
+    left = database.read(lambda session: outbox.pending(session, last))
     with tqdm(total=left, unit="件", desc="索引", disable=None) as bar:
         while left:
             if service and lock.holder() is None:
                 return False
             time.sleep(POLL_S)
-            with database.read() as session:
-                now = outbox.pending(session, last)
+            now = database.read(lambda session: outbox.pending(session, last))
             bar.update(left - now)
             left = now
     return True

@@ -1,16 +1,27 @@
-"""The outbox: index work recorded in the transaction of the write that caused it."""
+"""The outbox: index work recorded in the transaction of the write that caused it, and claimed.
+
+A product is claimed as a whole, by its oldest event: that one row bears the claim's token, the end
+of its lease, the failures so far and the end of the pause after the last one. Whoever changes a
+product's events holds the product's row first, so that writers and workers never wait in a circle.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import secrets
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import delete, func, insert, literal, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, delete, func, insert, literal, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from data_models import INT64_MAX, IndexStatus, OutboxCounts
-from orm_models import OutboxEvent, Product, UtcDateTime
+from orm_models import OutboxEvent, Product
+from product_search.column_types import UtcDateTime
+
+_LONGEST_PAUSE = timedelta(hours=1)
+Clock = Callable[[Session], datetime]
 
 
 class Operation(StrEnum):
@@ -20,8 +31,53 @@ class Operation(StrEnum):
     delete = "delete"
 
 
+@dataclass(frozen=True)
+class Policy:
+    """How long a claim lasts, and how a product that can't be indexed is tried again."""
+
+    lease: timedelta = timedelta(seconds=60)
+    max_attempts: int = 5
+    first_pause: timedelta = timedelta(seconds=2)
+
+    def pause(self, attempts: int) -> timedelta:
+        """How long after so many failures the next attempt comes: each time twice as long."""
+        return min(self.first_pause * (1 << min(attempts - 1, 30)), _LONGEST_PAUSE)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A claimed product: its events from the first to the last that the claim covers."""
+
+    product_id: int
+    milvus_id: int
+    first_event: int
+    last_event: int
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Products that one worker holds until its lease ends; empty where nothing was due."""
+
+    token: str
+    works: Sequence[Work]
+
+
+def database_clock(session: Session) -> datetime:
+    """The time by the database's clock, so that workers whose own clocks differ agree.
+
+    SQLite is a file on this machine, whose clock it is.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.now(UTC)
+    now: datetime = session.scalars(select(func.utc_timestamp(6))).one()
+    return now.replace(tzinfo=UTC)
+
+
 def record(session: Session, product: Product, operation: Operation) -> None:
-    """Add the event to the session's transaction; the product has its id."""
+    """Add the event to the session's transaction; the product has its id, and its row is held."""
+    if product.revision > 1 or operation is Operation.delete:
+        _end_pause(session, product.id)
     session.add(
         OutboxEvent(
             product_id=product.id,
@@ -32,24 +88,185 @@ def record(session: Session, product: Product, operation: Operation) -> None:
     )
 
 
+def _end_pause(session: Session, product_id: int) -> None:
+    """A change may have mended what failed: it is tried at once, and as often as a new one."""
+    paused = select(OutboxEvent.id).where(
+        OutboxEvent.product_id == product_id,
+        OutboxEvent.claim_token.is_(None),
+        OutboxEvent.available_at.is_not(None),
+    )
+    for event_id in session.scalars(paused).all():  # by key: a search would lock neighbours
+        session.execute(
+            update(OutboxEvent)
+            .where(OutboxEvent.id == event_id, OutboxEvent.claim_token.is_(None))
+            .values(available_at=None, attempts=0)
+        )
+
+
 def record_all(session: Session) -> None:
     """Queue every product anew, for a collection that is still empty."""
     session.execute(delete(OutboxEvent))
     session.execute(update(Product).values(index_status=IndexStatus.pending, index_error=None))
     operation, now = literal(str(Operation.upsert)), literal(datetime.now(UTC), UtcDateTime)
-    every = select(Product.id, Product.milvus_id, operation, Product.revision, now)
-    columns = ["product_id", "milvus_id", "operation", "revision", "created_at"]
+    every = select(Product.id, Product.milvus_id, operation, Product.revision, literal(0), now)
+    columns = ["product_id", "milvus_id", "operation", "revision", "attempts", "created_at"]
     session.execute(insert(OutboxEvent).from_select(columns, every.order_by(Product.id)))
 
 
-def oldest(session: Session, limit: int) -> Sequence[OutboxEvent]:
-    """The events that have waited longest, in the order of their writes."""
-    return session.scalars(select(OutboxEvent).order_by(OutboxEvent.id).limit(limit)).all()
+def is_due(session: Session, clock: Clock = database_clock) -> bool:
+    """Whether a claim would find anything; takes no lock."""
+    due = select(OutboxEvent.id).where(_due(clock(session)), _is_first())
+    return session.scalars(due.order_by(OutboxEvent.id).limit(1)).first() is not None
 
 
-def mark_done(session: Session, events: Sequence[OutboxEvent]) -> None:
-    """Forget these events; newer ones of the same products stay."""
-    session.execute(delete(OutboxEvent).where(OutboxEvent.id.in_([event.id for event in events])))
+def claim(session: Session, limit: int, lease: timedelta, clock: Clock = database_clock) -> Claim:
+    """Take the products whose events have waited longest, up to so many of them.
+
+    Two at a time never get the same: SKIP LOCKED leaves each the rows that the other has not
+    locked, and where it does not exist the UPDATE, atomic in itself, decides.
+    """
+    _read_committed(session)
+    now, token = clock(session), secrets.token_hex(16)
+    due = _due(now)
+    oldest = select(OutboxEvent.id).where(due, _is_first()).order_by(OutboxEvent.id).limit(limit)
+    chosen = session.scalars(oldest.with_for_update(skip_locked=True)).all()
+    if not chosen:
+        return Claim(token, [])
+    session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.id.in_(chosen), due)
+        .values(claim_token=token, available_at=now + lease)
+    )
+    return Claim(token, _works(session, chosen, token))
+
+
+def _works(session: Session, chosen: Sequence[int], token: str) -> list[Work]:
+    first = aliased(OutboxEvent)
+    every = (
+        select(
+            first.product_id,
+            first.milvus_id,
+            first.id,
+            func.max(OutboxEvent.id),
+            first.attempts,
+        )
+        .join(OutboxEvent, OutboxEvent.product_id == first.product_id)
+        .where(first.id.in_(chosen), first.claim_token == token)
+        .group_by(first.id, first.product_id, first.milvus_id, first.attempts)
+        .order_by(first.id)
+    )
+    return [Work(*row) for row in session.execute(every)]
+
+
+def renew(
+    session: Session, taken: Claim, lease: timedelta, clock: Clock = database_clock
+) -> set[int]:
+    """Prolong the lease of what the claim still holds: those product ids."""
+    _read_committed(session)
+    ours = _ours(taken, taken.works)
+    until = clock(session) + lease
+    session.execute(update(OutboxEvent).where(*ours).values(available_at=until))
+    return set(session.scalars(select(OutboxEvent.product_id).where(*ours)))
+
+
+def release(session: Session, taken: Claim) -> None:
+    """Give back what the claim still holds, as if it had not been taken."""
+    _read_committed(session)
+    session.execute(
+        update(OutboxEvent)
+        .where(*_ours(taken, taken.works))
+        .values(claim_token=None, available_at=None)
+    )
+
+
+def release_all(session: Session) -> None:
+    """End every claim: for the process that alone may index, when it starts."""
+    session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.claim_token.is_not(None))
+        .values(claim_token=None, available_at=None)
+    )
+
+
+def hold(session: Session, taken: Claim, works: Collection[Work]) -> set[int]:
+    """Lock these products' rows: the ids of those that the claim still holds.
+
+    Until the transaction ends, no write changes them and no other worker takes them.
+    """
+    _read_committed(session)
+    rows = select(Product.id).where(Product.id.in_([work.product_id for work in works]))
+    session.scalars(rows.order_by(Product.id).with_for_update()).all()
+    ours = _ours(taken, works)
+    # An UPDATE that changes nothing: unlike a locking SELECT it waits for none but its own rows.
+    session.execute(update(OutboxEvent).where(*ours).values(claim_token=taken.token))
+    return set(session.scalars(select(OutboxEvent.product_id).where(*ours)))
+
+
+def mark_done(session: Session, works: Iterable[Work]) -> None:
+    """Forget these products' events, which are held; those that came later stay."""
+    for work in works:
+        seen = select(OutboxEvent.id).where(
+            OutboxEvent.product_id == work.product_id, OutboxEvent.id <= work.last_event
+        )
+        for event_id in session.scalars(seen).all():  # by key: a search would lock neighbours
+            session.execute(delete(OutboxEvent).where(OutboxEvent.id == event_id))
+
+
+def mark_failed(
+    session: Session,
+    reasons: Mapping[Work, str],
+    policy: Policy,
+    clock: Clock = database_clock,
+) -> None:
+    """These products, which are held, could not be indexed: try again later, or give up.
+
+    A product that was changed meanwhile is tried again at once, as it is now.
+    """
+    now = clock(session)
+    for work, reason in reasons.items():
+        failures = work.attempts + 1
+        if _has_newer(session, work):
+            mark_done(session, [work])
+        elif failures >= policy.max_attempts:
+            mark_done(session, [work])
+            given_up = {"index_status": IndexStatus.failed, "index_error": reason}
+            session.execute(update(Product).where(Product.id == work.product_id).values(given_up))
+        else:
+            session.execute(
+                update(OutboxEvent)
+                .where(OutboxEvent.id == work.first_event)
+                .values(
+                    claim_token=None,
+                    attempts=failures,
+                    available_at=now + policy.pause(failures),
+                )
+            )
+
+
+def requeue(session: Session, works: Iterable[Work]) -> None:
+    """Index these products once more, whatever they now are; their rows are held."""
+    for work in works:
+        product = session.get(Product, work.product_id)
+        if product is not None:
+            product.index_status = IndexStatus.pending
+        session.add(
+            OutboxEvent(
+                product_id=work.product_id,
+                milvus_id=work.milvus_id,
+                operation=Operation.upsert,
+                revision=product.revision if product is not None else 0,
+            )
+        )
+
+
+def retry(session: Session, given_up: Select[Product]) -> list[int]:
+    """Index these products once more: their ids."""
+    products = session.scalars(given_up.with_for_update()).all()
+    for product in products:
+        product.index_status = IndexStatus.pending
+        product.index_error = None
+        record(session, product, Operation.upsert)
+    return [product.id for product in products]
 
 
 def newest_id(session: Session) -> int:
@@ -63,7 +280,47 @@ def pending(session: Session, up_to_id: int = INT64_MAX) -> int:
     return session.scalar(waiting) or 0
 
 
+def depth(session: Session, up_to: int) -> int:
+    """How many events wait, counted no further than this."""
+    some = select(OutboxEvent.id).limit(up_to).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
+
+
 def counts(session: Session) -> OutboxCounts:
-    """Events that wait, and products whose indexing was given up."""
+    """Events that wait; products tried again after a failure, and those that were given up."""
     failed = select(func.count()).where(Product.index_status == IndexStatus.failed)
-    return OutboxCounts(pending=pending(session), failed=session.scalar(failed) or 0)
+    retried = select(func.count()).where(OutboxEvent.attempts > 0)
+    return OutboxCounts(
+        pending=pending(session),
+        retrying=session.scalar(retried) or 0,
+        failed=session.scalar(failed) or 0,
+    )
+
+
+def _due(now: datetime) -> ColumnElement[bool]:
+    return or_(OutboxEvent.available_at.is_(None), OutboxEvent.available_at <= now)
+
+
+def _is_first() -> ColumnElement[bool]:
+    """The product has no older event: of an older one, this one would wait for the end."""
+    older = aliased(OutboxEvent)
+    same = (older.product_id == OutboxEvent.product_id) & (older.id < OutboxEvent.id)
+    return ~select(older.id).where(same).exists()
+
+
+def _has_newer(session: Session, work: Work) -> bool:
+    newer = select(OutboxEvent.id).where(
+        OutboxEvent.product_id == work.product_id, OutboxEvent.id > work.last_event
+    )
+    return session.scalars(newer.limit(1)).first() is not None
+
+
+def _ours(taken: Claim, works: Iterable[Work]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    firsts = [work.first_event for work in works]
+    return OutboxEvent.id.in_(firsts), OutboxEvent.claim_token == taken.token
+
+
+def _read_committed(session: Session) -> None:
+    """On MySQL: lock rows alone, not the gaps into which writers put new events."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.connection(execution_options={"isolation_level": "READ COMMITTED"})

@@ -36,7 +36,9 @@ _BODY_ERRORS = (
     errors.PayloadTooLarge,
     errors.ImageTooLarge,
     errors.DuplicateSku,
+    errors.OutboxFull,
     errors.DatabaseUnavailable,
+    errors.OutcomeUnknown,
     errors.StorageUnavailable,
 )
 Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再回答（最长 30 秒）")]
@@ -110,7 +112,13 @@ async def update_product(request: Request, product_id: ProductId, wait: Wait = F
     "/product/{product_id}",
     status_code=204,
     summary="删除商品",
-    responses=documented(errors.ProductNotFound, errors.InvalidRequest, errors.DatabaseUnavailable),
+    responses=documented(
+        errors.ProductNotFound,
+        errors.InvalidRequest,
+        errors.OutboxFull,
+        errors.DatabaseUnavailable,
+        errors.OutcomeUnknown,
+    ),
 )
 def delete_product(request: Request, product_id: ProductId) -> None:
     """删除商品；它立刻不再出现在任何回答里。"""
@@ -181,6 +189,6 @@ async def _settled(resources: Resources, product: ProductOut) -> ProductOut:
             await anyio.sleep(_POLL_S)
             try:
                 current = await run_in_threadpool(resources.catalog.get, product.product_id)
-            except errors.ProductNotFound:  # deleted meanwhile: the write did happen
-                break
+            except (errors.ProductNotFound, errors.DatabaseUnavailable):
+                break  # deleted meanwhile, or out of sight: the write did happen
     return current

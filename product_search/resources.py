@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from nlp_models import EncoderPair, has_weights, open_encoders
 from orm_models import Database
+from product_search import outbox
+from product_search.backpressure import OutboxGate
 from product_search.catalog import Catalog
+from product_search.engine import Pool
 from product_search.errors import StartError
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
 from product_search.retrieval import Retrieval
+from product_search.schema import open_schema
 from product_search.settings import Settings
-from vector_db import MilvusStore, VectorStore
+from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +42,7 @@ class Resources:
 
 @contextmanager
 def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
-    """Everything, with Milvus Lite's file held by this process and the indexing loop running.
+    """Everything, with the indexing loop running; Milvus Lite's file is held by this process.
 
     `address` is where this process can be reached, for those who find the file held.
 
@@ -47,18 +52,21 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         StartError: a setting can't be used.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
+    if settings.milvus_server is None and not settings.index_in_process:
+        raise StartError(
+            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
+        )
     with ExitStack() as stack:
         _make_data_dir(settings)
-        # First, so that a second process is turned away before it has loaded any model.
-        store = MilvusStore(settings.milvus_path, address)
-        stack.callback(store.close)
-        database = stack.enter_context(open_database(settings))
-        images = ImageStore(settings.images_dir)
-        encoders = load_encoders(settings)
-        indexer = Indexer(database, store, images, encoders)
+        indexer = stack.enter_context(_open_indexer(settings, address))
+        database, store = indexer.database, indexer.store
+        images, encoders = indexer.images, indexer.encoders
+        if settings.milvus_server is None:  # nobody else can be indexing: their claims are dead
+            database.write(outbox.release_all)
         indexer.activate_collection()
         loop = IndexingLoop(indexer, settings.index_batch_size)
-        loop.start()
+        if settings.index_in_process:
+            loop.start()
         stack.callback(loop.stop)
         yield Resources(
             settings=settings,
@@ -67,21 +75,88 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
             store=store,
             encoders=encoders,
             loop=loop,
-            catalog=Catalog(database, images, loop.wake),
+            catalog=open_catalog(settings, database, loop.wake),
             retrieval=Retrieval(database, store, images, encoders),
         )
 
 
+def open_store(settings: Settings, address: str) -> MilvusStore:
+    """Milvus, as the settings name it: the file, which is then held, or the server."""
+    options = MilvusOptions(
+        index_type=settings.milvus_index_type,
+        index_params=settings.milvus_index_params,
+        search_params=settings.milvus_search_params,
+        replicas=settings.milvus_replicas,
+        shards=settings.milvus_shards,
+        mmap=settings.milvus_mmap,
+        consistency=settings.milvus_consistency,
+    )
+    if settings.milvus_server is None:
+        return MilvusStore(settings.milvus_path, address, options)
+    server = MilvusServer(settings.milvus_server, settings.milvus_token.get_secret_value())
+    if server.tells_its_token:
+        log.warning("PRODUCT_SEARCH_MILVUS_TOKEN goes over the network in the clear: use https")
+    return MilvusStore(server, address, options)
+
+
+@contextmanager
+def open_worker(settings: Settings) -> Iterator[Indexer]:
+    """What a worker indexes with; the collection is not yet open.
+
+    Raises as open_resources; StartError where Milvus is a file, which the service holds.
+    """
+    if settings.milvus_server is None:
+        raise StartError(
+            "Milvus Lite 的文件只容一个进程，由服务自己建立索引；"
+            "要另开 worker，请改用 Milvus 服务（PRODUCT_SEARCH_MILVUS_URI）"
+        )
+    with _open_indexer(settings, "worker") as indexer:
+        yield indexer
+
+
+@contextmanager
+def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
+    with ExitStack() as stack:
+        # First, so that a second process is turned away before it has loaded any model.
+        store = open_store(settings, address)
+        stack.callback(store.close)
+        database = stack.enter_context(open_database(settings))
+        policy = outbox.Policy(
+            lease=timedelta(seconds=settings.index_lease_s),
+            max_attempts=settings.index_max_attempts,
+            first_pause=timedelta(seconds=settings.index_retry_delay_s),
+        )
+        images = ImageStore(settings.images_dir)
+        yield Indexer(database, store, images, load_encoders(settings), policy)
+
+
+def open_catalog(settings: Settings, database: Database, on_commit: Callable[[], None]) -> Catalog:
+    """The catalogue's use cases over an open database."""
+    gate = OutboxGate(database, settings.outbox_max_depth)
+    return Catalog(database, ImageStore(settings.images_dir), on_commit, gate.admit)
+
+
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """The relational store, its tables made."""
-    _make_data_dir(settings)
-    database = Database(settings.sqlalchemy_url)
+    """The relational store, its tables there. Raises StartError where they are to be migrated."""
+    database = connect_database(settings)
     try:
-        database.create_tables()
+        open_schema(database)
         yield database
     finally:
         database.close()
+
+
+def connect_database(settings: Settings) -> Database:
+    """The relational store, whatever its tables are."""
+    _make_data_dir(settings)
+    pool = Pool(
+        size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        timeout_s=settings.database_pool_timeout_s,
+        recycle_s=settings.database_pool_recycle_s,
+    )
+    return Database(settings.sqlalchemy_url, pool)
 
 
 def _make_data_dir(settings: Settings) -> None:

@@ -115,8 +115,7 @@ class Retrieval:
         return decode(content)
 
     def _query_of_product(self, product_id: int, mode: SearchMode) -> str | Image.Image:
-        with self.database.read() as session:
-            product = session.get(Product, product_id)
+        product = self.database.read(lambda session: session.get(Product, product_id))
         if product is None:
             raise ProductNotFound(f"商品 {product_id} 不存在")
         if mode.takes_text:
@@ -164,6 +163,6 @@ class Retrieval:
         if LEGS[request.mode] is VectorField.image_clip:
             conditions.append(Product.image_hash.is_not(None))
         statement = products_by_milvus_id([hit.milvus_id for hit in hits], *conditions)
-        with self.database.read() as session:
-            rows = {product.milvus_id: product for product in session.scalars(statement)}
+        products = self.database.read(lambda session: session.scalars(statement).all())
+        rows = {product.milvus_id: product for product in products}
         return [(hit, rows[hit.milvus_id]) for hit in hits if hit.milvus_id in rows]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from product_search.errors import StartError, invalid_request
+from product_search.milvus_options import Consistency, IndexType, check_uri, json_object
 
 ROOT = Path(__file__).resolve().parent.parent
+JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(json_object)]
 
 
 def load_settings() -> Settings:
@@ -35,6 +37,29 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL; default: SQLite file in data_dir"
     )
+    database_pool_size: int = Field(20, ge=1, le=1000, description="connections kept open")
+    database_max_overflow: int = Field(
+        10, ge=0, le=1000, description="connections opened beyond these while all are in use"
+    )
+    database_pool_timeout_s: float = Field(
+        30.0, ge=0.1, le=600, description="longest wait for a connection while none is free"
+    )
+    database_pool_recycle_s: int = Field(
+        1800,
+        ge=1,
+        description="older connections are replaced; keep below the server's wait_timeout",
+    )
+    milvus_uri: Annotated[str, AfterValidator(check_uri)] | None = Field(
+        None, description="Milvus file or http(s) address; default: a file in data_dir"
+    )
+    milvus_token: SecretStr = Field(SecretStr(""), description="user:password, or an API key")
+    milvus_index_type: IndexType | None = Field(None, description="default: FLAT, HNSW on a server")
+    milvus_index_params: JsonObject = Field(default_factory=dict)
+    milvus_search_params: JsonObject = Field(default_factory=dict)
+    milvus_replicas: int = Field(1, ge=1, le=100)
+    milvus_shards: int = Field(1, ge=1, le=64)
+    milvus_mmap: bool = False
+    milvus_consistency: Consistency = "Strong"
     api_url: str = Field(
         "http://127.0.0.1:8000", description="where the page and the commands reach the API"
     )
@@ -51,6 +76,19 @@ class Settings(BaseSettings):
     bge_revision: str = "master"
     bge_dir: Path | None = Field(None, description="folder of a BGE checkpoint")
     index_batch_size: int = Field(64, ge=1, le=1000, description="products indexed at once")
+    index_in_process: bool = Field(
+        True, description="the service indexes by itself; false: workers do, on a Milvus server"
+    )
+    index_lease_s: float = Field(
+        60.0, ge=3, le=3600, description="after a worker's death its products wait this long"
+    )
+    index_max_attempts: int = Field(5, ge=1, le=100, description="failures until `failed`")
+    index_retry_delay_s: float = Field(
+        2.0, gt=0, le=3600, description="pause after the first failure; each next is twice as long"
+    )
+    outbox_max_depth: int = Field(
+        100_000, ge=1, le=10_000_000, description="events that wait until writes are refused (429)"
+    )
     wait_timeout_s: float = Field(30.0, gt=0, description="longest wait of ?wait=true")
 
     @property
@@ -60,8 +98,15 @@ class Settings(BaseSettings):
 
     @property
     def milvus_path(self) -> Path:
-        """Milvus Lite's file."""
-        return self.data_dir.resolve() / "milvus.db"
+        """Milvus Lite's file, for where `milvus_uri` names no server."""
+        if self.milvus_uri is None or self.milvus_server is not None:
+            return self.data_dir.resolve() / "milvus.db"
+        return Path(self.milvus_uri).resolve()
+
+    @property
+    def milvus_server(self) -> str | None:
+        """The address of the Milvus server; None where a file is used."""
+        return self.milvus_uri if self.milvus_uri and "://" in self.milvus_uri else None
 
     @property
     def images_dir(self) -> Path:

@@ -14,16 +14,23 @@ FLOORS: dict[str, int] = {
     "product_search": -1,
     "product_search.api_examples": -1,
     "product_search.colour": -1,
+    "product_search.column_types": -1,
+    "product_search.engine": 0,
     "product_search.errors": -1,
     "product_search.field_types": -1,
     "data_models": 0,
     "orm_models": 1,
     "nlp_models": 1,
-    "vector_db": 1,
+    "product_search.milvus_lite_file": 1,
+    "product_search.milvus_options": 1,
+    "product_search.milvus_schema": 1,
+    "vector_db": 2,
     "product_search.images": 1,
     "product_search.api_client": 1,
     "product_search.settings": 2,
     "product_search.outbox": 3,
+    "product_search.backpressure": 4,
+    "product_search.schema": 3,
     "product_search.indexing": 4,
     "product_search.retrieval": 4,
     "product_search.catalog": 5,
@@ -37,6 +44,7 @@ FLOORS: dict[str, int] = {
     "product_search.demo": 9,
     "main": 10,
     "product_search.manage": 10,
+    "product_search.worker": 10,
     "web_demo": 10,
 }
 # Every module of these packages is on the package's floor.
@@ -52,14 +60,21 @@ DOORS_TO_HTTP = {
 }
 HOLD_A_SESSION = {
     "orm_models",
+    "product_search.column_types",
+    "product_search.engine",
+    "product_search.schema",
     "product_search.outbox",
     "product_search.indexing",
     "product_search.catalog",
     "product_search.bulk_import",
 }
 OWNERS: dict[str, set[str]] = {
-    "pymilvus": {"vector_db"},
-    "milvus_lite": {"vector_db"},
+    "pymilvus": {
+        "vector_db",
+        "product_search.milvus_lite_file",
+        "product_search.milvus_schema",
+    },
+    "milvus_lite": {"product_search.milvus_lite_file"},
     "grpc": {"vector_db"},
     "torch": {"nlp_models", TRAINING},
     "transformers": {"nlp_models", TRAINING},
@@ -70,6 +85,7 @@ OWNERS: dict[str, set[str]] = {
     "starlette": DOORS_TO_HTTP,
     "streamlit": {"web_demo", "pages", "product_search.demo"},
     "sqlalchemy": HOLD_A_SESSION,
+    "alembic": {"product_search.schema"},
     "pydantic_settings": {"product_search.settings"},
 }
 DEMO = ("web_demo", "pages", "product_search.demo")

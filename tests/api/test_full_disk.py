@@ -26,6 +26,7 @@ def test_a_picture_that_can_not_be_kept_is_told_and_no_product_is_made(
 ) -> None:
     answer = api.post("/product", data={"title": "书包"}, files={"image": png()})
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
     assert api.get("/product/list").json()["total"] == 0
 
 

@@ -30,7 +30,7 @@ def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
                 "fingerprint": encoders.fingerprint,
                 "device": "cpu",
             },
-            "outbox": {"pending": 0, "failed": 0},
+            "outbox": {"pending": 0, "retrying": 0, "failed": 0},
         },
     )
 
@@ -43,7 +43,7 @@ def test_every_vector_is_in_the_collection_of_its_encoder(api: TestClient) -> No
 def test_without_a_database_the_service_is_down(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_self: object) -> NoReturn:
+    def fail(_self: object, _work: object) -> NoReturn:
         raise DatabaseUnavailable("数据库暂时不可用")
 
     monkeypatch.setattr(type(resources(api).database), "read", fail)
@@ -59,6 +59,7 @@ def test_without_a_database_the_service_is_down(
         api.post("/search", json={"mode": "text_to_text", "text": "书包"}),
     ):
         assert code_of(answer) == (503, "database_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
 
 
 def test_without_milvus_the_catalogue_is_served_and_search_is_not(

@@ -15,6 +15,8 @@ from product_search import outbox
 from product_search.bulk_import import BATCH_SIZE, ImportFileError, Report, import_file
 from product_search.catalog import Catalog
 from product_search.images import ImageStore
+from product_search.schema import migrate
+from tests.sessions import reading
 from tests.unit import pictures
 from tests.unit.pictures import encoded, four_colours
 
@@ -46,14 +48,14 @@ class Shop:
 
     def events(self) -> int:
         """How many index events wait."""
-        with self.catalog.database.read() as session:
+        with reading(self.catalog.database) as session:
             return outbox.pending(session)
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
     database = Database(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
-    database.create_tables()
+    migrate(database)
     folder = tmp_path / "files"
     (folder / "images").mkdir(parents=True)
     (folder / "images" / "a.png").write_bytes(PNG)

@@ -16,7 +16,9 @@ from orm_models import Database
 from product_search.bulk_import import BATCH_SIZE, ImportFileError, Report, import_file
 from product_search.catalog import Catalog
 from product_search.images import ImageStore
+from product_search.schema import migrate
 from tests.api.test_import import Shop, counts
+from tests.sessions import writing
 from tests.unit.pictures import encoded, four_colours
 
 CSV_LIMIT = 131_072  # longer cells are an error to Python's csv, unless it is told otherwise
@@ -27,7 +29,7 @@ PATIENCE_S = 60.0
 def hostile(tmp_path: Path) -> Iterator[Shop]:
     """An empty catalogue, and a folder with one good picture."""
     database = Database(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
-    database.create_tables()
+    migrate(database)
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "a.png").write_bytes(encoded(four_colours(), "PNG"))
@@ -144,7 +146,7 @@ def test_a_sku_that_is_taken_meanwhile_is_a_bad_row_and_the_batch_goes_in(hostil
         "CREATE TRIGGER taken BEFORE INSERT ON product WHEN NEW.sku = 'S-5' "
         f"BEGIN SELECT RAISE(ABORT, '{taken}'); END"
     )
-    with hostile.catalog.database.write() as session:
+    with writing(hostile.catalog.database) as session:
         session.execute(text(trigger))
     size = BATCH_SIZE + 10
     rows = "".join(f"S-{number},标题{number}\n" for number in range(size))

@@ -115,7 +115,7 @@ def restarted(open_settings: Callable[[], Settings]) -> Iterator[tuple[TestClien
 
     Its products: one deleted, one whose picture's file is lost, one as it should be.
     """
-    settings = open_settings()
+    settings = open_settings().model_copy(update={"index_max_attempts": 1})
     with TestClient(create_app(settings)) as api:
         resources(api).loop.stop()
         made = [create(api, title=title)["product_id"] for title in ("删掉的", "完好的雨伞")]

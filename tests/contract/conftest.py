@@ -1,4 +1,5 @@
-"""The databases that the suites run on: SQLite always, MySQL where the environment names one."""
+"""The stores that the suites run on: SQLite, and MySQL where the environment names one; Milvus in
+a file and over the network, and a Milvus server where the environment names one."""
 
 from __future__ import annotations
 
@@ -7,10 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import MetaData
 
-from orm_models import Base, Database
+from orm_models import Database
+from product_search.schema import migrate
+from tests.milvus_servers import NetworkMilvus
+from vector_db import MilvusServer, MilvusStore, VectorStore
 
 MYSQL_URL = "PRODUCT_SEARCH_TEST_DATABASE_URL"
+# A real server for the suite of VectorStore, which drops and makes collections in it.
+MILVUS_URI = "PRODUCT_SEARCH_TEST_MILVUS_URI"
+MILVUS_TOKEN = "PRODUCT_SEARCH_TEST_MILVUS_TOKEN"
+MILVUSES = ["milvus_lite", "milvus_network"] + ["milvus_given"] * (MILVUS_URI in os.environ)
+COLLECTIONS = [f"product_v1_{letter * 12}" for letter in "0abcdef"]
 
 
 def mysql_url() -> str:
@@ -24,13 +34,47 @@ def mysql_url() -> str:
     pytest.skip(reason)
 
 
+def drop_all_tables(database: Database) -> None:
+    """As a new database is, whatever release made the tables."""
+    there = MetaData()
+    there.reflect(database.engine)
+    there.drop_all(database.engine)
+
+
 @pytest.fixture(params=["sqlite", "mysql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database with empty tables."""
     on_mysql = request.param == "mysql"
     database = Database(mysql_url() if on_mysql else f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
     if on_mysql:
-        Base.metadata.drop_all(database.engine)
-    database.create_tables()
+        drop_all_tables(database)
+    migrate(database)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NetworkMilvus]:
+    """A Milvus that is reached over the network."""
+    milvus = NetworkMilvus(tmp_path_factory.mktemp("network"))
+    yield milvus
+    milvus.stop()
+
+
+@pytest.fixture(scope="module", params=MILVUSES)
+def backend(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VectorStore]:
+    """An open store without any of COLLECTIONS."""
+    place: Path | MilvusServer
+    if request.param == "milvus_lite":
+        place = tmp_path_factory.mktemp("milvus") / "milvus.db"
+    elif request.param == "milvus_network":
+        place = request.getfixturevalue("network").place
+    else:
+        place = MilvusServer(os.environ[MILVUS_URI], os.environ.get(MILVUS_TOKEN, ""))
+    store = MilvusStore(place, "http://here:8000")
+    for name in COLLECTIONS:
+        store.drop_collection(name)
+    yield store
+    store.close()

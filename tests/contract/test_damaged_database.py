@@ -16,6 +16,8 @@ from orm_models import Database, Product
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.errors import DatabaseUnavailable
 from product_search.images import ImageStore
+from product_search.schema import migrate
+from tests.sessions import reading, writing
 
 PAGE = 4096
 
@@ -29,8 +31,8 @@ def path(tmp_path: Path) -> Path:
 def database(path: Path) -> Iterator[Database]:
     """A SQLite catalogue with some products."""
     database = Database(f"sqlite:///{path}")
-    database.create_tables()
-    with database.write() as session:
+    migrate(database)
+    with writing(database) as session:
         session.add_all(Product(title=f"书包 {number}" * 20) for number in range(200))
     yield database
     database.close()
@@ -88,13 +90,12 @@ def test_writes_to_a_damaged_file_are_told_as_unavailable(damaged: Catalog) -> N
 def test_a_folder_in_place_of_the_file_is_told_as_unavailable(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}")
     with pytest.raises(DatabaseUnavailable):
-        database.create_tables()
+        migrate(database)
     database.close()
 
 
 def add(database: Database, title: str) -> None:
-    with database.write() as session:
-        session.add(Product(title=title))
+    database.write(lambda session: session.add(Product(title=title)))
 
 
 def test_a_write_that_waits_too_long_for_another_is_told_as_unavailable(
@@ -105,11 +106,11 @@ def test_a_write_that_waits_too_long_for_another_is_told_as_unavailable(
         with pytest.raises(DatabaseUnavailable) as caught:
             add(database, "书包")
         assert caught.value.code == "database_unavailable"
-        with database.read() as session:
+        with reading(database) as session:
             assert session.scalar(select(Product.id).limit(1)) is not None
         other.execute("ROLLBACK")
     add(database, "帽子")
-    with database.read() as session:
+    with reading(database) as session:
         titles = session.scalars(select(Product.title).order_by(Product.id.desc()).limit(2)).all()
     assert titles[0] == "帽子"
     assert titles[1] != "书包"

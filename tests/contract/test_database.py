@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut, SearchFilters
 from orm_models import ActiveCollection, Database, OutboxEvent, Product, matching
@@ -17,6 +18,7 @@ from product_search import outbox
 from product_search.catalog import KEEP_IMAGE, Catalog, insert_product
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
 from product_search.images import ImageStore
+from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, four_colours
 
 PNG = encoded(four_colours(), "PNG")
@@ -68,10 +70,10 @@ def ids(catalog: Catalog, **parameters: Any) -> list[int]:
 
 
 def events(database: Database) -> list[tuple[int, str, int]]:
-    with database.read() as session:
+    with reading(database) as session:
         return [
             (event.product_id, event.operation, event.revision)
-            for event in outbox.oldest(session, 1_000)
+            for event in session.scalars(select(OutboxEvent).order_by(OutboxEvent.id))
         ]
 
 
@@ -108,7 +110,7 @@ def test_times_are_kept_to_the_microsecond_in_utc(catalog: Catalog, database: Da
     made = create(catalog)
     assert abs(datetime.now(UTC) - made.created_at) < timedelta(minutes=1)
     exact = datetime(2026, 3, 4, 5, 6, 7, 890_123, tzinfo=UTC)
-    with database.write() as session:
+    with writing(database) as session:
         product = session.get(Product, made.product_id)
         assert product is not None
         product.created_at = exact
@@ -124,7 +126,7 @@ def test_texts_are_equal_only_to_themselves(catalog: Catalog, field: str) -> Non
     for text, product_id in made.items():
         filters = SearchFilters.model_construct(category=None, brand=None, price=None)
         setattr(filters, field, [text])
-        with catalog.database.read() as session:
+        with reading(catalog.database) as session:
             rows = session.scalars(select(Product.id).where(*matching(filters))).all()
         assert list(rows) == [product_id], ascii(text)
 
@@ -208,13 +210,12 @@ def test_every_write_leaves_its_event(catalog: Catalog, database: Database) -> N
 def test_an_event_and_its_row_are_rolled_back_together(
     catalog: Catalog, database: Database
 ) -> None:
-    def insert_and_fail() -> None:
-        with database.write() as session:
-            insert_product(session, {"title": "书包"})
-            raise KeyError("no")
+    def insert_and_fail(session: Session) -> None:
+        insert_product(session, {"title": "书包"})
+        raise KeyError("no")
 
     with pytest.raises(KeyError):
-        insert_and_fail()
+        database.write(insert_and_fail)
     assert events(database) == []
     assert ids(catalog) == []
 
@@ -257,11 +258,11 @@ def test_a_deleted_product_is_gone_and_its_id_is_never_given_again(catalog: Cata
 def test_all_products_are_queued_anew(catalog: Catalog, database: Database) -> None:
     made = [create(catalog).product_id for _ in range(3)]
     catalog.update(made[1], {"title": "新"}, KEEP_IMAGE)
-    with database.write() as session:
+    with writing(database) as session:
         for product in session.scalars(select(Product)):
             product.index_status = IndexStatus.failed
             product.index_error = "坏了"
-    with database.write() as session:
+    with writing(database) as session:
         outbox.record_all(session)
     assert events(database) == [
         (made[0], "upsert", 1),
@@ -269,27 +270,27 @@ def test_all_products_are_queued_anew(catalog: Catalog, database: Database) -> N
         (made[2], "upsert", 1),
     ]
     assert ids(catalog, index_status="pending") == made
-    with database.read() as session:
+    with reading(database) as session:
         moments = session.scalars(select(OutboxEvent.created_at)).all()
     assert all(abs(datetime.now(UTC) - moment) < timedelta(minutes=1) for moment in moments)
 
 
 def test_events_are_claimed_in_order_and_forgotten(catalog: Catalog, database: Database) -> None:
     made = [create(catalog).product_id for _ in range(5)]
-    with database.read() as session:
-        first = outbox.oldest(session, 2)
-    with database.write() as session:
-        outbox.mark_done(session, first)
+    claim = database.write(lambda session: outbox.claim(session, 2, timedelta(minutes=1)))
+    with writing(database) as session:
+        assert outbox.hold(session, claim, claim.works) == set(made[:2])
+        outbox.mark_done(session, claim.works)
     assert [event[0] for event in events(database)] == made[2:]
-    with database.read() as session:
+    with reading(database) as session:
         assert outbox.counts(session).pending == 3
 
 
 def test_the_active_collection_is_one_row(database: Database) -> None:
     for name in ("product_v1_a", "product_v1_b"):
-        with database.write() as session:
+        with writing(database) as session:
             session.merge(ActiveCollection(id=1, name=name, encoder_fingerprint="f"))
-    with database.read() as session:
+    with reading(database) as session:
         assert session.scalars(select(ActiveCollection.name)).all() == ["product_v1_b"]
 
 

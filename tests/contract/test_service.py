@@ -8,9 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
-from orm_models import Base, Database
+from orm_models import Database
+from product_search.schema import migrate
 from product_search.settings import Settings
-from tests.contract.conftest import mysql_url
+from tests.contract.conftest import drop_all_tables, mysql_url
 
 
 @pytest.fixture(params=["sqlite", "mysql"])
@@ -20,7 +21,8 @@ def settings(request: pytest.FixtureRequest, open_settings: Callable[[], Setting
     if request.param == "mysql":
         url = mysql_url()
         database = Database(url)
-        Base.metadata.drop_all(database.engine)
+        drop_all_tables(database)
+        migrate(database)
         database.close()
         settings = settings.model_copy(update={"database_url": url})
     return settings

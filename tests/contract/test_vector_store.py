@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,55 +11,21 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from data_models import SearchFilters, VectorField
-from product_search.settings import ROOT
+from tests.contract.entities import (
+    ALL,
+    BGE,
+    BIG_KEYS,
+    DIM,
+    DIMS,
+    IMAGE,
+    TEXT,
+    at,
+    entity,
+    found,
+    unit,
+)
 from tests.hostile import HOSTILE
-from vector_db import Entity, MilvusStore, Vector, VectorFileBusy, VectorStore
-
-DIM = 8
-DIMS = dict.fromkeys(VectorField, DIM)
-ALL = SearchFilters()
-IMAGE, TEXT, BGE = VectorField.image_clip, VectorField.text_clip, VectorField.text_bge
-BIG_KEYS = [2**62 + 12_345, 2**63 - 1]
-
-
-def unit(place: int, dim: int = DIM) -> Vector:
-    vector = np.zeros(dim, np.float32)
-    vector[place % dim] = 1
-    return vector
-
-
-def at(cosine: float) -> Vector:
-    """A vector of length 1 whose cosine with unit(0) is this."""
-    vector = unit(0) * np.float32(cosine)
-    vector[1] = np.sqrt(1 - cosine**2)
-    return vector
-
-
-def entity(milvus_id: int, vector: Vector | None = None, **values: Any) -> Entity:
-    """An entity all of whose vectors are the same, unless told otherwise."""
-    given_vector = unit(0) if vector is None else vector
-    whole: dict[str, Any] = {
-        "milvus_id": milvus_id,
-        "product_id": milvus_id,
-        "revision": 1,
-        "title": "书包",
-        "category": None,
-        "brand": None,
-        "price": None,
-        "image_path": "0" * 64,
-        "image_clip_vector": given_vector,
-        "text_clip_vector": given_vector,
-        "text_bge_vector": given_vector,
-    }
-    return Entity(**(whole | values))
-
-
-@pytest.fixture(scope="module", params=["milvus_lite"])
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
-    """An open store; a server is one more parameter here."""
-    store = MilvusStore(tmp_path_factory.mktemp("milvus") / "milvus.db", "http://here:8000")
-    yield store
-    store.close()
+from vector_db import EntityState, VectorStore
 
 
 @pytest.fixture
@@ -74,42 +37,22 @@ def store(backend: VectorStore) -> Iterator[VectorStore]:
     backend.delete([*range(1, 100), *BIG_KEYS])
 
 
-def found(
-    store: VectorStore, field: VectorField = BGE, vector: Vector | None = None, **filters: Any
-) -> list[int]:
-    hits = store.search(field, unit(0) if vector is None else vector, 100, unchecked(**filters))
-    return [hit.milvus_id for hit in hits]
-
-
-def unchecked(price: dict[str, Any] | None = None, **texts: str | list[str]) -> SearchFilters:
-    """Filters over texts that a request may not have, such as a line break alone."""
-    filters = SearchFilters.model_validate({"price": price})
-    for field, values in texts.items():
-        setattr(filters, field, [values] if isinstance(values, str) else values)
-    return filters
-
-
 def test_a_new_collection_is_empty(store: VectorStore) -> None:
     assert store.count() == 0
     assert found(store) == []
 
 
-def test_a_store_answers_a_ping_before_and_after_a_collection_is_open(tmp_path: Path) -> None:
-    store = MilvusStore(tmp_path / "milvus.db", "a")
-    try:
-        store.ping()
-        assert not store.has_collection("product_v1_0123456789ab")
-        store.open_collection("product_v1_0123456789ab", DIMS)
-        store.ping()
-        assert store.has_collection("product_v1_0123456789ab")
-    finally:
-        store.close()
+def test_a_store_answers_a_ping_before_and_after_a_collection_is_open(backend: VectorStore) -> None:
+    name = "product_v1_dddddddddddd"
+    backend.ping()
+    backend.open_collection(name, DIMS)
+    backend.ping()
 
 
 def test_a_collection_is_there_once_it_is_opened_and_gone_once_it_is_dropped(
     backend: VectorStore,
 ) -> None:
-    name = "product_v1_feedfeedfeed"
+    name = "product_v1_eeeeeeeeeeee"
     assert not backend.has_collection(name)
     backend.open_collection(name, DIMS)
     backend.open_collection(name, DIMS)
@@ -293,56 +236,70 @@ def test_prices_are_compared_exactly(
     assert sorted(found(store, price=prices)) == wanted
 
 
-def test_reopening_keeps_what_was_written(tmp_path: Path) -> None:
-    path, name = tmp_path / "数据 目录" / "milvus.db", "product_v1_0123456789ab"
-    first = MilvusStore(path, "a")
-    first.open_collection(name, DIMS)
-    first.upsert([entity(1, brand="拾光"), entity(2, unit(1))])
-    first.delete([2])
-    first.close()
-    second = MilvusStore(path, "b")
-    try:
-        assert second.has_collection(name)
-        second.open_collection(name, DIMS)
-        assert second.count() == 1
-        assert found(second, brand="拾光") == [1]
-    finally:
-        second.close()
+# The longest that the API allows; four bytes a character is the most that UTF-8 takes.
+LONGEST = {
+    "cjk": ("红" * 500, "红" * 100),
+    "emoji": ("🎒" * 500, "🎒" * 100),
+    "controls": ("\x01" * 500, "\x01" * 100),
+    "c1 controls": ("\x85" * 500, "\x85" * 100),
+    "backslashes": ("\\" * 500, "\\" * 100),
+    "quotes": ('"' * 500, '"' * 100),
+}
 
 
-HELD = """
-import sys
-from pathlib import Path
-from vector_db import MilvusStore, VectorFileBusy
-try:
-    MilvusStore(Path(sys.argv[1]), "another process")
-except VectorFileBusy as busy:
-    print(busy.holder)
-"""
-Open = Callable[[Path], str]
+@pytest.mark.parametrize(("title", "label"), LONGEST.values(), ids=LONGEST)
+def test_the_longest_texts_are_kept_whole(store: VectorStore, title: str, label: str) -> None:
+    store.upsert([entity(1, title=title, brand=label, category=label), entity(2, brand=label[1:])])
+    assert found(store, brand=label, category=label) == [1]
+    assert found(store, brand=label[1:]) == [2]
 
 
-def in_this_process(path: Path) -> str:
-    with pytest.raises(VectorFileBusy) as caught:
-        MilvusStore(path, "another instance")
-    return caught.value.holder
+def scanned(store: VectorStore, page: int) -> list[EntityState]:
+    """The whole collection, walked in pages."""
+    states: list[EntityState] = []
+    last = -1
+    while part := store.scan(last, page):
+        assert len(part) <= page
+        states += part
+        last = part[-1].milvus_id
+    return states
 
 
-def in_another_process(path: Path) -> str:
-    command = [sys.executable, "-c", HELD, str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
+def test_a_scan_tells_each_entity(store: VectorStore) -> None:
+    picture = "ab" * 32
+    store.upsert(
+        [
+            entity(2, product_id=20, revision=7, image_path=picture),
+            entity(1, product_id=10, image_path=None, image_clip_vector=None),
+        ]
+    )
+    assert store.scan(-1, 10) == [
+        EntityState(1, 10, 1, "000000000000", has_image=False, image_path=None),
+        EntityState(2, 20, 7, "000000000000", has_image=True, image_path=picture),
+    ]
+    assert [state.milvus_id for state in store.scan(1, 10)] == [2]
+    assert store.scan(2, 10) == []
 
 
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[Path]:
-    """A file that a store of this process holds."""
-    path = tmp_path / "milvus.db"
-    store = MilvusStore(path, "http://127.0.0.1:8765")
-    yield path
-    store.close()
+@pytest.mark.parametrize("page", [1, 7, 16_384, 1_000_000])
+def test_a_scan_goes_up_the_keys_and_misses_none(store: VectorStore, page: int) -> None:
+    keys = [*range(1, 60), *BIG_KEYS]
+    store.upsert([entity(key) for key in reversed(keys)])
+    store.upsert([entity(key, revision=2) for key in keys[10:30]])
+    store.delete(keys[20:25])
+    states = scanned(store, page)
+    assert [state.milvus_id for state in states] == keys[:20] + keys[25:]
+    assert {state.milvus_id for state in states if state.revision == 2} == {
+        *keys[10:20],
+        *keys[25:30],
+    }
 
 
-@pytest.mark.parametrize("open_again", [in_this_process, in_another_process])
-def test_a_file_that_is_held_is_refused_and_its_holder_named(held: Path, open_again: Open) -> None:
-    assert "http://127.0.0.1:8765" in open_again(held)
+def test_a_scan_of_more_than_a_query_may_give_is_in_pages(backend: VectorStore) -> None:
+    backend.open_collection("product_v1_ffffffffffff", DIMS)
+    keys = np.random.default_rng(0).permutation(17_000) * 2**40
+    backend.upsert([entity(int(key)) for key in keys])
+    assert len(backend.scan(-1, 1_000_000)) == 16_384
+    assert [state.milvus_id for state in scanned(backend, 1_000_000)] == sorted(keys)
+    backend.delete([int(key) for key in keys])
+    assert backend.count() == 0

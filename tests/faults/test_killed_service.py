@@ -76,7 +76,9 @@ def _check_milvus_holds_exactly_the_catalogue(settings: Settings) -> None:
     store = MilvusStore(settings.milvus_path, "test")
     try:
         assert store.has_collection(collection_name(encoders.fingerprint))
-        store.open_collection(collection_name(encoders.fingerprint), {})
+        store.open_collection(
+            collection_name(encoders.fingerprint), {VectorField.text_bge: encoders.text.dim}
+        )
         assert store.count() == len(products)
         any_vector = encoders.text.encode_queries(["商品"])[0]
         hits = store.search(VectorField.text_bge, any_vector, 1000, SearchFilters())

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from product_search.errors import AppError
+from product_search.errors import AppError, OutcomeUnknown
 from product_search.http_errors import STATUS, documented
 from tests.unit.test_errors import KINDS
 
@@ -23,6 +23,11 @@ def test_the_table_holds_nothing_else() -> None:
 
 def test_no_error_of_the_family_is_a_500() -> None:
     assert 500 not in STATUS.values()
+
+
+def test_only_what_may_be_sent_again_says_when() -> None:
+    unavailable = {kind for kind, status in STATUS.items() if status == 503}
+    assert {kind for kind in KINDS if kind.retry_after_s} == unavailable - {OutcomeUnknown}
 
 
 def test_errors_of_one_status_are_documented_together() -> None:

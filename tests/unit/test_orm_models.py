@@ -14,20 +14,22 @@ from hypothesis import given, strategies as st
 from sqlalchemy import Dialect, select
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 from sqlalchemy.schema import CreateTable
 
 from data_models import INT64_MAX, ListSort
 from orm_models import (
     Base,
     Database,
-    Money,
     PrimaryKeySource,
     Product,
-    UtcDateTime,
-    list_order,
+    list_walks,
     with_title_part,
 )
+from product_search.column_types import Money, UtcDateTime
 from product_search.errors import DatabaseUnavailable
+from product_search.schema import migrate
+from tests.sessions import reading, writing
 
 DIALECTS: list[Dialect] = [sqlite.dialect(), mysql.dialect()]
 AMOUNTS = st.decimals(min_value=0, max_value=Decimal("9999999999.99"), places=2)
@@ -116,42 +118,40 @@ def test_mysql_keeps_what_sqlite_keeps() -> None:
 
 def test_tables_are_made_once_and_again(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'a.sqlite3'}")
-    database.create_tables()
-    with database.write() as session:
+    migrate(database)
+    with writing(database) as session:
         session.add(Product(title="书包"))
-    database.create_tables()
-    with database.read() as session:
+    migrate(database)
+    with reading(database) as session:
         assert session.scalars(select(Product.title)).all() == ["书包"]
     database.close()
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'a.sqlite3'}")
-    database.create_tables()
+    migrate(database)
 
-    def write_and_fail() -> None:
-        with database.write() as session:
-            session.add(Product(title="书包"))
-            session.flush()
-            raise KeyError("no")
+    def write_and_fail(session: Session) -> None:
+        session.add(Product(title="书包"))
+        session.flush()
+        raise KeyError("no")
 
     with pytest.raises(KeyError):
-        write_and_fail()
-    with database.read() as session:
+        database.write(write_and_fail)
+    with reading(database) as session:
         assert session.scalars(select(Product)).all() == []
     database.close()
 
 
 def test_a_broken_constraint_is_the_callers_to_handle(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'a.sqlite3'}")
-    database.create_tables()
+    migrate(database)
 
-    def write_twice() -> None:
-        with database.write() as session:
-            session.add_all([Product(title="一", sku="A"), Product(title="二", sku="A")])
+    def write_twice(session: Session) -> None:
+        session.add_all([Product(title="一", sku="A"), Product(title="二", sku="A")])
 
     with pytest.raises(IntegrityError):
-        write_twice()
+        database.write(write_twice)
     database.close()
 
 
@@ -169,13 +169,14 @@ def test_a_database_that_can_not_be_reached_is_unavailable(url: str) -> None:
     assert caught.value.code == "database_unavailable"
     assert "nobody" not in caught.value.message
     with pytest.raises(DatabaseUnavailable):
-        database.create_tables()
+        migrate(database)
     database.close()
 
 
 @pytest.mark.parametrize("sort", ListSort)
 def test_every_order_breaks_ties_by_id(sort: ListSort) -> None:
-    assert "product.id" in str(list_order(sort)[-1])
+    for walk in list_walks(sort):
+        assert "product.id" in str(walk.order[-1])
 
 
 def test_a_part_of_a_title_is_a_parameter_and_no_pattern() -> None:

@@ -1,4 +1,4 @@
-"""The outbox: recorded with the write, oldest first, forgotten when done."""
+"""The outbox: recorded with the write, claimed oldest first, forgotten when done."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, OutboxCounts
-from orm_models import Database, Product
+from orm_models import Database, OutboxEvent, Product
 from product_search import outbox
-from product_search.outbox import Operation
+from product_search.outbox import Operation, Policy
+from product_search.schema import migrate
+from tests.sessions import reading, writing
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
-    database.create_tables()
+    migrate(database)
     yield database
     database.close()
 
@@ -30,96 +33,97 @@ def add(session: Session, title: str) -> Product:
     return product
 
 
+def events_of(session: Session) -> list[OutboxEvent]:
+    return list(session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)))
+
+
 def test_an_event_says_which_product_and_revision(database: Database) -> None:
-    with database.write() as session:
+    with writing(database) as session:
         product = add(session, "书包")
-    with database.read() as session:
-        (event,) = outbox.oldest(session, 10)
+    with reading(database) as session:
+        (event,) = events_of(session)
     assert (event.product_id, event.milvus_id) == (product.id, product.milvus_id)
     assert (event.operation, event.revision) == ("upsert", 1)
+    assert (event.claim_token, event.available_at, event.attempts) == (None, None, 0)
 
 
 def test_an_event_is_rolled_back_with_its_write(database: Database) -> None:
     def fail() -> None:
-        with database.write() as session:
+        with writing(database) as session:
             add(session, "书包")
             raise KeyError("no")
 
     with pytest.raises(KeyError):
         fail()
-    with database.read() as session:
-        assert outbox.oldest(session, 10) == []
-
-
-def test_the_oldest_events_come_first(database: Database) -> None:
-    with database.write() as session:
-        ids = [add(session, str(number)).id for number in range(5)]
-    with database.read() as session:
-        assert [event.product_id for event in outbox.oldest(session, 3)] == ids[:3]
-
-
-def test_events_that_are_done_are_forgotten_and_newer_ones_stay(database: Database) -> None:
-    with database.write() as session:
-        product = add(session, "书包")
-    with database.read() as session:
-        done = outbox.oldest(session, 10)
-    with database.write() as session:
-        outbox.record(session, product, Operation.upsert)
-    with database.write() as session:
-        outbox.mark_done(session, done)
-    with database.read() as session:
-        (left,) = outbox.oldest(session, 10)
-        assert left.id > done[0].id
+    with reading(database) as session:
+        assert events_of(session) == []
 
 
 def test_nothing_done_is_nothing_forgotten(database: Database) -> None:
-    with database.write() as session:
+    with writing(database) as session:
         add(session, "书包")
         outbox.mark_done(session, [])
-    with database.read() as session:
+    with reading(database) as session:
         assert outbox.pending(session) == 1
 
 
 def test_waiting_events_are_counted_up_to_an_id(database: Database) -> None:
-    with database.read() as session:
+    with reading(database) as session:
         assert (outbox.newest_id(session), outbox.pending(session)) == (0, 0)
-    with database.write() as session:
+    with writing(database) as session:
         add(session, "一")
         add(session, "二")
-    with database.read() as session:
+    with reading(database) as session:
         last = outbox.newest_id(session)
-    with database.write() as session:
+    with writing(database) as session:
         add(session, "三")
-    with database.read() as session:
+    with reading(database) as session:
         assert outbox.pending(session, last) == 2
         assert outbox.pending(session) == 3
 
 
-def test_products_that_were_given_up_are_counted(database: Database) -> None:
-    with database.write() as session:
+def test_the_depth_is_counted_no_further_than_asked(database: Database) -> None:
+    with writing(database) as session:
+        for number in range(4):
+            add(session, str(number))
+        assert [outbox.depth(session, limit) for limit in (1, 3, 4, 100)] == [1, 3, 4, 4]
+
+
+def test_products_that_were_given_up_or_are_tried_again_are_counted(database: Database) -> None:
+    with writing(database) as session:
         add(session, "一").index_status = IndexStatus.failed
         add(session, "二").index_status = IndexStatus.indexed
-    with database.read() as session:
-        assert outbox.counts(session) == OutboxCounts(pending=2, failed=1)
+        session.flush()
+        events_of(session)[1].attempts = 3
+    with reading(database) as session:
+        assert outbox.counts(session) == OutboxCounts(pending=2, retrying=1, failed=1)
+
+
+def test_each_pause_is_twice_the_one_before_up_to_an_hour() -> None:
+    pauses = [Policy().pause(attempts).total_seconds() for attempts in (1, 2, 3, 4, 11, 12, 100)]
+    assert pauses == [2, 4, 8, 16, 2048, 3600, 3600]
 
 
 def test_all_products_are_queued_once_each_for_a_new_collection(database: Database) -> None:
-    with database.write() as session:
+    with writing(database) as session:
         products = [add(session, str(number)) for number in range(4)]
         outbox.record(session, products[0], Operation.upsert)
         products[1].index_status = IndexStatus.indexed
         products[2].index_status = IndexStatus.failed
         products[2].index_error = "图片已损坏"
         products[3].revision = 7
-    with database.write() as session:
+    with writing(database) as session:
         outbox.record_all(session)
-    with database.read() as session:
-        events = outbox.oldest(session, 100)
+    with reading(database) as session:
+        events = events_of(session)
         rows = [session.get(Product, product.id) for product in products]
     assert [event.product_id for event in events] == [product.id for product in products]
     assert [event.milvus_id for event in events] == [product.milvus_id for product in products]
     assert [event.revision for event in events] == [1, 1, 1, 7]
     assert {event.operation for event in events} == {"upsert"}
+    assert {(event.claim_token, event.available_at, event.attempts) for event in events} == {
+        (None, None, 0)
+    }
     assert all(event.created_at.tzinfo is not None for event in events)
     states = {(row.index_status, row.index_error) for row in rows if row is not None}
     assert states == {("pending", None)}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import QueuePool
 
+from product_search.errors import DatabaseUnavailable
+from product_search.resources import connect_database
+from product_search.schema import migrate
 from product_search.settings import ROOT, Settings
 
 
@@ -79,6 +84,26 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
         ("index_batch_size", 0),
         ("index_batch_size", 1001),
         ("wait_timeout_s", 0),
+        ("database_pool_size", 0),
+        ("database_max_overflow", -1),
+        ("database_pool_timeout_s", 0),
+        ("database_pool_recycle_s", 0),
+        ("index_lease_s", 1),
+        ("index_max_attempts", 0),
+        ("index_retry_delay_s", 0),
+        ("index_in_process", "perhaps"),
+        ("outbox_max_depth", 0),
+        ("milvus_uri", "tcp://milvus:19530"),
+        ("milvus_uri", "http://"),
+        ("milvus_uri", "https://root:Milvus@milvus:19530"),
+        ("milvus_index_type", "hnsw"),
+        ("milvus_index_params", "M=16"),
+        ("milvus_index_params", "[16]"),
+        ("milvus_search_params", '{"ef": {}}'),
+        ("milvus_replicas", 0),
+        ("milvus_shards", 0),
+        ("milvus_mmap", "perhaps"),
+        ("milvus_consistency", "strong"),
     ],
 )
 def test_a_wrong_setting_is_refused_at_once(name: str, value: object) -> None:
@@ -86,8 +111,57 @@ def test_a_wrong_setting_is_refused_at_once(name: str, value: object) -> None:
         settings(**{name: value})
 
 
+def test_the_settings_of_the_pool_are_the_engines(tmp_path: Path) -> None:
+    chosen = settings(
+        data_dir=tmp_path,
+        database_pool_size=3,
+        database_max_overflow=0,
+        database_pool_timeout_s=0.5,
+        database_pool_recycle_s=60,
+    )
+    database = connect_database(chosen)
+    migrate(database)
+    pool = database.engine.pool
+    assert isinstance(pool, QueuePool)
+    assert (pool.size(), pool.timeout(), pool._recycle) == (3, 0.5, 60)
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(database.engine.connect())
+        with pytest.raises(DatabaseUnavailable):
+            database.ping()
+    database.ping()
+    database.close()
+
+
 def test_every_setting_of_the_example_file_exists() -> None:
     lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
     names = {line.lstrip("# ").partition("=")[0] for line in lines if "PRODUCT_SEARCH_" in line}
     known = {f"PRODUCT_SEARCH_{name.upper()}" for name in Settings.model_fields}
     assert {name for name in names if name.startswith("PRODUCT_SEARCH_")} == known
+
+
+def test_milvus_is_a_file_in_the_data_folder_a_given_file_or_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    default = settings(data_dir=tmp_path)
+    assert (default.milvus_path, default.milvus_server) == (tmp_path / "milvus.db", None)
+    given = settings(milvus_uri="elsewhere/vectors.db")
+    assert given.milvus_path == tmp_path.resolve() / "elsewhere" / "vectors.db"
+    assert given.milvus_server is None
+    for uri in ("http://milvus:19530", "https://in01.example.com:443/shop"):
+        assert settings(milvus_uri=uri).milvus_server == uri
+
+
+def test_the_parameters_of_the_index_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRODUCT_SEARCH_MILVUS_INDEX_TYPE", "HNSW")
+    monkeypatch.setenv("PRODUCT_SEARCH_MILVUS_INDEX_PARAMS", '{"M": 32, "efConstruction": 360}')
+    chosen = Settings(_env_file=None)
+    assert chosen.milvus_index_params == {"M": 32, "efConstruction": 360}
+    assert chosen.milvus_search_params == {}
+
+
+def test_the_token_of_milvus_is_not_shown() -> None:
+    chosen = settings(milvus_token="root:geheim")
+    assert chosen.milvus_token.get_secret_value() == "root:geheim"
+    assert "geheim" not in f"{chosen!r} {chosen} {chosen.model_dump()}"

@@ -29,6 +29,13 @@ BAD_SETTINGS = {
     "PRODUCT_SEARCH_INDEX_BATCH_SIZE": "abc",
     "PRODUCT_SEARCH_ENCODER": "gpt",
     "PRODUCT_SEARCH_WAIT_TIMEOUT_S": "-1",
+    "PRODUCT_SEARCH_MILVUS_URI": "ftp://milvus",
+    "PRODUCT_SEARCH_MILVUS_INDEX_TYPE": "ANNOY",
+    "PRODUCT_SEARCH_MILVUS_INDEX_PARAMS": "M=16",
+    "PRODUCT_SEARCH_MILVUS_SEARCH_PARAMS": "[]",
+    "PRODUCT_SEARCH_MILVUS_REPLICAS": "0",
+    "PRODUCT_SEARCH_MILVUS_MMAP": "perhaps",
+    "PRODUCT_SEARCH_MILVUS_CONSISTENCY": "weak",
 }
 
 
@@ -112,6 +119,10 @@ def test_the_password_of_a_refused_url_is_not_said(scheme: str) -> None:
         *BAD_SETTINGS.items(),
         ("PRODUCT_SEARCH_DATA_DIR", "products.csv"),
         ("PRODUCT_SEARCH_DEVICE", "cuda"),
+        ("PRODUCT_SEARCH_MILVUS_URI", "vectors.sqlite"),
+        ("PRODUCT_SEARCH_MILVUS_URI", "http://127.0.0.1:9"),
+        ("PRODUCT_SEARCH_MILVUS_INDEX_TYPE", "HNSW"),
+        ("PRODUCT_SEARCH_MILVUS_REPLICAS", "2"),
         *[("PRODUCT_SEARCH_DATABASE_URL", url) for url in BAD_URLS],
     ],
 )

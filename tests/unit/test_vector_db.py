@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-import vector_db
 from data_models import PriceRange, SearchFilters
-from vector_db import FileLock, VectorFileBusy, collection_name, filter_expression
+from product_search import milvus_schema
+from product_search.milvus_schema import filter_expression
+from vector_db import FileLock, VectorFileBusy, collection_name
 
 TEXTS = st.text(max_size=50)
 
@@ -62,30 +63,30 @@ def test_cents_are_exact(amount: Decimal) -> None:
 
 @given(TEXTS)
 def test_what_milvus_holds_has_no_control_characters(text: str) -> None:
-    held = vector_db._scalar(text)
+    held = milvus_schema.scalar(text)
     assert not any(unicodedata.category(char) == "Cc" for char in held)
 
 
 @given(TEXTS, TEXTS)
 def test_two_texts_are_never_held_alike(one: str, other: str) -> None:
-    assert (vector_db._scalar(one) == vector_db._scalar(other)) == (one == other)
+    assert (milvus_schema.scalar(one) == milvus_schema.scalar(other)) == (one == other)
 
 
 @pytest.mark.parametrize(
     "text", ["红色 书包", "🎒𠮷", "100% _like_", "it's", 'a"b', "{x} [y] $meta"]
 )
 def test_a_text_without_controls_and_backslashes_is_held_as_it_is(text: str) -> None:
-    assert vector_db._scalar(text) == text
+    assert milvus_schema.scalar(text) == text
 
 
 @given(st.text(min_size=1, max_size=100))
 def test_a_text_takes_at_most_four_bytes_a_character(text: str) -> None:
-    assert len(vector_db._scalar(text).encode("utf-8", "surrogatepass")) <= 4 * len(text)
+    assert len(milvus_schema.scalar(text).encode("utf-8", "surrogatepass")) <= 4 * len(text)
 
 
 @given(TEXTS)
 def test_a_quoted_text_ends_where_it_should(text: str) -> None:
-    quoted = vector_db._quoted(text)
+    quoted = milvus_schema.quoted(text)
     assert quoted[0] == quoted[-1] == '"'
     inner = quoted[1:-1].replace("\\\\", "").replace('\\"', "")
     assert '"' not in inner
@@ -93,7 +94,9 @@ def test_a_quoted_text_ends_where_it_should(text: str) -> None:
 
 
 def test_a_collection_is_named_by_schema_and_encoder() -> None:
-    assert collection_name("0123456789ab") == f"product_v{vector_db.SCHEMA_VERSION}_0123456789ab"
+    assert (
+        collection_name("0123456789ab") == f"product_v{milvus_schema.SCHEMA_VERSION}_0123456789ab"
+    )
 
 
 def test_a_lock_says_who_holds_the_file(tmp_path: Path) -> None:

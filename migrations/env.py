@@ -1,0 +1,13 @@
+"""Alembic's door: runs the migrations on the connection that product_search.schema holds."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from orm_models import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+)
+context.run_migrations()

@@ -1,0 +1,165 @@
+"""Connections and transactions: how an engine is opened, when a lost connection is tried again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    TimeoutError as PoolTimeout,
+)
+from sqlalchemy.orm import Session
+
+from product_search.errors import DatabaseUnavailable, OutcomeUnknown, StartError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_SERVER_SHUTDOWN = 1053  # what a server that is going down says last; SQLAlchemy knows the others
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many connections are kept and how long: sizes, then seconds."""
+
+    size: int = 20
+    max_overflow: int = 10
+    timeout_s: float = 30.0
+    recycle_s: int = 1800
+
+    def arguments(self) -> dict[str, Any]:
+        """As create_engine takes them."""
+        return {
+            "pool_size": self.size,
+            "max_overflow": self.max_overflow,
+            "pool_timeout": self.timeout_s,
+            "pool_recycle": self.recycle_s,
+        }
+
+
+def open_engine(url: str, pool: Pool) -> Engine:
+    """An engine; nothing is connected yet. Raises StartError where the URL can't be used."""
+    try:
+        return _new_engine(url, pool)
+    except (ArgumentError, ImportError, TypeError, ValueError) as error:
+        raise StartError(f"PRODUCT_SEARCH_DATABASE_URL 无法使用：{error}") from error
+
+
+def _new_engine(url: str, pool: Pool) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        engine = create_engine(url, pool_pre_ping=True, **pool.arguments())
+        event.listen(engine, "handle_error", _notice_shutdown)
+        return engine
+    engine = create_engine(url, connect_args={"timeout": 10}, **pool.arguments())
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # sqlite3's own BEGIN comes too late; ours follows
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        # A transaction that reads and then writes must hold the write lock from the start,
+        # or SQLite refuses it as soon as another one has written in between.
+        options = connection.get_execution_options()
+        connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
+
+    return engine
+
+
+def for_writes(engine: Engine) -> Engine:
+    """The same engine, its transactions holding SQLite's write lock from their start."""
+    return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+
+
+def _notice_shutdown(context: ExceptionContext) -> None:
+    arguments = getattr(context.original_exception, "args", ())
+    if arguments and arguments[0] == _SERVER_SHUTDOWN:
+        context.is_disconnect = True
+
+
+def run_read(open_session: Callable[[], Session], work: Callable[[Session], T]) -> T:
+    """What the work reads; as a whole once more where its connection was lost on the way.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer.
+    """
+
+    def read() -> T:
+        with open_session() as session:
+            return work(session)
+
+    with translated():
+        return _again_if_lost(read)
+
+
+def run_write(open_session: Callable[[], Session], work: Callable[[Session], T]) -> T:
+    """The work in one transaction: committed at its end, rolled back on any error.
+
+    Where the connection is lost before COMMIT is sent, the work is done once more as a whole:
+    the server has rolled the first time back.
+
+    Raises:
+        OutcomeUnknown: the connection was lost after COMMIT was sent.
+        DatabaseUnavailable: the database does not answer; nothing was written.
+    """
+
+    def write() -> T:
+        with open_session() as session:
+            result = work(session)
+            session.flush()  # the last statements before COMMIT: these may be done again
+            _commit(session)
+            return result
+
+    with translated():
+        return _again_if_lost(write)
+
+
+def _commit(session: Session) -> None:
+    try:
+        session.commit()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise OutcomeUnknown(
+            "与数据库的连接在提交时中断：改动可能已保存，也可能没有；请先查看，再决定是否重试"
+        ) from error
+
+
+def _again_if_lost(attempt: Callable[[], T]) -> T:
+    try:
+        return attempt()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        log.warning("the connection to the database was lost: once more (%s)", error.orig)
+    return attempt()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The driver's errors as DatabaseUnavailable, where the database and not its data is at fault.
+
+    Wrong data and broken constraints are the caller's to handle, or bugs; the rest is the
+    database that can't be reached, is locked, damaged, full or shutting down.
+    """
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        if type(error) in (DataError, IntegrityError, ProgrammingError, NotSupportedError):
+            raise
+        raise DatabaseUnavailable("数据库暂时不可用，请稍后重试") from error

@@ -1,0 +1,174 @@
+"""The embedded Milvus file: one process holds it, and keeps its Milvus Lite running."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import IO, Any
+
+from pymilvus import MilvusClient, MilvusException
+
+from product_search.errors import StartError, VectorStoreUnavailable
+
+log = logging.getLogger(__name__)
+
+NOT_AVAILABLE = "向量库暂时不可用，请稍后重试"
+LOCK_PATIENCE_S = 0.5
+# The Milvus Lite of a process that was killed gives the file up a moment after it.
+START_PATIENCE_S = 10.0
+RESTART_PATIENCE_S = 2.0
+RESTART_PAUSE_S = 5.0
+# pymilvus knows a file by its ending; Milvus Lite bounds the name.
+_NAME = re.compile(r"[a-zA-Z0-9.\-_]{1,32}\.db")
+
+
+class VectorFileBusy(StartError):
+    """Another process holds the embedded Milvus file; `holder` is what its lock file says."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        super().__init__(f"{path} 正由另一个进程使用（{holder}）：Milvus Lite 一次只容一个进程")
+        self.holder = holder
+
+
+class FileLock:
+    """One process per embedded Milvus file; the lock file says who and where it serves."""
+
+    def __init__(self, milvus_path: Path) -> None:
+        self._milvus_path = milvus_path
+        self._path = milvus_path.with_name(milvus_path.name + ".owner")
+        self._stream: IO[str] | None = None
+
+    def acquire(self, address: str) -> None:
+        """Take the lock, and note our address and process in it, or raise VectorFileBusy."""
+        stream = self._path.open("a+", encoding="utf-8")
+        # `holder` of another process has it for a moment too: one refusal says nothing.
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while not _flock(stream, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                stream.seek(0)
+                holder = stream.read()
+                stream.close()
+                raise VectorFileBusy(self._milvus_path, holder)
+            time.sleep(0.05)
+        stream.truncate(0)
+        stream.write(f"{address} (pid {os.getpid()})")
+        stream.flush()
+        self._stream = stream
+
+    def release(self) -> None:
+        """Let another process take it."""
+        if self._stream is not None:
+            self._stream.truncate(0)
+            self._stream.close()
+            self._stream = None
+
+    def holder(self) -> str | None:
+        """What the process that holds the lock wrote into it; None where nobody holds it."""
+        if not self._path.exists():
+            return None
+        with self._path.open(encoding="utf-8") as stream:
+            return None if _flock(stream, fcntl.LOCK_SH) else stream.read()
+
+
+def _flock(stream: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class MilvusLiteFile:
+    """Milvus Lite on a file, in a child process that is started again where it has ended."""
+
+    def __init__(self, path: Path, address: str) -> None:
+        """Hold the file until `close`.
+
+        Raises:
+            VectorFileBusy: another process holds the file.
+            StartError: no file can have this name.
+            VectorStoreUnavailable: Milvus Lite does not start.
+        """
+        if _NAME.fullmatch(path.name) is None:
+            raise StartError(
+                f"PRODUCT_SEARCH_MILVUS_URI：Milvus 文件名 {path.name} 不可用："
+                "须以 .db 结尾，只含字母、数字与 . - _，最多 35 个字符"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path)
+            self._lock.acquire(address)
+        except OSError as error:
+            raise StartError(f"Milvus 文件 {path} 无法使用：{error}") from error
+        self._path = path
+        self._starting = threading.Lock()
+        self._starts = 1
+        self._not_before = 0.0
+        try:
+            self._server, self._client = _start(path, START_PATIENCE_S)
+        except BaseException:  # Ctrl-C too must not leave the file locked
+            self._lock.release()
+            raise
+
+    def client(self) -> tuple[MilvusClient, int]:
+        """A client of the running Milvus Lite, and how many times it has been started."""
+        with self._starting:
+            if _has_ended(self._server):
+                self._restart()
+            return self._client, self._starts
+
+    def _restart(self) -> None:
+        if time.monotonic() < self._not_before:  # callers queue here: not each of them waits
+            raise VectorStoreUnavailable(NOT_AVAILABLE)
+        log.warning("Milvus Lite has ended: it is started again on %s", self._path)
+        self._client.close()
+        self._server.stop()
+        try:
+            self._server, self._client = _start(self._path, RESTART_PATIENCE_S)
+        except VectorStoreUnavailable as error:
+            log.warning("%s", error)
+            self._not_before = time.monotonic() + RESTART_PAUSE_S
+            raise VectorStoreUnavailable(NOT_AVAILABLE) from error
+        self._starts += 1
+
+    def close(self) -> None:
+        """Stop Milvus Lite and let another process have the file."""
+        self._client.close()
+        self._server.stop()
+        self._lock.release()
+
+
+def _has_ended(server: Any) -> bool:
+    # Milvus Lite tells nobody; its process is all that can be asked.
+    return server._p is None or server._p.poll() is not None
+
+
+def _start(path: Path, patience_s: float) -> tuple[Any, MilvusClient]:
+    """A Milvus Lite on the file, and a client of it."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        server = _new_server(path)
+        cause: MilvusException | None = None
+        if server.init() and server.start():
+            try:
+                return server, MilvusClient(uri=server.uds_path, dedicated=True)
+            except MilvusException as error:
+                cause = error
+        server.stop()
+        if time.monotonic() > deadline:
+            hint = "文件可能已损坏；另外 Milvus Lite 需要环境变量 HOME"
+            raise VectorStoreUnavailable(f"无法打开 Milvus 文件 {path}：{hint}") from cause
+        time.sleep(0.2)
+
+
+def _new_server(path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # milvus-lite imports the deprecated pkg_resources
+        from milvus_lite.server import Server  # only for a file
+    return Server(str(path))

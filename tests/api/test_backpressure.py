@@ -1,0 +1,119 @@
+"""Writes while too much index work waits: refused with 429, and nothing half-written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from main import create_app
+from product_search.backpressure import OutboxGate
+from product_search.bulk_import import import_file
+from product_search.errors import OutboxFull
+from product_search.indexing import Indexer
+from product_search.settings import Settings
+from tests.api.helpers import base64_of, code_of, create, everything, listed, resources
+from tests.unit.pictures import encoded, noise
+
+DEPTH = 3
+DEADLINE_S = 60.0
+
+
+@pytest.fixture
+def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
+    """A service that indexes nothing, and whose outbox holds little."""
+    settings = open_settings().model_copy(update={"outbox_max_depth": DEPTH})
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        resources(client).loop.stop()
+        yield client
+
+
+def drain(api: TestClient) -> None:
+    held = resources(api)
+    while Indexer(held.database, held.store, held.images, held.encoders).apply_oldest(64):
+        pass
+
+
+def test_a_full_outbox_refuses_writes_and_nothing_else(api: TestClient) -> None:
+    made = [create(api, title=str(number)) for number in range(DEPTH)]
+    before = everything(api)
+    photo = base64_of(encoded(noise((30, 30), 1), "PNG"))
+    url = f"/product/{made[0]['product_id']}"
+    for answer in (
+        api.post("/product", json={"title": "一个太多", "image_base64": photo}),
+        api.patch(url, json={"title": "改", "image_base64": photo}),
+        api.delete(url),
+    ):
+        assert code_of(answer) == (429, "outbox_full")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert everything(api) == before
+    assert api.get(url).status_code == 200
+    assert api.get("/health").json()["outbox"]["pending"] == DEPTH
+    query = {"mode": "text_to_text", "text": "书包"}
+    assert api.post("/search", json=query).status_code == 200
+
+
+def test_writes_pass_again_once_the_outbox_is_emptied(api: TestClient) -> None:
+    for _ in range(DEPTH):
+        create(api)
+    assert api.post("/product", json={"title": "一个太多"}).status_code == 429
+    drain(api)
+    deadline = time.monotonic() + DEADLINE_S
+    while api.post("/product", json={"title": "又可以了"}).status_code == 429:
+        assert time.monotonic() < deadline, "writes are refused for good"
+        time.sleep(0.05)
+    assert listed(api)["total"] == DEPTH + 1
+
+
+def test_the_depth_is_counted_at_most_once_a_second(api: TestClient) -> None:
+    now = [0.0]
+    gate = OutboxGate(resources(api).database, DEPTH, lambda: now[0])
+    gate.admit(1)
+    for _ in range(DEPTH):
+        create(api)
+    gate.admit(1)  # another process's writes are not seen yet
+    now[0] = 1.0
+    with pytest.raises(OutboxFull):
+        gate.admit(1)
+    drain(api)
+    with pytest.raises(OutboxFull):
+        gate.admit(1)
+    now[0] = 2.0
+    gate.admit(2 * DEPTH)  # a batch passes as a whole
+
+
+def test_what_passes_is_counted_until_the_depth_is(api: TestClient) -> None:
+    gate = OutboxGate(resources(api).database, DEPTH, lambda: 0.0)
+    gate.admit(DEPTH)
+    gate.admit(DEPTH)  # the first write left nothing after all: the depth, counted anew, says so
+    for _ in range(DEPTH):
+        create(api)
+    with pytest.raises(OutboxFull):
+        gate.admit(1)
+
+
+def test_an_import_waits_for_room(
+    api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("product_search.bulk_import.BATCH_SIZE", 2)
+    paused: list[float] = []
+
+    def pause(seconds: float) -> None:
+        paused.append(seconds)
+        drain(api)
+        clock[0] += seconds
+
+    monkeypatch.setattr("product_search.bulk_import.time.sleep", pause)
+    clock = [0.0]
+    gate = OutboxGate(resources(api).database, DEPTH, lambda: clock[0])
+    catalog = replace(resources(api).catalog, admit=gate.admit)
+    file = tmp_path / "a.csv"
+    file.write_text("sku,title\n" + "".join(f"{n},书包\n" for n in range(9)), "utf-8")
+    report = import_file(catalog, file, tmp_path, lambda _rows: None)
+    assert (report.created, report.bad_rows) == (9, [])
+    assert paused == [5, 5]
+    assert listed(api)["total"] == 9

@@ -1,0 +1,164 @@
+"""Every filter and every order of the product list is served by an index: EXPLAIN says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event, insert, text
+
+from data_models import ProductListQuery
+from orm_models import Database, Product
+from product_search.catalog import Catalog
+from product_search.images import ImageStore
+from product_search.schema import migrate
+from tests.contract.conftest import drop_all_tables, mysql_url
+
+ROWS = 20_000
+KINDS = 50  # of categories and of brands
+PRIMARY = "PRIMARY"
+
+
+def row(number: int) -> dict[str, Any]:
+    """Every 10th has no price, every 100th is failed."""
+    return {
+        "title": f"商品 {number}",
+        "category": f"分类 {number % KINDS}",
+        "brand": f"品牌 {number // 3 % KINDS}",
+        "price": None if number % 10 == 0 else Decimal(number * 7919 % ROWS),
+        "index_status": "failed" if number % 100 == 0 else "indexed",
+    }
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def catalog(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Catalog]:
+    """A catalogue with enough rows that a wrong plan costs something."""
+    folder = tmp_path_factory.mktemp("plans")
+    on_mysql = request.param == "mysql"
+    database = Database(mysql_url() if on_mysql else f"sqlite:///{folder / 'catalog.sqlite3'}")
+    drop_all_tables(database)
+    migrate(database)
+    rows = [row(number) for number in range(ROWS)]
+    database.write(lambda session: session.execute(insert(Product), rows))
+    if on_mysql:  # what InnoDB does by itself, some seconds later
+        database.read(lambda session: session.execute(text("ANALYZE TABLE product")).all())
+    yield Catalog(database, ImageStore(folder / "images"), lambda: None)
+    database.close()
+
+
+@dataclass
+class Plan:
+    """How a statement is run: the indexes that it reads, and whether it sorts."""
+
+    statement: str
+    indexes: set[str] = field(default_factory=set)
+    sorts: bool = False
+
+
+def plans(catalog: Catalog, **parameters: object) -> list[Plan]:
+    """The plan of each statement that this list runs; the last one counts all that is found."""
+    sent: list[tuple[str, Any]] = []
+
+    def keep(_c: object, _cursor: object, statement: str, values: Any, *_rest: object) -> None:
+        sent.append((statement, values))
+
+    engine = catalog.database.engine
+    event.listen(engine, "before_cursor_execute", keep)
+    try:
+        catalog.list(ProductListQuery.model_validate(parameters))
+    finally:
+        event.remove(engine, "before_cursor_execute", keep)
+    selects = [
+        (" ".join(statement.split()), values) for statement, values in sent if "SELECT" in statement
+    ]
+    assert len(selects) >= 2
+    return [_explained(engine, *select) for select in selects]
+
+
+def _explained(engine: Engine, statement: str, values: Any) -> Plan:
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            return _on_sqlite(connection, statement, values)
+        steps = connection.exec_driver_sql(f"EXPLAIN {statement}", values).mappings().all()
+    plan = Plan(statement)
+    for step in steps:
+        if step["key"]:
+            plan.indexes.add(step["key"])
+        plan.sorts |= "filesort" in (step["Extra"] or "")
+    return plan
+
+
+def _on_sqlite(connection: Connection, statement: str, values: Any) -> Plan:
+    plan = Plan(statement)
+    for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).mappings():
+        detail: str = step["detail"]
+        plan.sorts |= "TEMP B-TREE" in detail
+        if "INDEX ix_" in detail:
+            plan.indexes.add(detail.partition("INDEX ")[2].split()[0])
+        elif "USING INTEGER PRIMARY KEY" in detail or detail == "SCAN product":
+            plan.indexes.add(PRIMARY)  # a table is its primary key's index
+    return plan
+
+
+ORDERS: dict[str, str] = {
+    "newest": PRIMARY,
+    "oldest": PRIMARY,
+    "price_asc": "ix_product_price",
+    "price_desc": "ix_product_price_desc",
+}
+FILTERS: dict[str, Mapping[str, object]] = {
+    "ix_product_category": {"category": "分类 7"},
+    "ix_product_brand": {"brand": "品牌 7"},
+    "ix_product_index_status": {"index_status": "failed"},
+}
+PRICES = {"min_price": "500", "max_price": "540"}
+
+
+@pytest.mark.parametrize("page", [1, 10])
+@pytest.mark.parametrize("sort", ORDERS)
+def test_an_order_is_an_index_and_nothing_is_sorted(catalog: Catalog, sort: str, page: int) -> None:
+    listing = plans(catalog, sort=sort, page=page)[0]
+    assert (listing.indexes, listing.sorts) == ({ORDERS[sort]}, False), listing
+
+
+def test_products_without_a_price_are_found_by_an_index_too(catalog: Catalog) -> None:
+    # So far in, a server may find it cheaper to sort those with a price than to skip them.
+    last = plans(catalog, sort="price_asc", page=ROWS // 100, page_size=100)
+    (unpriced,) = (plan for plan in last if "price IS NULL ORDER BY" in plan.statement)
+    assert not unpriced.sorts, unpriced
+    assert unpriced.indexes, unpriced
+    assert unpriced.indexes <= {"ix_product_price", "ix_product_price_desc"}, unpriced
+
+
+@pytest.mark.parametrize("sort", ["newest", "oldest"])
+@pytest.mark.parametrize("index", FILTERS)
+def test_a_filter_is_an_index_that_has_the_order_too(
+    catalog: Catalog, index: str, sort: str
+) -> None:
+    for plan in plans(catalog, sort=sort, **FILTERS[index]):
+        assert (plan.indexes, plan.sorts) == ({index}, False), plan
+
+
+@pytest.mark.parametrize("index", FILTERS)
+def test_a_walk_by_id_through_a_filter_is_an_index(catalog: Catalog, index: str) -> None:
+    for plan in plans(catalog, after_id=1_000, **FILTERS[index]):
+        assert (plan.indexes, plan.sorts) == ({index}, False), plan
+
+
+def test_a_walk_by_id_is_the_primary_key(catalog: Catalog) -> None:
+    listing = plans(catalog, after_id=10_000)[0]
+    assert (listing.indexes, listing.sorts) == ({PRIMARY}, False), listing
+
+
+@pytest.mark.parametrize("sort", ORDERS)
+def test_a_range_of_prices_is_an_index(catalog: Catalog, sort: str) -> None:
+    by_price = {"ix_product_price", "ix_product_price_desc"}
+    for plan in plans(catalog, sort=sort, **PRICES):
+        assert plan.indexes, plan
+        assert plan.indexes <= by_price, plan
+        assert not plan.sorts or sort in ("newest", "oldest"), plan

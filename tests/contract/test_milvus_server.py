@@ -1,0 +1,205 @@
+"""A Milvus server: shared, lost and back again, and asked in messages that it takes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from data_models import VectorField
+from product_search.errors import StartError, VectorStoreUnavailable
+from product_search.milvus_options import Consistency, MilvusOptions
+from product_search.milvus_schema import MESSAGE_BYTES
+from tests.contract.entities import ALL, BGE, DIMS, entity, found, unit
+from tests.milvus_servers import NetworkMilvus
+from tests.servers import free_port
+from vector_db import MilvusServer, MilvusStore
+
+NAME = "product_v1_0123456789ab"
+SECRET = "root:geheim"
+# The server that the tests start knows these indexes alone; a real one would take HNSW.
+FLAT = MilvusOptions(index_type="FLAT")
+
+
+def connected(network: NetworkMilvus, options: MilvusOptions = FLAT) -> MilvusStore:
+    return MilvusStore(network.place, "a", options)
+
+
+@pytest.fixture
+def store(network: NetworkMilvus) -> Iterator[MilvusStore]:
+    """An empty collection on the server."""
+    store = connected(network)
+    store.drop_collection(NAME)
+    store.open_collection(NAME, DIMS)
+    yield store
+    store.close()
+
+
+def test_two_stores_see_what_either_writes(network: NetworkMilvus, store: MilvusStore) -> None:
+    other = connected(network)
+    other.open_collection(NAME, DIMS)
+    store.upsert([entity(1)])
+    other.upsert([entity(2)])
+    assert sorted(found(store)) == sorted(found(other)) == [1, 2]
+    other.close()
+    assert store.count() == 2
+
+
+def test_a_collection_that_many_make_at_once_is_made_once(network: NetworkMilvus) -> None:
+    stores = [connected(network) for _ in range(6)]
+    stores[0].drop_collection(NAME)
+    together = threading.Barrier(len(stores))
+
+    def start(place: int) -> None:
+        together.wait()
+        stores[place].open_collection(NAME, DIMS)
+        stores[place].upsert([entity(place + 1)])
+
+    with ThreadPoolExecutor(len(stores)) as threads:
+        list(threads.map(start, range(len(stores))))
+    assert [store.count() for store in stores] == [len(stores)] * len(stores)
+    for store in stores:
+        store.close()
+
+
+def test_a_start_that_ended_before_the_indexes_were_made_is_made_good(
+    network: NetworkMilvus, store: MilvusStore
+) -> None:
+    store.drop_collection(NAME)
+    store._create(NAME, DIMS)
+    again = connected(network)
+    again.open_collection(NAME, DIMS)
+    again.upsert([entity(1)])
+    assert found(again) == [1]
+    again.close()
+
+
+def test_a_lost_server_is_an_outage_and_its_return_is_noticed(
+    network: NetworkMilvus, store: MilvusStore
+) -> None:
+    store.upsert([entity(1)])
+    network.kill()
+    for _ in range(2):
+        for call in (
+            store.ping,
+            store.count,
+            lambda: store.search(BGE, unit(0), 10, ALL),
+            lambda: store.scan(-1, 10),
+            lambda: store.upsert([entity(2)]),
+            lambda: store.delete([1]),
+            lambda: store.has_collection(NAME),
+        ):
+            with pytest.raises(VectorStoreUnavailable):
+                call()
+    network.start()
+    assert until_it_answers(store) == 1
+    store.upsert([entity(2, unit(1))])
+    assert found(store) == [1, 2]
+
+
+def until_it_answers(store: MilvusStore) -> int:
+    """The connection waits a little longer after each attempt that failed."""
+    pause = threading.Event()
+    for _ in range(300):
+        try:
+            return store.count()
+        except VectorStoreUnavailable:
+            pause.wait(0.1)
+    raise AssertionError("the store does not recover")
+
+
+def test_a_server_that_is_not_there_is_named_and_its_token_is_not() -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(VectorStoreUnavailable) as caught:
+        MilvusStore(MilvusServer(uri, SECRET), "a")
+    assert uri in str(caught.value)
+    assert "geheim" not in f"{caught.value} {caught.value.__cause__} {MilvusServer(uri, SECRET)}"
+
+
+def test_an_index_that_the_server_refuses_is_named(network: NetworkMilvus) -> None:
+    store = connected(network, MilvusOptions())
+    with pytest.raises(StartError, match="HNSW"):
+        store.open_collection("product_v1_refused", DIMS)
+    store.drop_collection("product_v1_refused")
+    store.close()
+
+
+def test_an_index_that_differs_from_the_setting_is_kept_and_said(
+    network: NetworkMilvus, store: MilvusStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = connected(network, MilvusOptions(index_type="IVF_FLAT"))
+    with caplog.at_level(logging.WARNING):
+        other.open_collection(NAME, DIMS)
+    assert "FLAT, not IVF_FLAT" in caplog.text
+    other.upsert([entity(1)])
+    assert found(other) == [1]
+    other.close()
+
+
+@pytest.mark.parametrize("level", ["Strong", "Bounded", "Session", "Eventually"])
+def test_a_search_names_its_consistency_and_a_count_is_always_strong(
+    network: NetworkMilvus, level: Consistency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = connected(network, MilvusOptions(index_type="FLAT", consistency=level))
+    store.open_collection(NAME, DIMS)
+    asked = watched(store, monkeypatch, "search", "query")
+    found(store)
+    store.count()
+    assert asked == [level, "Strong"]
+    store.close()
+
+
+def watched(store: MilvusStore, monkeypatch: pytest.MonkeyPatch, *methods: str) -> list[str]:
+    """The consistency levels that the client is then asked for; it answers as ever."""
+    asked: list[str] = []
+    client, _ = store._link.client()
+
+    def watch(method: str) -> None:
+        real = getattr(client, method)
+
+        def ask(*arguments: Any, **named: Any) -> Any:
+            asked.append(named["consistency_level"])
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(client, method, ask)
+
+    for method in methods:
+        watch(method)
+    return asked
+
+
+def test_what_is_written_at_once_goes_in_messages_that_a_server_takes(
+    store: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = store._link.client()
+    sizes: list[int] = []
+    real = client._handler._stub.Upsert
+
+    def upsert(message: Any, **named: Any) -> Any:
+        sizes.append(message.ByteSize())
+        return real(message, **named)
+
+    monkeypatch.setattr(client._handler._stub, "Upsert", upsert)
+    title, label = "🎒" * 500, "\x01" * 100
+    store.upsert(
+        [entity(key, title=title, brand=label, category=label) for key in range(1, 13_001)]
+    )
+    assert store.count() == 13_000
+    assert len(sizes) == 3
+    assert max(sizes) <= MESSAGE_BYTES
+    assert sum(sizes) > 2 * MESSAGE_BYTES
+    store.delete(range(1, 13_001))
+    assert store.count() == 0
+
+
+def test_the_collection_takes_the_longest_texts_by_bytes(store: MilvusStore) -> None:
+    client, _ = store._link.client()
+    fields = client.describe_collection(NAME)["fields"]
+    bytes_of = {f["name"]: f["params"].get("max_length") for f in fields}
+    assert bytes_of["title"] >= len(("🎒" * 500).encode())
+    assert bytes_of["brand"] == bytes_of["category"] >= len(("\\x01" * 100).encode())
+    assert {field.value for field in VectorField} < set(bytes_of)

@@ -1,0 +1,197 @@
+"""Workers as processes of their own, beside a service that only takes writes: killed, and ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from orm_models import Database, OutboxEvent
+from product_search.errors import StartError
+from product_search.resources import open_resources
+from product_search.settings import Settings
+from tests.milvus_servers import NetworkMilvus
+from tests.servers import running_api, service_environment, stop
+from tests.sessions import reading
+
+DEADLINE_S = 180
+PRODUCTS = 120
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def milvus(tmp_path: Path) -> Iterator[NetworkMilvus]:
+    server = NetworkMilvus(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def settings(
+    open_settings: Callable[[], Settings], milvus: NetworkMilvus, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Of a service that leaves indexing to workers; processes take them from the environment."""
+    monkeypatch.setenv("PRODUCT_SEARCH_MILVUS_URI", milvus.place.uri)
+    monkeypatch.setenv("PRODUCT_SEARCH_MILVUS_INDEX_TYPE", "FLAT")
+    monkeypatch.setenv("PRODUCT_SEARCH_INDEX_IN_PROCESS", "false")
+    monkeypatch.setenv("PRODUCT_SEARCH_INDEX_LEASE_S", "3")
+    return open_settings()
+
+
+@contextmanager
+def worker(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+    environment = os.environ | service_environment(data_dir)
+    command = [sys.executable, "-m", "product_search.worker"]
+    process = subprocess.Popen(
+        command, cwd=data_dir, env=environment | {"PRODUCT_SEARCH_INDEX_BATCH_SIZE": "8"}
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)  # a test may have stopped it
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
+def claimed(settings: Settings) -> int:
+    """How many events bear a claim."""
+    database = Database(settings.sqlalchemy_url)
+    try:
+        with reading(database) as session:
+            return session.scalar(select(func.count(OutboxEvent.claim_token))) or 0
+    finally:
+        database.close()
+
+
+def stopped_in_a_batch(process: subprocess.Popen[bytes], settings: Settings) -> bool:
+    """Stop the worker where it has a batch in hand; else let it run on."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    if claimed(settings):
+        return True
+    process.send_signal(signal.SIGCONT)
+    return False
+
+
+def total(address: str, status: str) -> int:
+    page: dict[str, Any] = httpx.get(
+        f"{address}/product/list", params={"index_status": status, "page_size": 1}
+    ).json()
+    return int(page["total"])
+
+
+def write(address: str, count: int) -> None:
+    for number in range(count):
+        answer = httpx.post(f"{address}/product", json={"title": f"书包 {number}"})
+        assert answer.status_code == 201, answer.text
+
+
+def test_what_a_killed_worker_held_is_indexed_by_another(settings: Settings) -> None:
+    folder = settings.data_dir
+    with running_api(folder) as (address, _):
+        write(address, PRODUCTS)
+        assert total(address, "pending") == PRODUCTS  # the service itself indexes nothing
+        with worker(folder) as first:
+            until(lambda: stopped_in_a_batch(first, settings), "a claim")
+            first.kill()
+            first.wait(DEADLINE_S)
+        left = total(address, "pending")
+        assert claimed(settings) > 0
+        assert left > 0
+        with worker(folder) as second, worker(folder) as third:
+            until(lambda: total(address, "pending") == 0, "the rest of the indexing")
+            for process in (second, third):
+                process.terminate()
+            assert [second.wait(DEADLINE_S), third.wait(DEADLINE_S)] == [0, 0]
+        assert total(address, "indexed") == PRODUCTS
+        assert httpx.get(f"{address}/health").json()["status"] == "ok"
+        query = {"mode": "text_to_text", "text": "书包 7", "top_k": 1}
+        (hit,) = httpx.post(f"{address}/search", json=query).json()["hits"]
+        assert hit["product"]["title"] == "书包 7"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_to_end_finishes_the_batch_in_hand(
+    settings: Settings, number: signal.Signals
+) -> None:
+    folder = settings.data_dir
+    with running_api(folder) as (address, _):
+        write(address, PRODUCTS)
+        with worker(folder) as process:
+            until(lambda: claimed(settings) > 0, "a claim")
+            process.send_signal(number)
+            assert process.wait(DEADLINE_S) == 0
+        assert claimed(settings) == 0
+        assert total(address, "indexed") > 0
+        assert total(address, "indexed") % 8 == 0  # whole batches
+
+
+def test_the_service_that_is_told_to_end_finishes_the_batch_in_hand(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRODUCT_SEARCH_INDEX_IN_PROCESS", "true")
+    with running_api(settings.data_dir) as (address, service):
+        write(address, PRODUCTS)
+        until(lambda: claimed(settings) > 0 or total(address, "pending") == 0, "a claim")
+        stop(service)
+    assert claimed(settings) == 0
+
+
+def ended(settings: Settings, **variables: str) -> tuple[int, list[str]]:
+    """Exit status of a worker, and the lines that it said."""
+    result = subprocess.run(
+        [sys.executable, "-m", "product_search.worker"],
+        cwd=settings.data_dir,
+        env=os.environ | service_environment(settings.data_dir) | variables,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    return result.returncode, result.stderr.splitlines()
+
+
+def test_a_worker_refuses_the_embedded_file_and_says_why(
+    open_settings: Callable[[], Settings],
+) -> None:
+    status, lines = ended(open_settings())
+    assert status == 2
+    assert len(lines) == 1
+    assert "PRODUCT_SEARCH_MILVUS_URI" in lines[0]
+
+
+def test_a_worker_with_other_encoders_than_the_services_refuses(settings: Settings) -> None:
+    with running_api(settings.data_dir):
+        database = Database(settings.sqlalchemy_url)
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE active_collection SET name = 'product_v1_x'")
+        database.close()
+        status, lines = ended(settings)
+    assert status == 2
+    assert "PRODUCT_SEARCH_ENCODER" in lines[-1]
+
+
+def test_a_service_over_the_embedded_file_must_index_by_itself(
+    open_settings: Callable[[], Settings],
+) -> None:
+    settings = open_settings().model_copy(update={"index_in_process": False})
+    with (
+        pytest.raises(StartError, match="PRODUCT_SEARCH_INDEX_IN_PROCESS"),
+        open_resources(settings, "test"),
+    ):
+        pass

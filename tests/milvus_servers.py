@@ -1,0 +1,59 @@
+"""A Milvus that is reached over the network: Milvus Lite's server on a port of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from pymilvus import MilvusClient, MilvusException
+
+from tests.servers import free_port
+from vector_db import MilvusServer
+
+_START_S = 30.0
+
+
+class NetworkMilvus:
+    """A server in a process of its own, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "server.db"
+        self._port = free_port()
+        self._server: Any = None
+        self.start()
+
+    @property
+    def place(self) -> MilvusServer:
+        """Where it is."""
+        return MilvusServer(f"http://127.0.0.1:{self._port}")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # milvus-lite imports the deprecated pkg_resources
+            from milvus_lite.server import Server
+        self._server = Server(str(self._file), f"127.0.0.1:{self._port}")
+        assert self._server.init()
+        assert self._server.start()
+        deadline = time.monotonic() + _START_S
+        while True:
+            try:
+                MilvusClient(self.place.uri, timeout=1, dedicated=True).close()
+            except MilvusException:
+                assert time.monotonic() < deadline, "Milvus does not answer"
+                time.sleep(0.1)
+            else:
+                return
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        os.kill(self._server._p.pid, signal.SIGKILL)
+        self.stop()
+
+    def stop(self) -> None:
+        """End it; what it holds stays."""
+        self._server.stop()
