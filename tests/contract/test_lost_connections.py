@@ -155,6 +155,22 @@ def test_a_connection_that_the_server_kills_is_replaced(catalog: Catalog, direct
     assert saved(direct) == (1, 1)
 
 
+def test_a_server_that_says_it_shuts_down_is_tried_once_more(
+    catalog: Catalog, direct: Engine
+) -> None:
+    runs: list[int] = []
+
+    def work(session: Session) -> None:
+        runs.append(session.scalar(text("SELECT CONNECTION_ID()")) or 0)
+        insert_product(session, {"title": "书包"})
+        if len(runs) == 1:
+            session.execute(text("SIGNAL SQLSTATE '08S01' SET MYSQL_ERRNO = 1053"))
+
+    catalog.database.write(work)
+    assert len(set(runs)) == 2
+    assert saved(direct) == (1, 1)
+
+
 def test_connections_that_were_lost_while_idle_are_not_noticed(
     catalog: Catalog, proxy: CuttingProxy, direct: Engine
 ) -> None:
