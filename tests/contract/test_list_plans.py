@@ -84,7 +84,9 @@ def _explained(engine: Engine, statement: str, values: Any) -> Plan:
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             return _on_sqlite(connection, statement, values)
-        steps = connection.exec_driver_sql(f"EXPLAIN {statement}", values).mappings().all()
+        mariadb = getattr(engine.dialect, "is_mariadb", False)
+        explain = "EXPLAIN" if mariadb else "EXPLAIN FORMAT=TRADITIONAL"
+        steps = connection.exec_driver_sql(f"{explain} {statement}", values).mappings().all()
     plan = Plan(statement)
     for step in steps:
         if step["key"]:
