@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 COMMAND = "python -m product_search.manage migrate"
 LOCK_WAIT_S = 60
 
-# Of this database, whatever its name's length: locks are the server's.
-_LOCK = text("SELECT GET_LOCK(CONCAT('product_search.', MD5(DATABASE())), :wait)")
-_UNLOCK = text("SELECT RELEASE_LOCK(CONCAT('product_search.', MD5(DATABASE())))")
+# Of this database: locks are the server's. Their names have up to 64 characters, as a database's;
+# MD5, which would do, is gone from MySQL 9.
+_LOCK = text("SELECT GET_LOCK(CONCAT('schema.', SHA2(DATABASE(), 224)), :wait)")
 
 
 def open_schema(database: Database) -> None:
@@ -90,16 +90,19 @@ def _locked(database: Database) -> Iterator[Connection]:
     SQLite's own write lock does it; MySQL, which commits at each change of a table, needs a
     lock of its own.
     """
-    with for_writes(database.engine).begin() as connection:
+    with for_writes(database.engine).connect() as connection:
         if connection.dialect.name == "sqlite":
-            yield connection
+            with connection.begin():
+                yield connection
             return
         if not connection.scalar(_LOCK, {"wait": LOCK_WAIT_S}):
             raise StartError("另一个进程正在迁移数据库：请稍后重试")
+        connection.commit()  # the migration reads what was committed while it waited
         try:
-            yield connection
+            with connection.begin():
+                yield connection
         finally:
-            connection.execute(_UNLOCK)
+            connection.invalidate()  # the lock ends with its connection, after the last commit
 
 
 def _config() -> Config:
