@@ -174,7 +174,7 @@ class MilvusStore:
             self._create(name, dims)
         for field in dims:
             self._ensure_index(name, field)
-        self._index_type = self._index_of(name, next(iter(dims))) or ""
+        self._index_type = self._index_of(name, VectorField.text_bge) or ""  # all have the same
         self._load(name)
         self._collection = name
 
