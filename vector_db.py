@@ -174,7 +174,7 @@ class MilvusStore:
             self._create(name, dims)
         for field in dims:
             self._ensure_index(name, field)
-        self._index_type = self._index_of(name, next(iter(dims))) or ""
+        self._index_type = self._index_of(name, VectorField.text_bge) or ""  # all have the same
         self._load(name)
         self._collection = name
 
@@ -276,17 +276,20 @@ class MilvusStore:
 
     def scan(self, after: int, limit: int) -> list[EntityState]:
         """See VectorStore."""
+        limit = min(limit, MAX_LIMIT)
         rows = self._call(
             "query",
             self._collection,
             filter=f"primary_key > {after}",
-            limit=min(limit, MAX_LIMIT),
+            limit=limit,
             output_fields=STATE_FIELDS,
             # As pymilvus's own iterator asks: without them, not all Milvuses give the smallest.
             iterator="True",
             reduce_stop_for_best="True",
         )
-        return [entity_state(row) for row in rows]
+        # A server with several shards gives the smallest of each: past the limit, keys are missing.
+        states = sorted((entity_state(row) for row in rows), key=lambda state: state.milvus_id)
+        return states[:limit]
 
     def ping(self) -> None:
         """See VectorStore."""

@@ -24,6 +24,8 @@ LOCK_PATIENCE_S = 0.5
 START_PATIENCE_S = 10.0
 RESTART_PATIENCE_S = 2.0
 RESTART_PAUSE_S = 5.0
+# pymilvus pings each 10 s; Milvus Lite takes that for an attack and hangs up ("too_many_pings").
+_NEVER_MS = 2**31 - 1
 # pymilvus knows a file by its ending; Milvus Lite bounds the name.
 _NAME = re.compile(r"[a-zA-Z0-9.\-_]{1,32}\.db")
 
@@ -157,7 +159,10 @@ def _start(path: Path, patience_s: float) -> tuple[Any, MilvusClient]:
         cause: MilvusException | None = None
         if server.init() and server.start():
             try:
-                return server, MilvusClient(uri=server.uds_path, dedicated=True)
+                options = {"grpc.keepalive_time_ms": _NEVER_MS}
+                return server, MilvusClient(
+                    uri=server.uds_path, dedicated=True, grpc_options=options
+                )
             except MilvusException as error:
                 cause = error
         server.stop()

@@ -13,7 +13,7 @@ from sqlalchemy import MetaData
 from orm_models import Database
 from product_search.schema import migrate
 from tests.milvus_servers import NetworkMilvus
-from vector_db import MilvusServer, MilvusStore, VectorStore
+from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
 MYSQL_URL = "PRODUCT_SEARCH_TEST_DATABASE_URL"
 # A real server for the suite of VectorStore, which drops and makes collections in it.
@@ -67,13 +67,15 @@ def backend(
 ) -> Iterator[VectorStore]:
     """An open store without any of COLLECTIONS."""
     place: Path | MilvusServer
+    options = MilvusOptions()
     if request.param == "milvus_lite":
         place = tmp_path_factory.mktemp("milvus") / "milvus.db"
     elif request.param == "milvus_network":
         place = request.getfixturevalue("network").place
+        options = MilvusOptions(index_type="FLAT")  # a server's HNSW is not known to it
     else:
         place = MilvusServer(os.environ[MILVUS_URI], os.environ.get(MILVUS_TOKEN, ""))
-    store = MilvusStore(place, "http://here:8000")
+    store = MilvusStore(place, "http://here:8000", options)
     for name in COLLECTIONS:
         store.drop_collection(name)
     yield store

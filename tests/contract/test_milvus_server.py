@@ -203,3 +203,21 @@ def test_the_collection_takes_the_longest_texts_by_bytes(store: MilvusStore) -> 
     assert bytes_of["title"] >= len(("🎒" * 500).encode())
     assert bytes_of["brand"] == bytes_of["category"] >= len(("\\x01" * 100).encode())
     assert {field.value for field in VectorField} < set(bytes_of)
+
+
+def test_a_scan_keeps_the_limit_where_each_shard_gives_its_own(
+    store: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milvus 2.3.5 with two shards was seen to answer limit 10 by 19 rows."""
+    store.upsert([entity(key) for key in range(1, 41)])
+    client, _ = store._link.client()
+    real = client.query
+
+    def query(*arguments: Any, **named: Any) -> Any:
+        condition = named.pop("filter")
+        parts = [f"{condition} and primary_key {side} 10" for side in (">", "<=")]
+        return [row for part in parts for row in real(*arguments, filter=part, **named)]
+
+    monkeypatch.setattr(client, "query", query)
+    assert [state.milvus_id for state in store.scan(-1, 10)] == list(range(1, 11))
+    assert [state.milvus_id for state in store.scan(4, 10)] == list(range(5, 15))

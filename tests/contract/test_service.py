@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,7 @@ from orm_models import Database
 from product_search.schema import migrate
 from product_search.settings import Settings
 from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.milvus_servers import NetworkMilvus
 
 
 @pytest.fixture(params=["sqlite", "mysql"])
@@ -56,3 +58,40 @@ def test_what_is_written_is_found_in_every_mode_and_after_a_restart(
         cheap = {"price": {"lte": "0.10"}, "category": "😀'\"\\"}
         assert found(client, mode="text_to_text", text="苹果", filters=cheap) == ["红色双肩包"]
         assert client.get("/health").json()["status"] == "ok"
+
+
+@pytest.fixture
+def on_server(open_settings: Callable[[], Settings], network: NetworkMilvus) -> Settings:
+    """Settings of a service whose vectors are on a Milvus that is reached over the network."""
+    server = {"milvus_uri": network.place.uri, "milvus_index_type": "FLAT"}
+    return open_settings().model_copy(update=server)
+
+
+def test_a_service_outlives_its_milvus_server(on_server: Settings, network: NetworkMilvus) -> None:
+    query = {"mode": "text_to_text", "text": "书包"}
+    with TestClient(create_app(on_server)) as client:
+        assert client.post("/product?wait=true", json={"title": "红色双肩包"}).is_success
+        assert found(client, **query) == ["红色双肩包"]
+        assert not on_server.milvus_path.exists()
+        network.kill()
+        answer = client.post("/search", json=query)
+        assert (answer.status_code, answer.json()["code"]) == (503, "vector_store_unavailable")
+        health = client.get("/health").json()
+        assert (health["status"], health["vector_store"]) == ("degraded", "down")
+        assert client.post("/product", json={"title": "蓝色双肩包"}).status_code == 201
+        network.start()
+        until_ok(client)
+        assert sorted(found(client, **query)) == ["红色双肩包", "蓝色双肩包"]
+    with TestClient(create_app(on_server)) as client:
+        assert sorted(found(client, **query)) == ["红色双肩包", "蓝色双肩包"]
+
+
+def until_ok(client: TestClient) -> None:
+    """What waited while Milvus was away is indexed soon after its return."""
+    pause = threading.Event()
+    for _ in range(300):
+        health = client.get("/health").json()
+        if health["status"] == "ok" and health["outbox"]["pending"] == 0:
+            return
+        pause.wait(0.2)
+    raise AssertionError(f"the service does not recover: {health}")

@@ -18,7 +18,7 @@ from product_search.settings import Settings
 
 def test_a_file_is_searched_whole_and_a_server_by_a_graph() -> None:
     assert MilvusOptions().index(embedded=True) == ("FLAT", {})
-    assert MilvusOptions().index(embedded=False)[0] == "HNSW"
+    assert MilvusOptions().index(embedded=False) == ("HNSW", {"M": 16, "efConstruction": 200})
 
 
 def test_given_parameters_win_over_the_defaults() -> None:
