@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
@@ -26,7 +27,16 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 
 from data_models import IndexStatus, ListSort, PriceRange, ProductOut, SearchFilters
 from product_search.column_types import CountedId, ExactString, Money, UtcDateTime
-from product_search.engine import Pool, for_writes, open_engine, run_read, run_write
+from product_search.engine import (
+    Pool,
+    for_writes,
+    open_engine,
+    run_read,
+    run_write,
+    take_lock,
+    translated,
+)
+from product_search.errors import DatabaseUnavailable
 
 T = TypeVar("T")
 
@@ -175,6 +185,21 @@ class Database:
             DatabaseUnavailable: the database does not answer; nothing was written.
         """
         return run_write(self._writes, work)
+
+    @contextmanager
+    def alone(self, purpose: str) -> Iterator[None]:
+        """No other process is in here for the same purpose, on a MySQL server.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer, or another process takes too long.
+        """
+        with translated(), self.engine.connect() as connection:
+            if not take_lock(connection, purpose):
+                raise DatabaseUnavailable("另一个进程正在做同一件事，请稍后重试")
+            try:
+                yield
+            finally:
+                connection.invalidate()  # a lock ends with its connection
 
     def ping(self) -> None:
         """Raise DatabaseUnavailable where the catalogue can't be read."""

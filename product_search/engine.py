@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy import (
+    Connection,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -25,8 +33,14 @@ from product_search.errors import DatabaseUnavailable, OutcomeUnknown, StartErro
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+LOCK_WAIT_S = 60
 
 _SERVER_SHUTDOWN = 1053  # what a server that is going down says last; SQLAlchemy knows the others
+
+
+# Of one database: locks are the server's. Their names have up to 64 characters, as a database's;
+# MD5, which would do, is gone from MySQL 9.
+_LOCK = text("SELECT GET_LOCK(CONCAT(:purpose, '.', SHA2(DATABASE(), 224)), :wait)")
 
 
 @dataclass(frozen=True)
@@ -163,3 +177,13 @@ def translated() -> Iterator[None]:
         if type(error) in (DataError, IntegrityError, ProgrammingError, NotSupportedError):
             raise
         raise DatabaseUnavailable("数据库暂时不可用，请稍后重试") from error
+
+
+def take_lock(connection: Connection, purpose: str) -> bool:
+    """Whether nobody else holds this database's lock of the purpose, for as long as `connection`.
+
+    A MySQL lock ends with its connection: invalidate it. SQLite has none: True, at once.
+    """
+    if connection.dialect.name == "sqlite":
+        return True
+    return bool(connection.scalar(_LOCK, {"purpose": purpose, "wait": LOCK_WAIT_S}))

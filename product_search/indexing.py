@@ -41,7 +41,10 @@ class Indexer:
         The queue is committed before the collection is made, so that a crash between the two
         leaves a collection that is missing, and noticed, rather than one that stays empty.
         """
-        name = collection_name(self.encoders.fingerprint)
+        with self.database.alone("collection"):  # of several services at their first start
+            self._activate(collection_name(self.encoders.fingerprint))
+
+    def _activate(self, name: str) -> None:
         active = self.database.read(lambda session: session.get(ActiveCollection, 1))
         if active is None or active.name != name:
             self.store.drop_collection(name)  # left from another time: nobody kept it in step

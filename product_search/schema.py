@@ -10,21 +10,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from orm_models import Database
-from product_search.engine import for_writes, translated
+from product_search.engine import for_writes, take_lock, translated
 from product_search.errors import StartError
 from product_search.settings import ROOT
 
 log = logging.getLogger(__name__)
 
 COMMAND = "python -m product_search.manage migrate"
-LOCK_WAIT_S = 60
-
-# Of this database: locks are the server's. Their names have up to 64 characters, as a database's;
-# MD5, which would do, is gone from MySQL 9.
-_LOCK = text("SELECT GET_LOCK(CONCAT('schema.', SHA2(DATABASE(), 224)), :wait)")
 
 
 def open_schema(database: Database) -> None:
@@ -95,7 +90,7 @@ def _locked(database: Database) -> Iterator[Connection]:
             with connection.begin():
                 yield connection
             return
-        if not connection.scalar(_LOCK, {"wait": LOCK_WAIT_S}):
+        if not take_lock(connection, "schema"):
             raise StartError("另一个进程正在迁移数据库：请稍后重试")
         connection.commit()  # the migration reads what was committed while it waited
         try:

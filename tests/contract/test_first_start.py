@@ -1,0 +1,88 @@
+"""Several services that meet an empty database and an empty Milvus server at the same moment."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from nlp_models import EncoderPair
+from orm_models import ActiveCollection, Database
+from product_search.catalog import Catalog
+from product_search.images import ImageStore
+from product_search.indexing import Indexer
+from product_search.resources import load_encoders
+from product_search.schema import migrate
+from product_search.settings import Settings
+from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.milvus_servers import NetworkMilvus
+from vector_db import MilvusOptions, MilvusStore, collection_name
+
+SERVICES = 4
+PRODUCTS = 3
+
+
+class FarStore(MilvusStore):
+    """Over a slow network: what it says of a collection is old when it arrives."""
+
+    def has_collection(self, name: str) -> bool:
+        """See VectorStore."""
+        there = super().has_collection(name)
+        time.sleep(0.3)
+        return there
+
+
+@pytest.fixture(scope="module")
+def encoders() -> EncoderPair:
+    return load_encoders(Settings(encoder="starter", device="cpu"))
+
+
+@pytest.fixture
+def indexers(
+    network: NetworkMilvus, encoders: EncoderPair, tmp_path: Path
+) -> Iterator[list[Indexer]]:
+    """One for each service, with connections of its own, over products that nobody has indexed."""
+    with ExitStack() as stack:
+        images = ImageStore(tmp_path / "images")
+        databases = [Database(mysql_url()) for _ in range(SERVICES)]
+        for database in databases:
+            stack.callback(database.close)
+        drop_all_tables(databases[0])
+        migrate(databases[0])
+        catalog = Catalog(databases[0], images, lambda: None)
+        for _ in range(PRODUCTS):
+            catalog.create({"title": "书包"}, None)
+        options = MilvusOptions(index_type="FLAT")  # the tests' server has no HNSW
+        stores = [FarStore(network.place, "test", options) for _ in range(SERVICES)]
+        for store in stores:
+            stack.callback(store.close)
+        yield [
+            Indexer(database, store, images, encoders)
+            for database, store in zip(databases, stores, strict=True)
+        ]
+
+
+def test_one_collection_is_made_and_filled_once(
+    indexers: list[Indexer], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    together = threading.Barrier(SERVICES)
+
+    def start(indexer: Indexer) -> None:
+        together.wait()
+        indexer.activate_collection()
+
+    with ThreadPoolExecutor(SERVICES) as services:
+        list(services.map(start, indexers))  # raises what any of them raised
+    assert caplog.text.count("every product is queued") == 1
+    active = indexers[0].database.read(lambda session: session.get(ActiveCollection, 1))
+    assert active is not None
+    assert active.name == collection_name(indexers[0].encoders.fingerprint)
+    assert sum(indexer.apply_oldest(100) for indexer in indexers) == PRODUCTS
+    assert [indexer.store.count() for indexer in indexers] == [PRODUCTS] * SERVICES
