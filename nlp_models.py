@@ -39,7 +39,7 @@ Item = TypeVar("Item")
 # BAAI's model card: put before a short query, never before a document.
 BGE_QUERY_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
 STARTER_IMAGE_SIDE = 224
-# Share of colour in the squared length of the starter's vectors (measured: docs/starter-model.md).
+# Share of colour in the squared length of the starter's vectors (measured: docs/decisions/0005).
 PICTURE_COLOUR = 0.08
 TEXT_COLOUR = 0.3
 # Files of a snapshot that other frameworks read.

@@ -26,43 +26,51 @@ _TERMS = {
     "黄": "鹅黄 姜黄 明黄 柠檬黄 淡黄 浅黄 嫩黄 土黄 杏黄 金黄 金色 芥末黄",
     "绿": "墨绿 军绿 草绿 薄荷绿 嫩绿 浅绿 深绿 淡绿 果绿 橄榄绿 翠绿 豆绿 荧光绿 青苹果 青甜椒",
     "青": "淡青 天青 靛青 青绿 蓝绿 湖绿 孔雀绿",
-    "蓝": "天蓝 湖蓝 宝蓝 深蓝 浅蓝 淡蓝 海军蓝 藏青 藏蓝 牛仔蓝 雾霾蓝 克莱因蓝 孔雀蓝 靛蓝",
-    "紫": "薰衣草紫 香芋紫 浅紫 深紫 淡紫 葡萄紫 紫罗兰",
-    "粉": "粉红 浅粉 淡粉 藕粉 樱花粉 玫红 桃红 桃粉 玫瑰粉 西瓜红",
-    "棕": "咖啡色 咖色 褐色 驼色 巧克力色 深棕 浅棕 焦糖色 卡其 茶色 棕褐 栗色",
+    "蓝": "天蓝 湖蓝 宝蓝 深蓝 浅蓝 淡蓝 湛蓝 海军蓝 藏青 藏蓝 牛仔蓝 雾霾蓝 克莱因蓝 孔雀蓝 靛蓝",
+    "紫": "薰衣草紫 香芋紫 浅紫 深紫 淡紫 葡萄紫 紫罗兰色",
+    "粉": "粉红 浅粉 淡粉 藕粉色 樱花粉 玫红 桃红 桃粉 玫瑰粉 西瓜红",
+    "棕": "咖啡色 咖色 褐色 驼色 巧克力色 深棕 浅棕 焦糖色 卡其 棕褐 栗色",
     "黑": "纯黑 曜石黑 乌黑 亮黑 哑光黑",
     "白": "米白 纯白 象牙白 乳白 奶白 雪白 本白 珍珠白",
     "灰": "浅灰 深灰 烟灰 银灰 炭灰 银色 太空灰 麻灰",
-    "黑白": "黑白",
-    "红白": "红白",
-    "蓝白": "蓝白",
     "白棕": "米色 杏色 裸色 奶茶色 燕麦色",
     "粉黄": "玫瑰金",
 }
-# A bare 红 or 白 is a colour before 的, and before what is worn, carried or furnished with; in
-# 红酒, 白菜 and 蓝牙 it is part of another word.
+# A bare 红 or 白 is a colour before 的, before a pattern, and before what is worn, carried or
+# furnished with; in 红酒, 白菜 and 蓝牙 it is part of another word.
 _THINGS = (
-    "(?<!红)包(?![菜子车])|双肩包|挎包|书包|背包|手提包|鞋|裙|裤|衣|帽|袜|[Tt]恤|恤|衬|外套|毛衣|卫衣|夹克|大衣|"
-    "西装|围巾|手套|皮(?:鞋|包|带|衣|箱)|行李箱|拉杆箱|沙发|椅|桌|床(?!头)|杯|碗|盘|汽车|轿车|雨?伞|台灯|"
-    "手机|壳|花瓶|地毯|窗帘|毛巾|枕|气球|玫瑰|苹果|连衣|半身|短袖|长袖|凉|靴|运动|长|短|吊带|毛线|甜椒|头绳"
+    "(?<!红)包(?=$|[ ，,])|双肩包|挎包|书包|背包|手提包|鞋|裙|裤|衣(?!天使)|内衣|背心|帽|袜(?!队)|"
+    "[Tt]?恤|衬|外套|卫衣|夹克|大衣|西装|领带|围巾|手套|皮(?:鞋|包|带|衣|箱)|行李箱|拉杆箱|沙发|椅|桌|床(?!头)|水?杯|"
+    "碗|盘|汽车|轿车|雨?伞|台灯|手机|耳机|冰箱|壳|花瓶|地毯|窗帘|毛巾|枕|被子|气球|玫瑰|苹果|连衣|半身|"
+    "[长短](?:裙|裤|袖|靴|袜|衫|款|外套|大衣)|凉(?:鞋|拖)|靴|运动(?:鞋|裤|服|衣)|吊带|毛(?:线|衣)|甜椒|"
+    "格|条纹|相间|拼色|撞色"
 )
-_MODIFIED = "|".join(sorted((w for terms in _TERMS.values() for w in terms.split()), key=len)[::-1])
-_NOT_WANTED = "(?<!不要)(?<!不是)(?<!不想要)(?<!除了)(?<!非)"
 _BASIC = "".join(COLOURS)
+# 网红的, 口红的, 蛋白的: the character belongs to the word before it.
+_WORD_BEFORE = "(?<![网口美蛋明奶米面豆腮蟹])"
+_NEGATIONS = "不要 别要 不想要 不喜欢 不是 不带 没有 排除 除了 除 无 非 不"
+_NOT_WANTED = "".join(f"(?<!{word})" for word in _NEGATIONS.split())
+_NOT_WANTED += "(?!.{0,4}色?的?(?:除外|以外|之外))"
+_NO_FOOD = "(?![枣袍茶菜瓜酒油醋豆糖莓葡薯咖芝饮糕拉]|粉(?!色)|十字)"  # 大红袍, 姜黄粉, 纯黑咖啡
+_NO_PHRASE = "(?!食品|有机|农业|家电|星期|情人|幽默|素|拉)"  # 绿色食品, 红色素
+_MODIFIED = "|".join(sorted((w for terms in _TERMS.values() for w in terms.split()), key=len)[::-1])
 _NAMED = re.compile(
-    f"{_NOT_WANTED}(?P<term>{_MODIFIED})|"
-    f"{_NOT_WANTED}(?P<basic>[{_BASIC}])(?:\\1)?(?=色|的|(?:{_THINGS}))"
+    f"{_NOT_WANTED}(?P<term>{_MODIFIED}){_NO_FOOD}|"
+    f"{_NOT_WANTED}{_WORD_BEFORE}(?P<basic>[{_BASIC}])"
+    f"(?=[{_BASIC}]{{0,2}}(?:色{_NO_PHRASE}|的|(?:{_THINGS})))"
 )
 _MIXTURES = {word: mixture for mixture, terms in _TERMS.items() for word in terms.split()}
-# All that decides what texts and pictures are said to be: for fingerprints of encoders.
-RECIPE = f"{_NAMED.pattern}:{_MIXTURES}:{TABLE_BITS}:{GROUND_DISTANCE}:{GROUND_SHARE}"
+_SIMPLIFIED = str.maketrans("紅橙黃綠藍", "红橙黄绿蓝")
+# All that decides what texts and pictures are said to be, for fingerprints of encoders; the number
+# stands for the code below, and is raised when it changes.
+RECIPE = f"1:{_NAMED.pattern}:{_MIXTURES}:{TABLE_BITS}:{GROUND_DISTANCE}:{GROUND_SHARE}"
 
 
 def text_colours(texts: Sequence[str]) -> Shares:
     """Float32 (n, 12): a unit vector of the colours that each text asks for; zeros if none."""
     rows = np.zeros((len(texts), len(COLOURS)), np.float32)
     for row, text in zip(rows, texts, strict=True):
-        for match in _NAMED.finditer(text):
+        for match in _NAMED.finditer(text.translate(_SIMPLIFIED)):
             named = _MIXTURES[match["term"]] if match["term"] else match["basic"]
             for colour in named:
                 row[COLOURS.index(colour)] += 1 / len(named)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from product_search.colour import COLOURS, TABLE_BITS, Shares, lab
 
 SPREAD = 7.0  # in CIELAB units
+LEAST_CHROMA = 15.0  # of a colour that is not black, white or grey
+DARKEST_WHITE = 82.0  # lightness; what is lighter and grey is called white
 LIGHTNESS_SHARE = 0.5  # light and shadow change lightness more than they change hue
 # Shadows and dim rooms make greys and browns of everything; people rarely search for them.
 PRIORS = {"灰": 0.35, "棕": 0.6, "黑": 1.2, "白": 1.1}
@@ -59,7 +61,18 @@ def prototypes() -> dict[str, NDArray[np.float64]]:
         *shades, head = name.removeprefix("xkcd:").replace("gray", "grey").split()
         if head in heads and modifiers.issuperset(shades):
             found[heads[head]].append(tuple(255 * channel for channel in to_rgb(value)))
-    return {colour: np.array(values) for colour, values in found.items()}
+    return {
+        colour: np.array([value for value in values if _is_plain(colour, value)])
+        for colour, values in found.items()
+    }
+
+
+def _is_plain(colour: str, value: tuple[float, ...]) -> bool:
+    """Not a tint of white: "very light pink" and "pale grey" would colour all paper."""
+    lightness, green_red, blue_yellow = lab(np.array(value))
+    if colour in _NEUTRALS:
+        return bool(colour != "灰" or lightness < DARKEST_WHITE)
+    return bool(np.hypot(green_red, blue_yellow) > LEAST_CHROMA)
 
 
 def colour_table() -> Shares:

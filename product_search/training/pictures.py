@@ -27,13 +27,13 @@ class Photo:
     kind: str
 
 
-def read_photos(folder: Path) -> list[Photo]:
-    """The rows of the folder's labels.csv, in its order."""
+def read_photos(name: str, folder: Path) -> list[Photo]:
+    """The rows of the labels.csv of the set of this name, in its order."""
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as stream:
         return [
             Photo(
                 folder / row["image_path"],
-                f"{folder.name}:{row['class_id']}",
+                f"{name}:{row['class_id']}",
                 row["title_zh"],
                 row["kind"],
             )

@@ -36,7 +36,7 @@ from product_search.training.figures import (
     text_scores,
     titles_asked,
 )
-from product_search.training.measures import hits, image_to_image_precisions, interval, ranked
+from product_search.training.measures import image_to_image_precisions, interval, ranked
 from product_search.training.pictures import Photo, read_photos
 from product_search.training.text_space import Floats
 
@@ -83,7 +83,7 @@ def colours(ridge: Encoder, starter: Encoder, emoji: Path) -> str:
     read = text_colours([query for query, _ in asked])
     named = [COLOURS[row.argmax()] if row.any() else "-" for row in read]
     right = np.array([name == colour for name, (_, colour) in zip(named, asked, strict=True)])
-    last = ["colour (or none) read from a text", str(len(asked)), "", between(hits(right))]
+    last = ["colour (or none) read from a text", str(len(asked)), "", f"{right.mean():.2f}"]
     return table(["figure", "queries", "ridge", "starter"], [*rows, last])
 
 
@@ -153,7 +153,7 @@ def sizes(models: Path) -> str:
 
 def write(args: argparse.Namespace) -> None:
     """Measure both encoders and fill the prose."""
-    photos = [*read_photos(args.grocery), *read_photos(args.clothing)]
+    photos = [*read_photos("grocery", args.grocery), *read_photos("clothing", args.clothing)]
     validation = [photo for photo in photos if photo.kind == "validation"]
     bge = BgeEncoder(args.models / "bge-small-zh-v1.5")
     shipped = StarterEncoder(args.models / "starter", bge)

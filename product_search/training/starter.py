@@ -87,20 +87,27 @@ def read_space(bge: Path, things: Sequence[Names], titles: Sequence[str]) -> Tex
     return fit_text_space(dict(zip(texts, vectors, strict=True)), titles, [*things, *classes])
 
 
+def taught_photos(grocery: Path, clothing: Path) -> list[Photo]:
+    """The photos of both sets that are not for validation."""
+    photos = [*read_photos("grocery", grocery), *read_photos("clothing", clothing)]
+    return [photo for photo in photos if photo.kind != "validation"]
+
+
+def taught_drawings(emoji: Path, flat_emoji: Path) -> list[tuple[Path, str]]:
+    """Pictures with their code points: 3D ones but for the held-out objects, all flat ones."""
+    taught, held_out = words.emoji_names(), words.held_out_names()
+    drawings = [(drawing(emoji, point), point) for point in taught]
+    return drawings + [(drawing(flat_emoji, point), point) for point in (*taught, *held_out)]
+
+
 def read_material(args: argparse.Namespace, trunk: Path, work: Path) -> Material:
-    """Photos that are not for validation; 3D emoji but for those held out; all flat emoji."""
-    photos = [
-        photo
-        for folder in (args.grocery, args.clothing)
-        for photo in read_photos(folder)
-        if photo.kind != "validation"
-    ]
-    classes, emoji, held_out = words.photo_words(), words.emoji_names(), words.held_out_names()
-    drawn = {**emoji, **held_out}
+    """Every taught picture in all its views through the trunk, and every name through BGE."""
+    photos = taught_photos(args.grocery, args.clothing)
+    drawings = taught_drawings(args.emoji, args.flat_emoji)
+    classes = words.photo_words()
+    drawn = words.emoji_names() | words.held_out_names()
     keys = [*classes, *drawn]
     row = {key: index for index, key in enumerate(keys)}
-    drawings = [(drawing(args.emoji, point), point) for point in emoji]
-    drawings += [(drawing(args.flat_emoji, point), point) for point in drawn]
     grounds = tuple(photo.path for photo in photos if photo.kind == "photo")
     things = [(classes | drawn)[key] for key in keys]
     titles = [names[0] for names in classes.values()]

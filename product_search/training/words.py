@@ -34,12 +34,17 @@ def imagenet_names() -> list[Names]:
 def paraphrases() -> dict[str, Names]:
     """Class of a photo set -> queries that mean it, written apart from the lessons.
 
-    Both writers thought of some of the same words; those were taught, and are left out.
+    Those that the lessons happen to hold too, but for 的 and the like, are left out.
     """
     lessons = (photo_words(), emoji_names(), held_out_names())
-    taught = {name for lesson in lessons for names in lesson.values() for name in names}
+    taught = {bare(name) for lesson in lessons for names in lesson.values() for name in names}
     written = dict(_entries("paraphrases.txt", "|"))
-    return {key: tuple(t for t in texts if t not in taught) for key, texts in written.items()}
+    return {key: tuple(t for t in texts if bare(t) not in taught) for key, texts in written.items()}
+
+
+def bare(text: str) -> str:
+    """Lower case without 的, spaces and marks: two texts that differ by these are the same."""
+    return "".join(char for char in text.lower() if char.isalnum() and char != "的")
 
 
 def unknown_queries() -> list[str]:

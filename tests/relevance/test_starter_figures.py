@@ -51,8 +51,8 @@ def encoder() -> StarterEncoder:
 @pytest.fixture(scope="module")
 def validation() -> list[Photo]:
     """The photos that are never trained on."""
-    folders = [shared_folder(name) for name in ("grocery", "clothing")]
-    photos = [photo for folder in folders for photo in read_photos(folder)]
+    sets = [read_photos(name, shared_folder(name)) for name in ("grocery", "clothing")]
+    photos = [photo for photos in sets for photo in photos]
     return [photo for photo in photos if photo.kind == "validation"]
 
 

@@ -43,8 +43,8 @@ def thing(tmp_path: Path) -> Path:
 def test_labels_are_read(tmp_path: Path) -> None:
     text = "image_path,class_id,title_zh,title_en,kind\nimages/a.jpg,7,鞋,shoe,photo\n"
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
-    (photo,) = read_photos(tmp_path)
-    assert photo.label == f"{tmp_path.name}:7"
+    (photo,) = read_photos("clothing", tmp_path)
+    assert photo.label == "clothing:7"
     assert (photo.title, photo.kind) == ("鞋", "photo")
     assert photo.path == tmp_path / "images/a.jpg"
 
