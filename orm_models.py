@@ -158,6 +158,44 @@ class ActiveCollection(Base):
     activated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
 
 
+class Run(Base):
+    """Long work that outlives a request and a restart: an import, a reindexing, a doctor's walk."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index("ix_run_kind_state", "kind", "state"),
+        {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
+    )
+
+    id: Mapped[int] = mapped_column(CountedId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16), default="queued")
+    options: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    progress: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    error: Mapped[str | None] = mapped_column(String(500))
+    claim_token: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class RunProblem(Base):
+    """One thing that a run found wrong: a bad row of a file, a product that has drifted."""
+
+    __tablename__ = "run_problem"
+    __table_args__ = (
+        Index("ix_run_problem_run", "run_id", "id"),
+        {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
+    )
+
+    id: Mapped[int] = mapped_column(CountedId, primary_key=True)
+    run_id: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(ExactString(100))  # a line, a product_id, a file's name
+    reason: Mapped[str] = mapped_column(Text)
+
+
 class Database:
     """The engine, and one transaction per use case, given as a function of its session.
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from main import create_app
+from product_search.settings import Settings
 from tests.api.helpers import base64_of, code_of, create, ids, resources, search
 from tests.unit.pictures import encoded, noise
 
@@ -54,6 +56,14 @@ class Damaged:
         return f"/product/{self.product['product_id']}"
 
 
+@pytest.fixture(scope="module")
+def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
+    """A service that gives a product up at its first failure."""
+    settings = open_settings().model_copy(update={"index_max_attempts": 1})
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
 def path_of(api: TestClient, content: bytes) -> Path:
     image_hash = resources(api).images.find(content)
     assert image_hash is not None
@@ -94,7 +104,10 @@ def test_a_damaged_picture_fails_its_own_product_only(api: TestClient, damaged: 
     assert shown["index_status"] == "failed"
     assert shown["index_error"]
     health = api.get("/health").json()
-    assert (health["status"], health["outbox"]) == ("degraded", {"pending": 0, "failed": 1})
+    assert (health["status"], health["outbox"]) == (
+        "degraded",
+        {"pending": 0, "retrying": 0, "failed": 1},
+    )
     found = search(api, "text_to_text", text="受损并改名", top_k=1)
     assert ids(found) == [damaged.product["product_id"]]
 

@@ -1,0 +1,153 @@
+"""The background thread that takes queued runs, one at a time, and carries them to their end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+
+from orm_models import Database
+from product_search import runs
+from product_search.errors import AppError
+from product_search.runs import Claimed, Kind, RunLost, State
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=30)
+POLL_S = 1.0  # runs that other processes queue are seen this late; our own wake the loop
+
+
+class RunFailed(Exception):
+    """The run can't be carried out; the message says why, to whoever asked for it."""
+
+
+class Stopping(Exception):
+    """The process is ending: the run is given back, to go on where its progress was saved."""
+
+
+class RunContext:
+    """What a handler gets: the claimed run, and whether to go on."""
+
+    def __init__(self, database: Database, claimed: Claimed, stopping: threading.Event) -> None:
+        self.database = database
+        self.claimed = claimed
+        self.stopping = stopping
+
+    def check(self) -> None:
+        """Raise Stopping where the process is to end; ask between two steps that are saved."""
+        if self.stopping.is_set():
+            raise Stopping
+
+
+Handler = Callable[[RunContext], None]
+
+
+def carry_out(context: RunContext, handler: Handler) -> State:
+    """Run the handler to its end, and say of the run how it ended.
+
+    An AppError is a store that is down: the run is given back, and goes on later.
+
+    Raises:
+        Stopping, RunLost, AppError: the run has not ended.
+    """
+    database, claimed = context.database, context.claimed
+    try:
+        with _kept(context):
+            handler(context)
+    except RunFailed as error:
+        reason = str(error)
+        database.write(lambda session: runs.finish(session, claimed, State.failed, reason))
+        return State.failed
+    except (Stopping, AppError, KeyboardInterrupt):
+        _give_back(context)
+        raise
+    except RunLost:
+        raise
+    except Exception as error:  # a bug must not make the run start again for ever
+        log.exception("run %d failed", claimed.id)
+        reason = f"{type(error).__name__}: {error}"
+        database.write(lambda session: runs.finish(session, claimed, State.failed, reason))
+        return State.failed
+    database.write(lambda session: runs.finish(session, claimed, State.done))
+    return State.done
+
+
+@contextmanager
+def _kept(context: RunContext) -> Iterator[None]:
+    """However long a step takes, the lease does not end before it."""
+    done = threading.Event()
+
+    def keep() -> None:
+        while not done.wait(LEASE.total_seconds() / 3):
+            try:
+                context.database.write(lambda session: runs.renew(session, context.claimed, LEASE))
+            except (AppError, RunLost) as error:  # the next save notices
+                log.warning("the lease of run %d was not renewed: %s", context.claimed.id, error)
+
+    keeper = threading.Thread(target=keep, name="run lease", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        done.set()
+        keeper.join()
+
+
+def _give_back(context: RunContext) -> None:
+    try:
+        context.database.write(lambda session: runs.release(session, context.claimed))
+    except (AppError, RunLost) as error:
+        log.warning("run %d stays claimed until its lease ends: %s", context.claimed.id, error)
+
+
+class RunLoop:
+    """Carries out queued runs until stopped; while a store is down they wait."""
+
+    def __init__(self, database: Database, handlers: Mapping[Kind, Handler]) -> None:
+        self._database = database
+        self._handlers = handlers
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="runs", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is a run: don't wait for the next poll."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the step in hand, and end; the run goes on at the next start."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                if self._carry_out_next():
+                    continue
+            except (Stopping, RunLost):
+                continue
+            except AppError as error:
+                log.warning("runs wait: %s", error)
+            except Exception:  # a dead thread would leave every later run queued
+                log.exception("runs wait")
+            self._wake.wait(POLL_S)
+
+    def _carry_out_next(self) -> bool:
+        kinds = list(self._handlers)
+        if not self._database.read(lambda session: runs.is_free(session, kinds)):
+            return False
+        claimed = self._database.write(lambda session: runs.claim(session, kinds, LEASE))
+        if claimed is None:
+            return False
+        context = RunContext(self._database, claimed, self._stopping)
+        carry_out(context, self._handlers[claimed.kind])
+        return True
