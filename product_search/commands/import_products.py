@@ -1,0 +1,87 @@
+"""`manage import`: a product file into the catalogue, followed until it is indexed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from orm_models import Database
+from product_search import outbox
+from product_search.bulk_import import Report, count_rows, import_file
+from product_search.catalog import Catalog
+from product_search.resources import open_catalog, open_database, open_resources
+from product_search.settings import Settings
+from vector_db import FileLock, VectorFileBusy
+
+log = logging.getLogger(__name__)
+
+NAME = "import"
+POLL_S = 0.2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = "退出码：0 全部导入，1 有坏行（其余已导入），2 未能导入"
+    parser.add_argument("file", type=Path, help="商品文件（.csv 或 .jsonl）")
+    parser.add_argument("--images", type=Path, help="image_path 所在的目录（默认：文件所在目录）")
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Write the rows; index them here where no service runs on this data, else follow it."""
+    file, images = options.file, options.images or options.file.parent
+    total = count_rows(file)
+    with _catalog(settings) as (catalog, service):
+        if service:
+            log.info("服务正在运行（%s）：由它建立索引", service)
+        with tqdm(total=total, unit="行", desc="导入", disable=None) as bar:
+            report = import_file(catalog, file, images, bar.update)
+        _report(report)
+        followed = _follow(catalog.database, FileLock(settings.milvus_path), service)
+    if not followed:
+        log.warning("服务已停止：其余商品会在它下次启动时建立索引")
+    return 1 if report.bad_rows else 0
+
+
+@contextmanager
+def _catalog(settings: Settings) -> Iterator[tuple[Catalog, str | None]]:
+    """The catalogue to write to, and what the service that will index it says of itself."""
+    try:
+        with open_resources(settings, "manage import") as resources:
+            yield resources.catalog, None
+    except VectorFileBusy as busy:
+        with open_database(settings) as database:
+            yield open_catalog(settings, database, lambda: None), busy.holder
+
+
+def _report(report: Report) -> None:
+    for bad in report.bad_rows:
+        log.warning("第 %d 行：%s", bad.line, bad.reason)
+    log.info(
+        "共 %d 行：新增 %d，更新 %d，未变 %d，坏行 %d",
+        report.rows,
+        report.created,
+        report.updated,
+        report.unchanged,
+        len(report.bad_rows),
+    )
+
+
+def _follow(database: Database, lock: FileLock, service: str | None) -> bool:
+    """Show the index work until none is left; False where the service went away before."""
+    last = database.read(outbox.newest_id)
+    left = database.read(lambda session: outbox.pending(session, last))
+    with tqdm(total=left, unit="件", desc="索引", disable=None) as bar:
+        while left:
+            if service and lock.holder() is None:
+                return False
+            time.sleep(POLL_S)
+            now = database.read(lambda session: outbox.pending(session, last))
+            bar.update(left - now)
+            left = now
+    return True
