@@ -179,7 +179,7 @@ def test_a_worker_with_other_encoders_than_the_services_refuses(settings: Settin
     with running_api(settings.data_dir):
         database = Database(settings.sqlalchemy_url)
         with database.engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE active_collection SET name = 'product_v1_x'")
+            connection.exec_driver_sql("UPDATE vector_collection SET encoder_fingerprint = 'x'")
         database.close()
         status, lines = ended(settings)
     assert status == 2
