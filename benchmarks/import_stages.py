@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from PIL import Image
 
-from product_search.images import ImageStore, decode
 from product_search.encoder_folders import EncoderFolders
+from product_search.images import ImageStore, decode
 from product_search.settings import Settings
 
 PICTURES = 256

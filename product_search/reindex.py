@@ -47,7 +47,7 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
         raise ReindexRefused("还没有在用的集合：请先启动一次服务")
     if Role.previous in rows:
         raise ReindexRefused(
-            f"上一个集合 {rows[Role.previous].name} 还留着：请先 --drop-old 删掉它，或 --rollback 换回"
+            f"上一个集合 {rows[Role.previous].name} 还留着：请先 --drop-old 或 --rollback"
         )
     return runs.queue(session, Kind.reindex, {"encoder": encoder, "rate": rate}).id
 

@@ -94,10 +94,7 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         if settings.index_in_process:
             loop.start()
         stack.callback(loop.stop)
-        reindexing = Reindexing(collections, settings.index_batch_size, loop.wake)
-        runs = RunLoop(database, {Kind.reindex: reindexing})
-        runs.start()
-        stack.callback(runs.stop)
+        runs = stack.enter_context(_running_runs(settings, collections, loop))
         resources = Resources(
             settings=settings,
             database=database,
@@ -111,6 +108,19 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
         yield resources
+
+
+@contextmanager
+def _running_runs(
+    settings: Settings, collections: LiveCollections, loop: IndexingLoop
+) -> Iterator[RunLoop]:
+    reindexing = Reindexing(collections, settings.index_batch_size, loop.wake)
+    runs = RunLoop(collections.database, {Kind.reindex: reindexing})
+    runs.start()
+    try:
+        yield runs
+    finally:
+        runs.stop()
 
 
 def open_store(settings: Settings, address: str) -> MilvusStore:

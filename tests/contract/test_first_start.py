@@ -24,7 +24,7 @@ from product_search.schema import migrate
 from product_search.settings import Settings
 from tests.contract.conftest import drop_all_tables, mysql_url
 from tests.milvus_servers import NetworkMilvus
-from vector_db import MilvusOptions, MilvusStore, collection_name
+from vector_db import MilvusOptions, MilvusStore
 
 SERVICES = 4
 PRODUCTS = 3
