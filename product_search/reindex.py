@@ -21,7 +21,7 @@ from product_search.run_loop import LEASE, RunContext, RunFailed
 from product_search.runs import UNFINISHED, Kind, RunLost
 from vector_db import collection_name
 
-POLL_S = 0.1
+POLL_S = 0.2
 
 Progress = Mapping[str, Any]
 
