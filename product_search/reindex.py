@@ -143,9 +143,10 @@ class Reindexing:
         rows = self._database.read(live_collections.live)
         if name in {row.name for role, row in rows.items() if role is not Role.filling}:
             raise RunFailed(f"编码器 {encoders.name}（指纹 {encoders.fingerprint}）已经在用")
-        self.collections.store.drop_collection(name)  # left from another time
-        self.collections.make(encoders)
-        return self._database.write(partial(_admit, context=context, encoders=encoders))
+        with self._database.alone("collection"):  # nobody drops meanwhile what is made here
+            self.collections.store.drop_collection(name)  # left from another time
+            self.collections.make(encoders)
+            return self._database.write(partial(_admit, context=context, encoders=encoders))
 
     def _queue_all(self, context: RunContext, progress: Progress) -> Progress:
         rate = context.claimed.options["rate"]
@@ -178,9 +179,10 @@ class Reindexing:
             context.stopping.wait(POLL_S)
 
     def _drop_retired(self) -> None:
-        for row in self._database.read(live_collections.retired):
-            self.collections.store.drop_collection(row.name)
-            self._database.write(partial(_forget, name=row.name))
+        with self._database.alone("collection"):
+            for row in self._database.read(live_collections.retired):
+                self.collections.store.drop_collection(row.name)
+                self._database.write(partial(_forget, name=row.name))
 
 
 def _admit(session: Session, context: RunContext, encoders: EncoderPair) -> Progress:
