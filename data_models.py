@@ -301,6 +301,7 @@ class EncoderInfo(BaseModel):
     name: str
     fingerprint: str
     device: str
+    hint: str | None = Field(None, description="设置选的编码器与在用的不同时：怎样换")
 
 
 class OutboxCounts(BaseModel):

@@ -86,7 +86,10 @@ def _health(resources: Resources) -> Health:
             "database": database,
             "vector_store": vector_store,
             "encoders": EncoderInfo(
-                name=encoders.name, fingerprint=encoders.fingerprint, device=encoders.device
+                name=encoders.name,
+                fingerprint=encoders.fingerprint,
+                device=encoders.device,
+                hint=resources.encoder_hint,
             ),
             "outbox": waiting,
         }

@@ -54,6 +54,11 @@ HEALTH: Example = {
     "status": "ok",
     "database": "ok",
     "vector_store": "ok",
-    "encoders": {"name": "starter", "fingerprint": "529993121792", "device": "cpu"},
+    "encoders": {
+        "name": "starter",
+        "fingerprint": "529993121792",
+        "device": "cpu",
+        "hint": None,
+    },
     "outbox": {"pending": 0, "retrying": 0, "failed": 0},
 }

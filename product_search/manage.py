@@ -1,4 +1,4 @@
-"""Door: `python -m product_search.manage import | retry | migrate | download-models`."""
+"""Door: `python -m product_search.manage import | retry | reindex | migrate | download-models`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from product_search.bulk_import import ImportFileError
-from product_search.commands import download_models, import_products, migrate, retry
+from product_search.commands import download_models, import_products, migrate, reindex, retry
 from product_search.errors import AppError, StartError
 from product_search.settings import load_settings
 
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 COMMANDS = {
     import_products: "导入 CSV 或 JSONL 商品文件，按 sku 新增或更新",
     retry: "重新为索引失败（failed）的商品建立索引",
+    reindex: "换编码器：在后台写满一个新的向量集合，然后切换",
     migrate: "把数据库的表结构升级到本版本所需的",
     download_models: "从 ModelScope 下载 Chinese-CLIP 与 BGE",
 }

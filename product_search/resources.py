@@ -8,17 +8,23 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from nlp_models import EncoderPair, has_weights, open_encoders
+from nlp_models import EncoderPair
 from orm_models import Database
 from product_search import outbox
+from product_search.activation import activate
 from product_search.backpressure import OutboxGate
 from product_search.catalog import Catalog
+from product_search.encoder_folders import EncoderFolders
 from product_search.engine import Pool
 from product_search.errors import StartError
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
+from product_search.live_collections import LiveCollections
+from product_search.reindex import Reindexing
 from product_search.retrieval import Retrieval
+from product_search.run_loop import RunLoop
+from product_search.runs import Kind
 from product_search.schema import open_schema
 from product_search.settings import Settings
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
@@ -33,11 +39,32 @@ class Resources:
     settings: Settings
     database: Database
     images: ImageStore
-    store: VectorStore
-    encoders: EncoderPair
+    collections: LiveCollections
     loop: IndexingLoop
+    runs: RunLoop
     catalog: Catalog
     retrieval: Retrieval
+
+    @property
+    def store(self) -> VectorStore:
+        """The collection that searches read now."""
+        return self.collections.active().store
+
+    @property
+    def encoders(self) -> EncoderPair:
+        """The encoders that searches use now."""
+        return self.collections.active().encoders
+
+    @property
+    def encoder_hint(self) -> str | None:
+        """What to do where the settings choose other encoders than those that answer."""
+        chosen = EncoderFolders(self.settings).chosen_name
+        if chosen == self.encoders.name:
+            return None
+        return (
+            f"设置选的是 {chosen}，在用的集合属于 {self.encoders.name}："
+            f"要换，请运行 python -m product_search.manage reindex --encoder {chosen}"
+        )
 
 
 @contextmanager
@@ -59,25 +86,41 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
     with ExitStack() as stack:
         _make_data_dir(settings)
         indexer = stack.enter_context(_open_indexer(settings, address))
-        database, store = indexer.database, indexer.store
-        images, encoders = indexer.images, indexer.encoders
+        database, images, collections = indexer.database, indexer.images, indexer.collections
         if settings.milvus_server is None:  # nobody else can be indexing: their claims are dead
             database.write(outbox.release_all)
-        indexer.activate_collection()
+        activate(collections)
         loop = IndexingLoop(indexer, settings.index_batch_size)
         if settings.index_in_process:
             loop.start()
         stack.callback(loop.stop)
-        yield Resources(
+        runs = stack.enter_context(_running_runs(settings, collections, loop))
+        resources = Resources(
             settings=settings,
             database=database,
             images=images,
-            store=store,
-            encoders=encoders,
+            collections=collections,
             loop=loop,
+            runs=runs,
             catalog=open_catalog(settings, database, loop.wake),
-            retrieval=Retrieval(database, store, images, encoders),
+            retrieval=Retrieval(database, images, collections),
         )
+        if resources.encoder_hint:
+            log.warning("%s", resources.encoder_hint)
+        yield resources
+
+
+@contextmanager
+def _running_runs(
+    settings: Settings, collections: LiveCollections, loop: IndexingLoop
+) -> Iterator[RunLoop]:
+    reindexing = Reindexing(collections, settings.index_batch_size, loop.wake)
+    runs = RunLoop(collections.database, {Kind.reindex: reindexing})
+    runs.start()
+    try:
+        yield runs
+    finally:
+        runs.stop()
 
 
 def open_store(settings: Settings, address: str) -> MilvusStore:
@@ -101,7 +144,7 @@ def open_store(settings: Settings, address: str) -> MilvusStore:
 
 @contextmanager
 def open_worker(settings: Settings) -> Iterator[Indexer]:
-    """What a worker indexes with; the collection is not yet open.
+    """What a worker indexes with; the collections are not yet open.
 
     Raises as open_resources; StartError where Milvus is a file, which the service holds.
     """
@@ -126,8 +169,8 @@ def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
             max_attempts=settings.index_max_attempts,
             first_pause=timedelta(seconds=settings.index_retry_delay_s),
         )
-        images = ImageStore(settings.images_dir)
-        yield Indexer(database, store, images, load_encoders(settings), policy)
+        collections = LiveCollections(database, store, EncoderFolders(settings))
+        yield Indexer(database, ImageStore(settings.images_dir), collections, policy)
 
 
 def open_catalog(settings: Settings, database: Database, on_commit: Callable[[], None]) -> Catalog:
@@ -164,19 +207,3 @@ def _make_data_dir(settings: Settings) -> None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(f"PRODUCT_SEARCH_DATA_DIR 无法使用：{error}") from error
-
-
-def load_encoders(settings: Settings) -> EncoderPair:
-    """The encoders that the settings choose, from the folders that they name."""
-    bge = settings.downloaded_bge if has_weights(settings.downloaded_bge) else settings.shipped_bge
-    encoders = open_encoders(
-        settings.encoder,
-        clip=settings.clip_dir or settings.downloaded_clip,
-        bge=settings.bge_dir or bge,
-        starter=settings.shipped_starter,
-        device=settings.device,
-    )
-    log.info(
-        "encoder %s (fingerprint %s) on %s", encoders.name, encoders.fingerprint, encoders.device
-    )
-    return encoders

@@ -34,7 +34,7 @@ def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
 
 def drain(api: TestClient) -> None:
     held = resources(api)
-    while Indexer(held.database, held.store, held.images, held.encoders).apply_oldest(64):
+    while Indexer(held.database, held.images, held.collections).apply_oldest(64):
         pass
 
 

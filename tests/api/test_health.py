@@ -29,6 +29,7 @@ def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
                 "name": "starter",
                 "fingerprint": encoders.fingerprint,
                 "device": "cpu",
+                "hint": None,
             },
             "outbox": {"pending": 0, "retrying": 0, "failed": 0},
         },
