@@ -12,13 +12,17 @@ from nlp_models import EncoderPair, has_weights, open_encoders
 from orm_models import Database
 from product_search import outbox
 from product_search.backpressure import OutboxGate
+from product_search.bulk_import import import_rows
 from product_search.catalog import Catalog
 from product_search.engine import Pool
 from product_search.errors import StartError
 from product_search.images import ImageStore
+from product_search.imports import Imports
 from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
 from product_search.retrieval import Retrieval
+from product_search.run_loop import Handler, RunContext, RunLoop
+from product_search.runs import Kind
 from product_search.schema import open_schema
 from product_search.settings import Settings
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
@@ -28,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Resources:
-    """What a running service holds."""
+    """What a running service holds; its door starts `run_loop`, where runs are to be taken."""
 
     settings: Settings
     database: Database
@@ -38,6 +42,8 @@ class Resources:
     loop: IndexingLoop
     catalog: Catalog
     retrieval: Retrieval
+    imports: Imports
+    run_loop: RunLoop
 
 
 @contextmanager
@@ -68,6 +74,10 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         if settings.index_in_process:
             loop.start()
         stack.callback(loop.stop)
+        catalog = open_catalog(settings, database, loop.wake)
+        imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
+        run_loop = RunLoop(database, {Kind.import_: _import_handler(imports, catalog)})
+        stack.callback(run_loop.stop)
         yield Resources(
             settings=settings,
             database=database,
@@ -75,9 +85,21 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
             store=store,
             encoders=encoders,
             loop=loop,
-            catalog=open_catalog(settings, database, loop.wake),
+            catalog=catalog,
             retrieval=Retrieval(database, store, images, encoders),
+            imports=imports,
+            run_loop=run_loop,
         )
+
+
+def _import_handler(imports: Imports, catalog: Catalog) -> Handler:
+    def handle(context: RunContext) -> None:
+        options = context.claimed.options
+        context.at_end(lambda: imports.remove(options))
+        with imports.source(options) as source:
+            import_rows(context, catalog, source)
+
+    return handle
 
 
 def open_store(settings: Settings, address: str) -> MilvusStore:

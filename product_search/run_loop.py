@@ -34,6 +34,19 @@ class RunContext:
         self.database = database
         self.claimed = claimed
         self.stopping = stopping
+        self._at_end: list[Callable[[], None]] = []
+
+    def at_end(self, tidy: Callable[[], None]) -> None:
+        """Call this once the run has ended for good, not where it is given back.
+
+        A process that dies in between does not: it has to be done at the next start too.
+        """
+        self._at_end.append(tidy)
+
+    def tidy(self) -> None:
+        """The run has ended for good."""
+        for tidy in self._at_end:
+            tidy()
 
     def check(self) -> None:
         """Raise Stopping where the process is to end; ask between two steps that are saved."""
@@ -53,13 +66,12 @@ def carry_out(context: RunContext, handler: Handler) -> State:
         Stopping, RunLost, AppError: the run has not ended.
     """
     database, claimed = context.database, context.claimed
+    state, reason = State.done, None
     try:
         with _kept(context):
             handler(context)
     except RunFailed as error:
-        reason = str(error)
-        database.write(lambda session: runs.finish(session, claimed, State.failed, reason))
-        return State.failed
+        state, reason = State.failed, str(error)
     except (Stopping, AppError, KeyboardInterrupt):
         _give_back(context)
         raise
@@ -67,11 +79,10 @@ def carry_out(context: RunContext, handler: Handler) -> State:
         raise
     except Exception as error:  # a bug must not make the run start again for ever
         log.exception("run %d failed", claimed.id)
-        reason = f"{type(error).__name__}: {error}"
-        database.write(lambda session: runs.finish(session, claimed, State.failed, reason))
-        return State.failed
-    database.write(lambda session: runs.finish(session, claimed, State.done))
-    return State.done
+        state, reason = State.failed, f"{type(error).__name__}: {error}"
+    database.write(lambda session: runs.finish(session, claimed, state, reason))
+    context.tidy()
+    return state
 
 
 @contextmanager
