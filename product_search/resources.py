@@ -58,10 +58,7 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         StartError: a setting can't be used.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
-    if settings.milvus_server is None and not settings.index_in_process:
-        raise StartError(
-            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
-        )
+    _check_who_indexes(settings)
     with ExitStack() as stack:
         _make_data_dir(settings)
         indexer = stack.enter_context(_open_indexer(settings, address))
@@ -89,6 +86,13 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
             retrieval=Retrieval(database, store, images, encoders),
             imports=imports,
             run_loop=run_loop,
+        )
+
+
+def _check_who_indexes(settings: Settings) -> None:
+    if settings.milvus_server is None and not settings.index_in_process:
+        raise StartError(
+            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
         )
 
 
