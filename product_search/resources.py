@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from nlp_models import EncoderPair, has_weights, open_encoders
 from orm_models import Database
-from product_search import outbox
+from product_search import outbox, runs
 from product_search.backpressure import OutboxGate
 from product_search.bulk_import import import_rows
 from product_search.catalog import Catalog
@@ -66,6 +66,7 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         images, encoders = indexer.images, indexer.encoders
         if settings.milvus_server is None:  # nobody else can be indexing: their claims are dead
             database.write(outbox.release_all)
+            database.write(lambda session: runs.release_all(session, Kind.import_))
         indexer.activate_collection()
         loop = IndexingLoop(indexer, settings.index_batch_size)
         if settings.index_in_process:

@@ -146,6 +146,12 @@ def release(session: Session, taken: Claimed) -> None:
     _change(session, taken, {"claim_token": None, "lease_until": None})
 
 
+def release_all(session: Session, kind: Kind) -> None:
+    """End every claim of the kind: for the process that alone may hold one, when it starts."""
+    freed = {"claim_token": None, "lease_until": None}
+    session.execute(update(Run).where(Run.kind == kind).values(freed))
+
+
 def cancel(session: Session, run_id: int, clock: Clock = database_clock) -> bool:
     """End an unfinished run, whoever holds it; False where it has ended already."""
     run = session.get(Run, run_id, with_for_update=True)
