@@ -105,7 +105,7 @@ class ImportNotFound(AppError):
 class ImportFileError(AppError):
     """The file as a whole can't be imported; the message says why and what is expected."""
 
-    code = "import_file_invalid"
+    code = "import_file_error"
 
 
 class ImportTypeUnknown(ImportFileError):

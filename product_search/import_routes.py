@@ -39,6 +39,7 @@ _FORM = {
         errors.InvalidRequest,
         errors.UnsupportedMediaType,
         errors.PayloadTooLarge,
+        errors.ImportFileError,
         errors.ImportTypeUnknown,
         errors.ImportEncodingUnknown,
         errors.ImportHeaderInvalid,

@@ -64,9 +64,8 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         indexer = stack.enter_context(_open_indexer(settings, address))
         database, store = indexer.database, indexer.store
         images, encoders = indexer.images, indexer.encoders
-        if settings.milvus_server is None:  # nobody else can be indexing: their claims are dead
-            database.write(outbox.release_all)
-            database.write(lambda session: runs.release_all(session, Kind.import_))
+        if settings.milvus_server is None:
+            _end_dead_claims(database)
         indexer.activate_collection()
         loop = IndexingLoop(indexer, settings.index_batch_size)
         if settings.index_in_process:
@@ -95,6 +94,12 @@ def _check_who_indexes(settings: Settings) -> None:
         raise StartError(
             "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
         )
+
+
+def _end_dead_claims(database: Database) -> None:
+    """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
+    database.write(outbox.release_all)
+    database.write(lambda session: runs.release_all(session, Kind.import_))
 
 
 def _import_handler(imports: Imports, catalog: Catalog) -> Handler:

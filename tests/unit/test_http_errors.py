@@ -26,7 +26,7 @@ def test_no_error_of_the_family_is_a_500() -> None:
 
 
 def test_only_what_may_be_sent_again_says_when() -> None:
-    unavailable = {kind for kind, status in STATUS.items() if status == 503}
+    unavailable = {kind for kind, status in STATUS.items() if status in (429, 503)}
     assert {kind for kind in KINDS if kind.retry_after_s} == unavailable - {OutcomeUnknown}
 
 
