@@ -36,6 +36,12 @@ from product_search.field_types import (
     Whole as Whole,
     is_blank as is_blank,
 )
+from product_search.import_models import (
+    BadImportRow as BadImportRow,
+    ImportAccepted as ImportAccepted,
+    ImportCounts as ImportCounts,
+    ImportStatus as ImportStatus,
+)
 
 
 class Strict(BaseModel):

@@ -60,7 +60,7 @@ class PrimaryKeySource:
             return self._last
 
 
-_primary_keys = PrimaryKeySource()
+draw_primary_key = PrimaryKeySource().draw
 
 
 def _now() -> datetime:
@@ -85,7 +85,7 @@ class Product(Base):
     )
 
     id: Mapped[int] = mapped_column(CountedId, primary_key=True)
-    milvus_id: Mapped[int] = mapped_column(BigInteger, unique=True, default=_primary_keys.draw)
+    milvus_id: Mapped[int] = mapped_column(BigInteger, unique=True, default=draw_primary_key)
     sku: Mapped[str | None] = mapped_column(ExactString(100), unique=True)
     title: Mapped[str] = mapped_column(ExactString(500))
     description: Mapped[str | None] = mapped_column(Text)

@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session, aliased
 from data_models import INT64_MAX, IndexStatus, OutboxCounts
 from orm_models import OutboxEvent, Product
 from product_search.column_types import UtcDateTime
+from product_search.engine import read_committed
 
 _LONGEST_PAUSE = timedelta(hours=1)
 Clock = Callable[[Session], datetime]
@@ -121,10 +122,20 @@ def record_all(session: Session) -> None:
     # What is gone stays queued: other collections than the new one may still hold it.
     session.execute(delete(OutboxEvent).where(OutboxEvent.product_id.in_(select(Product.id))))
     session.execute(update(Product).values(index_status=IndexStatus.pending, index_error=None))
+    _record_upserts(session)
+
+
+def record_new(session: Session, milvus_ids: Collection[int]) -> None:
+    """Queue the products that this transaction has added, in one statement."""
+    _record_upserts(session, Product.milvus_id.in_(milvus_ids))
+
+
+def _record_upserts(session: Session, *conditions: ColumnElement[bool]) -> None:
     operation, now = literal(str(Operation.upsert)), literal(datetime.now(UTC), UtcDateTime)
     every = select(Product.id, Product.milvus_id, operation, Product.revision, literal(0), now)
     columns = ["product_id", "milvus_id", "operation", "revision", "attempts", "created_at"]
-    session.execute(insert(OutboxEvent).from_select(columns, every.order_by(Product.id)))
+    chosen = every.where(*conditions).order_by(Product.id)
+    session.execute(insert(OutboxEvent).from_select(columns, chosen))
 
 
 def record_fill(session: Session, after: int, limit: int) -> list[int]:
@@ -132,7 +143,7 @@ def record_fill(session: Session, after: int, limit: int) -> list[int]:
 
     Those in a pause are tried at once, so that none holds up the end of the filling.
     """
-    _read_committed(session)
+    read_committed(session)
     some = select(Product).where(Product.id > after).order_by(Product.id).limit(limit)
     products = session.scalars(some.with_for_update()).all()
     for product in products:
@@ -170,7 +181,7 @@ def claim(session: Session, limit: int, lease: timedelta, clock: Clock = databas
     Two at a time never get the same: SKIP LOCKED leaves each the rows that the other has not
     locked, and where it does not exist the UPDATE, atomic in itself, decides.
     """
-    _read_committed(session)
+    read_committed(session)
     now, token = clock(session), secrets.token_hex(16)
     due = _due(now)
     oldest = select(OutboxEvent.id).where(due, _is_first()).order_by(OutboxEvent.id).limit(limit)
@@ -208,7 +219,7 @@ def renew(
     session: Session, taken: Claim, lease: timedelta, clock: Clock = database_clock
 ) -> set[int]:
     """Prolong the lease of what the claim still holds: those product ids."""
-    _read_committed(session)
+    read_committed(session)
     ours = _ours(taken, taken.works)
     until = clock(session) + lease
     session.execute(update(OutboxEvent).where(*ours).values(available_at=until))
@@ -217,7 +228,7 @@ def renew(
 
 def release(session: Session, taken: Claim) -> None:
     """Give back what the claim still holds, as if it had not been taken."""
-    _read_committed(session)
+    read_committed(session)
     session.execute(
         update(OutboxEvent)
         .where(*_ours(taken, taken.works))
@@ -239,7 +250,7 @@ def hold(session: Session, taken: Claim, works: Collection[Work]) -> set[int]:
 
     Until the transaction ends, no write changes them and no other worker takes them.
     """
-    _read_committed(session)
+    read_committed(session)
     rows = select(Product.id).where(Product.id.in_([work.product_id for work in works]))
     session.scalars(rows.order_by(Product.id).with_for_update()).all()
     ours = _ours(taken, works)
@@ -371,9 +382,3 @@ def _has_newer(session: Session, work: Work) -> bool:
 def _ours(taken: Claim, works: Iterable[Work]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     firsts = [work.first_event for work in works]
     return OutboxEvent.id.in_(firsts), OutboxEvent.claim_token == taken.token
-
-
-def _read_committed(session: Session) -> None:
-    """On MySQL: lock rows alone, not the gaps into which writers put new events."""
-    if session.get_bind().dialect.name != "sqlite":
-        session.connection(execution_options={"isolation_level": "READ COMMITTED"})

@@ -10,20 +10,22 @@ from datetime import timedelta
 
 from nlp_models import EncoderPair
 from orm_models import Database
-from product_search import outbox
+from product_search import outbox, runs
 from product_search.activation import activate
 from product_search.backpressure import OutboxGate
+from product_search.bulk_import import import_rows
 from product_search.catalog import Catalog
 from product_search.encoder_folders import EncoderFolders
 from product_search.engine import Pool
 from product_search.errors import StartError
 from product_search.images import ImageStore
+from product_search.imports import Imports
 from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
 from product_search.live_collections import LiveCollections
 from product_search.reindex import Reindexing
 from product_search.retrieval import Retrieval
-from product_search.run_loop import RunLoop
+from product_search.run_loop import Handler, RunContext, RunLoop
 from product_search.runs import Kind
 from product_search.schema import open_schema
 from product_search.settings import Settings
@@ -34,16 +36,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Resources:
-    """What a running service holds."""
+    """What a running service holds; its door starts `run_loop`, where runs are to be taken."""
 
     settings: Settings
     database: Database
     images: ImageStore
     collections: LiveCollections
     loop: IndexingLoop
-    runs: RunLoop
     catalog: Catalog
     retrieval: Retrieval
+    imports: Imports
+    run_loop: RunLoop
 
     @property
     def store(self) -> VectorStore:
@@ -79,48 +82,66 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         StartError: a setting can't be used.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
-    if settings.milvus_server is None and not settings.index_in_process:
-        raise StartError(
-            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
-        )
+    _check_who_indexes(settings)
     with ExitStack() as stack:
         _make_data_dir(settings)
         indexer = stack.enter_context(_open_indexer(settings, address))
-        database, images, collections = indexer.database, indexer.images, indexer.collections
-        if settings.milvus_server is None:  # nobody else can be indexing: their claims are dead
-            database.write(outbox.release_all)
-        activate(collections)
+        if settings.milvus_server is None:
+            _end_dead_claims(indexer.database)
+        activate(indexer.collections)
         loop = IndexingLoop(indexer, settings.index_batch_size)
         if settings.index_in_process:
             loop.start()
         stack.callback(loop.stop)
-        runs = stack.enter_context(_running_runs(settings, collections, loop))
-        resources = Resources(
-            settings=settings,
-            database=database,
-            images=images,
-            collections=collections,
-            loop=loop,
-            runs=runs,
-            catalog=open_catalog(settings, database, loop.wake),
-            retrieval=Retrieval(database, images, collections),
-        )
+        resources = _assembled(settings, indexer, loop)
+        stack.callback(resources.run_loop.stop)
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
         yield resources
 
 
-@contextmanager
-def _running_runs(
-    settings: Settings, collections: LiveCollections, loop: IndexingLoop
-) -> Iterator[RunLoop]:
-    reindexing = Reindexing(collections, settings.index_batch_size, loop.wake)
-    runs = RunLoop(collections.database, {Kind.reindex: reindexing})
-    runs.start()
-    try:
-        yield runs
-    finally:
-        runs.stop()
+def _assembled(settings: Settings, indexer: Indexer, loop: IndexingLoop) -> Resources:
+    database, images, collections = indexer.database, indexer.images, indexer.collections
+    catalog = open_catalog(settings, database, loop.wake)
+    imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
+    handlers: dict[Kind, Handler] = {
+        Kind.import_: _import_handler(imports, catalog),
+        Kind.reindex: Reindexing(collections, settings.index_batch_size, loop.wake),
+    }
+    return Resources(
+        settings=settings,
+        database=database,
+        images=images,
+        collections=collections,
+        loop=loop,
+        catalog=catalog,
+        retrieval=Retrieval(database, images, collections),
+        imports=imports,
+        run_loop=RunLoop(database, handlers),
+    )
+
+
+def _check_who_indexes(settings: Settings) -> None:
+    if settings.milvus_server is None and not settings.index_in_process:
+        raise StartError(
+            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
+        )
+
+
+def _end_dead_claims(database: Database) -> None:
+    """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
+    database.write(outbox.release_all)
+    database.write(lambda session: runs.release_all(session, [Kind.import_, Kind.reindex]))
+
+
+def _import_handler(imports: Imports, catalog: Catalog) -> Handler:
+    def handle(context: RunContext) -> None:
+        options = context.claimed.options
+        context.at_end(lambda: imports.remove(options))
+        with imports.source(options) as source:
+            import_rows(context, catalog, source)
+
+    return handle
 
 
 def open_store(settings: Settings, address: str) -> MilvusStore:

@@ -92,7 +92,8 @@ def _see_through(settings: Settings, database: Database, run_id: int) -> None:
     with tqdm(unit="件", desc="处理", disable=None) as bar:
         while _row(database, run_id).state in UNFINISHED:
             try:
-                with open_resources(settings, "manage reindex"):
+                with open_resources(settings, "manage reindex") as resources:
+                    resources.run_loop.start()
                     _follow(database, run_id, bar, None)
             except VectorFileBusy as busy:
                 log.info("服务正在运行（%s）：由它来做", busy.holder)

@@ -231,7 +231,7 @@ def begin(api: TestClient) -> int:
     """Queue a reindexing, and wait until the first products are queued for it."""
     database = resources(api).database
     run_id = database.write(lambda session: reindex.start(session, "chinese-clip", None))
-    resources(api).runs.wake()
+    resources(api).run_loop.wake()
     until(lambda: database.read(lambda session: outbox.fills_left(session, 1)) > 0, "a fill")
     return run_id
 
