@@ -124,7 +124,8 @@ def _give_up_unusable(collections: LiveCollections) -> None:
 
     def give_up(session: Session) -> None:
         there = live_collections.lock(session)
-        retire(session, [row for row in there.values() if row.name in names])
+        others = [row for role, row in there.items() if role is not Role.active]
+        retire(session, [row for row in others if row.name in names])
 
     if names:
         collections.database.write(give_up)

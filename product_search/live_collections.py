@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -161,8 +161,6 @@ class LiveCollections:
             self._forget_others(rows)
             if Role.active in rows:
                 self._active = self._open_or_raise(rows[Role.active])
-        except CollectionMissing as error:
-            log.warning("searches go on as before: %s", error)
         except AppError as error:
             log.warning("searches go on as before: %s", error)
             if isinstance(error.__cause__, EncoderError):
@@ -195,14 +193,15 @@ class LiveCollections:
         if found is not None:
             return found
         with self._opening:
-            if row.name not in self._opened:
+            found = self._opened.get(row.name)
+            if found is None:
                 encoders = self.encoders.find(row.encoder, row.encoder_fingerprint)
                 if collection_name(encoders.fingerprint) != row.name:
                     raise EncoderError(f"集合 {row.name} 的字段是另一个版本的")
                 if not self.store.has_collection(row.name):
                     raise CollectionMissing(f"Milvus 里没有集合 {row.name}")
-                self._opened[row.name] = OpenCollection.open(encoders, self.store)
-            return self._opened[row.name]
+                found = self._opened[row.name] = OpenCollection.open(encoders, self.store)
+            return found
 
     def make(self, encoders: EncoderPair) -> OpenCollection:
         """The collection of these encoders, made where there is none."""
@@ -212,9 +211,7 @@ class LiveCollections:
 
     def _forget_others(self, rows: Mapping[Role, VectorCollection]) -> None:
         """Let go of encoders that nothing is searched or written with any more."""
-        _forget(self._opened, {row.name for row in rows.values()})
-
-
-def _forget(opened: dict[str, OpenCollection], names: Iterable[str]) -> None:
-    for name in opened.keys() - set(names):
-        opened.pop(name, None)
+        names = {row.name for row in rows.values()}
+        for name in list(self._opened):  # other threads may be opening some
+            if name not in names:
+                self._opened.pop(name, None)
