@@ -21,7 +21,8 @@ CLIENTS = 4
 KEPT = 12  # about so many products has each client
 PATIENCE_S = 60.0  # for one answer: longer than any store's time-out
 _PAUSE_S = 0.02  # after a refused request
-_skus = itertools.count(1)
+_SKU = "L-"  # of the products that belong to a load
+_numbers = itertools.count(1)
 
 
 def title(chance: random.Random) -> str:
@@ -43,7 +44,7 @@ class Load:
     def __init__(self, addresses: Sequence[str], ledger: Ledger, chance: random.Random) -> None:
         self._ledger = ledger
         self._stopping = threading.Event()
-        there = sorted(ledger.products)
+        there = sorted(sku for sku in ledger.products if sku.startswith(_SKU))
         self._clients = [
             _Client(
                 addresses[number % len(addresses)],
@@ -106,7 +107,7 @@ class _Client:
         return self._patch(http, product)
 
     def _create(self, http: httpx.Client) -> bool:
-        sku = f"L-{next(_skus)}"
+        sku = f"{_SKU}{next(_numbers)}"
         changes, body = self._content(
             ["title", "price"] + ["image_hash"] * self._chance.randrange(2)
         )
