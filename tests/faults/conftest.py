@@ -21,7 +21,7 @@ def small_encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Settings that name checkpoints of the real classes, of a few kilobytes."""
     folder = tmp_path_factory.mktemp("encoders")
     clip, bge = write_clip(folder / "clip"), write_bge(folder / "bge")
-    return {"clip_dir": clip, "bge_dir": bge, "index_batch_size": 8}
+    return {"clip_dir": clip, "bge_dir": bge, "index_batch_size": 32}
 
 
 @pytest.fixture(scope="module", params=["embedded", "network"])
