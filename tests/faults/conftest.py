@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import mysql_url
-from tests.faults.places import Embedded, Networked, Place
+from tests.faults.places import Embedded, Networked, Place, TwoServices
 from tests.faults.tables import lines
 from tests.unit.checkpoints import write_bge, write_clip
 
@@ -30,13 +30,14 @@ def place(
     tmp_path_factory: pytest.TempPathFactory,
     small_encoders: dict[str, Any],
 ) -> Iterator[Place]:
-    """SQLite with Milvus Lite, or MariaDB with a networked Milvus."""
-    folder = tmp_path_factory.mktemp(request.param)
-    made = (
-        Embedded(folder, small_encoders)
-        if request.param == "embedded"
-        else Networked(folder, small_encoders, mysql_url())
-    )
+    """SQLite with Milvus Lite, or MariaDB with a networked Milvus; `two services` on the latter."""
+    folder = tmp_path_factory.mktemp(request.param.replace(" ", "_"))
+    made: Place
+    if request.param == "embedded":
+        made = Embedded(folder, small_encoders)
+    else:
+        kind = TwoServices if request.param == "two services" else Networked
+        made = kind(folder, small_encoders, mysql_url())
     yield made
     made.close()
 

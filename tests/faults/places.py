@@ -6,6 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from vector_db import MilvusStore, collection_name
 class Place(ABC):
     """A catalogue in two stores, and the processes on it, by name."""
 
+    name: str
+    services: tuple[str, ...] = ("service",)
     workers: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -44,16 +47,16 @@ class Place(ABC):
             for name, value in self.settings.model_dump(exclude_unset=True).items()
         }
         self.processes: dict[str, ForkServerProcess] = {}
-        self._port = free_port()
+        self._ports = {name: free_port() for name in self.services}
         self.encoders: EncoderPair = load_encoders(self.settings)
         self.images = ImageStore(self.settings.images_dir)
         self.database = Database(self.settings.sqlalchemy_url)
         self.ledger = Ledger()
 
     @property
-    def address(self) -> str:
-        """The service's."""
-        return f"http://127.0.0.1:{self._port}"
+    def addresses(self) -> list[str]:
+        """The services'."""
+        return [f"http://127.0.0.1:{port}" for port in self._ports.values()]
 
     @property
     def collection(self) -> str:
@@ -61,9 +64,9 @@ class Place(ABC):
         return collection_name(self.encoders.fingerprint)
 
     def start(self, name: str, failpoint: Failpoint | None = None) -> None:
-        """Start the service or a worker; one that runs is ended first."""
+        """Start a service or a worker; one that runs is ended first."""
         self._stop([name])
-        command = ["service", str(self._port)] if name == "service" else ["worker"]
+        command = ["service", str(self._ports[name])] if name in self._ports else ["worker"]
         self.processes[name] = self.process(command, failpoint)
 
     def process(self, command: list[str], failpoint: Failpoint | None = None) -> ForkServerProcess:
@@ -72,19 +75,20 @@ class Place(ABC):
 
     def start_missing(self) -> None:
         """Start what does not run."""
-        for name in ("service", *self.workers):
+        for name in (*self.services, *self.workers):
             if name not in self.processes or not self.processes[name].is_alive():
                 self.start(name)
 
     def start_all(self) -> None:
-        """Start what does not run, and wait until the service answers."""
+        """Start what does not run, and wait until every service answers."""
         self.start_missing()
-        until(self._answers, "the service's start")
+        for name, address in zip(self.services, self.addresses, strict=True):
+            until(partial(self._answers, name, address), f"the start of {name}")
 
-    def _answers(self) -> bool:
-        assert self.processes["service"].is_alive(), self.log()
+    def _answers(self, name: str, address: str) -> bool:
+        assert self.processes[name].is_alive(), self.log()
         with suppress(httpx.TransportError):
-            return httpx.get(f"{self.address}/health").status_code == 200
+            return httpx.get(f"{address}/health").status_code == 200
         return False
 
     def kill(self, name: str) -> None:
@@ -135,7 +139,7 @@ class Place(ABC):
     def _http_differences(self) -> list[str]:
         """Products that the service shows otherwise than the database has them."""
         shown: dict[int, Any] = {}
-        with httpx.Client(base_url=self.address) as http:
+        with httpx.Client(base_url=self.addresses[0]) as http:
             health = http.get("/health").json()
             wrong = [] if health["status"] == "ok" else [f"health is {health}"]
             while page := self._page(http, max(shown, default=0)):
@@ -173,6 +177,8 @@ class Place(ABC):
 class Embedded(Place):
     """SQLite and Milvus Lite in one process with the service."""
 
+    name = "SQLite, Milvus Lite"
+
     @contextmanager
     def opened_store(self) -> Iterator[MilvusStore]:
         """See Place."""
@@ -187,7 +193,9 @@ class Embedded(Place):
 class Networked(Place):
     """MariaDB and Milvus over the network, a service that only takes writes, and two workers."""
 
-    workers = ("worker 1", "worker 2")
+    name = "MariaDB, Milvus"
+    workers: tuple[str, ...] = ("worker 1", "worker 2")
+    index_in_process = False
 
     def __init__(self, folder: Path, settings: dict[str, Any], database_url: str) -> None:
         self.milvus = NetworkMilvus(folder)
@@ -195,7 +203,7 @@ class Networked(Place):
             "database_url": database_url,
             "milvus_uri": self.milvus.place.uri,
             "milvus_index_type": "FLAT",  # its HNSW is not known to it
-            "index_in_process": False,
+            "index_in_process": self.index_in_process,
             "index_lease_s": 3.0,
         }
         super().__init__(folder, settings | on_network)
@@ -215,3 +223,12 @@ class Networked(Place):
         """See Place."""
         super().close()
         self.milvus.stop()
+
+
+class TwoServices(Networked):
+    """MariaDB and Milvus over the network, and two services that both index."""
+
+    name = "the same, two services"
+    services = ("service", "service 2")
+    workers = ()
+    index_in_process = True

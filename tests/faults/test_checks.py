@@ -25,7 +25,7 @@ def change_entity(milvus: MilvusClient, collection: str, key: int, **values: Any
 
 
 def test_every_difference_between_the_stores_is_found(place: Place) -> None:
-    with Load([place.address], place.ledger, random.Random(1)) as load:
+    with Load(place.addresses, place.ledger, random.Random(1)) as load:
         place.start_all()
         load.wait(60)
     assert place.drift() == []

@@ -90,7 +90,7 @@ def at_a_random_moment(place: Place, chance: random.Random, load: Load) -> int:
     place.start_all()
     load.wait(chance.randint(1, 60))
     time.sleep(chance.uniform(0, 0.05))  # any moment between two writes
-    running = ["service", *place.workers]
+    running = [*place.services, *place.workers]
     victims = chance.sample(running, chance.randint(1, len(running)))
     for victim in victims:
         place.kill(victim)
@@ -129,18 +129,22 @@ def test_a_worker_killed_around_its_commit_loses_nothing(place: Place, step: str
     survive(place, step, WORKERS_FAULTS[step])
 
 
+@pytest.mark.parametrize("place", ["two services"], indirect=True)
+def test_one_of_two_services_killed_at_a_random_moment_loses_nothing(place: Place) -> None:
+    survive(place, "at a random moment", at_a_random_moment)
+
+
 def survive(place: Place, step: str, fault: Fault) -> None:
     """Let the fault happen under load, round after round: each time nothing is lost.
 
     The fault draws from the round's chance, and returns how many processes it killed.
     """
-    backend = "SQLite, Milvus Lite" if not place.workers else "MariaDB, Milvus"
-    row, answers = tally(step, backend), place.ledger.answers
+    row, answers = tally(step, place.name), place.ledger.answers
     before = answers.copy()
     for number in range(ROUNDS):
         seed = f"{SEED} {step} {number}"
         chance = random.Random(seed)
-        with Load([place.address], place.ledger, chance) as load:
+        with Load(place.addresses, place.ledger, chance) as load:
             row.kills += fault(place, chance, load)
             place.start_all()
             load.wait(AFTERWARDS)
