@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import secrets
 import shutil
 import subprocess
@@ -28,7 +28,11 @@ class OwnMariaDB:
         password = secrets.token_hex(8)
         self.url = f"mysql+pymysql://test:{password}@127.0.0.1:{self._port}/faults?charset=utf8mb4"
         # As whoever runs the test, who alone may look into its folders.
-        self._common = ["--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self._data}"]
+        self._common = [
+            "--no-defaults",
+            f"--user={pwd.getpwuid(os.getuid()).pw_name}",
+            f"--datadir={self._data}",
+        ]
         install = [_program("mariadb-install-db"), *self._common, "--skip-test-db"]
         subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
         self._first = folder / "first.sql"

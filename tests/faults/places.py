@@ -86,7 +86,7 @@ class Place(ABC):
             until(partial(self._answers, name, address), f"the start of {name}")
 
     def _answers(self, name: str, address: str) -> bool:
-        assert self.processes[name].is_alive(), self.log()
+        assert self.processes[name].is_alive(), f"{name} has ended"
         with suppress(httpx.TransportError):
             return httpx.get(f"{address}/health").status_code == 200
         return False
@@ -99,7 +99,7 @@ class Place(ABC):
         """The process has been killed, by itself or by us."""
         process = self.processes[name]
         process.join(DEADLINE_S)
-        assert process.exitcode == -9, f"{name} ended with {process.exitcode}\n{self.log()}"
+        assert process.exitcode == -9, f"{name} ended with {process.exitcode}"
 
     def stop_all(self) -> None:
         """End every process, gently."""
@@ -111,23 +111,39 @@ class Place(ABC):
             process.terminate()
         for process in ended:
             process.join(DEADLINE_S)
+        stuck = [process for process in ended if process.is_alive()]
+        for process in stuck:
+            process.kill()
+        assert not stuck, "a process that was told to end goes on"
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """A failure in here shows what the processes said."""
+        try:
+            yield
+        except AssertionError as error:
+            error.add_note(self.log())
+            raise
 
     def log(self) -> str:
         """The end of what the processes said."""
         path = self.settings.data_dir / "log"
         return path.read_text("utf-8", "replace")[-6_000:] if path.exists() else ""
 
-    def events(self) -> int:
-        """How many wait."""
+    def _is_quiet(self) -> bool:
+        """Nothing waits, and every service is well."""
         with reading(self.database) as session:
-            return len(session.scalars(select(OutboxEvent.id)).all())
+            if session.scalars(select(OutboxEvent.id).limit(1)).first() is not None:
+                return False
+        healths = [httpx.get(f"{address}/health", timeout=60) for address in self.addresses]
+        return all(health.json()["status"] == "ok" for health in healths)
 
     def drift(self) -> list[str]:
         """After all is indexed: what was acknowledged and is lost, and where the stores differ.
 
         The doctor's verdict belongs here too.
         """
-        until(lambda: self.events() == 0, "the end of the indexing")
+        until(self._is_quiet, "the end of the indexing")
         wrong = self._http_differences()
         with self.opened_store() as store, reading(self.database) as session:
             rows = session.scalars(select(Product)).all()
@@ -139,9 +155,8 @@ class Place(ABC):
     def _http_differences(self) -> list[str]:
         """Products that the service shows otherwise than the database has them."""
         shown: dict[int, Any] = {}
-        with httpx.Client(base_url=self.addresses[0]) as http:
-            health = http.get("/health").json()
-            wrong = [] if health["status"] == "ok" else [f"health is {health}"]
+        wrong: list[str] = []
+        with httpx.Client(base_url=self.addresses[0], timeout=60) as http:
             while page := self._page(http, max(shown, default=0)):
                 shown |= {item["product_id"]: item for item in page}
             for product_id in random.Random(0).sample(sorted(shown), min(10, len(shown))):
@@ -221,8 +236,10 @@ class Networked(Place):
 
     def close(self) -> None:
         """See Place."""
-        super().close()
-        self.milvus.stop()
+        try:
+            super().close()
+        finally:
+            self.milvus.stop()
 
 
 class TwoServices(Networked):

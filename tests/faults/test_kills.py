@@ -67,7 +67,7 @@ def during_import(place: Place, chance: random.Random, _load: Load) -> int:
     place.wait_for_death("import")
     again = place.processes["import"] = place.process(command)
     again.join(DEADLINE_S)
-    assert again.exitcode == 0, place.log()
+    assert again.exitcode == 0, "the import did not go on"
     for sku, content in contents.items():
         place.ledger.add(Tracked(sku, {content}))
     return 1
@@ -144,12 +144,13 @@ def survive(place: Place, step: str, fault: Fault) -> None:
     for number in range(ROUNDS):
         seed = f"{SEED} {step} {number}"
         chance = random.Random(seed)
-        with Load(place.addresses, place.ledger, chance) as load:
-            row.kills += fault(place, chance, load)
-            place.start_all()
-            load.wait(AFTERWARDS)
-        wrong = place.drift()
-        row.rounds, row.drift = number + 1, row.drift + len(wrong)
-        row.acknowledged = answers["acknowledged"] - before["acknowledged"]
-        row.unanswered = answers["unanswered"] - before["unanswered"]
-        assert not wrong, "\n".join([f"in the round {seed!r}:", *wrong, place.log()])
+        with place.explained():
+            with Load(place.addresses, place.ledger, chance) as load:
+                row.kills += fault(place, chance, load)
+                place.start_all()
+                load.wait(AFTERWARDS)
+            wrong = place.drift()
+            row.rounds, row.drift = number + 1, row.drift + len(wrong)
+            row.acknowledged = answers["acknowledged"] - before["acknowledged"]
+            row.unanswered = answers["unanswered"] - before["unanswered"]
+            assert not wrong, "\n".join([f"in the round {seed!r}:", *wrong])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import httpx
@@ -17,7 +18,7 @@ from tests.faults.places import Networked
 from tests.faults.tables import tally
 
 OUTAGE_S = float(os.environ.get("PRODUCT_SEARCH_TEST_OUTAGE_S", "3"))
-BOUND_S = 15.0  # the longest that an answer may take, of whatever kind
+BOUND_S = 30.0  # the longest that an answer may take, of whatever kind
 QUERY = {"mode": "text_to_text", "text": "红色书包"}
 
 
@@ -55,42 +56,44 @@ def wait_until(moment: float) -> None:
     time.sleep(max(0.0, moment - time.monotonic()))
 
 
-def check_afterwards(place: Networked, what: str) -> None:
-    assert all(process.is_alive() for process in place.processes.values()), place.log()
-    answers = place.ledger.answers
+def check_afterwards(place: Networked, what: str, before: Counter[str]) -> None:
+    assert all(process.is_alive() for process in place.processes.values())
     wrong = place.drift()
+    told = place.ledger.answers - before
     row = tally(f"{what} {OUTAGE_S:g} s", place.name)
     row.rounds, row.kills, row.drift = 1, 1, len(wrong)
-    row.acknowledged, row.unanswered = answers["acknowledged"], answers["unanswered"]
-    assert not wrong, "\n".join([*wrong, place.log()])
+    row.acknowledged, row.unanswered = told["acknowledged"], told["unanswered"]
+    assert not wrong, "\n".join(wrong)
     assert place.ledger.longest_s < BOUND_S
 
 
 def test_while_milvus_is_down_writes_go_on_and_searches_are_told(place: Networked) -> None:
-    with Load(place.addresses, place.ledger, random.Random(SEED)) as load:
+    before = place.ledger.answers.copy()
+    with place.explained(), Load(place.addresses, place.ledger, random.Random(SEED)) as load:
         load.wait(20)
         place.milvus.kill()
-        until_then = time.monotonic() + OUTAGE_S
+        end = time.monotonic() + OUTAGE_S
         load.wait(20)
         answer = asked(place, "POST", "/search", json=QUERY)
         assert refusal(answer) == (503, "vector_store_unavailable")
         health = asked(place, "GET", "/health")
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
         assert health.json()["vector_store"] == "down"
-        wait_until(until_then)
+        wait_until(end)
         place.milvus.start()
         load.wait(20)
-    check_afterwards(place, "Milvus down")
+    check_afterwards(place, "Milvus down", before)
     assert asked(place, "POST", "/search", json=QUERY).status_code == 200
 
 
 def test_while_mysql_is_down_every_request_is_told_and_nothing_is_lost(
     place: Networked, mariadb: OwnMariaDB
 ) -> None:
-    with Load(place.addresses, place.ledger, random.Random(SEED)) as load:
+    before = place.ledger.answers.copy()
+    with place.explained(), Load(place.addresses, place.ledger, random.Random(SEED)) as load:
         load.wait(20)
         mariadb.kill()
-        until_then = time.monotonic() + OUTAGE_S
+        end = time.monotonic() + OUTAGE_S
         for method, path, body in [
             ("GET", "/product/list", None),
             ("POST", "/product", {"title": "书包"}),
@@ -100,9 +103,8 @@ def test_while_mysql_is_down_every_request_is_told_and_nothing_is_lost(
             assert refusal(answer) == (503, "database_unavailable")
         health = asked(place, "GET", "/health")
         assert (health.status_code, health.json()["status"]) == (503, "down")
-        wait_until(until_then)
-        refused = place.ledger.answers["refused"]
-        assert refused > 0
+        wait_until(end)
+        assert place.ledger.answers["refused"] > before["refused"]
         mariadb.start()
         load.wait(20)
-    check_afterwards(place, "MariaDB killed")
+    check_afterwards(place, "MariaDB killed", before)
