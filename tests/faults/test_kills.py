@@ -1,7 +1,7 @@
 """The service, workers and imports killed at each step of their work, under a running write load.
 
 After each recovery every acknowledged write is there, and Milvus holds exactly what the rows say.
-`make faults ROUNDS=20` kills each so many times.
+`make faults ROUNDS=20` kills each so many times. A new step is one entry of FAULTS.
 """
 
 from __future__ import annotations
