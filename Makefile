@@ -1,8 +1,9 @@
 # make demo: everything set up and running. make test: the tests. See README.md.
 PYTHON ?= python3
 BIN := .venv/bin
+ROUNDS ?= 20
 
-.PHONY: demo test check serve web openapi
+.PHONY: demo test faults check serve web openapi
 
 demo: .venv/runtime
 	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
@@ -14,6 +15,11 @@ demo: .venv/runtime
 
 test: .venv/dev
 	$(BIN)/python -m pytest
+
+# Each process killed at each step so many times, each store down for 30 s.
+faults: .venv/dev
+	PRODUCT_SEARCH_TEST_ROUNDS=$(ROUNDS) PRODUCT_SEARCH_TEST_OUTAGE_S=30 \
+		$(BIN)/python -m pytest tests/faults
 
 check: .venv/dev
 	$(BIN)/ruff check .

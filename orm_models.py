@@ -200,7 +200,7 @@ class RunProblem(Base):
 class Database:
     """The engine, and one transaction per use case, given as a function of its session.
 
-    The function may run twice, so whatever it does besides the session must bear repeating.
+    The function may run several times, so whatever it does besides the session must bear repeating.
     """
 
     def __init__(self, url: str, pool: Pool | None = None) -> None:
@@ -209,7 +209,7 @@ class Database:
         self._writes = sessionmaker(for_writes(self.engine), expire_on_commit=False)
 
     def read(self, work: Callable[[Session], T]) -> T:
-        """What the work reads; as a whole once more where its connection was lost.
+        """What the work reads; as a whole again where the database undid it on the way.
 
         Raises:
             DatabaseUnavailable: the database does not answer.
@@ -217,7 +217,7 @@ class Database:
         return run_read(self._reads, work)
 
     def write(self, work: Callable[[Session], T]) -> T:
-        """The work in one transaction; as a whole once more where its connection was lost.
+        """The work in one transaction; as a whole again where the database undid it.
 
         Raises:
             OutcomeUnknown: the connection was lost after COMMIT was sent.

@@ -1,8 +1,10 @@
-"""Connections and transactions: how an engine is opened, when a lost connection is tried again."""
+"""Connections and transactions: how an engine is opened, when a transaction is done again."""
 
 from __future__ import annotations
 
 import logging
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +38,11 @@ T = TypeVar("T")
 LOCK_WAIT_S = 60
 
 _SERVER_SHUTDOWN = 1053  # what a server that is going down says last; SQLAlchemy knows the others
+# The server has ended the transaction for another's sake: a deadlock, and (MariaDB from 11.6 on) a
+# row that changed after it was read. Not 1205, a lock that did not come: that was a long wait.
+_BEATEN = frozenset({1213, 1020})
+_BEATEN_AT_MOST = 3
+_PAUSE_S = 0.02  # on average, before the first repeat; each later one twice as long
 
 
 # Of one database: locks are the server's. Their names have up to 64 characters, as a database's;
@@ -101,13 +108,18 @@ def for_writes(engine: Engine) -> Engine:
 
 
 def _notice_shutdown(context: ExceptionContext) -> None:
-    arguments = getattr(context.original_exception, "args", ())
-    if arguments and arguments[0] == _SERVER_SHUTDOWN:
+    if _number(context.original_exception) == _SERVER_SHUTDOWN:
         context.is_disconnect = True
 
 
+def _number(error: BaseException | None) -> object:
+    """The server's number of the error; drivers give it first."""
+    arguments = getattr(error, "args", ())
+    return arguments[0] if arguments else None
+
+
 def run_read(open_session: Callable[[], Session], work: Callable[[Session], T]) -> T:
-    """What the work reads; as a whole once more where its connection was lost on the way.
+    """What the work reads; as a whole again where the database undid it on the way.
 
     Raises:
         DatabaseUnavailable: the database does not answer.
@@ -118,14 +130,14 @@ def run_read(open_session: Callable[[], Session], work: Callable[[Session], T]) 
             return work(session)
 
     with translated():
-        return _again_if_lost(read)
+        return _again_if_undone(read)
 
 
 def run_write(open_session: Callable[[], Session], work: Callable[[Session], T]) -> T:
     """The work in one transaction: committed at its end, rolled back on any error.
 
-    Where the connection is lost before COMMIT is sent, the work is done once more as a whole:
-    the server has rolled the first time back.
+    Where the connection is lost before COMMIT is sent, the work is done once more as a whole, and
+    up to three times more where it is a deadlock's victim: the server has rolled it back.
 
     Raises:
         OutcomeUnknown: the connection was lost after COMMIT was sent.
@@ -140,7 +152,7 @@ def run_write(open_session: Callable[[], Session], work: Callable[[Session], T])
             return result
 
     with translated():
-        return _again_if_lost(write)
+        return _again_if_undone(write)
 
 
 def _commit(session: Session) -> None:
@@ -154,14 +166,25 @@ def _commit(session: Session) -> None:
         ) from error
 
 
-def _again_if_lost(attempt: Callable[[], T]) -> T:
-    try:
-        return attempt()
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-        log.warning("the connection to the database was lost: once more (%s)", error.orig)
-    return attempt()
+def _again_if_undone(attempt: Callable[[], T]) -> T:
+    """Once more where the connection was lost, a few times where others were let through first.
+
+    Either way the server has undone all that the attempt did.
+    """
+    lost = beaten = 0
+    while True:
+        try:
+            return attempt()
+        except DBAPIError as error:
+            if error.connection_invalidated and not lost:
+                lost = 1
+            elif _number(error.orig) in _BEATEN and beaten < _BEATEN_AT_MOST:
+                beaten += 1
+                # Not all of those that met come back at the same moment.
+                time.sleep(random.uniform(0, _PAUSE_S) * 2**beaten)
+            else:
+                raise
+            log.warning("the database undid a transaction: once more (%s)", error.orig)
 
 
 @contextmanager

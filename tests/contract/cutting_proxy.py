@@ -19,6 +19,7 @@ class _Cut:
     within: str
     is_forwarded: bool
     times: int
+    hangs: bool = False
 
 
 @dataclass
@@ -59,6 +60,10 @@ class CuttingProxy:
         """The server has run the statement; its answer never comes."""
         self._cuts.append(_Cut(statement, within, True, times))
 
+    def hang_at(self, statement: str, times: int = 1) -> None:
+        """The server never sees the statement, and the connection stays."""
+        self._cuts.append(_Cut(statement, "", False, times, hangs=True))
+
     def sent(self, statement: str) -> int:
         """How many statements began so."""
         return sum(1 for sent in self.statements if sent.startswith(statement))
@@ -93,6 +98,8 @@ class CuttingProxy:
         with suppress(OSError):
             while packet := _packet(pair.client):
                 cut = self._cut_at(pair, packet)
+                if cut and cut.hangs:
+                    continue
                 if cut and not cut.is_forwarded:
                     break
                 pair.is_muted = cut is not None

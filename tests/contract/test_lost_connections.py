@@ -203,6 +203,23 @@ def test_a_server_that_is_gone_is_told_as_unavailable(
         catalog.get(1)
 
 
+def test_a_server_that_says_nothing_is_given_up_where_the_url_bounds_the_wait(
+    proxy: CuttingProxy, proxied_url: str, direct: Engine, tmp_path: Path
+) -> None:
+    database = Database(f"{proxied_url}&read_timeout=1")
+    catalog = Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    proxy.hang_at(INSERT)
+    catalog.create({"title": "一"}, None)
+    proxy.hang_at(INSERT, times=2)
+    with pytest.raises(DatabaseUnavailable):
+        catalog.create({"title": "二"}, None)
+    proxy.hang_at("COMMIT")
+    with pytest.raises(OutcomeUnknown):
+        catalog.create({"title": "三"}, None)
+    assert saved(direct) == (1, 1)
+    database.close()
+
+
 def test_a_client_is_told_what_became_of_its_write(
     proxy: CuttingProxy, proxied_url: str, direct: Engine, open_settings: Callable[[], Settings]
 ) -> None:

@@ -6,7 +6,6 @@ import csv
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import httpx
@@ -18,17 +17,9 @@ from product_search.images import ImageStore
 from product_search.resources import open_database
 from product_search.settings import Settings
 from tests.conftest import SAMPLE
+from tests.faults.clock import DEADLINE_S, until
 from tests.servers import running_api, service_environment
 from vector_db import MilvusStore, collection_name
-
-DEADLINE_S = 180
-
-
-def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
-        time.sleep(0.05)
 
 
 def _count(settings: Settings, status: IndexStatus | None) -> int:
@@ -52,14 +43,14 @@ def test_a_service_killed_during_an_import_indexes_every_product_when_started_ag
             cwd=settings.data_dir,
             env=os.environ | service_environment(settings.data_dir),
         )
-        _until(lambda: _count(settings, IndexStatus.indexed) >= 16, "the first indexed batch")
+        until(lambda: _count(settings, IndexStatus.indexed) >= 16, "the first indexed batch")
         service.kill()
         assert importing.wait(timeout=DEADLINE_S) == 0
     assert 0 < _count(settings, IndexStatus.indexed) < len(_sample_skus())
     assert _count(settings, IndexStatus.pending) > 0
 
     with running_api(settings.data_dir) as (address, _):
-        _until(lambda: _count(settings, IndexStatus.pending) == 0, "the rest of the indexing")
+        until(lambda: _count(settings, IndexStatus.pending) == 0, "the rest of the indexing")
         assert httpx.get(f"{address}/health").json()["status"] == "ok"
     assert _count(settings, IndexStatus.indexed) == len(_sample_skus())
     _check_milvus_holds_exactly_the_catalogue(settings)

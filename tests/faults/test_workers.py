@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,20 +19,13 @@ from orm_models import Database, OutboxEvent
 from product_search.errors import StartError
 from product_search.resources import open_resources
 from product_search.settings import Settings
+from tests.faults.clock import DEADLINE_S, until
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import running_api, service_environment, stop
 from tests.sessions import reading
 from tests.unit.checkpoints import write_clip
 
-DEADLINE_S = 180
 PRODUCTS = 120
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
-        time.sleep(0.02)
 
 
 @pytest.fixture
