@@ -38,6 +38,8 @@ Item = TypeVar("Item")
 
 # BAAI's model card: put before a short query, never before a document.
 BGE_QUERY_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
+_BGE_RECIPE = f"bge:lower:cls:{BGE_QUERY_INSTRUCTION}"
+_CLIP_RECIPE = "chinese-clip:pooled"
 STARTER_IMAGE_SIDE = 224
 # Share of colour in the squared length of the starter's vectors (measured: docs/decisions/0005).
 PICTURE_COLOUR = 0.08
@@ -100,8 +102,7 @@ class EncoderPair:
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits that change whenever either encoder would embed differently."""
-        both = f"{self.text.fingerprint}:{self.image_text.fingerprint}"
-        return hashlib.sha256(both.encode()).hexdigest()[:12]
+        return _pair_fingerprint(self.text.fingerprint, self.image_text.fingerprint)
 
 
 class BgeEncoder:
@@ -115,8 +116,7 @@ class BgeEncoder:
         self._batch_size = batch_size
         self._limit = int(self._model.config.max_position_embeddings)
         self.dim = int(self._model.config.hidden_size)
-        recipe = f"bge:lower:cls:{BGE_QUERY_INSTRUCTION}"
-        self.fingerprint = _fingerprint(recipe, _model_files(folder))
+        self.fingerprint = _fingerprint(_BGE_RECIPE, _model_files(folder))
 
     def encode_queries(self, texts: Sequence[str]) -> Matrix:
         """Float32 (n, dim), L2-normalised, of the instruction followed by each text."""
@@ -149,7 +149,7 @@ class ChineseClipEncoder:
         self._batch_size = batch_size
         self._limit = int(self._model.config.text_config.max_position_embeddings)
         self.dim = int(self._model.config.projection_dim)
-        self.fingerprint = _fingerprint("chinese-clip:pooled", _model_files(folder))
+        self.fingerprint = _fingerprint(_CLIP_RECIPE, _model_files(folder))
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Float32 (n, dim), L2-normalised; texts are cut at the text tower's position limit."""
@@ -179,19 +179,14 @@ class StarterEncoder:
     """
 
     def __init__(self, folder: Path, bge: BgeEncoder, batch_size: int = 16) -> None:
-        network, texts = folder / "image.onnx", folder / "text.safetensors"
-        for path in (network, texts):
-            if not path.is_file():
-                raise EncoderError(f"缺少起步模型文件 {path}：请重新克隆仓库")
+        network, texts = _starter_files(folder)
         self._session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
         tensors = load_file(texts)
         self._mean, self._turn, self._colours = (tensors[n] for n in ("mean", "turn", "colours"))
         self._bge = bge
         self._batch_size = batch_size
         self.dim = self._turn.shape[1] + len(COLOURS)
-        shares = f"{STARTER_IMAGE_SIDE}:{PICTURE_COLOUR}:{TEXT_COLOUR}"
-        recipe = f"starter:{shares}:{RECIPE}:{bge.fingerprint}"
-        self.fingerprint = _fingerprint(recipe, [network, texts])
+        self.fingerprint = _starter_fingerprint(folder, bge.fingerprint)
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Float32 (n, dim), L2-normalised."""
@@ -251,12 +246,29 @@ def open_encoders(
         EncoderError: the weights that `choice` needs are not there.
     """
     where = resolve_device(device)
-    if choice == "auto":
-        choice = "chinese-clip" if has_weights(clip) else "starter"
+    choice = _chosen(choice, clip)
     text = BgeEncoder(bge, where)
     if choice == "starter":
         return EncoderPair("starter", text, StarterEncoder(starter, text), where)
     return EncoderPair("chinese-clip", text, ChineseClipEncoder(clip, where), where)
+
+
+def encoders_fingerprint(choice: EncoderChoice, *, clip: Path, bge: Path, starter: Path) -> str:
+    """That of the pair which `open_encoders` would open, told from the files: nothing is loaded.
+
+    Raises:
+        EncoderError: the weights that `choice` needs are not there.
+    """
+    text = _fingerprint(_BGE_RECIPE, _model_files(bge))
+    if _chosen(choice, clip) == "starter":
+        return _pair_fingerprint(text, _starter_fingerprint(starter, text))
+    return _pair_fingerprint(text, _fingerprint(_CLIP_RECIPE, _model_files(clip)))
+
+
+def _chosen(choice: EncoderChoice, clip: Path) -> EncoderChoice:
+    if choice == "auto":
+        return "chinese-clip" if has_weights(clip) else "starter"
+    return choice
 
 
 def download_model(model_id: str, revision: str, target: Path) -> None:
@@ -352,9 +364,27 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _model_files(folder: Path) -> list[Path]:
-    """The files of a checkpoint that decide its embeddings."""
+    """The files of a checkpoint that decide its embeddings. Raises EncoderError without weights."""
+    _require_weights(folder)
     others = ("config.json", "preprocessor_config.json", "tokenizer.json", "vocab.txt")
     return _weights(folder) + [folder / name for name in others if (folder / name).is_file()]
+
+
+def _starter_files(folder: Path) -> list[Path]:
+    files = [folder / "image.onnx", folder / "text.safetensors"]
+    for path in files:
+        if not path.is_file():
+            raise EncoderError(f"缺少起步模型文件 {path}：请重新克隆仓库")
+    return files
+
+
+def _starter_fingerprint(folder: Path, bge: str) -> str:
+    shares = f"{STARTER_IMAGE_SIDE}:{PICTURE_COLOUR}:{TEXT_COLOUR}"
+    return _fingerprint(f"starter:{shares}:{RECIPE}:{bge}", _starter_files(folder))
+
+
+def _pair_fingerprint(text: str, image_text: str) -> str:
+    return hashlib.sha256(f"{text}:{image_text}".encode()).hexdigest()[:12]
 
 
 def _fingerprint(recipe: str, files: Sequence[Path]) -> str:

@@ -96,6 +96,12 @@ class OutboxFull(AppError):
     retry_after_s = 5
 
 
+class RunInProgress(AppError):
+    """A run of the same kind has not ended yet: nothing was queued."""
+
+    code = "run_in_progress"
+
+
 class DatabaseUnavailable(AppError):
     """The relational store does not answer."""
 

@@ -30,6 +30,7 @@ STATUS: dict[type[AppError], int] = {
     errors.ImageNotFound: 404,
     errors.ProductWithoutImage: 422,
     errors.DuplicateSku: 409,
+    errors.RunInProgress: 409,
     errors.OutboxFull: 429,
     errors.DatabaseUnavailable: 503,
     errors.OutcomeUnknown: 503,
@@ -49,6 +50,7 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.ProductWithoutImage: "商品 1 没有图片，不能用作图片查询",
     errors.DuplicateSku: "sku 'DEMO-0001' 已被另一个商品使用",
     errors.OutboxFull: "待建立索引的改动过多，请稍后重试",
+    errors.RunInProgress: "已有一次核对尚未结束（编号 3），请等它结束",
     errors.DatabaseUnavailable: "数据库暂时不可用，请稍后重试",
     errors.OutcomeUnknown: (
         "与数据库的连接在提交时中断：改动可能已保存，也可能没有；请先查看，再决定是否重试"

@@ -1,4 +1,4 @@
-"""Door: `python -m product_search.manage import | retry | migrate | download-models`."""
+"""Door: `python -m product_search.manage import | doctor | retry | migrate | download-models`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from product_search.bulk_import import ImportFileError
-from product_search.commands import download_models, import_products, migrate, retry
+from product_search.commands import doctor, download_models, import_products, migrate, retry
 from product_search.errors import AppError, StartError
 from product_search.settings import load_settings
 
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 COMMANDS = {
     import_products: "导入 CSV 或 JSONL 商品文件，按 sku 新增或更新",
+    doctor: "核对数据库、Milvus 与图片文件是否一致，--repair 修复",
     retry: "重新为索引失败（failed）的商品建立索引",
     migrate: "把数据库的表结构升级到本版本所需的",
     download_models: "从 ModelScope 下载 Chinese-CLIP 与 BGE",
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(load_settings(), options)
     except AppError as error:  # a store is down: its own words say which and why
-        log.error("%s（%s）", error, str(error.__cause__).partition("\n")[0])
+        cause = str(error.__cause__ or "").partition("\n")[0]
+        log.error("%s", f"{error}（{cause}）" if cause else error)
         return 2
     except (ImportFileError, StartError) as error:
         log.error("%s", error)

@@ -125,7 +125,7 @@ def claim(session: Session, limit: int, lease: timedelta, clock: Clock = databas
     Two at a time never get the same: SKIP LOCKED leaves each the rows that the other has not
     locked, and where it does not exist the UPDATE, atomic in itself, decides.
     """
-    _read_committed(session)
+    read_committed(session)
     now, token = clock(session), secrets.token_hex(16)
     due = _due(now)
     oldest = select(OutboxEvent.id).where(due, _is_first()).order_by(OutboxEvent.id).limit(limit)
@@ -162,7 +162,7 @@ def renew(
     session: Session, taken: Claim, lease: timedelta, clock: Clock = database_clock
 ) -> set[int]:
     """Prolong the lease of what the claim still holds: those product ids."""
-    _read_committed(session)
+    read_committed(session)
     ours = _ours(taken, taken.works)
     until = clock(session) + lease
     session.execute(update(OutboxEvent).where(*ours).values(available_at=until))
@@ -171,7 +171,7 @@ def renew(
 
 def release(session: Session, taken: Claim) -> None:
     """Give back what the claim still holds, as if it had not been taken."""
-    _read_committed(session)
+    read_committed(session)
     session.execute(
         update(OutboxEvent)
         .where(*_ours(taken, taken.works))
@@ -193,7 +193,7 @@ def hold(session: Session, taken: Claim, works: Collection[Work]) -> set[int]:
 
     Until the transaction ends, no write changes them and no other worker takes them.
     """
-    _read_committed(session)
+    read_committed(session)
     rows = select(Product.id).where(Product.id.in_([work.product_id for work in works]))
     session.scalars(rows.order_by(Product.id).with_for_update()).all()
     ours = _ours(taken, works)
@@ -269,6 +269,23 @@ def retry(session: Session, given_up: Select[Product]) -> list[int]:
     return [product.id for product in products]
 
 
+def record_orphans(session: Session, milvus_ids: Iterable[int]) -> None:
+    """Queue the deletion of entities that no product has.
+
+    The product_id is minus the key: what the entity says may be another product's by now.
+    """
+    session.add_all(
+        OutboxEvent(product_id=-key, milvus_id=key, operation=Operation.delete, revision=0)
+        for key in milvus_ids
+    )
+
+
+def products_waiting(session: Session, product_ids: Collection[int]) -> set[int]:
+    """Those of these product ids that have events."""
+    events = select(OutboxEvent.product_id).where(OutboxEvent.product_id.in_(product_ids))
+    return set(session.scalars(events.distinct()))
+
+
 def newest_id(session: Session) -> int:
     """The id of the last event; 0 where none waits."""
     return session.scalar(select(func.max(OutboxEvent.id))) or 0
@@ -320,7 +337,7 @@ def _ours(taken: Claim, works: Iterable[Work]) -> tuple[ColumnElement[bool], Col
     return OutboxEvent.id.in_(firsts), OutboxEvent.claim_token == taken.token
 
 
-def _read_committed(session: Session) -> None:
-    """On MySQL: lock rows alone, not the gaps into which writers put new events."""
+def read_committed(session: Session) -> None:
+    """First of a transaction. On MySQL: lock rows alone, not the gaps into which writers put new events."""
     if session.get_bind().dialect.name != "sqlite":
         session.connection(execution_options={"isolation_level": "READ COMMITTED"})

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import TypedDict
 
-from nlp_models import EncoderPair, has_weights, open_encoders
+from nlp_models import EncoderPair, encoders_fingerprint, has_weights, open_encoders
 from orm_models import Database
 from product_search import outbox
 from product_search.backpressure import OutboxGate
@@ -18,12 +20,22 @@ from product_search.errors import StartError
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
+from product_search.metrics import Metrics
+from product_search.reconcile import Reconciler
 from product_search.retrieval import Retrieval
+from product_search.run_loop import RunLoop
+from product_search.runs import Kind
 from product_search.schema import open_schema
 from product_search.settings import Settings
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
 log = logging.getLogger(__name__)
+
+
+class _EncoderFolders(TypedDict):
+    clip: Path
+    bge: Path
+    starter: Path
 
 
 @dataclass(frozen=True)
@@ -36,8 +48,10 @@ class Resources:
     store: VectorStore
     encoders: EncoderPair
     loop: IndexingLoop
+    runs: RunLoop
     catalog: Catalog
     retrieval: Retrieval
+    metrics: Metrics
 
 
 @contextmanager
@@ -68,6 +82,13 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         if settings.index_in_process:
             loop.start()
         stack.callback(loop.stop)
+        gate = OutboxGate(database, settings.outbox_max_depth)
+        doctor = Reconciler(
+            database, store, images, encoders.fingerprint, gate.admit, on_queued=loop.wake
+        )
+        runs = RunLoop(database, {Kind.doctor: doctor.handle})
+        runs.start()
+        stack.callback(runs.stop)
         yield Resources(
             settings=settings,
             database=database,
@@ -75,8 +96,10 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
             store=store,
             encoders=encoders,
             loop=loop,
-            catalog=open_catalog(settings, database, loop.wake),
+            runs=runs,
+            catalog=Catalog(database, images, loop.wake, gate.admit),
             retrieval=Retrieval(database, store, images, encoders),
+            metrics=Metrics(),
         )
 
 
@@ -112,6 +135,23 @@ def open_worker(settings: Settings) -> Iterator[Indexer]:
         )
     with _open_indexer(settings, "worker") as indexer:
         yield indexer
+
+
+@contextmanager
+def open_reconciler(settings: Settings) -> Iterator[Reconciler]:
+    """What `manage doctor` walks with: both stores, and no encoder, which it only names.
+
+    Raises as open_resources.
+    """
+    with ExitStack() as stack:
+        _make_data_dir(settings)
+        store = open_store(settings, "manage doctor")
+        stack.callback(store.close)
+        database = stack.enter_context(open_database(settings))
+        gate = OutboxGate(database, settings.outbox_max_depth)
+        fingerprint = encoders_fingerprint(settings.encoder, **_encoder_folders(settings))
+        images = ImageStore(settings.images_dir)
+        yield Reconciler(database, store, images, fingerprint, gate.admit, on_queued=lambda: None)
 
 
 @contextmanager
@@ -168,15 +208,17 @@ def _make_data_dir(settings: Settings) -> None:
 
 def load_encoders(settings: Settings) -> EncoderPair:
     """The encoders that the settings choose, from the folders that they name."""
-    bge = settings.downloaded_bge if has_weights(settings.downloaded_bge) else settings.shipped_bge
-    encoders = open_encoders(
-        settings.encoder,
-        clip=settings.clip_dir or settings.downloaded_clip,
-        bge=settings.bge_dir or bge,
-        starter=settings.shipped_starter,
-        device=settings.device,
-    )
+    encoders = open_encoders(settings.encoder, **_encoder_folders(settings), device=settings.device)
     log.info(
         "encoder %s (fingerprint %s) on %s", encoders.name, encoders.fingerprint, encoders.device
     )
     return encoders
+
+
+def _encoder_folders(settings: Settings) -> _EncoderFolders:
+    bge = settings.downloaded_bge if has_weights(settings.downloaded_bge) else settings.shipped_bge
+    return {
+        "clip": settings.clip_dir or settings.downloaded_clip,
+        "bge": settings.bge_dir or bge,
+        "starter": settings.shipped_starter,
+    }

@@ -12,10 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: dict[str, int] = {
     "product_search": -1,
-    "product_search.api_examples": -1,
+    "product_search.api_examples": -2,
     "product_search.colour": -1,
     "product_search.column_types": -1,
     "product_search.engine": 0,
+    "product_search.drift_models": -1,
     "product_search.errors": -1,
     "product_search.field_types": -1,
     "data_models": 0,
@@ -27,6 +28,7 @@ FLOORS: dict[str, int] = {
     "vector_db": 2,
     "product_search.images": 1,
     "product_search.api_client": 1,
+    "product_search.metrics": 2,
     "product_search.settings": 2,
     "product_search.outbox": 3,
     "product_search.runs": 4,
@@ -37,12 +39,16 @@ FLOORS: dict[str, int] = {
     "product_search.catalog": 5,
     "product_search.indexing_loop": 5,
     "product_search.run_loop": 5,
+    "product_search.drift": 5,
+    "product_search.picture_drift": 5,
     "product_search.bulk_import": 6,
+    "product_search.reconcile": 6,
     "product_search.resources": 7,
     "product_search.http_errors": 8,
     "product_search.http_bodies": 8,
     "product_search.product_routes": 9,
     "product_search.search_routes": 9,
+    "product_search.system_routes": 9,
     "product_search.demo": 9,
     "main": 10,
     "product_search.manage": 10,
@@ -63,6 +69,7 @@ DOORS_TO_HTTP = {
     "product_search.http_bodies",
     "product_search.product_routes",
     "product_search.search_routes",
+    "product_search.system_routes",
 }
 HOLD_A_SESSION = {
     "orm_models",
@@ -74,6 +81,9 @@ HOLD_A_SESSION = {
     "product_search.indexing",
     "product_search.catalog",
     "product_search.bulk_import",
+    "product_search.drift",
+    "product_search.picture_drift",
+    "product_search.reconcile",
 }
 OWNERS: dict[str, set[str]] = {
     "pymilvus": {
@@ -93,6 +103,7 @@ OWNERS: dict[str, set[str]] = {
     "streamlit": {"web_demo", "pages", "product_search.demo"},
     "sqlalchemy": HOLD_A_SESSION,
     "alembic": {"product_search.schema"},
+    "prometheus_client": {"product_search.metrics"},
     "pydantic_settings": {"product_search.settings"},
 }
 DEMO = ("web_demo", "pages", "product_search.demo")
