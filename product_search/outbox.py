@@ -338,6 +338,9 @@ def _ours(taken: Claim, works: Iterable[Work]) -> tuple[ColumnElement[bool], Col
 
 
 def read_committed(session: Session) -> None:
-    """First of a transaction. On MySQL: lock rows alone, not the gaps into which writers put new events."""
+    """On MySQL: lock rows alone, not the gaps into which writers put new events.
+
+    To be called first in a transaction.
+    """
     if session.get_bind().dialect.name != "sqlite":
         session.connection(execution_options={"isolation_level": "READ COMMITTED"})

@@ -78,17 +78,10 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         if settings.milvus_server is None:  # nobody else can be indexing: their claims are dead
             database.write(outbox.release_all)
         indexer.activate_collection()
-        loop = IndexingLoop(indexer, settings.index_batch_size)
-        if settings.index_in_process:
-            loop.start()
-        stack.callback(loop.stop)
+        loop = stack.enter_context(_indexing(settings, indexer))
         gate = OutboxGate(database, settings.outbox_max_depth)
-        doctor = Reconciler(
-            database, store, images, encoders.fingerprint, gate.admit, on_queued=loop.wake
-        )
-        runs = RunLoop(database, {Kind.doctor: doctor.handle})
-        runs.start()
-        stack.callback(runs.stop)
+        doctor = Reconciler(database, store, images, encoders.fingerprint, gate.admit, loop.wake)
+        runs = stack.enter_context(_running(RunLoop(database, {Kind.doctor: doctor.handle})))
         yield Resources(
             settings=settings,
             database=database,
@@ -101,6 +94,26 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
             retrieval=Retrieval(database, store, images, encoders),
             metrics=Metrics(),
         )
+
+
+@contextmanager
+def _indexing(settings: Settings, indexer: Indexer) -> Iterator[IndexingLoop]:
+    loop = IndexingLoop(indexer, settings.index_batch_size)
+    if settings.index_in_process:
+        loop.start()
+    try:
+        yield loop
+    finally:
+        loop.stop()
+
+
+@contextmanager
+def _running(loop: RunLoop) -> Iterator[RunLoop]:
+    loop.start()
+    try:
+        yield loop
+    finally:
+        loop.stop()
 
 
 def open_store(settings: Settings, address: str) -> MilvusStore:
