@@ -26,11 +26,13 @@ from product_search.milvus_schema import entity_row
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
 from product_search.runs import Claimed, Kind, State
+from product_search.schema import migrate
+from tests.contract.conftest import drop_all_tables, mysql_url
 from tests.contract.entities import DIMS, entity
 from tests.encoders import quick_encoders
 from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, noise
-from vector_db import EntityState, MilvusStore
+from vector_db import EntityState, MilvusStore, collection_name
 
 PICTURE = encoded(noise((8, 8), 1), "PNG")
 OTHER = encoded(noise((8, 8), 2), "PNG")
@@ -70,23 +72,59 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeddledStore]:
     store.close()
 
 
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """Tables that the tests of this file share: making them takes longer than emptying them."""
+    on_mysql = request.param == "mysql"
+    file = tmp_path_factory.mktemp("catalogue") / "catalog.sqlite3"
+    database = Database(mysql_url() if on_mysql else f"sqlite:///{file}")
+    if on_mysql:
+        drop_all_tables(database)
+    migrate(database)
+    yield database
+    database.close()
+
+
 class Shop:
     """A catalogue, its indexer and its doctor, over the stores of one test."""
 
     def __init__(self, database: Database, store: MeddledStore, folder: Path) -> None:
-        for name in store.collections():
-            store.drop_collection(name)
-        store.shared.update(scan=None, states=None)
-        store.shared["asked"].clear()
         self.database, self.store = database, store
+        self.ids: list[int] = []
         self.images = ImageStore(folder / "images")
         self.indexer = Indexer(database, store, self.images, quick_encoders())
-        self.indexer.activate_collection()
+        self._start_afresh()
         self.catalog = Catalog(database, self.images, lambda: None)
         self.is_full = False
 
+    def _start_afresh(self) -> None:
+        """Empty stores; the collection is kept where it is there, since making it takes long."""
+        fingerprint = self.indexer.encoders.fingerprint
+        active = ActiveCollection(
+            id=1, name=collection_name(fingerprint), encoder_fingerprint=fingerprint
+        )
+        with writing(self.database) as session:
+            for table in (Product, OutboxEvent, Run, RunProblem):
+                session.execute(delete(table))
+            session.merge(active)
+        for name in self.store.collections():
+            if name != active.name:
+                self.store.drop_collection(name)
+        self.indexer.activate_collection()
+        self.store.delete([entity.milvus_id for entity in self.store.scan(-1, 1000)])
+        self.store.shared.update(scan=None, states=None)
+        self.store.shared["asked"].clear()
+
     def create(self, title: str = "书包", image: bytes | None = PICTURE) -> ProductOut:
-        return self.catalog.create({"title": title}, image)
+        product = self.catalog.create({"title": title}, image)
+        self.ids.append(product.product_id)
+        return product
+
+    def key(self, place: int) -> int:
+        """The milvus_id of the product that was made in this place, from 0."""
+        return int(self.catalog.get(self.ids[place]).milvus_id)
 
     def index(self) -> None:
         """Apply every event."""
@@ -142,41 +180,37 @@ def found(run: DriftRun) -> dict[DriftKind, int]:
     return {kind: count for kind, count in run.found.items() if count}
 
 
-def as_milvus_id(shop: Shop, product_id: int) -> int:
-    return int(shop.catalog.get(product_id).milvus_id)
-
-
 def write_entity(shop: Shop, key: int, **values: Any) -> None:
     """Write an entity behind the service's back."""
     shop.store.upsert([entity(key, **values)])
 
 
 def lose_entity(shop: Shop) -> str:
-    shop.store.delete([as_milvus_id(shop, 3)])
-    return "3"
+    shop.store.delete([shop.key(2)])
+    return str(shop.ids[2])
 
 
 def leave_entity(shop: Shop) -> str:
     """One whose product_id is another's by now, as after a backup of the database came back."""
-    write_entity(shop, 77, product_id=3)
+    write_entity(shop, 77, product_id=shop.ids[2])
     return "77"
 
 
 def set_back(shop: Shop) -> str:
-    write_entity(shop, as_milvus_id(shop, 3), product_id=3, revision=0)
-    return "3"
+    write_entity(shop, shop.key(2), product_id=shop.ids[2], revision=0)
+    return str(shop.ids[2])
 
 
 def swap_picture(shop: Shop) -> str:
-    write_entity(shop, as_milvus_id(shop, 3), product_id=3, image_path="f" * 64)
-    return "3"
+    write_entity(shop, shop.key(2), product_id=shop.ids[2], image_path="f" * 64)
+    return str(shop.ids[2])
 
 
 def embed_otherwise(shop: Shop) -> str:
     image_hash = shop.images.find(PICTURE)
-    row = entity_row(entity(as_milvus_id(shop, 3), product_id=3, image_path=image_hash), UNUSED)
+    row = entity_row(entity(shop.key(2), product_id=shop.ids[2], image_path=image_hash), UNUSED)
     shop.store._call("upsert", shop.store._collection, data=[row])
-    return "3"
+    return str(shop.ids[2])
 
 
 def forget_event(shop: Shop) -> str:
@@ -223,9 +257,9 @@ def test_stores_in_step_have_no_drift_however_they_are_paged(stocked: Shop) -> N
 
 @pytest.mark.parametrize("page", [1, 2, 3, 100])
 def test_every_drift_is_found_once_however_the_stores_are_paged(stocked: Shop, page: int) -> None:
-    for product_id in (1, 2, 6):
-        stocked.store.delete([as_milvus_id(stocked, product_id)])
-    newest = as_milvus_id(stocked, 7)
+    for place in (0, 1, 5):
+        stocked.store.delete([stocked.key(place)])
+    newest = stocked.key(6)
     for key in (5, 6, 7, newest + 1, newest + 2):
         write_entity(stocked, key)
     walked = stocked.walk(page=page)
@@ -244,36 +278,36 @@ def test_no_page_is_larger_than_asked(stocked: Shop) -> None:
 
 def test_what_waits_in_the_outbox_is_no_drift(stocked: Shop) -> None:
     stocked.create()
-    stocked.catalog.update(1, {"title": "新"}, KEEP_IMAGE)
-    stocked.catalog.delete(2)
-    for _ in range(2):
-        assert found(stocked.walk(repair=True)) == {}
-        # The second time the events are claimed by a worker.
-        lease = timedelta(minutes=1)
-        claim = stocked.database.write(lambda session: outbox.claim(session, 100, lease))
-    assert not claim.works
+    stocked.catalog.update(stocked.ids[0], {"title": "新"}, KEEP_IMAGE)
+    stocked.catalog.delete(stocked.ids[1])
+    assert found(stocked.walk(repair=True)) == {}
+    with writing(stocked.database) as session:
+        assert len(outbox.claim(session, 100, timedelta(minutes=1)).works) == 3
+    assert found(stocked.walk(repair=True)) == {}
     assert stocked.database.read(outbox.counts).pending == 3
 
 
 def test_products_that_were_given_up_are_counted_apart(stocked: Shop) -> None:
     with writing(stocked.database) as session:
-        session.execute(update(Product).where(Product.id == 1).values(index_status="failed"))
-    stocked.store.delete([as_milvus_id(stocked, 1)])
+        session.execute(
+            update(Product).where(Product.id == stocked.ids[0]).values(index_status="failed")
+        )
+    stocked.store.delete([stocked.key(0)])
     walked = stocked.walk()
     assert (walked.failed, walked.found) == (1, NONE)
 
 
 def changed(shop: Shop) -> None:
-    shop.catalog.update(3, {"title": "新"}, KEEP_IMAGE)
+    shop.catalog.update(shop.ids[2], {"title": "新"}, KEEP_IMAGE)
 
 
 def deleted(shop: Shop) -> None:
-    shop.catalog.delete(3)
+    shop.catalog.delete(shop.ids[2])
 
 
 def queued_again(shop: Shop) -> None:
     with writing(shop.database) as session:
-        product = session.get_one(Product, 3)
+        product = session.get_one(Product, shop.ids[2])
         product.index_status = "pending"
         outbox.record(session, product, outbox.Operation.upsert)
 
@@ -321,7 +355,7 @@ def test_writers_and_the_indexer_raise_no_false_alarm(stocked: Shop) -> None:
     def write(number: int) -> None:
         made: list[int] = []
         while not stopping.is_set():
-            made.append(stocked.create(f"商品 {number}").product_id)
+            made.append(stocked.catalog.create({"title": f"商品 {number}"}, None).product_id)
             stocked.catalog.update(made[-1], {"price": number}, KEEP_IMAGE)
             loop.wake()
             if len(made) > 3:
@@ -331,14 +365,14 @@ def test_writers_and_the_indexer_raise_no_false_alarm(stocked: Shop) -> None:
     for writer in writers:
         writer.start()
     try:
-        walks = [stocked.walk(repair=bool(number % 2), page=3) for number in range(6)]
+        walks = [stocked.walk(repair=bool(number % 2), page=3) for number in range(4)]
     finally:
         stopping.set()
         for writer in writers:
             writer.join()
         loop.stop()
-    assert [walked.found for walked in walks] == [NONE] * 6
-    assert stocked.catalog.get(1).index_status == "indexed"
+    assert [walked.found for walked in walks] == [NONE] * 4
+    assert stocked.catalog.get(stocked.ids[0]).index_status == "indexed"
 
 
 def age(path: Path) -> None:
@@ -435,8 +469,8 @@ def test_a_collection_that_changes_under_the_walk_ends_it(stocked: Shop) -> None
 
 
 def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked: Shop) -> None:
-    for product_id in (1, 7):
-        stocked.store.delete([as_milvus_id(stocked, product_id)])
+    for place in (0, 6):
+        stocked.store.delete([stocked.key(place)])
     claimed = stocked.begin(repair=True)
     stopping = threading.Event()
     stocked.store.shared["scan"] = stopping.set
@@ -454,7 +488,7 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
         walked = drift.of_run(session, claimed.id)
     assert (walked.products, walked.entities) == (7, 5)
     assert (found(walked), walked.left) == ({DriftKind.missing: 2}, 0)
-    assert [one.subject for one in walked.examples] == ["1", "7"]
+    assert [one.subject for one in walked.examples] == [str(stocked.ids[0]), str(stocked.ids[6])]
     assert stocked.database.read(outbox.counts).pending == 2
 
 
@@ -472,12 +506,14 @@ def test_examples_are_bounded_and_those_of_earlier_runs_forgotten(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drift, "EXAMPLES", 3)
-    keys = [as_milvus_id(stocked, product_id) for product_id in range(1, 8)]
+    keys = [stocked.key(place) for place in range(7)]
     stocked.store.delete(keys)
     for _ in range(2):
         walked = stocked.walk(page=2)
         assert found(walked) == {DriftKind.missing: 7}
-        assert [one.subject for one in walked.examples] == ["1", "2", "3"]
+        assert [one.subject for one in walked.examples] == [
+            str(product_id) for product_id in stocked.ids[:3]
+        ]
     with reading(stocked.database) as session:
         assert session.scalar(select(func.count()).select_from(RunProblem)) == 3
 
@@ -499,14 +535,14 @@ def test_one_walk_at_a_time(shop: Shop) -> None:
     drift.queue(shop.database, Options())
 
 
-def test_walks_that_are_queued_at_the_same_time_are_one(database: Database) -> None:
+def test_walks_that_are_queued_at_the_same_time_are_one(shop: Shop) -> None:
     refused: list[str] = []
     ready = threading.Barrier(4)
 
     def try_one() -> None:
         ready.wait()
         try:
-            drift.queue(database, Options())
+            drift.queue(shop.database, Options())
         except RunInProgress as error:
             refused.append(error.code)
 
