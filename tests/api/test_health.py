@@ -31,6 +31,7 @@ def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
                 "device": "cpu",
             },
             "outbox": {"pending": 0, "retrying": 0, "failed": 0},
+            "drift": None,
         },
     )
 

@@ -14,6 +14,7 @@ from product_search.drift import Options
 from product_search.run_loop import LEASE
 from product_search.runs import State
 from tests.api.helpers import code_of, create, resources
+from tests.unit.pictures import age
 
 DEADLINE_S = 60
 
@@ -82,8 +83,6 @@ def test_drift_is_told_everywhere_and_gone_after_the_repair(api: TestClient) -> 
 def test_a_picture_that_nobody_names_leaves_the_service_healthy(
     api: TestClient, png: Callable[..., bytes]
 ) -> None:
-    from tests.contract.test_reconcile import age
-
     images = resources(api).images
     age(images.path(images.save(png("green"))))
     found = walked(api, "/system/drift")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -31,12 +29,11 @@ from tests.contract.conftest import drop_all_tables, mysql_url
 from tests.contract.entities import DIMS, entity
 from tests.encoders import quick_encoders
 from tests.sessions import reading, writing
-from tests.unit.pictures import encoded, noise
+from tests.unit.pictures import age, encoded, noise
 from vector_db import EntityState, MilvusStore, collection_name
 
 PICTURE = encoded(noise((8, 8), 1), "PNG")
 OTHER = encoded(noise((8, 8), 2), "PNG")
-TWO_DAYS = 2 * 24 * 3600
 NONE = dict.fromkeys(DriftKind, 0)
 UNUSED = "product_v1_0123456789ab"
 
@@ -373,11 +370,6 @@ def test_writers_and_the_indexer_raise_no_false_alarm(stocked: Shop) -> None:
         loop.stop()
     assert [walked.found for walked in walks] == [NONE] * 4
     assert stocked.catalog.get(stocked.ids[0]).index_status == "indexed"
-
-
-def age(path: Path) -> None:
-    old = time.time() - TWO_DAYS
-    os.utime(path, (old, old))
 
 
 def test_pictures_that_no_product_names_are_deleted_once_they_are_old(stocked: Shop) -> None:

@@ -17,9 +17,11 @@ from nlp_models import (
     BGE_QUERY_INSTRUCTION,
     BgeEncoder,
     ChineseClipEncoder,
+    EncoderChoice,
     EncoderError,
     EncoderPair,
     Matrix,
+    encoders_fingerprint,
     has_weights,
     open_encoders,
     resolve_device,
@@ -264,6 +266,26 @@ def test_auto_is_the_starter_where_they_are_not(tmp_path: Path) -> None:
     for clip in (tmp_path / "nowhere", tmp_path):
         pair = open_encoders("auto", clip=clip, bge=shipped, starter=STARTER, device="cpu")
         assert pair.name == "starter"
+
+
+@pytest.mark.parametrize("choice", ["auto", "starter", "chinese-clip"])
+def test_a_pairs_fingerprint_is_told_without_opening_it(
+    bge_folder: Path, clip_folder: Path, choice: EncoderChoice
+) -> None:
+    folders = {"clip": clip_folder, "bge": bge_folder, "starter": STARTER}
+    if choice == "starter":  # which needs the BGE that it was made for
+        folders["bge"] = ROOT / "models" / "bge-small-zh-v1.5"
+    opened = open_encoders(choice, **folders, device="cpu")
+    assert encoders_fingerprint(choice, **folders) == opened.fingerprint
+
+
+@pytest.mark.parametrize("choice", ["starter", "chinese-clip"])
+def test_no_fingerprint_is_told_of_weights_that_are_not_there(
+    bge_folder: Path, tmp_path: Path, choice: EncoderChoice
+) -> None:
+    for bge in (bge_folder, tmp_path):
+        with pytest.raises(EncoderError):
+            encoders_fingerprint(choice, clip=tmp_path, bge=bge, starter=tmp_path)
 
 
 def test_a_download_that_was_cut_short_does_not_count(clip_folder: Path, tmp_path: Path) -> None:
