@@ -217,7 +217,7 @@ class ImageStore:
         """
         with _readable():
             files = [path for path in self._files(prefix) if _HASH.fullmatch(path.name)]
-            return sorted(path.name for path in files if path.stat().st_mtime < before)
+            return sorted(path.name for path in files if _is_older(path, before))
 
     def tidy(self, prefix: str, before: float) -> None:
         """Undo what a crash has left in this folder: files half written, pictures set aside.
@@ -228,7 +228,7 @@ class ImageStore:
             for path in self._files(prefix):
                 if path.suffix == _ASIDE and _HASH.fullmatch(path.stem):
                     self.put_back(path.stem)
-                elif path.name.startswith(_PARTIAL) and path.stat().st_mtime < before:
+                elif path.name.startswith(_PARTIAL) and _is_older(path, before):
                     path.unlink(missing_ok=True)
 
     def _files(self, prefix: str) -> list[Path]:
@@ -243,7 +243,7 @@ class ImageStore:
         aside = self._aside(image_hash)
         with _readable():
             self.path(image_hash).rename(aside)
-            if aside.stat().st_mtime < before:
+            if _is_older(aside, before):
                 return True
             self.put_back(image_hash)
             return False
@@ -306,6 +306,13 @@ class ImageStore:
         if hashlib.sha256(content).hexdigest() != image_hash:
             raise ImageNotFound("图片文件已损坏")
         return content
+
+
+def _is_older(path: Path, before: float) -> bool:
+    try:
+        return path.stat().st_mtime < before
+    except FileNotFoundError:  # what was being written has its own name by now
+        return False
 
 
 @contextmanager

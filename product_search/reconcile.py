@@ -21,7 +21,7 @@ from data_models import DriftKind, IndexStatus
 from orm_models import ActiveCollection, Database, Product
 from product_search import outbox, runs
 from product_search.drift import Options, Progress
-from product_search.errors import OutboxFull
+from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUnavailable
 from product_search.images import ImageStore
 from product_search.picture_drift import DIGITS, check_folders
 from product_search.run_loop import LEASE, RunContext, RunFailed
@@ -93,17 +93,14 @@ class Reconciler:
         """See run_loop.Handler.
 
         Raises:
-            RunFailed: the collection was changed meanwhile, or one to drop is none that can be.
+            RunFailed: the collection was changed meanwhile, one to drop is none that can be, or
+                Milvus or the pictures can't be reached: whoever asked is told, and asks again.
         """
         walk = _Walk(self, context)
-        steps = {
-            "collections": walk.check_collections,
-            "stores": walk.compare_page,
-            "pictures": walk.check_folders,
-        }
-        while walk.progress.stage != "done":
-            context.check()
-            steps[walk.progress.stage]()
+        try:
+            walk.to_the_end(context.check)
+        except (VectorStoreUnavailable, StorageUnavailable) as error:
+            raise RunFailed(error.message) from error
 
 
 class _Walk:
@@ -114,9 +111,20 @@ class _Walk:
         self._database = tools.database
         self._claimed = context.claimed
         self._options = Options.model_validate(dict(context.claimed.options))
-        self.progress = Progress.model_validate(dict(context.claimed.progress))
+        self._progress = Progress.model_validate(dict(context.claimed.progress))
 
-    def check_collections(self) -> None:
+    def to_the_end(self, check: Callable[[], None]) -> None:
+        """Every step that is left; `check` may raise between two of them."""
+        steps = {
+            "collections": self._check_collections,
+            "stores": self._compare_page,
+            "pictures": self._check_folders,
+        }
+        while self._progress.stage != "done":
+            check()
+            steps[self._progress.stage]()
+
+    def _check_collections(self) -> None:
         """Is the active collection of our encoders, and are there others that nobody uses?"""
         with self._database.alone("collection"):  # none is being activated meanwhile
             active = self._active()
@@ -128,7 +136,7 @@ class _Walk:
         findings = [_unused(name) for name in unused]
         if active is not None and active.encoder_fingerprint != self._tools.fingerprint:
             findings.append(_other_encoder(active))
-        progress = self.progress.with_counts(findings, dropped).model_copy(
+        progress = self._progress.with_counts(findings, dropped).model_copy(
             update={
                 "stage": "stores",
                 "collection": active and active.name,
@@ -136,7 +144,7 @@ class _Walk:
             }
         )
         self._database.write(lambda session: self._save(session, progress, findings))
-        self.progress = progress
+        self._progress = progress
 
     def _drop(self, unused: Sequence[str]) -> None:
         for name in self._options.drop:
@@ -151,14 +159,14 @@ class _Walk:
     @cached_property
     def _view(self) -> VectorStore | None:
         """The active collection, which another process may have made; None where it is gone."""
-        if self.progress.collection is None or not self.progress.collection_is_there:
+        if self._progress.collection is None or not self._progress.collection_is_there:
             return None
-        return self._tools.store.view(self.progress.collection)
+        return self._tools.store.view(self._progress.collection)
 
-    def compare_page(self) -> None:
+    def _compare_page(self) -> None:
         """The next rows and entities, up to a key that both readings reach."""
         self._check_collection()
-        after, page = self.progress.after, self._tools.page
+        after, page = self._progress.after, self._tools.page
         scanned = self._view.scan(after, page) if self._view else []
         entities = {entity.milvus_id: entity for entity in scanned}
         rows = self._database.read(lambda session: _rows_after(session, after, page))
@@ -168,19 +176,19 @@ class _Walk:
             rows = {key: row for key, row in rows.items() if key <= min(full)}
         failed = [row for row in rows.values() if row.index_status == IndexStatus.failed]
         step = {
-            "products": self.progress.products + len(rows),
-            "entities": self.progress.entities + len(entities),
-            "failed": self.progress.failed + len(failed),
+            "products": self._progress.products + len(rows),
+            "entities": self._progress.entities + len(entities),
+            "failed": self._progress.failed + len(failed),
             "after": min(full) if full else after,
             "stage": "stores" if full else "pictures",
         }
-        self._settle(self._suspects(rows, entities), self.progress.model_copy(update=step))
+        self._settle(self._suspects(rows, entities), self._progress.model_copy(update=step))
 
     def _check_collection(self) -> None:
         """A page of one collection and a page of another make no walk."""
-        active, name = self._active(), self.progress.collection
+        active, name = self._active(), self._progress.collection
         is_there = name is not None and self._tools.store.has_collection(name)
-        if (active and active.name, is_there) != (name, self.progress.collection_is_there):
+        if (active and active.name, is_there) != (name, self._progress.collection_is_there):
             raise RunFailed("在用的向量集合在核对期间变了，请重新核对")
 
     def _suspects(
@@ -211,7 +219,7 @@ class _Walk:
             return DriftKind.unqueued, reason
         if entity is None:
             return DriftKind.missing, "商品为 indexed，Milvus 中没有它的向量"
-        if entity.encoder_fingerprint != (self.progress.collection or "").rpartition("_")[2]:
+        if entity.encoder_fingerprint != (self._progress.collection or "").rpartition("_")[2]:
             reason = f"向量出自编码器 {entity.encoder_fingerprint}，与所在集合不同"
             return DriftKind.wrong_encoder, reason
         if entity.revision != row.revision:
@@ -251,7 +259,7 @@ class _Walk:
             self._save(session, counted, found)
             return counted, bool(repaired)
 
-        self.progress, queued = self._database.write(confirm)
+        self._progress, queued = self._database.write(confirm)
         if queued:
             self._tools.on_queued()
 
@@ -276,18 +284,18 @@ class _Walk:
             return False
         return True
 
-    def check_folders(self) -> None:
+    def _check_folders(self) -> None:
         """The picture files whose hashes begin with the next digit."""
-        step, tools = self.progress.folder, self._tools
+        step, tools = self._progress.folder, self._tools
         seen = check_folders(
             self._database, tools.images, DIGITS[step], repair=self._options.repair
         )
         found = [_orphaned_picture(name) for name in seen.orphans]
         repaired = [_orphaned_picture(name) for name in seen.deleted]
         is_last = step == len(DIGITS) - 1
-        progress = self.progress.with_counts(found, repaired).model_copy(
+        progress = self._progress.with_counts(found, repaired).model_copy(
             update={
-                "pictures": self.progress.pictures + seen.pictures,
+                "pictures": self._progress.pictures + seen.pictures,
                 "folder": step + 1,
                 "stage": "done" if is_last else "pictures",
             }
@@ -299,10 +307,10 @@ class _Walk:
                 runs.forget_problems(session, Kind.doctor, self._claimed.id)
 
         self._database.write(save)
-        self.progress = progress
+        self._progress = progress
 
     def _save(self, session: Session, progress: Progress, found: Sequence[Problem]) -> None:
-        runs.note(session, self._claimed.id, self.progress.examples(found))
+        runs.note(session, self._claimed.id, self._progress.examples(found))
         runs.save(session, self._claimed, progress.model_dump(mode="json"), LEASE)
 
 

@@ -16,7 +16,13 @@ from orm_models import ActiveCollection, Database, OutboxEvent, Product, Run, Ru
 from product_search import drift, outbox, runs
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.drift import Options
-from product_search.errors import OutboxFull, RunInProgress
+from product_search.errors import (
+    AppError,
+    OutboxFull,
+    RunInProgress,
+    StorageUnavailable,
+    VectorStoreUnavailable,
+)
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
@@ -458,6 +464,17 @@ def test_a_collection_that_changes_under_the_walk_ends_it(stocked: Shop) -> None
     claimed = stocked.begin()
     context = RunContext(stocked.database, claimed, threading.Event())
     assert carry_out(context, stocked.doctor(page=2).handle) is State.failed
+
+
+@pytest.mark.parametrize("away", [VectorStoreUnavailable, StorageUnavailable])
+def test_a_store_that_goes_away_ends_the_walk_with_its_reason(
+    stocked: Shop, away: type[AppError]
+) -> None:
+    def fail() -> None:
+        raise away("不在了")
+
+    stocked.store.shared["scan"] = fail
+    assert stocked.refusal() == "不在了"
 
 
 def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked: Shop) -> None:
