@@ -17,6 +17,14 @@ from pydantic import (
 )
 
 from product_search import api_examples
+from product_search.drift_models import (
+    DoctorRun as DoctorRun,
+    DriftExample as DriftExample,
+    DriftKind as DriftKind,
+    DriftReport as DriftReport,
+    DriftRun as DriftRun,
+    DriftTotal as DriftTotal,
+)
 from product_search.field_types import (
     INT64_MAX as INT64_MAX,
     MAX_DESCRIPTION as MAX_DESCRIPTION,
@@ -319,7 +327,8 @@ class OutboxCounts(BaseModel):
 
 
 class Health(BaseModel):
-    """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't."""
+    """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't, or the
+    last doctor's walk left drift that answers suffer from."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [api_examples.HEALTH]})
 
@@ -328,6 +337,9 @@ class Health(BaseModel):
     vector_store: Literal["ok", "down"]
     encoders: EncoderInfo
     outbox: OutboxCounts
+    drift: DriftTotal | None = Field(
+        None, description="最近一次核对剩下的不一致；从未核对则为 null"
+    )
 
 
 class ErrorBody(BaseModel):

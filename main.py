@@ -11,14 +11,16 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 
-from data_models import EncoderInfo, Health, OutboxCounts
+from data_models import DriftKind, DriftRun, DriftTotal, EncoderInfo, Health, OutboxCounts
 from product_search import (
+    drift,
     http_bodies,
     http_errors,
     import_routes,
     outbox,
     product_routes,
     search_routes,
+    system_routes,
 )
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
 from product_search.resources import Resources, open_resources
@@ -60,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(import_routes.router)
     app.include_router(product_routes.router)
     app.include_router(search_routes.router)
+    app.include_router(system_routes.router)
     app.add_api_route(
         "/health",
         health,
@@ -73,7 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 async def health(request: Request, response: Response) -> Health:
-    """`down`（503）：目录无法服务；`degraded`：搜索不可用，或有商品未能建立索引。"""
+    """`down`（503）：目录无法服务；`degraded`：搜索不可用，有商品未能建立索引，或两个存储不一致。"""
     resources: Resources = request.app.state.resources
     # Threads of its own: it answers also while every other one waits for a store.
     limiter = request.app.state.health_threads
@@ -84,10 +87,11 @@ async def health(request: Request, response: Response) -> Health:
 
 
 def _health(resources: Resources) -> Health:
-    database, waiting = _database_state(resources)
+    database, waiting, walked = _database_state(resources)
     vector_store = _vector_store_state(resources)
     indexing = "down" if waiting.failed or resources.loop.is_failing else "ok"
-    states = (vector_store, indexing)
+    stores = "down" if walked is not None and _harms(walked) else "ok"
+    states = (vector_store, indexing, stores)
     status = "down" if database == "down" else "degraded" if "down" in states else "ok"
     encoders = resources.encoders
     return Health.model_validate(
@@ -102,16 +106,23 @@ def _health(resources: Resources) -> Health:
                 hint=resources.encoder_hint,
             ),
             "outbox": waiting,
+            "drift": walked and DriftTotal(total=walked.left, at=walked.finished_at),
         }
     )
 
 
-def _database_state(resources: Resources) -> tuple[str, OutboxCounts]:
+def _harms(walked: DriftRun) -> bool:
+    """Whether answers suffer; from a picture that nobody names they don't."""
+    return walked.left > walked.left_of(DriftKind.orphaned_picture)
+
+
+def _database_state(resources: Resources) -> tuple[str, OutboxCounts, DriftRun | None]:
     try:
         resources.database.ping()
-        return "ok", resources.database.read(outbox.counts)
+        counts = resources.database.read(outbox.counts)
+        return "ok", counts, resources.database.read(drift.last)
     except DatabaseUnavailable:
-        return "down", OutboxCounts(pending=0, retrying=0, failed=0)
+        return "down", OutboxCounts(pending=0, retrying=0, failed=0), None
 
 
 def _vector_store_state(resources: Resources) -> str:

@@ -80,6 +80,7 @@ class Product(Base):
         Index("ix_product_brand", "brand"),
         Index("ix_product_price", "price"),
         Index("ix_product_index_status", "index_status"),
+        Index("ix_product_image_hash", "image_hash"),
         # AUTOINCREMENT: the id of a deleted product is never given to another.
         {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
     )

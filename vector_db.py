@@ -71,6 +71,14 @@ class VectorStore(Protocol):
         """Drop a collection; no error where there is none."""
         ...
 
+    def collections(self) -> list[str]:
+        """The names of all collections, other applications' included."""
+        ...
+
+    def view(self, name: str) -> VectorStore:
+        """The same Milvus with this collection open, which is there; closed with this store."""
+        ...
+
     def upsert(self, entities: Sequence[Entity]) -> None:
         """Write each entity whole, replacing what its primary key held.
 
@@ -97,6 +105,10 @@ class VectorStore(Protocol):
 
         From -1 on, each time after the last key that came, this walks the whole collection.
         """
+        ...
+
+    def states(self, milvus_ids: Sequence[int]) -> list[EntityState]:
+        """Those of these entities that are there, in no order; at most MAX_LIMIT are asked for."""
         ...
 
     def ping(self) -> None:
@@ -244,6 +256,18 @@ class MilvusStore:
         """See VectorStore."""
         self._call("drop_collection", name)
 
+    def collections(self) -> list[str]:
+        """See VectorStore."""
+        return [str(name) for name in self._call("list_collections")]
+
+    def view(self, name: str) -> MilvusStore:
+        """See VectorStore."""
+        other = self.beside()
+        other._index_type = self._index_of(name, VectorField.text_bge) or ""
+        other._load(name)
+        other._collection = name
+        return other
+
     def upsert(self, entities: Sequence[Entity]) -> None:
         """See VectorStore."""
         rows = [entity_row(entity, self._collection) for entity in entities]
@@ -301,6 +325,17 @@ class MilvusStore:
         # A server with several shards gives the smallest of each: past the limit, keys are missing.
         states = sorted((entity_state(row) for row in rows), key=lambda state: state.milvus_id)
         return states[:limit]
+
+    def states(self, milvus_ids: Sequence[int]) -> list[EntityState]:
+        """See VectorStore."""
+        rows = self._call(
+            "query",
+            self._collection,
+            filter=f"primary_key in {list(milvus_ids)}",
+            output_fields=STATE_FIELDS,
+            consistency_level="Strong",
+        )
+        return [entity_state(row) for row in rows]
 
     def ping(self) -> None:
         """See VectorStore."""

@@ -61,6 +61,7 @@ HEALTH: Example = {
         "hint": None,
     },
     "outbox": {"pending": 0, "retrying": 0, "failed": 0},
+    "drift": {"total": 0, "at": "2026-01-01T08:00:00.000001Z"},
 }
 IMPORT_ACCEPTED: Example = {
     "import_id": 1,
@@ -84,3 +85,34 @@ IMPORT_STATUS: Example = {
     "bad_rows": [{"line": 17, "reason": "price：应为不小于 0 的十进制数"}],
     "next_after": None,
 }
+_NO_DRIFT = {
+    "missing": 0,
+    "orphaned": 0,
+    "stale_revision": 0,
+    "wrong_encoder": 0,
+    "unqueued": 0,
+    "missing_picture": 0,
+    "orphaned_picture": 0,
+}
+DRIFT: Example = {
+    "last": {
+        "run_id": 3,
+        "repair": True,
+        "started_at": "2026-01-01T08:00:00.000001Z",
+        "finished_at": "2026-01-01T08:00:01.500001Z",
+        "seconds": 1.5,
+        "products": 298,
+        "entities": 297,
+        "pictures": 280,
+        "failed": 0,
+        "found": _NO_DRIFT | {"missing": 1, "missing_picture": 1},
+        "repaired": _NO_DRIFT | {"missing": 1},
+        "left": 1,
+        "examples": [
+            {"kind": "missing", "subject": "7", "reason": "商品为 indexed，Milvus 中没有它的向量"},
+            {"kind": "missing_picture", "subject": "9", "reason": "图片文件不存在"},
+        ],
+    },
+    "newest": {"run_id": 3, "state": "done", "repair": True, "error": None},
+}
+QUEUED_RUN: Example = {"run_id": 4, "state": "queued", "repair": False, "error": None}

@@ -156,6 +156,12 @@ class ZipTableCount(ImportFileError):
     code = "zip_table_count"
 
 
+class RunInProgress(AppError):
+    """A run of the same kind has not ended yet: nothing was queued."""
+
+    code = "run_in_progress"
+
+
 class DatabaseUnavailable(AppError):
     """The relational store does not answer."""
 

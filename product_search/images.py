@@ -12,6 +12,8 @@ import re
 import struct
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -70,6 +72,8 @@ _DECODE_ERRORS = (
 )
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
 _HASH = re.compile(r"[0-9a-f]{64}")
+_ASIDE = ".aside"  # ends the name of a picture that is about to be deleted
+_PARTIAL = "partial-"  # begins the name of a file that is being written
 
 
 @dataclass(frozen=True)
@@ -189,13 +193,77 @@ class ImageStore:
         return image_hash
 
     def find(self, content: bytes) -> str | None:
-        """The hash of these bytes if they are kept already, undamaged."""
+        """The hash of these bytes if they are kept already, undamaged.
+
+        The file is as new again, so that nobody takes it for left over before a row names it.
+        """
         image_hash = hashlib.sha256(content).hexdigest()
         try:
+            os.utime(self.path(image_hash))
             self._read(image_hash)
-        except ImageNotFound:
+        except (OSError, ImageNotFound):
             return None
         return image_hash
+
+    def has(self, image_hash: str) -> bool:
+        """Whether there is a file for this hash; it is not read. Raises StorageUnavailable."""
+        with _readable():
+            return _HASH.fullmatch(image_hash) is not None and self.path(image_hash).is_file()
+
+    def older(self, prefix: str, before: float) -> list[str]:
+        """The hashes with these first two digits whose files were last kept before this time.
+
+        The time is in seconds since 1970. Raises StorageUnavailable.
+        """
+        with _readable():
+            files = [path for path in self._files(prefix) if _HASH.fullmatch(path.name)]
+            return sorted(path.name for path in files if _is_older(path, before))
+
+    def tidy(self, prefix: str, before: float) -> None:
+        """Undo what a crash has left in this folder: files half written, pictures set aside.
+
+        Raises StorageUnavailable.
+        """
+        with _readable():
+            for path in self._files(prefix):
+                if path.suffix == _ASIDE and _HASH.fullmatch(path.stem):
+                    self.put_back(path.stem)
+                elif path.name.startswith(_PARTIAL) and _is_older(path, before):
+                    path.unlink(missing_ok=True)
+
+    def _files(self, prefix: str) -> list[Path]:
+        folder = self._pictures / prefix
+        return list(folder.iterdir()) if folder.is_dir() else []
+
+    def set_aside(self, image_hash: str, before: float) -> bool:
+        """Take the picture away, to be dropped or put back; False where it was kept anew since.
+
+        From now on `find` does not know it; whoever found it before has made it new.
+        """
+        aside = self._aside(image_hash)
+        with _readable():
+            self.path(image_hash).rename(aside)
+            if _is_older(aside, before):
+                return True
+            self.put_back(image_hash)
+            return False
+
+    def put_back(self, image_hash: str) -> None:
+        """Undo set_aside; the picture is as new. Raises StorageUnavailable."""
+        aside = self._aside(image_hash)
+        with _readable():
+            os.utime(aside)
+            aside.rename(self.path(image_hash))
+
+    def drop_aside(self, image_hash: str) -> None:
+        """Delete what was set aside, and its thumbnails. Raises StorageUnavailable."""
+        with _readable():
+            for thumbnail in self._thumbnails.glob(f"*/{image_hash[:2]}/{image_hash}.webp"):
+                thumbnail.unlink(missing_ok=True)
+            self._aside(image_hash).unlink(missing_ok=True)
+
+    def _aside(self, image_hash: str) -> Path:
+        return self.path(image_hash).with_suffix(_ASIDE)
 
     def path(self, image_hash: str) -> Path:
         """Where the picture of this hash lies, or would lie."""
@@ -240,11 +308,26 @@ class ImageStore:
         return content
 
 
+def _is_older(path: Path, before: float) -> bool:
+    try:
+        return path.stat().st_mtime < before
+    except FileNotFoundError:  # what was being written has its own name by now
+        return False
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable("图片目录暂时无法使用，请稍后重试") from error
+
+
 def _write(path: Path, content: bytes, *, sync: bool) -> None:
     """Appear whole under the final name, or not at all. Raises StorageUnavailable."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_PARTIAL, delete=False) as stream:
             try:
                 _fill(stream, content, path, sync=sync)
             except OSError:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from product_search.commands import (
+    doctor,
     download_models,
     export_products,
     import_products,
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 COMMANDS = {
     import_products: "导入商品文件（CSV、JSONL，或连同图片的 ZIP），按 sku 新增或更新",
     export_products: "把整个商品目录连同图片导出为 ZIP，可再导入",
+    doctor: "核对数据库、Milvus 与图片文件是否一致，--repair 修复",
     retry: "重新为索引失败（failed）的商品建立索引",
     reindex: "换编码器：在后台写满一个新的向量集合，然后切换",
     migrate: "把数据库的表结构升级到本版本所需的",
@@ -40,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("%s", error)
         return 2
     except AppError as error:  # a store is down: its own words say which and why
-        log.error("%s（%s）", error, str(error.__cause__).partition("\n")[0])
+        cause = str(error.__cause__ or "").partition("\n")[0]
+        log.error("%s", f"{error}（{cause}）" if cause else error)
         return 2
     except KeyboardInterrupt:
         log.error("已中断：已写入的批次不会丢失，再次运行即可继续")

@@ -333,6 +333,23 @@ def retry(session: Session, given_up: Select[Product]) -> list[int]:
     return [product.id for product in products]
 
 
+def record_orphans(session: Session, milvus_ids: Iterable[int]) -> None:
+    """Queue the deletion of entities that no product has.
+
+    The product_id is minus the key: what the entity says may be another product's by now.
+    """
+    session.add_all(
+        OutboxEvent(product_id=-key, milvus_id=key, operation=Operation.delete, revision=0)
+        for key in milvus_ids
+    )
+
+
+def products_waiting(session: Session, product_ids: Collection[int]) -> set[int]:
+    """Those of these product ids that have events."""
+    events = select(OutboxEvent.product_id).where(OutboxEvent.product_id.in_(product_ids))
+    return set(session.scalars(events.distinct()))
+
+
 def newest_id(session: Session) -> int:
     """The id of the last event; 0 where none waits."""
     return session.scalar(select(func.max(OutboxEvent.id))) or 0

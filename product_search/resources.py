@@ -23,6 +23,8 @@ from product_search.imports import Imports
 from product_search.indexing import Indexer
 from product_search.indexing_loop import IndexingLoop
 from product_search.live_collections import LiveCollections
+from product_search.metrics import Metrics
+from product_search.reconcile import Reconciler
 from product_search.reindex import Reindexing
 from product_search.retrieval import Retrieval
 from product_search.run_loop import Handler, RunContext, RunLoop
@@ -47,6 +49,7 @@ class Resources:
     retrieval: Retrieval
     imports: Imports
     run_loop: RunLoop
+    metrics: Metrics
 
     @property
     def store(self) -> VectorStore:
@@ -102,11 +105,14 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
 
 def _assembled(settings: Settings, indexer: Indexer, loop: IndexingLoop) -> Resources:
     database, images, collections = indexer.database, indexer.images, indexer.collections
-    catalog = open_catalog(settings, database, loop.wake)
+    gate = OutboxGate(database, settings.outbox_max_depth)
+    catalog = Catalog(database, images, loop.wake, gate.admit)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
+    doctor = Reconciler(database, collections.store, images, gate.admit, loop.wake)
     handlers: dict[Kind, Handler] = {
         Kind.import_: _import_handler(imports, catalog),
         Kind.reindex: Reindexing(collections, settings.index_batch_size, loop.wake),
+        Kind.doctor: doctor.handle,
     }
     return Resources(
         settings=settings,
@@ -118,6 +124,7 @@ def _assembled(settings: Settings, indexer: Indexer, loop: IndexingLoop) -> Reso
         retrieval=Retrieval(database, images, collections),
         imports=imports,
         run_loop=RunLoop(database, handlers),
+        metrics=Metrics(),
     )
 
 
@@ -131,7 +138,8 @@ def _check_who_indexes(settings: Settings) -> None:
 def _end_dead_claims(database: Database) -> None:
     """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
     database.write(outbox.release_all)
-    database.write(lambda session: runs.release_all(session, [Kind.import_, Kind.reindex]))
+    kinds = [Kind.import_, Kind.reindex, Kind.doctor]
+    database.write(lambda session: runs.release_all(session, kinds))
 
 
 def _import_handler(imports: Imports, catalog: Catalog) -> Handler:
@@ -176,6 +184,22 @@ def open_worker(settings: Settings) -> Iterator[Indexer]:
         )
     with _open_indexer(settings, "worker") as indexer:
         yield indexer
+
+
+@contextmanager
+def open_reconciler(settings: Settings) -> Iterator[Reconciler]:
+    """What `manage doctor` walks with: both stores, and no encoder.
+
+    Raises as open_resources.
+    """
+    with ExitStack() as stack:
+        _make_data_dir(settings)
+        store = open_store(settings, "manage doctor")
+        stack.callback(store.close)
+        database = stack.enter_context(open_database(settings))
+        gate = OutboxGate(database, settings.outbox_max_depth)
+        images = ImageStore(settings.images_dir)
+        yield Reconciler(database, store, images, gate.admit, on_queued=lambda: None)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from orm_models import Run, RunProblem
@@ -183,6 +183,14 @@ def problems(session: Session, run_id: int, after: int, limit: int) -> Sequence[
     """What was found wrong, in order: up to `limit` with an id above `after`."""
     found = select(RunProblem).where(RunProblem.run_id == run_id, RunProblem.id > after)
     return session.scalars(found.order_by(RunProblem.id).limit(limit)).all()
+
+
+def forget_problems(session: Session, kind: Kind, before: int) -> None:
+    """Those of the runs of the kind with ids below this one, which has taken their place."""
+    runs_of_kind = select(Run.id).where(Run.kind == kind, Run.id < before)
+    noted = select(RunProblem.run_id).where(RunProblem.run_id.in_(runs_of_kind)).distinct()
+    old = session.scalars(noted).all()
+    session.execute(delete(RunProblem).where(RunProblem.run_id.in_(old)))
 
 
 def latest(session: Session, kind: Kind, *states: State) -> Run | None:

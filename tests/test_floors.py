@@ -16,6 +16,7 @@ FLOORS: dict[str, int] = {
     "product_search.colour": -1,
     "product_search.column_types": -1,
     "product_search.engine": 0,
+    "product_search.drift_models": -1,
     "product_search.errors": -1,
     "product_search.field_types": -1,
     "product_search.import_models": -1,
@@ -30,6 +31,7 @@ FLOORS: dict[str, int] = {
     "product_search.import_tables": 1,
     "product_search.import_sources": 2,
     "product_search.api_client": 1,
+    "product_search.metrics": 2,
     "product_search.settings": 2,
     "product_search.outbox": 3,
     "product_search.runs": 4,
@@ -44,9 +46,7 @@ FLOORS: dict[str, int] = {
     "product_search.run_loop": 5,
     "product_search.activation": 5,
     "product_search.bulk_import": 6,
-    "product_search.reindex": 6,
-    "product_search.export": 6,
-    "product_search.imports": 6,
+    "product_search.reconcile": 6,
     "product_search.resources": 7,
     "product_search.http_errors": 8,
     "product_search.http_bodies": 7,
@@ -54,6 +54,7 @@ FLOORS: dict[str, int] = {
     "product_search.import_routes": 9,
     "product_search.product_routes": 9,
     "product_search.search_routes": 9,
+    "product_search.system_routes": 9,
     "product_search.demo": 9,
     "main": 10,
     "product_search.manage": 10,
@@ -76,6 +77,7 @@ DOORS_TO_HTTP = {
     "product_search.import_routes",
     "product_search.product_routes",
     "product_search.search_routes",
+    "product_search.system_routes",
 }
 HOLD_A_SESSION = {
     "orm_models",
@@ -92,6 +94,9 @@ HOLD_A_SESSION = {
     "product_search.bulk_import",
     "product_search.export",
     "product_search.imports",
+    "product_search.drift",
+    "product_search.picture_drift",
+    "product_search.reconcile",
 }
 OWNERS: dict[str, set[str]] = {
     "pymilvus": {
@@ -112,6 +117,7 @@ OWNERS: dict[str, set[str]] = {
     "streamlit": {"web_demo", "pages", "product_search.demo"},
     "sqlalchemy": HOLD_A_SESSION,
     "alembic": {"product_search.schema"},
+    "prometheus_client": {"product_search.metrics"},
     "pydantic_settings": {"product_search.settings"},
 }
 DEMO = ("web_demo", "pages", "product_search.demo")

@@ -32,6 +32,7 @@ def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
                 "hint": None,
             },
             "outbox": {"pending": 0, "retrying": 0, "failed": 0},
+            "drift": None,
         },
     )
 

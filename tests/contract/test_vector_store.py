@@ -295,6 +295,26 @@ def test_a_scan_goes_up_the_keys_and_misses_none(store: VectorStore, page: int) 
     }
 
 
+def test_the_states_of_some_entities_are_those_that_are_there(store: VectorStore) -> None:
+    store.upsert([entity(1), entity(2, revision=7), entity(BIG_KEYS[1])])
+    states = store.states([2, 3, BIG_KEYS[1]])
+    assert {state.milvus_id: state.revision for state in states} == {2: 7, BIG_KEYS[1]: 1}
+    assert len(store.states(range(5_000))) == 2
+
+
+def test_a_view_reads_another_collection_beside_the_one_that_is_open(store: VectorStore) -> None:
+    store.open_collection("product_v1_aaaaaaaaaaaa", DIMS)
+    store.delete([1, 2])
+    store.upsert([entity(7)])
+    store.open_collection("product_v1_000000000000", DIMS)
+    store.upsert([entity(1)])
+    view = store.view("product_v1_aaaaaaaaaaaa")
+    assert [state.milvus_id for state in view.scan(-1, 10)] == [7]
+    assert [state.milvus_id for state in store.scan(-1, 10)] == [1]
+    assert {"product_v1_aaaaaaaaaaaa", "product_v1_000000000000"} <= set(store.collections())
+    view.delete([7])
+
+
 def test_a_scan_of_more_than_a_query_may_give_is_in_pages(backend: VectorStore) -> None:
     backend.open_collection("product_v1_ffffffffffff", DIMS)
     keys = np.random.default_rng(0).permutation(17_000) * 2**40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from product_search.errors import ImageNotFound
 from product_search.images import THUMBNAIL_SIDES, ImageStore
 from tests.unit import pictures
-from tests.unit.pictures import encoded, four_colours
+from tests.unit.pictures import age, encoded, four_colours
 
 PNG = encoded(four_colours(size=(300, 150)), "PNG")
 
@@ -106,6 +107,44 @@ def test_a_damaged_file_is_said_to_be_damaged(store: ImageStore) -> None:
     store.path(image_hash).write_bytes(PNG[:200])
     with pytest.raises(ImageNotFound):
         store.load(image_hash)
+
+
+def test_a_picture_that_is_set_aside_is_unknown_until_it_is_put_back(store: ImageStore) -> None:
+    image_hash = store.save(PNG)
+    age(store.path(image_hash))
+    assert store.set_aside(image_hash, time.time() - 60)
+    assert (store.find(PNG), store.has(image_hash)) == (None, False)
+    store.put_back(image_hash)
+    assert store.older(image_hash[:2], time.time() - 60) == []
+    assert store.find(PNG) == image_hash
+
+
+def test_a_picture_that_was_found_again_since_is_not_set_aside(store: ImageStore) -> None:
+    image_hash = store.save(PNG)
+    age(store.path(image_hash))
+    before = time.time() - 60
+    assert store.older(image_hash[:2], before) == [image_hash]
+    assert store.find(PNG) == image_hash
+    assert not store.set_aside(image_hash, before)
+    assert store.has(image_hash)
+
+
+def test_what_a_crash_has_left_is_tidied(store: ImageStore) -> None:
+    image_hash = store.save(PNG)
+    age(store.path(image_hash))
+    store.set_aside(image_hash, time.time() - 60)
+    folder = store.path(image_hash).parent
+    half, writing, foreign = folder / "partial-a", folder / "partial-b", folder / "foreign.aside"
+    for path in (half, writing, foreign):
+        path.write_bytes(b"")
+    age(half)
+    age(foreign)
+    store.tidy(image_hash[:2], time.time() - 60)
+    assert sorted(folder.iterdir()) == sorted([store.path(image_hash), writing, foreign])
+
+
+def test_a_hash_that_is_none_has_no_picture(store: ImageStore) -> None:
+    assert not store.has("../../etc/passwd")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,165 @@
+"""How long a doctor's walk takes and how much memory it needs, without drift and with some.
+
+python -m benchmarks.doctor_walk [--products 100000]
+
+Rows in SQLite, entities with random vectors in Milvus Lite and a small file for every product's
+picture, all in a temporary folder. Linux only: memory is read from /proc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from data_models import DriftRun, IndexStatus, VectorField
+from orm_models import Database, PrimaryKeySource, Product, VectorCollection
+from product_search import drift
+from product_search.drift import Options
+from product_search.images import ImageStore
+from product_search.live_collections import Role
+from product_search.reconcile import Reconciler
+from product_search.run_loop import LEASE, RunContext, carry_out
+from product_search.schema import open_schema
+from vector_db import Entity, MilvusStore, Vector, collection_name
+
+BATCH = 1000
+DIM = 512
+FINGERPRINT = "0123456789ab"
+ONE_IN = 100  # entities that are lost, for the second walk
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A catalogue with its stores."""
+
+    database: Database
+    store: MilvusStore
+    images: ImageStore
+
+    def fill(self, products: int) -> list[int]:
+        """Products that are all indexed: their keys."""
+        vectors = np.random.default_rng(0).standard_normal((BATCH, DIM)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        name = collection_name(FINGERPRINT)
+        active = VectorCollection(name=name, role=Role.active, encoder_fingerprint=FINGERPRINT)
+        self.database.write(lambda session: session.add(active))
+        self.store.open_collection(name, dict.fromkeys(VectorField, DIM))
+        keys = PrimaryKeySource()
+        drawn: list[int] = []
+        for start in range(1, products + 1, BATCH):
+            numbers = range(start, min(start + BATCH, products + 1))
+            made = [_product(number, keys.draw(), self._picture(number)) for number in numbers]
+            self.store.upsert([_entity(row, vectors[row.id % BATCH]) for row in made])
+            drawn += [row.milvus_id for row in made]
+            self.database.write(partial(Session.add_all, instances=made))
+        return drawn
+
+    def _picture(self, number: int) -> str:
+        content = str(number).encode()
+        image_hash = hashlib.sha256(content).hexdigest()
+        path = self.images.path(image_hash)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return image_hash
+
+    def walk(self, *, repair: bool) -> DriftRun:
+        """A whole walk."""
+        claimed = drift.begin(self.database, Options(repair=repair), LEASE)
+        doctor = Reconciler(self.database, self.store, self.images, lambda _: None, lambda: None)
+        carry_out(RunContext(self.database, claimed, threading.Event()), doctor.handle)
+        return self.database.read(lambda session: drift.of_run(session, claimed.id))
+
+
+def _product(number: int, key: int, image_hash: str) -> Product:
+    return Product(
+        id=number,
+        milvus_id=key,
+        title=f"商品 {number} 双肩包",
+        description="防泼水面料，可放笔记本电脑。" * 10,
+        image_hash=image_hash,
+        index_status=IndexStatus.indexed,
+        revision=1,
+    )
+
+
+def _entity(row: Product, vector: Vector) -> Entity:
+    return Entity(
+        milvus_id=row.milvus_id,
+        product_id=row.id,
+        revision=1,
+        title=row.title,
+        category=None,
+        brand=None,
+        price=None,
+        image_path=row.image_hash,
+        image_clip_vector=vector,
+        text_clip_vector=vector,
+        text_bge_vector=vector,
+    )
+
+
+def _peak_mb() -> float:
+    """This process's largest memory since `_forget_peak`."""
+    (line,) = [
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    ]
+    return int(line.split()[1]) / 1024
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _measure(what: str, shop: Shop, *, repair: bool) -> None:
+    gc.collect()
+    _forget_peak()
+    before = _peak_mb()
+    start = time.perf_counter()
+    walked = shop.walk(repair=repair)
+    seconds = time.perf_counter() - start
+    found = {str(kind): count for kind, count in walked.found.items() if count}
+    sys.stdout.write(
+        f"{what}: {seconds:.1f} s, {walked.products / seconds:,.0f} products a second,"
+        f" {_peak_mb() - before:.0f} MB above {before:.0f}; found {found}, left {walked.left}\n"
+    )
+
+
+def main() -> None:
+    """One walk over stores in step, then two over the same with drift."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--products", type=int, default=100_000)
+    products: int = parser.parse_args().products
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        where = Path(folder)
+        database = Database(f"sqlite:///{where / 'catalog.sqlite3'}")
+        stack.callback(database.close)
+        open_schema(database)
+        store = MilvusStore(where / "milvus.db", "benchmark")
+        stack.callback(store.close)
+        shop = Shop(database, store, ImageStore(where / "images"))
+        keys = shop.fill(products)
+        sys.stdout.write(f"{products:,} products, each with a picture\n")
+        _measure("in step", shop, repair=False)
+        store.delete(keys[::ONE_IN])
+        _measure("1 % missing", shop, repair=False)
+        _measure("1 % missing, repaired", shop, repair=True)
+        store.delete(keys)
+        _measure("all missing, repaired", shop, repair=True)
+
+
+if __name__ == "__main__":
+    main()

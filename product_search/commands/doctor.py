@@ -1,0 +1,126 @@
+"""`manage doctor`: do the relational store, Milvus and the picture files agree?"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import threading
+import time
+
+from data_models import DriftKind, DriftRun
+from orm_models import Database
+from product_search import drift
+from product_search.drift import Options
+from product_search.reconcile import Reconciler
+from product_search.resources import open_database, open_reconciler
+from product_search.run_loop import LEASE, RunContext, carry_out
+from product_search.runs import RunLost
+from product_search.settings import Settings
+from vector_db import FileLock, VectorFileBusy
+
+log = logging.getLogger(__name__)
+
+NAME = "doctor"
+POLL_S = 0.2
+SHOWN = 5  # examples of each kind
+KINDS = {
+    DriftKind.missing: "缺少向量",
+    DriftKind.orphaned: "多余的向量",
+    DriftKind.stale_revision: "过时的向量",
+    DriftKind.wrong_encoder: "编码器不符",
+    DriftKind.unqueued: "未索引且无人排队",
+    DriftKind.missing_picture: "缺少图片文件",
+    DriftKind.orphaned_picture: "多余的图片文件",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = (
+        "退出码：0 一致（或不一致的都已排队修复），1 有不一致（或有修复不了的），2 未能核对"
+    )
+    parser.add_argument("--repair", action="store_true", help="经由 outbox 修复，删除多余图片")
+    parser.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="删除这个没有人使用的集合"
+    )
+    parser.add_argument("--json", action="store_true", help="在标准输出上给出 JSON")
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Walk here, or, where a service holds the Milvus file, have it walk and follow it."""
+    wanted = Options(repair=options.repair, drop=options.drop)
+    try:
+        with open_reconciler(settings) as reconciler:
+            found = _carry_out(reconciler, wanted)
+    except VectorFileBusy as busy:
+        log.info("Milvus 文件由另一个进程使用（%s）：由它核对", busy.holder)
+        with open_database(settings) as database:
+            found = _follow(database, FileLock(settings.milvus_path), wanted)
+    if found is None:
+        return 2
+    if options.json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        _report(found)
+    return 1 if found.left else 0
+
+
+def _carry_out(reconciler: Reconciler, wanted: Options) -> DriftRun | None:
+    claimed = drift.begin(reconciler.database, wanted, LEASE)
+    context = RunContext(reconciler.database, claimed, threading.Event())
+    try:
+        carry_out(context, reconciler.handle)
+    except RunLost:  # cancelled, or taken over while this process was stopped: as it says below
+        log.warning("这次核对已不由本进程进行")
+    return _ended(reconciler.database, claimed.id)
+
+
+def _follow(database: Database, lock: FileLock, wanted: Options) -> DriftRun | None:
+    run_id = drift.queue(database, wanted).run_id
+    while database.read(lambda session: drift.run_state(session, run_id)).is_under_way:
+        if lock.holder() is None:
+            log.error("服务已停止：核对未完成（编号 %d），会在它下次启动时继续", run_id)
+            return None
+        time.sleep(POLL_S)
+    return _ended(database, run_id)
+
+
+def _ended(database: Database, run_id: int) -> DriftRun | None:
+    """What it found; None, and why, where it did not come to its end."""
+    state = database.read(lambda session: drift.run_state(session, run_id))
+    if state.state == "done":
+        return database.read(lambda session: drift.of_run(session, run_id))
+    log.error("核对未完成（编号 %d，%s）：%s", run_id, state.state, state.error or "被中止")
+    return None
+
+
+def _report(found: DriftRun) -> None:
+    log.info(
+        "核对了 %d 件商品、%d 个向量实体、%d 个图片文件，用时 %.1f 秒",
+        found.products,
+        found.entities,
+        found.pictures,
+        found.seconds,
+    )
+    if found.failed:
+        log.info("另有 %d 件商品已知索引失败（manage retry 重试）", found.failed)
+    for kind, count in found.found.items():
+        if not count:
+            continue
+        repaired = f"，已修复或排队 {found.repaired[kind]}" if found.repair else ""
+        log.warning("%s（%s）：%d%s", KINDS[kind], kind, count, repaired)
+        examples = [one for one in found.examples if one.kind == kind]
+        for one in examples[:SHOWN]:
+            log.warning("  %s：%s", one.subject, one.reason)
+    log.info(_conclusion(found))
+
+
+def _conclusion(found: DriftRun) -> str:
+    if found.left and found.repair:
+        return f"{found.left} 处未能修复：见上；索引队列满时，稍后再运行即可继续"
+    if found.left:
+        return f"共 {found.left} 处不一致；--repair 修复其中能修复的"
+    if any(found.found.values()):
+        return "全部已修复或排队；排队的由运行中的服务或 worker 完成，没有则在下次启动时"
+    return "没有不一致"

@@ -1,0 +1,85 @@
+"""Below every floor: what a doctor's walk found, as the API and the command show it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from product_search import api_examples
+
+
+class DriftKind(StrEnum):
+    """How the two stores, or the relational store and the pictures, can differ."""
+
+    missing = "missing"
+    orphaned = "orphaned"
+    stale_revision = "stale_revision"
+    wrong_encoder = "wrong_encoder"
+    unqueued = "unqueued"
+    missing_picture = "missing_picture"
+    orphaned_picture = "orphaned_picture"
+
+
+class DriftExample(BaseModel):
+    """One thing that has drifted."""
+
+    kind: DriftKind
+    subject: str = Field(description="product_id；orphaned：向量主键；图片：文件名；或集合名")
+    reason: str
+
+
+class DriftRun(BaseModel):
+    """A walk that has come to its end."""
+
+    run_id: int
+    repair: bool
+    started_at: datetime
+    finished_at: datetime
+    seconds: float
+    products: int = Field(description="核对过的商品数")
+    entities: int = Field(description="核对过的向量实体数")
+    pictures: int = Field(description="核对过的图片文件数")
+    failed: int = Field(description="已知建立索引失败的商品数，不算不一致")
+    found: dict[DriftKind, int]
+    repaired: dict[DriftKind, int] = Field(description="其中已排队修复或已删除的")
+    left: int = Field(description="其余：找到而未修复的总数")
+    examples: list[DriftExample] = Field(description="每类最多 100 个")
+
+    def left_of(self, kind: DriftKind) -> int:
+        """Of this kind, what was found and not repaired."""
+        return self.found[kind] - self.repaired[kind]
+
+
+class DoctorRun(BaseModel):
+    """A walk, whatever became of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.QUEUED_RUN]})
+
+    run_id: int
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    repair: bool
+    error: str | None = Field(None, description="state 为 failed 时的原因")
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in ("queued", "running")
+
+
+class DriftReport(BaseModel):
+    """The last walk that came to its end, and the newest one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.DRIFT]})
+
+    last: DriftRun | None
+    newest: DoctorRun | None = Field(description="最新一次，可能仍在排队或进行")
+
+
+class DriftTotal(BaseModel):
+    """What the last walk left: a line of /health."""
+
+    total: int
+    at: datetime

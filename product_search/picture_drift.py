@@ -1,0 +1,88 @@
+"""Picture files that no product names: found, and deleted where that is sure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orm_models import Database, Product
+from product_search.images import ImageStore
+
+# A picture is kept before its row commits, and an import may wait long between the two.
+GRACE = timedelta(days=1)
+DIGITS = "0123456789abcdef"
+
+
+class Folders(NamedTuple):
+    """What was looked at: how many pictures, those that are nobody's, and which were deleted."""
+
+    pictures: int
+    orphans: list[str]
+    deleted: set[str]
+
+
+def check_folders(database: Database, images: ImageStore, digit: str, *, repair: bool) -> Folders:
+    """The pictures, older than GRACE, whose hashes begin with the digit; `repair` deletes.
+
+    Raises StorageUnavailable, DatabaseUnavailable.
+    """
+    before = time.time() - GRACE.total_seconds()
+    pictures, orphans, deleted = 0, list[str](), set[str]()
+    for prefix in (digit + second for second in DIGITS):
+        if repair:
+            images.tidy(prefix, before)
+        older = images.older(prefix, before)
+        found = _orphans(database, images, prefix, older, before)
+        if repair:
+            deleted |= _delete(database, images, found, before)
+        pictures += len(older)
+        orphans += found
+    return Folders(pictures, orphans, deleted)
+
+
+def _orphans(
+    database: Database, images: ImageStore, prefix: str, older: Sequence[str], before: float
+) -> list[str]:
+    named = _named(database, older)
+    orphans = [name for name in older if name not in named]
+    # Those that a write has found to be kept already, and is about to name, are no longer old.
+    return sorted(set(orphans) & set(images.older(prefix, before))) if orphans else []
+
+
+def _delete(
+    database: Database, images: ImageStore, orphans: Sequence[str], before: float
+) -> set[str]:
+    """Those that were deleted.
+
+    None where no product at all has a picture: then, more likely, this is the wrong database.
+    """
+    if not orphans or not database.read(_any_picture):
+        return set()
+    aside = {name for name in orphans if images.set_aside(name, before)}
+    named = _named(database, aside)
+    for name in aside:
+        if name in named:
+            images.put_back(name)
+        else:
+            images.drop_aside(name)
+    return aside - named
+
+
+def _named(database: Database, hashes: Iterable[str]) -> set[str]:
+    """Those that a product names; they have two digits in common."""
+    there = sorted(hashes)
+    if not there:
+        return set()
+    named = select(Product.image_hash).where(Product.image_hash.between(there[0], there[-1]))
+    found = database.read(lambda session: session.scalars(named.distinct()).all())
+    return {name for name in found if name}
+
+
+def _any_picture(session: Session) -> bool:
+    some = select(Product.id).where(Product.image_hash.is_not(None)).limit(1)
+    return session.scalar(some) is not None

@@ -1,0 +1,107 @@
+"""Drift and its repair over HTTP, its line in /health, and the metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from fastapi.testclient import TestClient
+
+from product_search import drift, runs
+from product_search.drift import Options
+from product_search.run_loop import LEASE
+from product_search.runs import State
+from tests.api.helpers import code_of, create, resources
+from tests.unit.pictures import age
+
+DEADLINE_S = 60
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
+        time.sleep(0.02)
+
+
+def report(api: TestClient) -> dict[str, Any]:
+    answer = api.get("/system/drift")
+    assert answer.status_code == 200, answer.text
+    return cast(dict[str, Any], answer.json())
+
+
+def walked(api: TestClient, path: str) -> dict[str, Any]:
+    """What a walk found that this path starts."""
+    answer = api.post(path)
+    assert answer.status_code == 202, answer.text
+    run_id = answer.json()["run_id"]
+    until(lambda: (report(api)["last"] or {}).get("run_id") == run_id, "the walk")
+    return cast(dict[str, Any], report(api)["last"])
+
+
+def sample(api: TestClient, name: str) -> float | None:
+    """The value of a metric."""
+    answer = api.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    values = [line.split() for line in answer.text.splitlines() if not line.startswith("#")]
+    found = {key: float(value) for key, value in values}
+    return found.get(f"product_search_{name}")
+
+
+def test_before_the_first_walk_nothing_is_claimed(api: TestClient) -> None:
+    assert report(api) == {"last": None, "newest": None}
+    assert api.get("/health").json()["drift"] is None
+    assert sample(api, 'drift{kind="missing"}') is None
+    assert sample(api, "drift_checked_timestamp_seconds") == 0
+    assert sample(api, "outbox_pending") == 0
+
+
+def test_drift_is_told_everywhere_and_gone_after_the_repair(api: TestClient) -> None:
+    product = create(api, wait=True)
+    resources(api).store.delete([int(product["milvus_id"])])
+    found = walked(api, "/system/drift")
+    assert (found["found"]["missing"], found["left"], found["repair"]) == (1, 1, False)
+    assert found["examples"][0]["subject"] == str(product["product_id"])
+    health = api.get("/health").json()
+    assert (health["status"], health["drift"]["total"]) == ("degraded", 1)
+    assert health["drift"]["at"] == found["finished_at"]
+    assert sample(api, 'drift{kind="missing"}') == 1
+    assert sample(api, 'drift{kind="orphaned"}') == 0
+    repaired = walked(api, "/system/repair")
+    assert (repaired["repaired"]["missing"], repaired["left"], repaired["repair"]) == (1, 0, True)
+    assert report(api)["newest"]["state"] == "done"
+    until(lambda: resources(api).store.count() == 1, "the repair")
+    until(lambda: sample(api, "outbox_pending") == 0, "the end of the repair")
+    assert sample(api, 'drift{kind="missing"}') == 0
+    health = api.get("/health").json()
+    assert (health["status"], health["drift"]["total"]) == ("ok", 0)
+
+
+def test_a_picture_that_nobody_names_leaves_the_service_healthy(
+    api: TestClient, png: Callable[..., bytes]
+) -> None:
+    images = resources(api).images
+    age(images.path(images.save(png("green"))))
+    found = walked(api, "/system/drift")
+    assert (found["found"]["orphaned_picture"], found["left"]) == (1, 1)
+    health = api.get("/health").json()
+    assert (health["status"], health["drift"]["total"]) == ("ok", 1)
+
+
+@pytest.mark.parametrize("path", ["/system/drift", "/system/repair"])
+def test_while_a_walk_has_not_ended_another_is_refused(api: TestClient, path: str) -> None:
+    database = resources(api).database
+    held = drift.begin(database, Options(), LEASE)
+    assert code_of(api.post(path)) == (409, "run_in_progress")
+    assert report(api)["newest"] == {
+        "run_id": held.id,
+        "state": "running",
+        "repair": False,
+        "error": None,
+    }
+    database.write(lambda session: runs.finish(session, held, State.failed, "断电"))
+    assert report(api)["newest"]["error"] == "断电"
+    walked(api, path)

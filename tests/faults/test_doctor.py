@@ -1,0 +1,55 @@
+"""The service killed while it walks for `manage doctor`: the command says so, the walk goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import httpx
+
+from product_search import drift
+from product_search.resources import open_database
+from product_search.settings import Settings
+from tests.servers import running_api, service_environment
+
+DEADLINE_S = 120
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
+        time.sleep(0.05)
+
+
+def test_the_command_outlives_the_service_and_the_walk_goes_on_at_its_next_start(
+    open_settings: Callable[[], Settings],
+) -> None:
+    settings = open_settings()
+    folder = settings.data_dir
+    with running_api(folder) as (address, service), open_database(settings) as database:
+        made = httpx.post(f"{address}/product?wait=true", json={"title": "书包"})
+        assert made.json()["index_status"] == "indexed"
+        service.send_signal(signal.SIGSTOP)  # it can't end the walk before it is killed
+        command = [sys.executable, "-m", "product_search.manage", "doctor", "--json"]
+        doctor = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | service_environment(folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until(lambda: database.read(drift.report).newest is not None, "the command's walk")
+        service.kill()
+        said, explained = doctor.communicate(timeout=DEADLINE_S)
+    assert (doctor.returncode, said) == (2, "")
+    assert "服务已停止" in explained
+    with running_api(folder) as (address, _):
+        until(lambda: httpx.get(f"{address}/system/drift").json()["last"] is not None, "its end")
+        last = httpx.get(f"{address}/system/drift").json()["last"]
+    assert (last["products"], last["entities"], last["left"]) == (1, 1, 0)
