@@ -319,6 +319,7 @@ class Health(BaseModel):
     status: Literal["ok", "degraded", "down"]
     database: Literal["ok", "down"]
     vector_store: Literal["ok", "down"]
+    kafka: Literal["ok", "down"] | None = Field(None, description="只在使用 Kafka 时给出")
     encoders: EncoderInfo
     outbox: OutboxCounts
 

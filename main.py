@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         tags=["系统"],
         summary="健康状况",
         response_model=Health,
+        response_model_exclude_none=True,
         responses={503: {"model": Health, "description": "down：商品目录无法服务"}},
     )
     http_bodies.describe_bodies(app)
@@ -77,7 +78,8 @@ def _health(resources: Resources) -> Health:
     database, waiting = _database_state(resources)
     vector_store = _vector_store_state(resources)
     indexing = "down" if waiting.failed or resources.loop.is_failing else "ok"
-    states = (vector_store, indexing)
+    kafka = _kafka_state(resources)
+    states = (vector_store, indexing, kafka)
     status = "down" if database == "down" else "degraded" if "down" in states else "ok"
     encoders = resources.encoders
     return Health.model_validate(
@@ -85,6 +87,7 @@ def _health(resources: Resources) -> Health:
             "status": status,
             "database": database,
             "vector_store": vector_store,
+            "kafka": kafka,
             "encoders": EncoderInfo(
                 name=encoders.name, fingerprint=encoders.fingerprint, device=encoders.device
             ),
@@ -107,6 +110,13 @@ def _vector_store_state(resources: Resources) -> str:
     except VectorStoreUnavailable:
         return "down"
     return "ok"
+
+
+def _kafka_state(resources: Resources) -> str | None:
+    """As the last publication went; None where no Kafka is used."""
+    if resources.relay is None:
+        return None
+    return "down" if resources.relay.is_failing else "ok"
 
 
 def _show_our_log() -> None:

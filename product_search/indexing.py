@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -94,10 +94,19 @@ class Indexer:
 
         Raises what a store or an encoder raises that is down; the products then wait as before.
         """
-        if not self.database.read(self._is_due):
+        return self._apply_free(limit, None)
+
+    def apply_products(self, product_ids: Collection[int]) -> int:
+        """As apply_oldest, of these products: those that wait, and that nobody else has claimed."""
+        return self._apply_free(len(product_ids), product_ids)
+
+    def _apply_free(self, limit: int, among: Collection[int] | None) -> int:
+        if not self.database.read(lambda session: self._is_due(session, among)):
             return 0
         lease, clock = self.policy.lease, self.clock
-        claim = self.database.write(lambda session: outbox.claim(session, limit, lease, clock))
+        claim = self.database.write(
+            lambda session: outbox.claim(session, limit, lease, clock, among)
+        )
         if not claim.works:  # others were faster
             return 0
         with self._kept(claim):
@@ -108,12 +117,12 @@ class Indexer:
                 raise
         return len(claim.works)
 
-    def _is_due(self, session: Session) -> bool:
+    def _is_due(self, session: Session, among: Collection[int] | None) -> bool:
         """Vectors of other encoders than the searches' must not be written."""
         active = session.get(ActiveCollection, 1)
         if active is None or active.name != collection_name(self.encoders.fingerprint):
             raise VectorStoreUnavailable("在用的集合属于另一种编码器：请重启本进程")
-        return outbox.is_due(session, self.clock)
+        return outbox.is_due(session, self.clock, among)
 
     @contextmanager
     def _kept(self, claim: Claim) -> Iterator[None]:

@@ -99,7 +99,7 @@ def _end_pause(session: Session, product_id: int) -> None:
         session.execute(
             update(OutboxEvent)
             .where(OutboxEvent.id == event_id, OutboxEvent.claim_token.is_(None))
-            .values(available_at=None, attempts=0)
+            .values(available_at=None, attempts=0, publish_after=None)
         )
 
 
@@ -113,29 +113,39 @@ def record_all(session: Session) -> None:
     session.execute(insert(OutboxEvent).from_select(columns, every.order_by(Product.id)))
 
 
-def is_due(session: Session, clock: Clock = database_clock) -> bool:
+def is_due(
+    session: Session, clock: Clock = database_clock, among: Collection[int] | None = None
+) -> bool:
     """Whether a claim would find anything; takes no lock."""
-    due = select(OutboxEvent.id).where(_due(clock(session)), _is_first())
+    due = select(OutboxEvent.id).where(_due(clock(session)), _claimable(session, among))
     return session.scalars(due.order_by(OutboxEvent.id).limit(1)).first() is not None
 
 
-def claim(session: Session, limit: int, lease: timedelta, clock: Clock = database_clock) -> Claim:
+def claim(
+    session: Session,
+    limit: int,
+    lease: timedelta,
+    clock: Clock = database_clock,
+    among: Collection[int] | None = None,
+) -> Claim:
     """Take the products whose events have waited longest, up to so many of them.
 
-    Two at a time never get the same: SKIP LOCKED leaves each the rows that the other has not
-    locked, and where it does not exist the UPDATE, atomic in itself, decides.
+    `among` are the only ones that may be taken. Two at a time never get the same: SKIP LOCKED
+    leaves each the rows that the other has not locked, and where it does not exist the UPDATE,
+    atomic in itself, decides.
     """
-    _read_committed(session)
+    read_committed(session)
     now, token = clock(session), secrets.token_hex(16)
     due = _due(now)
-    oldest = select(OutboxEvent.id).where(due, _is_first()).order_by(OutboxEvent.id).limit(limit)
+    free = select(OutboxEvent.id).where(due, _claimable(session, among))
+    oldest = free.order_by(OutboxEvent.id).limit(limit)
     chosen = session.scalars(oldest.with_for_update(skip_locked=True)).all()
     if not chosen:
         return Claim(token, [])
     session.execute(
         update(OutboxEvent)
         .where(OutboxEvent.id.in_(chosen), due)
-        .values(claim_token=token, available_at=now + lease)
+        .values(claim_token=token, available_at=now + lease, publish_after=now + lease)
     )
     return Claim(token, _works(session, chosen, token))
 
@@ -162,16 +172,18 @@ def renew(
     session: Session, taken: Claim, lease: timedelta, clock: Clock = database_clock
 ) -> set[int]:
     """Prolong the lease of what the claim still holds: those product ids."""
-    _read_committed(session)
+    read_committed(session)
     ours = _ours(taken, taken.works)
     until = clock(session) + lease
-    session.execute(update(OutboxEvent).where(*ours).values(available_at=until))
+    session.execute(
+        update(OutboxEvent).where(*ours).values(available_at=until, publish_after=until)
+    )
     return set(session.scalars(select(OutboxEvent.product_id).where(*ours)))
 
 
 def release(session: Session, taken: Claim) -> None:
     """Give back what the claim still holds, as if it had not been taken."""
-    _read_committed(session)
+    read_committed(session)
     session.execute(
         update(OutboxEvent)
         .where(*_ours(taken, taken.works))
@@ -193,7 +205,7 @@ def hold(session: Session, taken: Claim, works: Collection[Work]) -> set[int]:
 
     Until the transaction ends, no write changes them and no other worker takes them.
     """
-    _read_committed(session)
+    read_committed(session)
     rows = select(Product.id).where(Product.id.in_([work.product_id for work in works]))
     session.scalars(rows.order_by(Product.id).with_for_update()).all()
     ours = _ours(taken, works)
@@ -232,14 +244,12 @@ def mark_failed(
             given_up = {"index_status": IndexStatus.failed, "index_error": reason}
             session.execute(update(Product).where(Product.id == work.product_id).values(given_up))
         else:
+            again = now + policy.pause(failures)
+            postponed = {"claim_token": None, "available_at": again, "publish_after": again}
             session.execute(
                 update(OutboxEvent)
                 .where(OutboxEvent.id == work.first_event)
-                .values(
-                    claim_token=None,
-                    attempts=failures,
-                    available_at=now + policy.pause(failures),
-                )
+                .values(attempts=failures, **postponed)
             )
 
 
@@ -301,7 +311,16 @@ def _due(now: datetime) -> ColumnElement[bool]:
     return or_(OutboxEvent.available_at.is_(None), OutboxEvent.available_at <= now)
 
 
-def _is_first() -> ColumnElement[bool]:
+def _claimable(session: Session, among: Collection[int] | None) -> ColumnElement[bool]:
+    """By key where the products are known: a search would lock neighbours."""
+    if among is None:
+        return is_first()
+    of_each = select(func.min(OutboxEvent.id)).where(OutboxEvent.product_id.in_(among))
+    firsts = session.scalars(of_each.group_by(OutboxEvent.product_id)).all()
+    return OutboxEvent.id.in_(firsts)
+
+
+def is_first() -> ColumnElement[bool]:
     """The product has no older event: of an older one, this one would wait for the end."""
     older = aliased(OutboxEvent)
     same = (older.product_id == OutboxEvent.product_id) & (older.id < OutboxEvent.id)
@@ -320,7 +339,7 @@ def _ours(taken: Claim, works: Iterable[Work]) -> tuple[ColumnElement[bool], Col
     return OutboxEvent.id.in_(firsts), OutboxEvent.claim_token == taken.token
 
 
-def _read_committed(session: Session) -> None:
+def read_committed(session: Session) -> None:
     """On MySQL: lock rows alone, not the gaps into which writers put new events."""
     if session.get_bind().dialect.name != "sqlite":
         session.connection(execution_options={"isolation_level": "READ COMMITTED"})

@@ -17,10 +17,12 @@ from product_search.engine import Pool
 from product_search.errors import StartError
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
-from product_search.indexing_loop import IndexingLoop
+from product_search.kafka_bus import GroupMember, KafkaTopic, Publisher
+from product_search.relay import Relay, consume
 from product_search.retrieval import Retrieval
 from product_search.schema import open_schema
 from product_search.settings import Settings
+from product_search.step_loop import StepLoop
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,8 @@ class Resources:
     images: ImageStore
     store: VectorStore
     encoders: EncoderPair
-    loop: IndexingLoop
+    loop: StepLoop
+    relay: StepLoop | None  # to Kafka, where the settings name one
     catalog: Catalog
     retrieval: Retrieval
 
@@ -64,10 +67,10 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         if settings.milvus_server is None:  # nobody else can be indexing: their claims are dead
             database.write(outbox.release_all)
         indexer.activate_collection()
-        loop = IndexingLoop(indexer, settings.index_batch_size)
+        loop = stack.enter_context(open_indexing(settings, indexer))
         if settings.index_in_process:
             loop.start()
-        stack.callback(loop.stop)
+        relay = stack.enter_context(_running_relay(settings, database))
         yield Resources(
             settings=settings,
             database=database,
@@ -75,7 +78,8 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
             store=store,
             encoders=encoders,
             loop=loop,
-            catalog=open_catalog(settings, database, loop.wake),
+            relay=relay,
+            catalog=open_catalog(settings, database, (relay or loop).wake),
             retrieval=Retrieval(database, store, images, encoders),
         )
 
@@ -112,6 +116,53 @@ def open_worker(settings: Settings) -> Iterator[Indexer]:
         )
     with _open_indexer(settings, "worker") as indexer:
         yield indexer
+
+
+@contextmanager
+def open_indexing(settings: Settings, indexer: Indexer) -> Iterator[StepLoop]:
+    """The loop that indexes what waits, with Kafka what its messages name; ended at the end.
+
+    Raises StartError where an option of Kafka's can't be used.
+    """
+    topic, limit = _kafka_topic(settings), settings.index_batch_size
+    with ExitStack() as stack:
+        if topic is None:
+            loop = StepLoop("indexing", lambda: indexer.apply_oldest(limit))
+        else:
+            member = GroupMember(topic)
+            stack.callback(member.close)
+            # It waits for messages by itself.
+            loop = StepLoop("indexing", lambda: consume(member, indexer, limit), idle_s=0)
+        stack.callback(loop.stop)
+        yield loop
+
+
+@contextmanager
+def _running_relay(settings: Settings, database: Database) -> Iterator[StepLoop | None]:
+    topic = _kafka_topic(settings)
+    if topic is None:
+        yield None
+        return
+    publisher = Publisher(topic)
+    relay = Relay(database, publisher, timedelta(seconds=settings.kafka_republish_s))
+    loop = StepLoop("the relay to Kafka", relay.publish_due)
+    loop.start()
+    try:
+        yield loop
+    finally:
+        loop.stop()
+        publisher.close()
+
+
+def _kafka_topic(settings: Settings) -> KafkaTopic | None:
+    if settings.kafka_bootstrap_servers is None:
+        return None
+    return KafkaTopic(
+        servers=settings.kafka_bootstrap_servers,
+        name=settings.kafka_topic,
+        group=settings.kafka_group,
+        options=settings.kafka_options,
+    )
 
 
 @contextmanager
