@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from PIL import Image
 from sqlalchemy import select, update
@@ -22,6 +24,8 @@ from product_search.outbox import Claim, Clock, Policy, Work
 from vector_db import Entity, VectorStore, collection_name
 
 log = logging.getLogger(__name__)
+
+_LOCKED_S = 0.02  # a transaction that marks a product's events is over by then
 
 
 @dataclass(frozen=True)
@@ -94,28 +98,41 @@ class Indexer:
 
         Raises what a store or an encoder raises that is down; the products then wait as before.
         """
-        return self._apply_free(limit, None)
-
-    def apply_products(self, product_ids: Collection[int]) -> int:
-        """As apply_oldest, of these products: those that wait, and that nobody else has claimed."""
-        return self._apply_free(len(product_ids), product_ids)
-
-    def _apply_free(self, limit: int, among: Collection[int] | None) -> int:
-        if not self.database.read(lambda session: self._is_due(session, among)):
+        if not self._any_waits(None):
             return 0
+        return len(self._apply_free(limit, None))
+
+    def apply_products(self, product_ids: Collection[int]) -> None:
+        """As apply_oldest, of these products: each that waits, and that nobody else has claimed.
+
+        A claim passes over a row that someone, the relay say, has locked for a moment: it is
+        tried until it is claimed, or no longer free.
+        """
+        left = set(product_ids)
+        while left and self._any_waits(left):
+            done = self._apply_free(len(left), left)
+            left = left - {work.product_id for work in done}
+            if not done:
+                time.sleep(_LOCKED_S)
+
+    def _apply_free(self, limit: int, among: Collection[int] | None) -> Sequence[Work]:
         lease, clock = self.policy.lease, self.clock
         claim = self.database.write(
             lambda session: outbox.claim(session, limit, lease, clock, among)
         )
         if not claim.works:  # others were faster
-            return 0
+            return []
         with self._kept(claim):
             try:
                 self._apply_claim(claim)
             except Exception:  # whatever it was, it was no product's fault
                 self._release(claim)
                 raise
-        return len(claim.works)
+        return claim.works
+
+    def _any_waits(self, among: Collection[int] | None) -> bool:
+        """Whether products, or some of these, can be claimed."""
+        return self.database.read(partial(self._is_due, among=among))
 
     def _is_due(self, session: Session, among: Collection[int] | None) -> bool:
         """Vectors of other encoders than the searches' must not be written."""

@@ -81,22 +81,20 @@ class _Trouble:
     """Librdkafka's word of what is wrong: told in the log, though not over and over."""
 
     def __init__(self) -> None:
-        self.is_fatal = False
-        self._last = ("", float("-inf"))
+        self._told: dict[str, float] = {}
 
     def __call__(self, error: kafka.KafkaError) -> None:
-        self.is_fatal = self.is_fatal or error.fatal()
-        name, told = self._last
-        if error.name() != name or time.monotonic() >= told + _QUIET_S:
-            self._last = (error.name(), time.monotonic())
+        now = time.monotonic()
+        if now >= self._told.get(error.name(), float("-inf")) + _QUIET_S:
+            self._told[error.name()] = now
             log.warning("Kafka: %s", error.str())
 
 
 def _opened(make: Callable[[], Any]) -> Any:
     try:
         return make()
-    except (kafka.KafkaException, TypeError, ValueError) as error:
-        reason = error.args[0].str() if isinstance(error, kafka.KafkaException) else error
+    except kafka.KafkaException as error:
+        reason = error.args[0].str()
         raise StartError(f"PRODUCT_SEARCH_KAFKA_OPTIONS 无法使用：{reason}") from error
 
 
@@ -109,6 +107,7 @@ class Publisher:
     def __init__(self, topic: KafkaTopic) -> None:
         self._topic = topic
         self._configuration = topic.configuration(_PRODUCER, _OURS_TO_PRODUCE)
+        self._trouble = _Trouble()
         self._open()
 
     def publish(self, events: Sequence[IndexEvent]) -> list[IndexEvent]:
@@ -146,7 +145,6 @@ class Publisher:
         self._producer.flush(1)
 
     def _open(self) -> None:
-        self._trouble = _Trouble()
         configuration = {**self._configuration, "error_cb": self._trouble}
         self._producer: kafka.Producer = _opened(lambda: kafka.Producer(configuration))
 
@@ -174,9 +172,10 @@ class Publisher:
 
         A producer that is out of step with its brokers for good is replaced.
         """
-        self._producer.flush()  # ends: each message has a time limit
-        if self._trouble.is_fatal:
-            self.close()
+        try:
+            self._producer.flush()  # ends: each message has a time limit
+        except (kafka.KafkaException, SystemError) as error:  # how the client tells a fatal one
+            log.warning("Kafka: the producer begins anew: %s", error)
             self._open()
 
 
@@ -219,6 +218,8 @@ class GroupMember:
             return None
         came = [first, *self._consumer.consume(limit - 1, _LINGER_S)] if limit > 1 else [first]
         messages = [message for message in came if _is_sound(message)]
+        if not messages:
+            return None
         batch = Batch([], _places(reversed(messages), 0), _places(messages, 1))
         try:
             events = [event for message in messages if (event := self._read(message))]

@@ -1,15 +1,24 @@
-"""A Kafka that is reached over the network: librdkafka's mock cluster in a process of its own."""
+"""Kafkas that are reached over the network: librdkafka's mock cluster in a process of its own, and
+a real one where the environment names it."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import files
 from typing import Any
+from uuid import uuid4
 
+from product_search.kafka_bus import KafkaTopic
 from product_search.settings import ROOT
+
+# Brokers of a real Kafka that makes topics by itself; the suites leave some there.
+KAFKA = "PRODUCT_SEARCH_TEST_KAFKA"
+KAFKAS = ["kafka_mock"] + ["kafka_given"] * (KAFKA in os.environ)
 
 BROKER = 1
 PRODUCE = 0  # Kafka's number of the request
@@ -63,6 +72,27 @@ class MockKafka:
         return self._process.stdout.readline().strip()
 
 
+@contextmanager
+def running_kafka() -> Iterator[MockKafka]:
+    """A mock cluster, gone at the end."""
+    kafka = MockKafka()
+    try:
+        yield kafka
+    finally:
+        kafka.stop()
+
+
+def new_topic(servers: str) -> KafkaTopic:
+    """A topic and a group that nobody else uses; the dead are noticed soon."""
+    session_ms = 6000 if servers == os.environ.get(KAFKA) else 2000  # a broker takes no less
+    options = {
+        "session.timeout.ms": session_ms,
+        "heartbeat.interval.ms": 500,
+        "message.timeout.ms": 3000,
+    }
+    return KafkaTopic(servers, f"products-{uuid4().hex}", f"indexers-{uuid4().hex}", options)
+
+
 def _library() -> Any:
     """The librdkafka inside confluent-kafka, whose Python API can start a mock but not steer it."""
     inside = [path for path in files("confluent-kafka") or [] if path.name.startswith("librdkafka")]
@@ -90,7 +120,7 @@ def main() -> None:
     library = _library()
     configuration = ctypes.c_void_p(library.rd_kafka_conf_new())
     reason = ctypes.create_string_buffer(512)
-    for name, value in ((b"test.mock.num.brokers", b"1"), (b"log_level", b"3")):
+    for name, value in ((b"test.mock.num.brokers", b"1"), (b"log_level", b"0")):
         assert library.rd_kafka_conf_set(configuration, name, value, reason, 512) == 0, reason.value
     handle = ctypes.c_void_p(library.rd_kafka_new(0, configuration, reason, 512))
     cluster = ctypes.c_void_p(library.rd_kafka_handle_mock_cluster(handle))

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -22,26 +22,12 @@ from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.errors import ProductNotFound
 from product_search.images import ImageStore
 from product_search.outbox import Claim, Policy, Work
+from tests.contract.clock import Clock
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=60)
 POLICY = Policy(LEASE, max_attempts=3, first_pause=timedelta(seconds=2))
 WORKERS = 4
-
-
-class Clock:
-    """The database's clock, as the test sets it."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 2, tzinfo=UTC)
-
-    def __call__(self, _session: Session) -> datetime:
-        """See Clock in outbox."""
-        return self.now
-
-    def pass_by(self, seconds: float) -> None:
-        """Let time go by."""
-        self.now += timedelta(seconds=seconds)
 
 
 @pytest.fixture
