@@ -110,10 +110,9 @@ def test_a_product_whose_events_are_locked_for_a_moment_is_indexed_by_the_same_m
 
 
 def test_the_events_of_a_topic_that_is_lost_are_published_again(
-    open_settings: Callable[[], Settings], database_url: str
+    open_settings: Callable[[], Settings],
 ) -> None:
-    values = {"database_url": database_url, "kafka_republish_s": 1.0}
-    settings = open_settings().model_copy(update=values)
+    settings = open_settings().model_copy(update={"kafka_republish_s": 1.0})
     with (
         running_kafka() as first,
         TestClient(create_app(over(new_topic(first.servers), settings))) as client,
