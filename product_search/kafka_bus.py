@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -35,6 +36,8 @@ _CONSUMER: dict[str, Any] = {"session.timeout.ms": 10_000}
 # What must be so for nothing to be lost: no option changes these.
 _OURS_TO_PRODUCE: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
 _OURS_TO_CONSUME: dict[str, Any] = {"enable.auto.commit": False, "auto.offset.reset": "earliest"}
+# How the client tells of a fatal error: by the second where a delivery report comes after it.
+_FATAL = (kafka.KafkaException, SystemError)
 _OURS = {"bootstrap.servers", "group.id", *_OURS_TO_PRODUCE, *_OURS_TO_CONSUME}
 
 
@@ -142,7 +145,8 @@ class Publisher:
     def close(self) -> None:
         """Give up what Kafka has not acknowledged: it was never told as delivered."""
         self._producer.purge()
-        self._producer.flush(1)
+        with suppress(*_FATAL):
+            self._producer.flush(1)
 
     def _open(self) -> None:
         configuration = {**self._configuration, "error_cb": self._trouble}
@@ -174,7 +178,7 @@ class Publisher:
         """
         try:
             self._producer.flush()  # ends: each message has a time limit
-        except (kafka.KafkaException, SystemError) as error:  # how the client tells a fatal one
+        except _FATAL as error:
             log.warning("Kafka: the producer begins anew: %s", error)
             self._open()
 
