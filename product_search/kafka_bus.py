@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import confluent_kafka as kafka
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -48,13 +48,13 @@ class KafkaUnavailable(Exception):
 class IndexEvent(BaseModel):
     """An outbox event as a message, whose key is the product_id: a product keeps its order."""
 
-    # Fields of a later release are let pass: while one is rolled out both are at work.
+    # Fields and operations of a later release pass: while one is rolled out both are at work.
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     event_id: int = Field(ge=1, le=INT64_MAX)
     product_id: int = Field(ge=1, le=INT64_MAX)
     milvus_id: int = Field(ge=0, le=INT64_MAX)
-    operation: Literal["upsert", "delete"]
+    operation: str = Field(min_length=1, max_length=16)
     revision: int = Field(ge=0, le=INT64_MAX)
 
 
