@@ -36,6 +36,12 @@ from product_search.field_types import (
     Whole as Whole,
     is_blank as is_blank,
 )
+from product_search.import_models import (
+    BadImportRow as BadImportRow,
+    ImportAccepted as ImportAccepted,
+    ImportCounts as ImportCounts,
+    ImportStatus as ImportStatus,
+)
 
 
 class Strict(BaseModel):
@@ -301,6 +307,7 @@ class EncoderInfo(BaseModel):
     name: str
     fingerprint: str
     device: str
+    hint: str | None = Field(None, description="设置选的编码器与在用的不同时：怎样换")
 
 
 class OutboxCounts(BaseModel):
@@ -319,7 +326,9 @@ class Health(BaseModel):
     status: Literal["ok", "degraded", "down"]
     database: Literal["ok", "down"]
     vector_store: Literal["ok", "down"]
-    kafka: Literal["ok", "down"] | None = Field(None, description="只在使用 Kafka 时给出")
+    kafka: Literal["ok", "down"] | None = Field(
+        None, description="发布到 Kafka 的情况；不使用 Kafka 时为 null"
+    )
     encoders: EncoderInfo
     outbox: OutboxCounts
 

@@ -12,7 +12,14 @@ import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 
 from data_models import EncoderInfo, Health, OutboxCounts
-from product_search import http_bodies, http_errors, outbox, product_routes, search_routes
+from product_search import (
+    http_bodies,
+    http_errors,
+    import_routes,
+    outbox,
+    product_routes,
+    search_routes,
+)
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
 from product_search.resources import Resources, open_resources
 from product_search.settings import Settings, load_settings
@@ -38,6 +45,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             with open_resources(chosen, chosen.api_url) as resources:
                 app.state.resources = resources
                 app.state.health_threads = anyio.CapacityLimiter(2)
+                resources.imports.clean()
+                resources.run_loop.start()
                 yield
         except (AppError, StartError):
             sys.tracebacklimit = 0  # the message says what is wrong and what to do
@@ -46,8 +55,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="商品检索与图文匹配", version=VERSION, description=DESCRIPTION, lifespan=lifespan
     )
-    app.add_middleware(http_bodies.BodyLimit)
+    app.add_middleware(http_bodies.BodyLimit, own_limits={import_routes.PATH})
     http_errors.install(app)
+    app.include_router(import_routes.router)
     app.include_router(product_routes.router)
     app.include_router(search_routes.router)
     app.add_api_route(
@@ -56,7 +66,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         tags=["系统"],
         summary="健康状况",
         response_model=Health,
-        response_model_exclude_none=True,
         responses={503: {"model": Health, "description": "down：商品目录无法服务"}},
     )
     http_bodies.describe_bodies(app)
@@ -89,7 +98,10 @@ def _health(resources: Resources) -> Health:
             "vector_store": vector_store,
             "kafka": kafka,
             "encoders": EncoderInfo(
-                name=encoders.name, fingerprint=encoders.fingerprint, device=encoders.device
+                name=encoders.name,
+                fingerprint=encoders.fingerprint,
+                device=encoders.device,
+                hint=resources.encoder_hint,
             ),
             "outbox": waiting,
         }

@@ -242,6 +242,13 @@ def resolve_device(device: Device) -> str:
     return device
 
 
+def resolve_choice(choice: EncoderChoice, clip: Path) -> EncoderChoice:
+    """`auto` is Chinese-CLIP where its weights are on disk, else the starter."""
+    if choice == "auto":
+        return "chinese-clip" if has_weights(clip) else "starter"
+    return choice
+
+
 def open_encoders(
     choice: EncoderChoice, *, clip: Path, bge: Path, starter: Path, device: Device = "auto"
 ) -> EncoderPair:
@@ -251,10 +258,8 @@ def open_encoders(
         EncoderError: the weights that `choice` needs are not there.
     """
     where = resolve_device(device)
-    if choice == "auto":
-        choice = "chinese-clip" if has_weights(clip) else "starter"
     text = BgeEncoder(bge, where)
-    if choice == "starter":
+    if resolve_choice(choice, clip) == "starter":
         return EncoderPair("starter", text, StarterEncoder(starter, text), where)
     return EncoderPair("chinese-clip", text, ChineseClipEncoder(clip, where), where)
 

@@ -60,7 +60,7 @@ class PrimaryKeySource:
             return self._last
 
 
-_primary_keys = PrimaryKeySource()
+draw_primary_key = PrimaryKeySource().draw
 
 
 def _now() -> datetime:
@@ -85,7 +85,7 @@ class Product(Base):
     )
 
     id: Mapped[int] = mapped_column(CountedId, primary_key=True)
-    milvus_id: Mapped[int] = mapped_column(BigInteger, unique=True, default=_primary_keys.draw)
+    milvus_id: Mapped[int] = mapped_column(BigInteger, unique=True, default=draw_primary_key)
     sku: Mapped[str | None] = mapped_column(ExactString(100), unique=True)
     title: Mapped[str] = mapped_column(ExactString(500))
     description: Mapped[str | None] = mapped_column(Text)
@@ -149,16 +149,17 @@ class OutboxEvent(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
 
 
-class ActiveCollection(Base):
-    """The one Milvus collection that searches read; all processes go by this row."""
+class VectorCollection(Base):
+    """A Milvus collection and the part it plays; all processes go by these rows."""
 
-    __tablename__ = "active_collection"
+    __tablename__ = "vector_collection"
     __table_args__ = ({"mysql_charset": "utf8mb4"},)
 
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=1)
-    name: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    encoder: Mapped[str | None] = mapped_column(String(32))  # None: an older release made the row
     encoder_fingerprint: Mapped[str] = mapped_column(String(64))
-    activated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
+    role_since: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
 
 
 class Run(Base):

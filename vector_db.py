@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +57,10 @@ class VectorStore(Protocol):
 
     def has_collection(self, name: str) -> bool:
         """Whether the collection exists."""
+        ...
+
+    def beside(self) -> VectorStore:
+        """The same Milvus, for another collection at the same time; closing either closes both."""
         ...
 
     def open_collection(self, name: str, dims: dict[VectorField, int]) -> None:
@@ -162,6 +167,12 @@ class MilvusStore:
     def has_collection(self, name: str) -> bool:
         """See VectorStore."""
         return bool(self._call("has_collection", name))
+
+    def beside(self) -> MilvusStore:
+        """See VectorStore."""
+        other = copy(self)
+        other._collection, other._index_type, other._loaded_in = "", "", 0
+        return other
 
     def open_collection(self, name: str, dims: dict[VectorField, int]) -> None:
         """See VectorStore. Several processes may do this at the same time.

@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from PIL import Image
 
+from product_search.encoder_folders import EncoderFolders
 from product_search.images import ImageStore, decode
-from product_search.resources import load_encoders
 from product_search.settings import Settings
 
 PICTURES = 256
@@ -45,7 +45,7 @@ def main() -> None:
     folder, side = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     paths = sorted(folder.rglob("*.jpg"))
     sent = [_as_sent(path, side) for path in paths[:: max(1, len(paths) // PICTURES)][:PICTURES]]
-    encoders = load_encoders(Settings())
+    encoders = EncoderFolders(Settings()).chosen()
     spent: defaultdict[str, float] = defaultdict(float)
 
     def timed(stage: str, run: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Result:

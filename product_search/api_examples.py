@@ -54,6 +54,34 @@ HEALTH: Example = {
     "status": "ok",
     "database": "ok",
     "vector_store": "ok",
-    "encoders": {"name": "starter", "fingerprint": "529993121792", "device": "cpu"},
+    "kafka": None,
+    "encoders": {
+        "name": "starter",
+        "fingerprint": "529993121792",
+        "device": "cpu",
+        "hint": None,
+    },
     "outbox": {"pending": 0, "retrying": 0, "failed": 0},
+}
+IMPORT_ACCEPTED: Example = {
+    "import_id": 1,
+    "state": "queued",
+    "status_url": "/product/import/1",
+}
+IMPORT_STATUS: Example = {
+    "import_id": 1,
+    "state": "running",
+    "file": "products.zip",
+    "rows_total": 12000,
+    "rows_done": 5000,
+    "created": 4990,
+    "updated": 6,
+    "unchanged": 3,
+    "bad": 1,
+    "error": None,
+    "created_at": "2026-01-01T08:00:00.000001Z",
+    "started_at": "2026-01-01T08:00:00.100001Z",
+    "finished_at": None,
+    "bad_rows": [{"line": 17, "reason": "price：应为不小于 0 的十进制数"}],
+    "next_after": None,
 }

@@ -1,84 +1,61 @@
-"""Bulk import: a CSV or JSONL file read row by row, validated, and upserted by sku in batches."""
+"""Bulk import: rows validated and upserted by sku in batches, as a run that survives a restart.
+
+Each batch is one transaction: its products, their events, its bad rows, and how far the file is
+read. Whoever goes on with a run reads the file again to that place, and counts nothing twice.
+"""
 
 from __future__ import annotations
 
-import codecs
-import csv
 import json
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from data_models import ProductCreate
-from orm_models import Product
-from product_search.catalog import Catalog, Outcome, change_product, insert_product
+from data_models import ImportCounts, ProductCreate
+from orm_models import Run
+from product_search import runs
+from product_search.catalog import Catalog, Outcome, upsert_by_sku
 from product_search.errors import (
     AppError,
     DatabaseUnavailable,
+    ImportFileError,
     InvalidRequest,
     OutboxFull,
     StorageUnavailable,
     invalid_request,
 )
-from product_search.images import MAX_BYTES
+from product_search.import_sources import Source, kind_of, open_source
+from product_search.import_tables import IMAGE_COLUMN, BadRow, Row
+from product_search.run_loop import LEASE, RunContext, RunFailed, carry_out
+from product_search.runs import Claimed, Kind, Problem, State
 
 log = logging.getLogger(__name__)
 
-BATCH_SIZE = 200
-IMAGE_COLUMN = "image_path"
-COLUMNS = ("sku", "title", "description", "category", "brand", "price", "attributes", IMAGE_COLUMN)
-
-
-# Longer cells are the validation's to refuse: csv itself would go on in the middle of the cell.
-csv.field_size_limit(1_000_000_000)
-
-
-class ImportFileError(Exception):
-    """The file as a whole can't be imported; the message says why and what is expected."""
+BATCH_SIZE = 500
+# With pictures a batch ends sooner, so that its progress is seen and a stop is heard.
+BATCH_S = 1.0
+MAX_NOTED = 10_000  # bad rows of one run: a file of nothing else must not fill the database
+MAX_REASON = 500
+PAGE = 1000
+_BAD_ROW = "bad_row"
+OnProgress = Callable[[ImportCounts], object]
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row as read: its first line in the file (from 1) and the columns that it gives."""
-
-    line: int
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that was left out, and why."""
-
-    line: int
-    reason: str
-
-
-@dataclass
 class Report:
-    """What an import did."""
+    """What an import did; `bad_rows` holds the first MAX_NOTED of them."""
 
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    bad_rows: list[BadRow] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        """All rows seen."""
-        return self.created + self.updated + self.unchanged + len(self.bad_rows)
-
-    def count(self, outcome: Outcome) -> None:
-        """Add one row that went in."""
-        setattr(self, outcome, getattr(self, outcome) + 1)
+    counts: ImportCounts
+    bad_rows: Sequence[BadRow]
 
 
 @dataclass(frozen=True)
@@ -89,148 +66,239 @@ class _ReadyRow:
     columns: Mapping[str, Any]
 
 
-def import_file(
-    catalog: Catalog, path: Path, images: Path, on_rows: Callable[[int], object]
-) -> Report:
-    """Upsert every good row; bad rows are reported and the rest goes in.
+def import_file(catalog: Catalog, path: Path, images: Path, on_progress: OnProgress) -> Report:
+    """Import a file of this machine here and now, as a run that no other process takes.
 
-    `images` is the folder that `image_path` is relative to. `on_rows` is told after each batch
-    how many more rows are through.
+    `images` is the folder that `image_path` is relative to, unless the file is a ZIP.
 
     Raises:
-        ImportFileError: unknown file type, encoding or columns; nothing was written.
+        ImportFileError: the file can't be read as a whole; the batches before are in.
         DatabaseUnavailable, OutcomeUnknown, StorageUnavailable: the batches before are in.
     """
-    report = Report()
-    lines_by_sku: dict[str, int] = {}
-    rows = read_rows(path)
-    while batch := list(islice(rows, BATCH_SIZE)):
-        ready = []
-        for row in batch:
-            try:
-                ready.append(_prepare(row, catalog, images, lines_by_sku))
-            except (DatabaseUnavailable, StorageUnavailable):
-                raise  # no fault of the row's
-            except AppError as error:
-                report.bad_rows.append(BadRow(row.line, error.message))
-        _wait_for_room(catalog, len(ready))
-        _write_whole_or_singly(catalog, ready, report)
-        catalog.on_commit()
-        on_rows(len(batch))
-    return report
-
-
-def _wait_for_room(catalog: Catalog, rows: int) -> None:
-    """An import has time: it goes on once enough of the index work that waits is done."""
-    while True:
+    options = {"file": str(path)}
+    with open_source(path, kind_of(path.name), images=images) as source:
+        claimed = catalog.database.write(lambda session: _claim_own(session, options))
+        context = RunContext(catalog.database, claimed, threading.Event())
         try:
-            return catalog.admit(rows)
-        except OutboxFull as error:
-            log.info("%s：导入暂停 %d 秒", error, error.retry_after_s)
-            time.sleep(error.retry_after_s or 1)
+            state = carry_out(context, lambda ours: import_rows(ours, catalog, source, on_progress))
+        except (AppError, KeyboardInterrupt):
+            _cancel(catalog, claimed)
+            raise
+    if state is not State.done:
+        run = catalog.database.read(lambda session: session.get_one(Run, claimed.id))
+        raise ImportFileError(run.error or "导入失败")
+    return _report(catalog, claimed.id)
 
 
-def count_rows(path: Path) -> int:
-    """How many rows the file has. Raises ImportFileError."""
-    return sum(1 for _ in read_rows(path))
+def _claim_own(session: Session, options: Mapping[str, Any]) -> Claimed:
+    """A new run, held by this process; those that died with theirs are cancelled."""
+    runs.cancel_abandoned(session, Kind.local_import)
+    run = runs.queue(session, Kind.local_import, options)
+    claimed = runs.claim(session, [Kind.local_import], LEASE, run_id=run.id)
+    assert claimed is not None  # nobody else has seen it yet
+    return claimed
 
 
-def read_rows(path: Path) -> Iterator[Row | BadRow]:
-    """The rows of a .csv (UTF-8, or the GB18030 that Excel writes) or .jsonl file."""
-    readers: dict[str, Callable[[TextIO], Iterator[Row | BadRow]]] = {
-        ".csv": _read_csv,
-        ".jsonl": _read_jsonl,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ImportFileError(f"{path.name}：只支持 {' 与 '.join(readers)} 文件")
-    if not path.is_file():
-        raise ImportFileError(f"{path}：文件不存在")
-    with path.open(encoding=_encoding(path), newline="") as stream:
-        yield from reader(stream)
-
-
-def _encoding(path: Path) -> str:
-    for encoding in ("utf-8-sig", "gb18030"):
-        decoder = codecs.getincrementaldecoder(encoding)()
-        try:
-            with path.open("rb") as stream:
-                while chunk := stream.read(1 << 20):
-                    decoder.decode(chunk)
-                decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise ImportFileError(f"{path.name}：既不是 UTF-8 也不是 GB18030 编码")
-
-
-def _read_csv(stream: TextIO) -> Iterator[Row | BadRow]:
-    reader = csv.reader(stream, strict=True)
+def _cancel(catalog: Catalog, claimed: Claimed) -> None:
     try:
-        header = next(reader, [])
-    except csv.Error as error:
-        raise ImportFileError(f"第 1 行不是有效的 CSV：{error}") from error
-    _check_header(header)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
+        catalog.database.write(lambda session: runs.cancel(session, claimed.id))
+    except AppError as error:
+        log.warning("run %d is cancelled when the next import begins: %s", claimed.id, error)
+
+
+def _report(catalog: Catalog, run_id: int) -> Report:
+    def read(session: Session) -> Report:
+        counts = ImportCounts.model_validate(session.get_one(Run, run_id).progress)
+        return Report(counts, list(_bad_rows(session, run_id)))
+
+    return catalog.database.read(read)
+
+
+def _bad_rows(session: Session, run_id: int) -> Iterator[BadRow]:
+    last = 0
+    while page := runs.problems(session, run_id, last, PAGE):
+        yield from (BadRow(int(one.subject), one.reason) for one in page)
+        last = page[-1].id
+
+
+def import_rows(
+    context: RunContext,
+    catalog: Catalog,
+    source: Source,
+    on_progress: OnProgress = lambda _counts: None,
+) -> None:
+    """Upsert every good row that the run has not done yet; bad rows are noted.
+
+    Raises:
+        RunFailed: the file can't be read as a whole.
+        Stopping, RunLost, AppError: what was saved before is in.
+    """
+    try:
+        _Import(context, catalog, source, on_progress).run()
+    except ImportFileError as error:
+        raise RunFailed(error.message) from error
+
+
+class _Import:
+    """One run's way through its file."""
+
+    def __init__(
+        self, context: RunContext, catalog: Catalog, source: Source, on_progress: OnProgress
+    ) -> None:
+        self._context = context
+        self._catalog = catalog
+        self._source = source
+        self._on_progress = on_progress
+        self._counts = ImportCounts.model_validate(context.claimed.progress)
+        self._lines_by_sku: dict[str, int] = {}
+
+    def run(self) -> None:
+        """Raises as import_rows, and ImportFileError."""
+        if self._counts.rows_total is None:
+            total = sum(1 for _ in self._checked(self._source.rows()))
+            self._set_total(total)
+        rows = self._checked(self._source.rows())
+        self._pass_over(islice(rows, self._counts.rows_done))
+        while batch := self._next_batch(rows):
+            self._wait_for_room(len(batch))
+            self._write_whole_or_singly(batch)
+            self._catalog.on_commit()
+
+    def _checked(self, rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+        for number, row in enumerate(rows):
+            if number % PAGE == 0:
+                self._context.check()
+            yield row
+
+    def _pass_over(self, rows: Iterable[Row | BadRow]) -> None:
+        """Rows that were done before this process took the run: only their skus are wanted."""
+        if not self._counts.rows_done:
             return
-        except csv.Error as error:
-            reached = reader.line_num  # an open quote takes all that follows into one row
-            yield BadRow(line, f"不是有效的 CSV（到第 {reached} 行）：{error}")
-            continue
-        if not cells:
-            continue  # an empty line is no row
-        if len(cells) != len(header):
-            yield BadRow(line, f"有 {len(cells)} 列，表头有 {len(header)} 列")
-            continue
-        # CSV knows no null: an empty cell is one.
-        yield Row(line, {name: cell or None for name, cell in zip(header, cells, strict=True)})
+        run_id = self._context.claimed.id
+        bad = self._catalog.database.read(
+            lambda session: {row.line for row in _bad_rows(session, run_id)}
+        )
+        all_noted = self._counts.bad <= MAX_NOTED
+        for row in rows:
+            if isinstance(row, Row) and row.line not in bad and (all_noted or _is_valid(row)):
+                self._lines_by_sku[row.values["sku"]] = row.line
 
+    def _next_batch(self, rows: Iterator[Row | BadRow]) -> list[_ReadyRow | BadRow]:
+        batch: list[_ReadyRow | BadRow] = []
+        ends = time.monotonic() + BATCH_S
+        for row in rows:
+            batch.append(self._prepare(row))
+            if len(batch) == BATCH_SIZE or time.monotonic() > ends:
+                break
+        return batch
 
-def _check_header(header: list[str]) -> None:
-    problems = [f"未知列 {name!r}" for name in header if name not in COLUMNS]
-    problems += [f"重复的列 {name!r}" for name in sorted(set(header)) if header.count(name) > 1]
-    problems += [f"缺少列 {name!r}" for name in ("sku", "title") if name not in header]
-    if problems:
-        raise ImportFileError(f"表头有误：{'；'.join(problems)}。可用的列：{', '.join(COLUMNS)}")
+    def _prepare(self, row: Row | BadRow) -> _ReadyRow | BadRow:
+        """The row validated and its picture kept, or what is wrong with it.
 
-
-def _read_jsonl(stream: TextIO) -> Iterator[Row | BadRow]:
-    for line, text in enumerate(stream, start=1):
-        if not text.strip():
-            continue
+        Raises DatabaseUnavailable, StorageUnavailable, which are no fault of the row's.
+        """
+        if isinstance(row, BadRow):
+            return row
         try:
-            values = json.loads(text)
-        except (ValueError, RecursionError):
-            yield BadRow(line, "不是有效的 JSON")
-            continue
-        if isinstance(values, dict):
-            yield Row(line, values)
-        else:
-            yield BadRow(line, "应为 JSON 对象")
+            columns = _columns(row)
+            sku = columns["sku"]
+            if sku in self._lines_by_sku:
+                raise InvalidRequest(f"sku {sku!r} 与第 {self._lines_by_sku[sku]} 行重复")
+            if IMAGE_COLUMN in row.values:
+                content = self._read_picture(row.values[IMAGE_COLUMN])
+                columns["image_hash"] = self._catalog.keep_picture(content)
+        except (DatabaseUnavailable, StorageUnavailable):
+            raise
+        except AppError as error:
+            return BadRow(row.line, error.message)
+        self._lines_by_sku[sku] = row.line
+        return _ReadyRow(row.line, columns)
+
+    def _read_picture(self, image_path: object) -> bytes | None:
+        if image_path is None or image_path == "":
+            return None
+        if not isinstance(image_path, str) or "\0" in image_path:
+            raise InvalidRequest("image_path：应为文件路径")
+        return self._source.picture(image_path)
+
+    def _wait_for_room(self, rows: int) -> None:
+        """An import has time: it goes on once enough of the index work that waits is done."""
+        while True:
+            try:
+                return self._catalog.admit(rows)
+            except OutboxFull as error:
+                log.info("%s：导入暂停 %d 秒", error, error.retry_after_s)
+                self._context.stopping.wait(error.retry_after_s)
+                self._context.check()
+
+    def _write_whole_or_singly(self, batch: Sequence[_ReadyRow | BadRow]) -> None:
+        """The batch in one transaction; row by row where a request took one of its skus."""
+        try:
+            self._write(batch)
+        except IntegrityError as error:
+            if len(batch) > 1:
+                for row in batch:
+                    self._write_whole_or_singly([row])
+                return
+            log.warning("line %d: %s", batch[0].line, error)
+            self._write([BadRow(batch[0].line, "sku：与另一个商品冲突，请再试一次")])
+
+    def _write(self, batch: Sequence[_ReadyRow | BadRow]) -> None:
+        ready = [row.columns for row in batch if isinstance(row, _ReadyRow)]
+        bad = [row for row in batch if isinstance(row, BadRow)]
+
+        def write(session: Session) -> ImportCounts:
+            outcomes = upsert_by_sku(session, ready) if ready else []
+            counts = _added(self._counts, outcomes, len(bad))
+            self._note(session, bad, counts)
+            return counts
+
+        self._counts = self._catalog.database.write(write)
+        self._on_progress(self._counts)
+
+    def _set_total(self, total: int) -> None:
+        counts = self._counts.model_copy(update={"rows_total": total})
+        self._catalog.database.write(lambda session: self._note(session, [], counts))
+        self._counts = counts
+        self._on_progress(counts)
+
+    def _note(self, session: Session, bad: Sequence[BadRow], counts: ImportCounts) -> None:
+        claimed = self._context.claimed
+        room = max(0, MAX_NOTED - self._counts.bad)
+        problems = [Problem(_BAD_ROW, str(row.line), _shown(row.reason)) for row in bad[:room]]
+        runs.note(session, claimed.id, problems)
+        runs.save(session, claimed, counts.model_dump(), LEASE)
 
 
-def _prepare(
-    row: Row | BadRow, catalog: Catalog, images: Path, lines_by_sku: dict[str, int]
-) -> _ReadyRow:
-    """Validate the row and keep its picture. Raises AppError, its message the reason."""
-    if isinstance(row, BadRow):
-        raise InvalidRequest(row.reason)
+def _added(counts: ImportCounts, outcomes: Sequence[Outcome], bad: int) -> ImportCounts:
+    return ImportCounts(
+        rows_total=counts.rows_total,
+        rows_done=counts.rows_done + len(outcomes) + bad,
+        created=counts.created + outcomes.count("created"),
+        updated=counts.updated + outcomes.count("updated"),
+        unchanged=counts.unchanged + outcomes.count("unchanged"),
+        bad=counts.bad + bad,
+    )
+
+
+def _shown(reason: str) -> str:
+    return reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…"
+
+
+def _is_valid(row: Row) -> bool:
+    try:
+        _columns(row)
+    except InvalidRequest:
+        return False
+    return True
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    """The product's columns, but for its picture. Raises InvalidRequest."""
     values = {name: value for name, value in row.values.items() if name != IMAGE_COLUMN}
     if "attributes" in values:
         values["attributes"] = _attributes(values["attributes"])
-    columns = _validated(values)
-    sku = columns["sku"]
-    if sku in lines_by_sku:
-        raise InvalidRequest(f"sku {sku!r} 与第 {lines_by_sku[sku]} 行重复")
-    if IMAGE_COLUMN in row.values:
-        content = _read_image(row.values[IMAGE_COLUMN], images)
-        columns["image_hash"] = catalog.keep_picture(content)
-    lines_by_sku[sku] = row.line
-    return _ReadyRow(row.line, columns)
+    return _validated(values)
 
 
 def _attributes(value: object) -> object:
@@ -259,58 +327,3 @@ def _validated(values: Mapping[str, Any]) -> dict[str, Any]:
 def _reasons(error: InvalidRequest) -> str:
     fields = (error.fields or {}).items()
     return "；".join(f"{name}：{reason}" for name, reason in fields) or error.message
-
-
-def _read_image(image_path: object, folder: Path) -> bytes | None:
-    if image_path is None or image_path == "":
-        return None
-    if not isinstance(image_path, str) or "\0" in image_path:
-        raise InvalidRequest("image_path：应为文件路径")
-    root = folder.resolve()
-    try:
-        path = (root / image_path).resolve()
-        if not path.is_relative_to(root):
-            raise InvalidRequest(f"image_path：{image_path!r} 在图片目录之外")
-        if not path.is_file():  # opening a pipe would wait for its writer
-            raise InvalidRequest(f"image_path：没有文件 {image_path!r}")
-        with path.open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)  # one byte too many is refused by its size
-    except (OSError, ValueError, RuntimeError) as error:  # a loop of links is a RuntimeError
-        raise InvalidRequest(f"image_path：无法读取 {image_path!r}") from error
-
-
-def _write_whole_or_singly(catalog: Catalog, rows: list[_ReadyRow], report: Report) -> None:
-    """The batch in one transaction; row by row where a request took one of its skus meanwhile."""
-    try:
-        outcomes = _write(catalog, rows)
-    except IntegrityError as error:
-        if len(rows) == 1:
-            log.warning("line %d: %s", rows[0].line, error)
-            report.bad_rows.append(BadRow(rows[0].line, "sku：与另一个商品冲突，请再试一次"))
-            return
-        for row in rows:
-            _write_whole_or_singly(catalog, [row], report)
-        return
-    for outcome in outcomes:
-        report.count(outcome)
-
-
-def _write(catalog: Catalog, rows: Iterable[_ReadyRow]) -> list[Outcome]:
-    """One transaction for the batch."""
-    rows = list(rows)
-    skus = [row.columns["sku"] for row in rows]
-
-    def write(session: Session) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        found = session.scalars(select(Product).where(Product.sku.in_(skus)).with_for_update())
-        products = {product.sku: product for product in found}
-        for row in rows:
-            product = products.get(row.columns["sku"])
-            if product is None:
-                insert_product(session, row.columns)
-                outcomes.append("created")
-            else:
-                outcomes.append(change_product(session, product, row.columns))
-        return outcomes
-
-    return catalog.database.write(write)

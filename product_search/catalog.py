@@ -10,19 +10,40 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, ProductPage
-from orm_models import Database, Product, list_walks, matching, with_title_part
+from orm_models import (
+    Database,
+    Product,
+    draw_primary_key,
+    list_walks,
+    matching,
+    with_title_part,
+)
 from product_search import outbox
+from product_search.engine import read_committed
 from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
 from product_search.images import ImageStore, StoredImage, decode
 
 # A change of these changes what Milvus holds; a change of the others does not.
 _INDEXED = frozenset({"title", "category", "brand", "price", "image_hash"})
 _RETRIED_AT_ONCE = 500
+# What a new product has where nothing is given; a bulk INSERT names the same columns in every row.
+_EMPTY: dict[str, Any] = {
+    "sku": None,
+    "description": None,
+    "category": None,
+    "brand": None,
+    "price": None,
+    "attributes": {},
+    "image_hash": None,
+    "revision": 1,
+    "index_status": IndexStatus.pending,
+    "index_error": None,
+}
 Outcome = Literal["created", "updated", "unchanged"]
 
 
@@ -163,6 +184,38 @@ class Catalog:
     def _row(self, product_id: int) -> Product:
         row = self.database.read(lambda session: session.get(Product, product_id))
         return _found(row, product_id)
+
+
+def upsert_by_sku(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+    """Add or change products in the session's transaction; each row has a sku of its own.
+
+    The columns that a row leaves out stay as they are, or as a new product has them.
+    """
+    read_committed(session)
+    skus = [row["sku"] for row in rows]
+    found = session.scalars(select(Product).where(Product.sku.in_(skus)).with_for_update())
+    products = {product.sku: product for product in found}
+    _insert_products(session, [row for row in rows if row["sku"] not in products])
+    return [
+        change_product(session, products[row["sku"]], row) if row["sku"] in products else "created"
+        for row in rows
+    ]
+
+
+def _insert_products(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """New products and their events, in two statements however many they are.
+
+    The ids are never read: MySQL has no INSERT … RETURNING, and milvus_id names a row as well.
+    """
+    if not rows:
+        return
+    now = datetime.now(UTC)
+    new = [
+        _EMPTY | dict(row) | {"milvus_id": draw_primary_key(), "created_at": now, "updated_at": now}
+        for row in rows
+    ]
+    session.execute(insert(Product), new)
+    outbox.record_new(session, [row["milvus_id"] for row in new])
 
 
 def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:

@@ -187,3 +187,9 @@ def take_lock(connection: Connection, purpose: str) -> bool:
     if connection.dialect.name == "sqlite":
         return True
     return bool(connection.scalar(_LOCK, {"purpose": purpose, "wait": LOCK_WAIT_S}))
+
+
+def read_committed(session: Session) -> None:
+    """On MySQL: lock rows alone, not the gaps into which other writers put new ones."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.connection(execution_options={"isolation_level": "READ COMMITTED"})

@@ -36,7 +36,7 @@ class InvalidJson(AppError):
 
 
 class UnsupportedMediaType(AppError):
-    """The body is neither JSON nor multipart/form-data."""
+    """The body is not of a media type that the route takes."""
 
     code = "unsupported_media_type"
 
@@ -96,6 +96,66 @@ class OutboxFull(AppError):
     retry_after_s = 5
 
 
+class ImportNotFound(AppError):
+    """No import has this id."""
+
+    code = "import_not_found"
+
+
+class ImportFileError(AppError):
+    """The file as a whole can't be imported; the message says why and what is expected."""
+
+    code = "import_file_error"
+
+
+class ImportTypeUnknown(ImportFileError):
+    """The file's name does not end as one that can be imported."""
+
+    code = "import_type_unknown"
+
+
+class ImportEncodingUnknown(ImportFileError):
+    """The table is neither UTF-8 nor GB18030."""
+
+    code = "import_encoding_unknown"
+
+
+class ImportHeaderInvalid(ImportFileError):
+    """The CSV's first row names unknown columns, one twice, or lacks a required one."""
+
+    code = "import_header_invalid"
+
+
+class ZipUnreadable(ImportFileError):
+    """The ZIP is damaged, or packed by a method that is not read."""
+
+    code = "zip_unreadable"
+
+
+class ZipEncrypted(ImportFileError):
+    """The ZIP, or a file in it, has a password."""
+
+    code = "zip_encrypted"
+
+
+class ZipTooLarge(ImportFileError):
+    """The ZIP has too many files, or they are too large once unpacked."""
+
+    code = "zip_too_large"
+
+
+class ZipUnsafeName(ImportFileError):
+    """A file in the ZIP has a name that leads out of it, or that another file has too."""
+
+    code = "zip_unsafe_name"
+
+
+class ZipTableCount(ImportFileError):
+    """The ZIP has no table (.csv or .jsonl), or more than one."""
+
+    code = "zip_table_count"
+
+
 class DatabaseUnavailable(AppError):
     """The relational store does not answer."""
 
@@ -110,7 +170,7 @@ class OutcomeUnknown(AppError):
 
 
 class StorageUnavailable(AppError):
-    """The picture folder can't be written: a full disk, a missing right."""
+    """The data folder can't be written: a full disk, a missing right."""
 
     code = "storage_unavailable"
     retry_after_s = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any, Generic, NoReturn, TypeVar
@@ -29,7 +30,7 @@ from product_search.images import MAX_BYTES
 
 # A picture at its limit as base64, and the other fields.
 MAX_BODY = 15 * 1024 * 1024
-# A client hears the answer only when it has sent its body: so much of it is read and dropped.
+# After a refusal no more than this is read.
 _MAX_DRAINED = 100 * 1024 * 1024
 _CHARSET = re.compile(r";\s*charset=[^;]*", re.ASCII | re.IGNORECASE)
 _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
@@ -48,10 +49,14 @@ class Body(Generic[Model]):
 
 
 class BodyLimit:
-    """ASGI middleware: a body over MAX_BODY bytes raises PayloadTooLarge where it is read."""
+    """ASGI middleware: a body over MAX_BODY bytes raises PayloadTooLarge where it is read.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Routes at the paths in `own_limits` bound their bodies themselves.
+    """
+
+    def __init__(self, app: ASGIApp, own_limits: Collection[str] = ()) -> None:
         self._app = app
+        self._own_limits = own_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what the app receives."""
@@ -62,13 +67,23 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > MAX_BODY:
-                while message.get("more_body") and received < _MAX_DRAINED:
-                    message = await receive()
-                    received += len(message.get("body", b""))
+                if message.get("more_body"):
+                    await drain(receive)
                 raise PayloadTooLarge(f"请求体过大：最多 {MAX_BODY // 1024 // 1024} MB")
             return message
 
-        await self._app(scope, counted, send)
+        bounded = scope.get("path") not in self._own_limits
+        await self._app(scope, counted if bounded else receive, send)
+
+
+async def drain(receive: Receive) -> None:
+    """Read on and drop it: a client hears the answer only when it has sent its body."""
+    dropped = 0
+    while dropped < _MAX_DRAINED:
+        message = await receive()
+        dropped += len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
 
 
 async def read_body(request: Request, kind: type[Model]) -> Body[Model]:

@@ -14,18 +14,21 @@ from PIL import Image
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from data_models import IndexStatus, VectorField
+from data_models import IndexStatus
 from nlp_models import EncoderPair
-from orm_models import ActiveCollection, Database, Product
-from product_search import outbox
-from product_search.errors import AppError, StartError, VectorStoreUnavailable
+from orm_models import Database, Product, VectorCollection
+from product_search import live_collections, outbox
+from product_search.errors import AppError
 from product_search.images import ImageStore
+from product_search.live_collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import Claim, Clock, Policy, Work
-from vector_db import Entity, VectorStore, collection_name
+from vector_db import Entity
 
 log = logging.getLogger(__name__)
 
 _LOCKED_S = 0.02  # a transaction that marks a product's events is over by then
+Rows = Mapping[Role, VectorCollection]
+Targets = Sequence[tuple[Role, OpenCollection]]
 
 
 @dataclass(frozen=True)
@@ -33,74 +36,18 @@ class Indexer:
     """Applies outbox events; safe to repeat, since every write to Milvus is by a known key."""
 
     database: Database
-    store: VectorStore
     images: ImageStore
-    encoders: EncoderPair
+    collections: LiveCollections
     policy: Policy = field(default_factory=Policy)
     clock: Clock = outbox.database_clock
-
-    def activate_collection(self) -> None:
-        """Open this encoder pair's collection; a new one is filled through the outbox.
-
-        The queue is committed before the collection is made, so that a crash between the two
-        leaves a collection that is missing, and noticed, rather than one that stays empty.
-        """
-        with self.database.alone("collection"):  # of several services at their first start
-            self._activate(collection_name(self.encoders.fingerprint))
-
-    def _activate(self, name: str) -> None:
-        active = self.database.read(lambda session: session.get(ActiveCollection, 1))
-        if active is None or active.name != name:
-            self.store.drop_collection(name)  # left from another time: nobody kept it in step
-        if not self.store.has_collection(name):
-            log.info("collection %s is new: every product is queued for indexing", name)
-            self._queue_all(name)
-        self.store.open_collection(name, self._dims())
-        if active is not None and active.name != name:
-            self.store.drop_collection(active.name)
-
-    def join_collection(self) -> bool:
-        """Open the collection that the service has made; False where it has not made it yet.
-
-        Raises:
-            StartError: the service uses other encoders.
-        """
-        name = collection_name(self.encoders.fingerprint)
-        active = self.database.read(lambda session: session.get(ActiveCollection, 1))
-        if active is not None and active.name != name:
-            raise StartError(
-                "服务使用的是另一种编码器：请让 PRODUCT_SEARCH_ENCODER 等设置与服务一致"
-            )
-        if active is None or not self.store.has_collection(name):
-            return False
-        self.store.open_collection(name, self._dims())
-        return True
-
-    def _queue_all(self, name: str) -> None:
-        fingerprint = self.encoders.fingerprint
-
-        def queue(session: Session) -> None:
-            session.merge(ActiveCollection(id=1, name=name, encoder_fingerprint=fingerprint))
-            outbox.record_all(session)
-
-        self.database.write(queue)
-
-    def _dims(self) -> dict[VectorField, int]:
-        clip = self.encoders.image_text.dim
-        return {
-            VectorField.image_clip: clip,
-            VectorField.text_clip: clip,
-            VectorField.text_bge: self.encoders.text.dim,
-        }
 
     def apply_oldest(self, limit: int) -> int:
         """Bring Milvus up to the products that have waited longest; how many were claimed.
 
         Raises what a store or an encoder raises that is down; the products then wait as before.
         """
-        if not self._any_waits(None):
-            return 0
-        return len(self._apply_free(limit, None))
+        rows, is_due = self._look(None)
+        return len(self._apply_free(rows, limit, None)) if is_due else 0
 
     def apply_products(self, product_ids: Collection[int]) -> None:
         """As apply_oldest, of these products: each that waits, and that nobody else has claimed.
@@ -109,37 +56,42 @@ class Indexer:
         tried until it is claimed, or no longer free.
         """
         left = set(product_ids)
-        while left and self._any_waits(left):
-            done = self._apply_free(len(left), left)
-            left = left - {work.product_id for work in done}
+        while left:
+            rows, is_due = self._look(left)
+            if not is_due:
+                return
+            done = self._apply_free(rows, len(left), left)
+            left -= {work.product_id for work in done}
             if not done:
                 time.sleep(_LOCKED_S)
 
-    def _apply_free(self, limit: int, among: Collection[int] | None) -> Sequence[Work]:
-        lease, clock = self.policy.lease, self.clock
-        claim = self.database.write(
-            lambda session: outbox.claim(session, limit, lease, clock, among)
-        )
+    def _look(self, among: Collection[int] | None) -> tuple[Rows, bool]:
+        """The collections to write to, and whether products, or some of these, can be claimed."""
+
+        def look(session: Session) -> tuple[Rows, bool]:
+            return live_collections.live(session), outbox.is_due(session, self.clock, among)
+
+        return self.database.read(look)
+
+    def _apply_free(self, rows: Rows, limit: int, among: Collection[int] | None) -> Sequence[Work]:
+        self.collections.opened(rows)  # before anything is claimed that could not be done
+        claim, rows = self.database.write(partial(self._claim, limit=limit, among=among))
         if not claim.works:  # others were faster
             return []
         with self._kept(claim):
             try:
-                self._apply_claim(claim)
+                self._apply_claim(claim, self.collections.opened(rows))
             except Exception:  # whatever it was, it was no product's fault
                 self._release(claim)
                 raise
         return claim.works
 
-    def _any_waits(self, among: Collection[int] | None) -> bool:
-        """Whether products, or some of these, can be claimed."""
-        return self.database.read(partial(self._is_due, among=among))
-
-    def _is_due(self, session: Session, among: Collection[int] | None) -> bool:
-        """Vectors of other encoders than the searches' must not be written."""
-        active = session.get(ActiveCollection, 1)
-        if active is None or active.name != collection_name(self.encoders.fingerprint):
-            raise VectorStoreUnavailable("在用的集合属于另一种编码器：请重启本进程")
-        return outbox.is_due(session, self.clock, among)
+    def _claim(
+        self, session: Session, limit: int, among: Collection[int] | None
+    ) -> tuple[Claim, Rows]:
+        """The rows are read after the events: a collection that came before them is among those."""
+        claim = outbox.claim(session, limit, self.policy.lease, self.clock, among)
+        return claim, live_collections.live(session)
 
     @contextmanager
     def _kept(self, claim: Claim) -> Iterator[None]:
@@ -172,49 +124,49 @@ class Indexer:
         except AppError as error:
             log.warning("a claim stays until its lease ends: %s", error)
 
-    def _apply_claim(self, claim: Claim) -> None:
+    def _apply_claim(self, claim: Claim, targets: Targets) -> None:
         """All at once; what failed before, or fails now, one by one: it holds back no other."""
         fresh = [work for work in claim.works if not work.attempts]
         alone = [work for work in claim.works if work.attempts]
         try:
-            self._apply(claim, fresh)
+            self._apply(claim, fresh, targets)
         except AppError:  # a store is down: nothing is wrong with the products
             raise
         except Exception:  # whatever an encoder may raise at one product's content
             log.exception("a batch of %d products failed: they are tried one by one", len(fresh))
             alone = [*fresh, *alone]
         for work in alone:
-            self._apply_alone(claim, work)
+            self._apply_alone(claim, work, targets)
 
-    def _apply_alone(self, claim: Claim, work: Work) -> None:
+    def _apply_alone(self, claim: Claim, work: Work, targets: Targets) -> None:
         try:
-            self._apply(claim, [work])
+            self._apply(claim, [work], targets)
         except AppError:
             raise
         except Exception as error:  # as above, now with the product known
-            self._check_encoders()
+            for _, target in targets:
+                _check(target.encoders)
             log.exception("product %d could not be indexed", work.product_id)
             self._settle(claim, [work], [], {work.product_id: f"{type(error).__name__}: {error}"})
 
-    def _check_encoders(self) -> None:
-        """Raise what the plainest input raises: then no product is at fault, and all wait."""
-        self.encoders.encode_titles(["商品"])
-        self.encoders.image_text.encode_images([Image.new("RGB", (32, 32))])
-
-    def _apply(self, claim: Claim, works: Sequence[Work]) -> None:
+    def _apply(self, claim: Claim, works: Sequence[Work], targets: Targets) -> None:
         """Products that are there are written as they are now; the others leave Milvus."""
         if not works:
             return
         found = select(Product).where(Product.id.in_([work.product_id for work in works]))
         products = self.database.read(lambda session: session.scalars(found).all())
         pictures, failures = self._load_pictures(products)
-        entities = self._entities(products, pictures)
+        entities = [
+            (target, _entities(target.encoders, some, pictures))
+            for target, some in _shared_out(products, works, targets)
+        ]
         there = {product.id for product in products}
         gone = [work for work in works if work.product_id not in there]
         # What another worker has taken over meanwhile is its own to write.
         held = self._renew(claim)
-        self.store.upsert([entity for entity in entities if entity.product_id in held])
-        self.store.delete([work.milvus_id for work in gone if work.product_id in held])
+        for target, made in entities:
+            target.store.upsert([entity for entity in made if entity.product_id in held])
+            target.store.delete([work.milvus_id for work in gone if work.product_id in held])
         written = [work for work in works if work.product_id in held]
         self._settle(claim, written, products, failures)
 
@@ -272,26 +224,50 @@ class Indexer:
                 failures[product.id] = error.message
         return pictures, failures
 
-    def _entities(
-        self, products: Sequence[Product], pictures: dict[int, Image.Image]
-    ) -> list[Entity]:
-        titles = [product.title for product in products]
-        documents, texts = self.encoders.encode_titles(titles)
-        images = self.encoders.image_text.encode_images(list(pictures.values()))
-        image_vectors = dict(zip(pictures, images, strict=True))
-        return [
-            Entity(
-                milvus_id=product.milvus_id,
-                product_id=product.id,
-                revision=product.revision,
-                title=product.title,
-                category=product.category,
-                brand=product.brand,
-                price=product.price,
-                image_path=product.image_hash,
-                image_clip_vector=image_vectors.get(product.id),
-                text_clip_vector=text,
-                text_bge_vector=document,
-            )
-            for product, text, document in zip(products, texts, documents, strict=True)
-        ]
+
+def _check(encoders: EncoderPair) -> None:
+    """Raise what the plainest input raises: then no product is at fault, and all wait."""
+    encoders.encode_titles(["商品"])
+    encoders.image_text.encode_images([Image.new("RGB", (32, 32))])
+
+
+def _shared_out(
+    products: Sequence[Product], works: Sequence[Work], targets: Targets
+) -> list[tuple[OpenCollection, list[Product]]]:
+    """What is to be written where: all everywhere, but for what one collection alone lacks."""
+    lacking = {work.product_id for work in works if work.only_fill}
+    elsewhere = [
+        product
+        for product in products
+        if product.id not in lacking or product.index_status != IndexStatus.indexed
+    ]
+    is_filling = any(role is Role.filling for role, _ in targets)
+    return [
+        (target, list(products) if role is Role.filling or not is_filling else elsewhere)
+        for role, target in targets
+    ]
+
+
+def _entities(
+    encoders: EncoderPair, products: Sequence[Product], pictures: Mapping[int, Image.Image]
+) -> list[Entity]:
+    documents, texts = encoders.encode_titles([product.title for product in products])
+    with_picture = [product.id for product in products if product.id in pictures]
+    images = encoders.image_text.encode_images([pictures[one] for one in with_picture])
+    image_vectors = dict(zip(with_picture, images, strict=True))
+    return [
+        Entity(
+            milvus_id=product.milvus_id,
+            product_id=product.id,
+            revision=product.revision,
+            title=product.title,
+            category=product.category,
+            brand=product.brand,
+            price=product.price,
+            image_path=product.image_hash,
+            image_clip_vector=image_vectors.get(product.id),
+            text_clip_vector=text,
+            text_bge_vector=document,
+        )
+        for product, text, document in zip(products, texts, documents, strict=True)
+    ]

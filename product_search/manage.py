@@ -1,4 +1,4 @@
-"""Door: `python -m product_search.manage import | retry | migrate | download-models`."""
+"""Door: `python -m product_search.manage COMMAND`; `--help` names the commands."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from product_search.bulk_import import ImportFileError
-from product_search.commands import download_models, import_products, migrate, retry
-from product_search.errors import AppError, StartError
+from product_search.commands import (
+    download_models,
+    export_products,
+    import_products,
+    migrate,
+    reindex,
+    retry,
+)
+from product_search.errors import AppError, ImportFileError, StartError
 from product_search.settings import load_settings
 
 log = logging.getLogger(__name__)
 
 COMMANDS = {
-    import_products: "导入 CSV 或 JSONL 商品文件，按 sku 新增或更新",
+    import_products: "导入商品文件（CSV、JSONL，或连同图片的 ZIP），按 sku 新增或更新",
+    export_products: "把整个商品目录连同图片导出为 ZIP，可再导入",
     retry: "重新为索引失败（failed）的商品建立索引",
+    reindex: "换编码器：在后台写满一个新的向量集合，然后切换",
     migrate: "把数据库的表结构升级到本版本所需的",
     download_models: "从 ModelScope 下载 Chinese-CLIP 与 BGE",
 }
@@ -28,11 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(load_settings(), options)
-    except AppError as error:  # a store is down: its own words say which and why
-        log.error("%s（%s）", error, str(error.__cause__).partition("\n")[0])
-        return 2
     except (ImportFileError, StartError) as error:
         log.error("%s", error)
+        return 2
+    except AppError as error:  # a store is down: its own words say which and why
+        log.error("%s（%s）", error, str(error.__cause__).partition("\n")[0])
         return 2
     except KeyboardInterrupt:
         log.error("已中断：已写入的批次不会丢失，再次运行即可继续")

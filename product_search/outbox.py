@@ -13,12 +13,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from data_models import INT64_MAX, IndexStatus, OutboxCounts
 from orm_models import OutboxEvent, Product
 from product_search.column_types import UtcDateTime
+from product_search.engine import read_committed
 
 _LONGEST_PAUSE = timedelta(hours=1)
 Clock = Callable[[Session], datetime]
@@ -29,6 +41,7 @@ class Operation(StrEnum):
 
     upsert = "upsert"
     delete = "delete"
+    fill = "fill"  # no change: a collection that is being filled lacks the product
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,7 @@ class Work:
     first_event: int
     last_event: int
     attempts: int
+    only_fill: bool = False  # none of the events tells of a change
 
 
 @dataclass(frozen=True)
@@ -105,12 +119,54 @@ def _end_pause(session: Session, product_id: int) -> None:
 
 def record_all(session: Session) -> None:
     """Queue every product anew, for a collection that is still empty."""
-    session.execute(delete(OutboxEvent))
+    # What is gone stays queued: other collections than the new one may still hold it.
+    session.execute(delete(OutboxEvent).where(OutboxEvent.product_id.in_(select(Product.id))))
     session.execute(update(Product).values(index_status=IndexStatus.pending, index_error=None))
+    _record_upserts(session)
+
+
+def record_new(session: Session, milvus_ids: Collection[int]) -> None:
+    """Queue the products that this transaction has added, in one statement."""
+    _record_upserts(session, Product.milvus_id.in_(milvus_ids))
+
+
+def _record_upserts(session: Session, *conditions: ColumnElement[bool]) -> None:
     operation, now = literal(str(Operation.upsert)), literal(datetime.now(UTC), UtcDateTime)
     every = select(Product.id, Product.milvus_id, operation, Product.revision, literal(0), now)
     columns = ["product_id", "milvus_id", "operation", "revision", "attempts", "created_at"]
-    session.execute(insert(OutboxEvent).from_select(columns, every.order_by(Product.id)))
+    chosen = every.where(*conditions).order_by(Product.id)
+    session.execute(insert(OutboxEvent).from_select(columns, chosen))
+
+
+def record_fill(session: Session, after: int, limit: int) -> list[int]:
+    """Queue the next products by id for the collection that is being filled: their ids.
+
+    Those in a pause are tried at once, so that none holds up the end of the filling.
+    """
+    read_committed(session)
+    some = select(Product).where(Product.id > after).order_by(Product.id).limit(limit)
+    products = session.scalars(some.with_for_update()).all()
+    for product in products:
+        _end_pause(session, product.id)
+        session.add(
+            OutboxEvent(
+                product_id=product.id,
+                milvus_id=product.milvus_id,
+                operation=Operation.fill,
+                revision=product.revision,
+            )
+        )
+    return [product.id for product in products]
+
+
+def fills_left(session: Session, limit: int, *, unclaimed: bool = False) -> int:
+    """How many products wait for their first attempt at a filling, counted up to the limit."""
+    left = select(OutboxEvent.id).where(
+        OutboxEvent.operation == Operation.fill, OutboxEvent.attempts == 0
+    )
+    if unclaimed:
+        left = left.where(OutboxEvent.claim_token.is_(None))
+    return session.scalar(select(func.count()).select_from(left.limit(limit).subquery())) or 0
 
 
 def is_due(
@@ -130,9 +186,8 @@ def claim(
 ) -> Claim:
     """Take the products whose events have waited longest, up to so many of them.
 
-    `among` are the only ones that may be taken. Two at a time never get the same: SKIP LOCKED
-    leaves each the rows that the other has not locked, and where it does not exist the UPDATE,
-    atomic in itself, decides.
+    Only of those `among`, if given. Two at a time never get the same: SKIP LOCKED leaves each the
+    rows that the other has not locked; without it the UPDATE, atomic in itself, decides.
     """
     read_committed(session)
     now, token = clock(session), secrets.token_hex(16)
@@ -159,13 +214,14 @@ def _works(session: Session, chosen: Sequence[int], token: str) -> list[Work]:
             first.id,
             func.max(OutboxEvent.id),
             first.attempts,
+            func.min(case((OutboxEvent.operation == Operation.fill, 1), else_=0)) == 1,
         )
         .join(OutboxEvent, OutboxEvent.product_id == first.product_id)
         .where(first.id.in_(chosen), first.claim_token == token)
         .group_by(first.id, first.product_id, first.milvus_id, first.attempts)
         .order_by(first.id)
     )
-    return [Work(*row) for row in session.execute(every)]
+    return [Work(*row[:-1], only_fill=bool(row[-1])) for row in session.execute(every)]
 
 
 def renew(
@@ -217,11 +273,17 @@ def hold(session: Session, taken: Claim, works: Collection[Work]) -> set[int]:
 def mark_done(session: Session, works: Iterable[Work]) -> None:
     """Forget these products' events, which are held; those that came later stay."""
     for work in works:
-        seen = select(OutboxEvent.id).where(
-            OutboxEvent.product_id == work.product_id, OutboxEvent.id <= work.last_event
-        )
-        for event_id in session.scalars(seen).all():  # by key: a search would lock neighbours
-            session.execute(delete(OutboxEvent).where(OutboxEvent.id == event_id))
+        _forget(session, work)
+
+
+def _forget(session: Session, work: Work, after: int = 0) -> None:
+    seen = select(OutboxEvent.id).where(
+        OutboxEvent.product_id == work.product_id,
+        OutboxEvent.id > after,
+        OutboxEvent.id <= work.last_event,
+    )
+    for event_id in session.scalars(seen).all():  # by key: a search would lock neighbours
+        session.execute(delete(OutboxEvent).where(OutboxEvent.id == event_id))
 
 
 def mark_failed(
@@ -244,13 +306,11 @@ def mark_failed(
             given_up = {"index_status": IndexStatus.failed, "index_error": reason}
             session.execute(update(Product).where(Product.id == work.product_id).values(given_up))
         else:
+            _forget(session, work, after=work.first_event)  # which stands for them from now on
             again = now + policy.pause(failures)
+            first = update(OutboxEvent).where(OutboxEvent.id == work.first_event)
             postponed = {"claim_token": None, "available_at": again, "publish_after": again}
-            session.execute(
-                update(OutboxEvent)
-                .where(OutboxEvent.id == work.first_event)
-                .values(attempts=failures, **postponed)
-            )
+            session.execute(first.values(attempts=failures, **postponed))
 
 
 def requeue(session: Session, works: Iterable[Work]) -> None:
@@ -337,9 +397,3 @@ def _has_newer(session: Session, work: Work) -> bool:
 def _ours(taken: Claim, works: Iterable[Work]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     firsts = [work.first_event for work in works]
     return OutboxEvent.id.in_(firsts), OutboxEvent.claim_token == taken.token
-
-
-def read_committed(session: Session) -> None:
-    """On MySQL: lock rows alone, not the gaps into which writers put new events."""
-    if session.get_bind().dialect.name != "sqlite":
-        session.connection(execution_options={"isolation_level": "READ COMMITTED"})

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from orm_models import Database, OutboxEvent
 from product_search import outbox
+from product_search.engine import read_committed
 from product_search.indexing import Indexer
 from product_search.kafka_bus import GroupMember, IndexEvent, KafkaUnavailable, Publisher
 from product_search.outbox import Clock
@@ -65,7 +66,7 @@ class Relay:
         return len(delivered)
 
     def _take(self, session: Session) -> _Taken:
-        outbox.read_committed(session)
+        read_committed(session)
         now = self.clock(session)
         until = now + PUBLISHING
         waiting = _waiting(session, now, MAX_PUBLISHED)
@@ -75,7 +76,7 @@ class Relay:
 
     def _save(self, session: Session, taken: _Taken, delivered: Collection[IndexEvent]) -> None:
         """What was claimed meanwhile goes by its claim."""
-        outbox.read_committed(session)
+        read_committed(session)
         ours = OutboxEvent.publish_after == taken.until
         later = self.clock(session) + self.republish
         done = {event.event_id for event in delivered}

@@ -8,18 +8,26 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from nlp_models import EncoderPair, has_weights, open_encoders
+from nlp_models import EncoderPair
 from orm_models import Database
-from product_search import outbox
+from product_search import outbox, runs
+from product_search.activation import activate
 from product_search.backpressure import OutboxGate
+from product_search.bulk_import import import_rows
 from product_search.catalog import Catalog
+from product_search.encoder_folders import EncoderFolders
 from product_search.engine import Pool
 from product_search.errors import StartError
 from product_search.images import ImageStore
+from product_search.imports import Imports
 from product_search.indexing import Indexer
 from product_search.kafka_bus import GroupMember, KafkaTopic, Publisher
+from product_search.live_collections import LiveCollections
+from product_search.reindex import Reindexing
 from product_search.relay import Relay, consume
 from product_search.retrieval import Retrieval
+from product_search.run_loop import Handler, RunContext, RunLoop
+from product_search.runs import Kind
 from product_search.schema import open_schema
 from product_search.settings import Settings
 from product_search.step_loop import StepLoop
@@ -30,17 +38,39 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Resources:
-    """What a running service holds."""
+    """What a running service holds; its door starts `run_loop`, where runs are to be taken."""
 
     settings: Settings
     database: Database
     images: ImageStore
-    store: VectorStore
-    encoders: EncoderPair
+    collections: LiveCollections
     loop: StepLoop
     relay: StepLoop | None  # to Kafka, where the settings name one
     catalog: Catalog
     retrieval: Retrieval
+    imports: Imports
+    run_loop: RunLoop
+
+    @property
+    def store(self) -> VectorStore:
+        """The collection that searches read now."""
+        return self.collections.active().store
+
+    @property
+    def encoders(self) -> EncoderPair:
+        """The encoders that searches use now."""
+        return self.collections.active().encoders
+
+    @property
+    def encoder_hint(self) -> str | None:
+        """What to do where the settings choose other encoders than those that answer."""
+        chosen = EncoderFolders(self.settings).chosen_name
+        if chosen == self.encoders.name:
+            return None
+        return (
+            f"设置选的是 {chosen}，在用的集合属于 {self.encoders.name}："
+            f"要换，请运行 python -m product_search.manage reindex --encoder {chosen}"
+        )
 
 
 @contextmanager
@@ -55,33 +85,70 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         StartError: a setting can't be used.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
+    _check_who_indexes(settings)
+    with ExitStack() as stack:
+        _make_data_dir(settings)
+        indexer = stack.enter_context(_open_indexer(settings, address))
+        if settings.milvus_server is None:
+            _end_dead_claims(indexer.database)
+        activate(indexer.collections)
+        loop = stack.enter_context(open_indexing(settings, indexer))
+        if settings.index_in_process:
+            loop.start()
+        relay = stack.enter_context(_running_relay(settings, indexer.database))
+        resources = _assembled(settings, indexer, loop, relay)
+        stack.callback(resources.run_loop.stop)
+        if resources.encoder_hint:
+            log.warning("%s", resources.encoder_hint)
+        yield resources
+
+
+def _assembled(
+    settings: Settings, indexer: Indexer, loop: StepLoop, relay: StepLoop | None
+) -> Resources:
+    database, images, collections = indexer.database, indexer.images, indexer.collections
+    on_commit = (relay or loop).wake
+    catalog = open_catalog(settings, database, on_commit)
+    imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
+    handlers: dict[Kind, Handler] = {
+        Kind.import_: _import_handler(imports, catalog),
+        Kind.reindex: Reindexing(collections, settings.index_batch_size, on_commit),
+    }
+    return Resources(
+        settings=settings,
+        database=database,
+        images=images,
+        collections=collections,
+        loop=loop,
+        relay=relay,
+        catalog=catalog,
+        retrieval=Retrieval(database, images, collections),
+        imports=imports,
+        run_loop=RunLoop(database, handlers),
+    )
+
+
+def _check_who_indexes(settings: Settings) -> None:
     if settings.milvus_server is None and not settings.index_in_process:
         raise StartError(
             "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
         )
-    with ExitStack() as stack:
-        _make_data_dir(settings)
-        indexer = stack.enter_context(_open_indexer(settings, address))
-        database, store = indexer.database, indexer.store
-        images, encoders = indexer.images, indexer.encoders
-        if settings.milvus_server is None:  # nobody else can be indexing: their claims are dead
-            database.write(outbox.release_all)
-        indexer.activate_collection()
-        loop = stack.enter_context(open_indexing(settings, indexer))
-        if settings.index_in_process:
-            loop.start()
-        relay = stack.enter_context(_running_relay(settings, database))
-        yield Resources(
-            settings=settings,
-            database=database,
-            images=images,
-            store=store,
-            encoders=encoders,
-            loop=loop,
-            relay=relay,
-            catalog=open_catalog(settings, database, (relay or loop).wake),
-            retrieval=Retrieval(database, store, images, encoders),
-        )
+
+
+def _end_dead_claims(database: Database) -> None:
+    """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
+    database.write(outbox.release_all)
+    database.write(lambda session: runs.release_all(session, [Kind.import_, Kind.reindex]))
+
+
+def _import_handler(imports: Imports, catalog: Catalog) -> Handler:
+    def handle(context: RunContext) -> None:
+        options = context.claimed.options
+        context.at_end(lambda: imports.remove(options))
+        with imports.source(options) as source:
+            import_rows(context, catalog, source)
+
+    return handle
 
 
 def open_store(settings: Settings, address: str) -> MilvusStore:
@@ -105,7 +172,7 @@ def open_store(settings: Settings, address: str) -> MilvusStore:
 
 @contextmanager
 def open_worker(settings: Settings) -> Iterator[Indexer]:
-    """What a worker indexes with; the collection is not yet open.
+    """What a worker indexes with; the collections are not yet open.
 
     Raises as open_resources; StartError where Milvus is a file, which the service holds.
     """
@@ -177,8 +244,8 @@ def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
             max_attempts=settings.index_max_attempts,
             first_pause=timedelta(seconds=settings.index_retry_delay_s),
         )
-        images = ImageStore(settings.images_dir)
-        yield Indexer(database, store, images, load_encoders(settings), policy)
+        collections = LiveCollections(database, store, EncoderFolders(settings))
+        yield Indexer(database, ImageStore(settings.images_dir), collections, policy)
 
 
 def open_catalog(settings: Settings, database: Database, on_commit: Callable[[], None]) -> Catalog:
@@ -215,19 +282,3 @@ def _make_data_dir(settings: Settings) -> None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(f"PRODUCT_SEARCH_DATA_DIR 无法使用：{error}") from error
-
-
-def load_encoders(settings: Settings) -> EncoderPair:
-    """The encoders that the settings choose, from the folders that they name."""
-    bge = settings.downloaded_bge if has_weights(settings.downloaded_bge) else settings.shipped_bge
-    encoders = open_encoders(
-        settings.encoder,
-        clip=settings.clip_dir or settings.downloaded_clip,
-        bge=settings.bge_dir or bge,
-        starter=settings.shipped_starter,
-        device=settings.device,
-    )
-    log.info(
-        "encoder %s (fingerprint %s) on %s", encoders.name, encoders.fingerprint, encoders.device
-    )
-    return encoders

@@ -22,8 +22,9 @@ from data_models import (
 )
 from nlp_models import EncoderPair
 from orm_models import Database, Product, matching, products_by_milvus_id
-from product_search.errors import ProductNotFound, ProductWithoutImage
+from product_search.errors import ProductNotFound, ProductWithoutImage, VectorStoreUnavailable
 from product_search.images import ImageStore, decode
+from product_search.live_collections import LiveCollections, OpenCollection
 from vector_db import MAX_LIMIT, VectorStore
 
 # How many entities are recalled: more than a page needs, since some may have lost their row
@@ -63,9 +64,8 @@ class Retrieval:
     """Answers searches from the two stores."""
 
     database: Database
-    store: VectorStore
     images: ImageStore
-    encoders: EncoderPair
+    collections: LiveCollections
 
     def search(
         self, request: SearchRequest, read_image: Callable[[], bytes | None]
@@ -83,9 +83,14 @@ class Retrieval:
         with watch.stage("total"):
             with watch.stage("decode"):
                 query = self._query(request, read_image)
-            with watch.stage("encode"):
-                vector = self._embed(request.mode, query)
-            found, dropped = self._recall(request, vector, watch)
+            collection = self.collections.active()
+            try:
+                found, dropped = self._find(collection, request, query, watch)
+            except VectorStoreUnavailable:
+                before, collection = collection, self.collections.refresh()
+                if collection is before:
+                    raise
+                found, dropped = self._find(collection, request, query, watch)
             page = found[request.offset : request.offset + request.top_k]
         return SearchResponse(
             mode=request.mode,
@@ -98,7 +103,7 @@ class Retrieval:
                 )
                 for place, (hit, product) in enumerate(page, start=1)
             ],
-            encoder=self.encoders.name,
+            encoder=collection.encoders.name,
             dropped=dropped,
             took_ms=watch.took(),
         )
@@ -124,17 +129,24 @@ class Retrieval:
             raise ProductWithoutImage(f"商品 {product_id} 没有图片，不能用作图片查询")
         return self.images.load(product.image_hash)
 
-    def _embed(self, mode: SearchMode, query: str | Image.Image) -> NDArray[np.float32]:
-        if isinstance(query, Image.Image):
-            vectors = self.encoders.image_text.encode_images([query])
-        elif mode is SearchMode.text_to_text:
-            vectors = self.encoders.text.encode_queries([query])
-        else:
-            vectors = self.encoders.image_text.encode_texts([query])
-        return np.asarray(vectors[0])
+    def _find(
+        self,
+        collection: OpenCollection,
+        request: SearchRequest,
+        query: str | Image.Image,
+        watch: _Stopwatch,
+    ) -> tuple[list[tuple[Hit, Product]], int]:
+        """The collection is searched with a vector of its own encoders, whatever becomes active."""
+        with watch.stage("encode"):
+            vector = _embed(collection.encoders, request.mode, query)
+        return self._recall(collection.store, request, vector, watch)
 
     def _recall(
-        self, request: SearchRequest, vector: NDArray[np.float32], watch: _Stopwatch
+        self,
+        store: VectorStore,
+        request: SearchRequest,
+        vector: NDArray[np.float32],
+        watch: _Stopwatch,
     ) -> tuple[list[tuple[Hit, Product]], int]:
         """Enough hits for the page, best first, and how many were dropped on the way.
 
@@ -146,7 +158,7 @@ class Retrieval:
         dropped = 0
         for limit in (size for size in _LIMITS if size > wanted):
             with watch.stage("recall"):
-                hits = self.store.search(LEGS[request.mode], vector, limit, request.filters)
+                hits = store.search(LEGS[request.mode], vector, limit, request.filters)
             hits.sort(key=lambda hit: (-hit.score, hit.milvus_id))
             with watch.stage("hydrate"):
                 found = self._hydrate(hits, request)
@@ -166,3 +178,15 @@ class Retrieval:
         products = self.database.read(lambda session: session.scalars(statement).all())
         rows = {product.milvus_id: product for product in products}
         return [(hit, rows[hit.milvus_id]) for hit in hits if hit.milvus_id in rows]
+
+
+def _embed(
+    encoders: EncoderPair, mode: SearchMode, query: str | Image.Image
+) -> NDArray[np.float32]:
+    if isinstance(query, Image.Image):
+        vectors = encoders.image_text.encode_images([query])
+    elif mode is SearchMode.text_to_text:
+        vectors = encoders.text.encode_queries([query])
+    else:
+        vectors = encoders.image_text.encode_texts([query])
+    return np.asarray(vectors[0])

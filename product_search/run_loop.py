@@ -1,4 +1,4 @@
-"""The background thread that takes queued runs, one at a time, and carries them to their end."""
+"""The background threads that take queued runs and carry them to their end."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ class RunContext:
         self.database = database
         self.claimed = claimed
         self.stopping = stopping
+        self._at_end: list[Callable[[], None]] = []
+
+    def at_end(self, tidy: Callable[[], None]) -> None:
+        """Call this once the run has ended for good, not where it is given back.
+
+        A process that dies in between does not: it has to be done at the next start too.
+        """
+        self._at_end.append(tidy)
+
+    def tidy(self) -> None:
+        """The run has ended for good."""
+        for tidy in self._at_end:
+            tidy()
 
     def check(self) -> None:
         """Raise Stopping where the process is to end; ask between two steps that are saved."""
@@ -53,13 +66,12 @@ def carry_out(context: RunContext, handler: Handler) -> State:
         Stopping, RunLost, AppError: the run has not ended.
     """
     database, claimed = context.database, context.claimed
+    state, reason = State.done, None
     try:
         with _kept(context):
             handler(context)
     except RunFailed as error:
-        reason = str(error)
-        database.write(lambda session: runs.finish(session, claimed, State.failed, reason))
-        return State.failed
+        state, reason = State.failed, str(error)
     except (Stopping, AppError, KeyboardInterrupt):
         _give_back(context)
         raise
@@ -67,11 +79,10 @@ def carry_out(context: RunContext, handler: Handler) -> State:
         raise
     except Exception as error:  # a bug must not make the run start again for ever
         log.exception("run %d failed", claimed.id)
-        reason = f"{type(error).__name__}: {error}"
-        database.write(lambda session: runs.finish(session, claimed, State.failed, reason))
-        return State.failed
-    database.write(lambda session: runs.finish(session, claimed, State.done))
-    return State.done
+        state, reason = State.failed, f"{type(error).__name__}: {error}"
+    database.write(lambda session: runs.finish(session, claimed, state, reason))
+    context.tidy()
+    return state
 
 
 @contextmanager
@@ -103,51 +114,59 @@ def _give_back(context: RunContext) -> None:
 
 
 class RunLoop:
-    """Carries out queued runs until stopped; while a store is down they wait."""
+    """Carries out queued runs until stopped; while a store is down they wait.
+
+    Each kind has a thread of its own, so that a reindexing of hours holds up no import.
+    """
 
     def __init__(self, database: Database, handlers: Mapping[Kind, Handler]) -> None:
         self._database = database
         self._handlers = handlers
-        self._wake = threading.Event()
+        self._wake = {kind: threading.Event() for kind in handlers}
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="runs", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=[kind], name=f"{kind} runs", daemon=True)
+            for kind in handlers
+        ]
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def wake(self) -> None:
         """There is a run: don't wait for the next poll."""
-        self._wake.set()
+        for event in self._wake.values():
+            event.set()
 
     def stop(self) -> None:
         """Finish the step in hand, and end; the run goes on at the next start."""
         self._stopping.set()
-        self._wake.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self.wake()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
 
-    def _run(self) -> None:
+    def _run(self, kind: Kind) -> None:
+        wake = self._wake[kind]
         while not self._stopping.is_set():
-            self._wake.clear()
+            wake.clear()
             try:
-                if self._carry_out_next():
+                if self._carry_out_next(kind):
                     continue
             except (Stopping, RunLost):
                 continue
             except AppError as error:
-                log.warning("runs wait: %s", error)
+                log.warning("%s runs wait: %s", kind, error)
             except Exception:  # a dead thread would leave every later run queued
-                log.exception("runs wait")
-            self._wake.wait(POLL_S)
+                log.exception("%s runs wait", kind)
+            wake.wait(POLL_S)
 
-    def _carry_out_next(self) -> bool:
-        kinds = list(self._handlers)
-        if not self._database.read(lambda session: runs.is_free(session, kinds)):
+    def _carry_out_next(self, kind: Kind) -> bool:
+        if not self._database.read(lambda session: runs.is_free(session, [kind])):
             return False
-        claimed = self._database.write(lambda session: runs.claim(session, kinds, LEASE))
+        claimed = self._database.write(lambda session: runs.claim(session, [kind], LEASE))
         if claimed is None:
             return False
-        context = RunContext(self._database, claimed, self._stopping)
-        carry_out(context, self._handlers[claimed.kind])
+        carry_out(RunContext(self._database, claimed, self._stopping), self._handlers[kind])
         return True

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, insert, or_, select
+from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from orm_models import Run, RunProblem
@@ -27,6 +27,7 @@ class Kind(StrEnum):
     """What a run does."""
 
     import_ = "import"
+    local_import = "local_import"  # of `manage import`, whose file no other process can count on
     reindex = "reindex"
     doctor = "doctor"
 
@@ -145,6 +146,12 @@ def release(session: Session, taken: Claimed) -> None:
     _change(session, taken, {"claim_token": None, "lease_until": None})
 
 
+def release_all(session: Session, kinds: Collection[Kind]) -> None:
+    """End every claim of the kinds: for the process that alone may hold one, when it starts."""
+    freed = {"claim_token": None, "lease_until": None}
+    session.execute(update(Run).where(Run.kind.in_(kinds)).values(freed))
+
+
 def cancel(session: Session, run_id: int, clock: Clock = database_clock) -> bool:
     """End an unfinished run, whoever holds it; False where it has ended already."""
     run = session.get(Run, run_id, with_for_update=True)
@@ -153,6 +160,13 @@ def cancel(session: Session, run_id: int, clock: Clock = database_clock) -> bool
     run.state, run.finished_at = State.cancelled, clock(session)
     run.claim_token = run.lease_until = None
     return True
+
+
+def cancel_abandoned(session: Session, kind: Kind, clock: Clock = database_clock) -> None:
+    """End the runs of a kind that no process goes on with, where theirs has died."""
+    now = clock(session)
+    ended = {"state": State.cancelled, "finished_at": now, "claim_token": None, "lease_until": None}
+    session.execute(update(Run).where(*_free([kind], now)).values(ended))
 
 
 def note(session: Session, run_id: int, problems: Iterable[Problem]) -> None:

@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     outbox_max_depth: int = Field(
         100_000, ge=1, le=10_000_000, description="events that wait until writes are refused (429)"
     )
+    import_max_bytes: int = Field(
+        2 * 1024**3, ge=1, description="largest upload of POST /product/import"
+    )
     kafka_bootstrap_servers: str | None = Field(
         None, description="HOST:PORT,…: events go through Kafka; default: workers ask the database"
     )
@@ -125,6 +128,11 @@ class Settings(BaseSettings):
     def images_dir(self) -> Path:
         """The picture store."""
         return self.data_dir.resolve() / "images"
+
+    @property
+    def imports_dir(self) -> Path:
+        """Uploaded import files, until they are imported."""
+        return self.data_dir.resolve() / "imports"
 
     @property
     def downloaded_clip(self) -> Path:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 
+from product_search.activation import join
 from product_search.errors import AppError, StartError
 from product_search.indexing import Indexer
 from product_search.resources import open_indexing, open_worker
@@ -38,11 +39,11 @@ def main() -> int:
 
 
 def run(settings: Settings, indexer: Indexer, stopping: threading.Event) -> None:
-    """Index from when the service has made its collection until told to stop.
+    """Index from when the service has made its collections until told to stop.
 
     The batch in hand is finished first.
     """
-    while not indexer.join_collection():
+    while not join(indexer.collections):
         log.info("等待服务建好向量集合")
         if stopping.wait(_POLL_S):
             return

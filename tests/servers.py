@@ -26,12 +26,15 @@ def free_port() -> int:
 
 @contextmanager
 def running_api(
-    data_dir: Path, port: int | None = None
+    data_dir: Path, port: int | None = None, **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The API on this data folder: its address, and the process for a test that ends it early."""
+    """The API on this data folder: its address, and the process for a test that ends it early.
+
+    `settings` are variables of its environment, over those of `service_environment`.
+    """
     port = port or free_port()
     command = ["uvicorn", "main:app", "--port", str(port)]
-    environment = service_environment(data_dir)
+    environment = service_environment(data_dir) | settings
     with _running(command, data_dir, environment, "Uvicorn running on") as process:
         yield f"http://127.0.0.1:{port}", process
 

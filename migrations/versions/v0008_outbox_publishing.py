@@ -8,7 +8,7 @@ from alembic import op
 from product_search.column_types import UtcDateTime
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0005"
 
 column = sa.Column("publish_after", UtcDateTime)
 index = "ix_outbox_event_publish_after"

@@ -25,5 +25,8 @@ def run(settings: Settings, _options: argparse.Namespace) -> int:
     ):
         log.info("%s（%s）→ %s", model, revision, target)
         download_model(model, revision, target)
-    log.info("完成。重启服务后生效")
+    log.info(
+        "完成。首次启动的服务会直接使用；已有商品的，请运行 "
+        "python -m product_search.manage reindex --encoder chinese-clip"
+    )
     return 0

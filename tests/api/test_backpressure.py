@@ -34,7 +34,7 @@ def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
 
 def drain(api: TestClient) -> None:
     held = resources(api)
-    while Indexer(held.database, held.store, held.images, held.encoders).apply_oldest(64):
+    while Indexer(held.database, held.images, held.collections).apply_oldest(64):
         pass
 
 
@@ -100,20 +100,25 @@ def test_an_import_waits_for_room(
     api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("product_search.bulk_import.BATCH_SIZE", 2)
-    paused: list[float] = []
-
-    def pause(seconds: float) -> None:
-        paused.append(seconds)
-        drain(api)
-        clock[0] += seconds
-
-    monkeypatch.setattr("product_search.bulk_import.time.sleep", pause)
+    monkeypatch.setattr(OutboxFull, "retry_after_s", 0.01)
     clock = [0.0]
     gate = OutboxGate(resources(api).database, DEPTH, lambda: clock[0])
-    catalog = replace(resources(api).catalog, admit=gate.admit)
+    paused: list[float] = []
+
+    def admit(events: int) -> None:
+        """Whoever is refused finds the outbox emptied when it asks again."""
+        try:
+            gate.admit(events)
+        except OutboxFull:
+            paused.append(clock[0])
+            drain(api)
+            clock[0] += 5
+            raise
+
+    catalog = replace(resources(api).catalog, admit=admit)
     file = tmp_path / "a.csv"
     file.write_text("sku,title\n" + "".join(f"{n},书包\n" for n in range(9)), "utf-8")
-    report = import_file(catalog, file, tmp_path, lambda _rows: None)
-    assert (report.created, report.bad_rows) == (9, [])
-    assert paused == [5, 5]
+    report = import_file(catalog, file, tmp_path, lambda _counts: None)
+    assert (report.counts.created, report.bad_rows) == (9, [])
+    assert paused == [0, 5]
     assert listed(api)["total"] == 9

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from data_models import ProductListQuery, ProductOut
+from data_models import ImportCounts, ProductListQuery, ProductOut
 from orm_models import Database
 from product_search import outbox
-from product_search.bulk_import import BATCH_SIZE, ImportFileError, Report, import_file
+from product_search.bulk_import import BATCH_SIZE, Report, import_file
 from product_search.catalog import Catalog
+from product_search.errors import ImportFileError
 from product_search.images import ImageStore
 from product_search.schema import migrate
 from tests.sessions import reading
@@ -35,7 +36,7 @@ class Shop:
         """Import a file of this content."""
         path = self.folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return import_file(self.catalog, path, self.folder, lambda _rows: None)
+        return import_file(self.catalog, path, self.folder, lambda _counts: None)
 
     def products(self) -> list[ProductOut]:
         """All products, oldest first."""
@@ -66,9 +67,9 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 def counts(report: Report) -> tuple[int, int, int, list[int]]:
     return (
-        report.created,
-        report.updated,
-        report.unchanged,
+        report.counts.created,
+        report.counts.updated,
+        report.counts.unchanged,
         [bad.line for bad in report.bad_rows],
     )
 
@@ -104,7 +105,7 @@ def test_a_changed_row_changes_its_product_only(shop: Shop) -> None:
     first, second = shop.products()
     report = shop.load(WHOLE.replace("129.00", "99.5"))
     assert counts(report) == (0, 1, 1, [])
-    assert report.rows == 2
+    assert report.counts.rows_done == 2
     changed, other = shop.products()
     assert (str(changed.price), changed.revision) == ("99.50", 2)
     assert (changed.product_id, other) == (first.product_id, second)
@@ -303,9 +304,12 @@ def test_progress_is_told_batch_by_batch(shop: Shop) -> None:
     rows = "".join(f"S-{number},标题\n" for number in range(2 * BATCH_SIZE + 1))
     path = shop.folder / "many.csv"
     path.write_text("sku,title\n" + rows, "utf-8")
-    told: list[int] = []
+    told: list[ImportCounts] = []
     import_file(shop.catalog, path, shop.folder, told.append)
-    assert told == [BATCH_SIZE, BATCH_SIZE, 1]
+    assert len(told) >= 4
+    assert [counts.rows_done for counts in told] == sorted({counts.rows_done for counts in told})
+    assert {counts.rows_total for counts in told} == {2 * BATCH_SIZE + 1}
+    assert (told[0].rows_done, told[-1].rows_done) == (0, 2 * BATCH_SIZE + 1)
 
 
 def test_products_made_otherwise_are_updated_by_their_sku(shop: Shop) -> None:

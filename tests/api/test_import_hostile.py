@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from orm_models import Database
-from product_search.bulk_import import BATCH_SIZE, ImportFileError, Report, import_file
+from product_search.bulk_import import BATCH_SIZE, Report, import_file
 from product_search.catalog import Catalog
+from product_search.errors import ImportFileError
 from product_search.images import ImageStore
 from product_search.schema import migrate
 from tests.api.test_import import Shop, counts
@@ -118,7 +119,7 @@ def test_a_loop_of_links_in_place_of_a_picture_is_a_bad_row(hostile: Shop) -> No
     report = in_time(hostile, f"sku,title,image_path\nA,一,a.png\n{rows}Z,完,a.png\n")
     assert counts(report)[3][:3] == [3, 4, 5]
     assert {"A", "Z"} <= set(skus(hostile))
-    assert report.rows == len(paths) + 2
+    assert report.counts.rows_done == len(paths) + 2
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "/dev/stdin", "/proc/self/environ", "/"])
@@ -135,7 +136,7 @@ def test_a_pipe_or_a_folder_is_no_import_file(hostile: Shop, name: str) -> None:
         path.parent.mkdir()
         make(path)
         with pytest.raises(ImportFileError):
-            import_file(hostile.catalog, path, hostile.folder, lambda _rows: None)
+            import_file(hostile.catalog, path, hostile.folder, lambda _counts: None)
     assert hostile.products() == []
 
 

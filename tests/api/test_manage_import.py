@@ -98,7 +98,7 @@ def test_missing_weights_are_exit_code_2(
     assert not (settings.data_dir / "images").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["import"], ["export", "x"], ["import", "a", "b"]])
+@pytest.mark.parametrize("arguments", [[], ["import"], ["export"], ["import", "a", "b"]])
 def test_a_wrong_command_line_is_explained(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,8 @@ def test_every_route_of_the_catalogue_and_of_search_is_there() -> None:
     assert set(OPERATIONS) == {
         "POST /product",
         "GET /product/list",
+        "POST /product/import",
+        "GET /product/import/{import_id}",
         "GET /product/{product_id}",
         "PATCH /product/{product_id}",
         "DELETE /product/{product_id}",

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from main import create_app
+from nlp_models import EncoderPair
 from orm_models import OutboxEvent
 from product_search import manage
 from product_search.errors import VectorStoreUnavailable
@@ -24,6 +25,7 @@ from product_search.outbox import Policy, database_clock
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.sessions import reading
+from tests.stand_ins import StandIn
 from tests.unit.pictures import encoded, noise
 from vector_db import Entity, VectorStore
 
@@ -75,11 +77,13 @@ def clock() -> Clock:
 @pytest.fixture
 def indexer(api: TestClient, clock: Clock) -> Indexer:
     held = resources(api)
-    return Indexer(held.database, held.store, held.images, held.encoders, POLICY, clock)
+    return Indexer(held.database, held.images, held.collections, POLICY, clock)
 
 
 def watched(indexer: Indexer, before_upsert: Callable[[Sequence[Entity]], object]) -> Indexer:
-    return replace(indexer, store=cast(VectorStore, Watched(indexer.store, before_upsert)))
+    real = indexer.collections
+    store = cast(VectorStore, Watched(real.active().store, before_upsert))
+    return replace(indexer, collections=StandIn(real, store=store))
 
 
 def outbox_of(api: TestClient) -> tuple[int, int, int]:
@@ -95,7 +99,8 @@ def with_pictures(api: TestClient, count: int) -> list[int]:
 
 def revisions(indexer: Indexer) -> dict[int, int]:
     """What Milvus holds, by product."""
-    return {state.product_id: state.revision for state in indexer.store.scan(-1, 1000)}
+    states = indexer.collections.active().store.scan(-1, 1000)
+    return {state.product_id: state.revision for state in states}
 
 
 def test_one_bad_picture_among_32_holds_back_none_and_is_retried_when_told_to(
@@ -177,15 +182,15 @@ def test_what_was_lost_before_the_write_is_not_written(
     api: TestClient, indexer: Indexer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create(api)
-    encode = type(indexer.encoders).encode_titles
+    encode = EncoderPair.encode_titles
 
-    def overtake(encoders: object, titles: Sequence[str]) -> object:
+    def overtake(encoders: EncoderPair, titles: Sequence[str]) -> object:
         monkeypatch.undo()
         clock.now += LEASE
         assert indexer.apply_oldest(64) == 1
-        return encode(indexer.encoders, titles)
+        return encode(encoders, titles)
 
-    monkeypatch.setattr(type(indexer.encoders), "encode_titles", overtake)
+    monkeypatch.setattr(EncoderPair, "encode_titles", overtake)
     written: list[int] = []
     watched(indexer, lambda entities: written.append(len(entities))).apply_oldest(64)
     assert written == [0]

@@ -19,6 +19,7 @@ from product_search.settings import Settings
 from product_search.step_loop import StepLoop
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.sessions import writing
+from tests.stand_ins import StandIn
 from tests.unit.pictures import encoded, noise
 
 POISON = "毒"
@@ -59,7 +60,7 @@ def index_all(api: TestClient, batch_size: int = BATCH_SIZE) -> None:
     """Run the loop until the outbox is empty."""
     held = resources(api)
     encoders = replace(held.encoders, text=Poisoned(held.encoders.text))
-    indexer = Indexer(held.database, held.store, held.images, encoders, POLICY)
+    indexer = Indexer(held.database, held.images, StandIn(held.collections, encoders), POLICY)
     loop = StepLoop("indexing", lambda: indexer.apply_oldest(batch_size))
     loop.start()
     deadline = time.monotonic() + DEADLINE_S
@@ -76,7 +77,7 @@ def by_status(api: TestClient, status: str) -> list[str]:
 
 def test_an_idle_loop_does_not_ask_for_the_write_lock(api: TestClient) -> None:
     held = resources(api)
-    indexer = Indexer(held.database, held.store, held.images, held.encoders)
+    indexer = Indexer(held.database, held.images, held.collections)
     with writing(held.database) as session:
         session.execute(text("SELECT 1"))  # another writer would wait for its end
         assert indexer.apply_oldest(BATCH_SIZE) == 0
@@ -90,7 +91,7 @@ def test_products_wait_while_the_encoder_itself_is_broken(
     create(api, title="保温杯")
     held = resources(api)
     encoders = replace(held.encoders, text=Poisoned(held.encoders.text))
-    indexer = Indexer(held.database, held.store, held.images, encoders)
+    indexer = Indexer(held.database, held.images, StandIn(held.collections, encoders))
     monkeypatch.setattr(f"{__name__}.POISON", "")  # every text holds it
     with pytest.raises(ValueError, match="can't be encoded"):
         indexer.apply_oldest(batch_size)

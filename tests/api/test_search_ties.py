@@ -25,8 +25,8 @@ def catalogue(api: TestClient, tmp_path_factory: pytest.TempPathFactory) -> None
         for number in range(size)
     ]
     path.write_text("\n".join(["sku,title,category", *rows]), "utf-8")
-    report = import_file(resources(api).catalog, path, path.parent, lambda _rows: None)
-    assert report.created == FEW + MANY
+    report = import_file(resources(api).catalog, path, path.parent, lambda _counts: None)
+    assert report.counts.created == FEW + MANY
     # Events are applied in the order of the writes: with this one, all are.
     assert create(api, wait=True, title="别的东西")["index_status"] == "indexed"
 

@@ -93,11 +93,10 @@ def test_processes_that_claim_at_the_same_time_never_get_the_same(
     assert sorted(product_id for part in parts for product_id in part) == made
 
 
+@pytest.mark.parametrize("database", ["mysql"], indirect=True)  # SQLite has one writer at a time
 def test_a_claim_does_not_wait_for_another_that_is_not_yet_committed(
     catalog: Catalog, database: Database, clock: Clock
 ) -> None:
-    if database.engine.dialect.name == "sqlite":
-        pytest.skip("SQLite has one writer at a time")
     made = create(catalog, 6)
     with writing(database) as first:
         theirs = outbox.claim(first, 3, LEASE, clock)
@@ -106,11 +105,10 @@ def test_a_claim_does_not_wait_for_another_that_is_not_yet_committed(
     assert not is_due(database, clock)
 
 
+@pytest.mark.parametrize("database", ["mysql"], indirect=True)  # SQLite has one writer at a time
 def test_a_write_does_not_wait_for_a_claim_that_is_not_yet_committed(
     catalog: Catalog, database: Database, clock: Clock
 ) -> None:
-    if database.engine.dialect.name == "sqlite":
-        pytest.skip("SQLite has one writer at a time")
     first, second = create(catalog, 2)
     with writing(database) as session:
         assert ids(outbox.claim(session, 10, LEASE, clock)) == [first, second]

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut, SearchFilters
-from orm_models import ActiveCollection, Database, OutboxEvent, Product, matching
+from orm_models import Database, OutboxEvent, Product, matching
 from product_search import outbox
 from product_search.catalog import KEEP_IMAGE, Catalog, insert_product
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
@@ -284,14 +284,6 @@ def test_events_are_claimed_in_order_and_forgotten(catalog: Catalog, database: D
     assert [event[0] for event in events(database)] == made[2:]
     with reading(database) as session:
         assert outbox.counts(session).pending == 3
-
-
-def test_the_active_collection_is_one_row(database: Database) -> None:
-    for name in ("product_v1_a", "product_v1_b"):
-        with writing(database) as session:
-            session.merge(ActiveCollection(id=1, name=name, encoder_fingerprint="f"))
-    with reading(database) as session:
-        assert session.scalars(select(ActiveCollection.name)).all() == ["product_v1_b"]
 
 
 def test_writers_at_the_same_time_lose_nothing(catalog: Catalog, database: Database) -> None:

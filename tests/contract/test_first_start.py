@@ -12,17 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from nlp_models import EncoderPair
-from orm_models import ActiveCollection, Database
+from orm_models import Database
+from product_search import live_collections
+from product_search.activation import activate
 from product_search.catalog import Catalog
+from product_search.encoder_folders import EncoderFolders
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
-from product_search.resources import load_encoders
+from product_search.live_collections import LiveCollections, Role
 from product_search.schema import migrate
 from product_search.settings import Settings
 from tests.contract.conftest import drop_all_tables, mysql_url
 from tests.milvus_servers import NetworkMilvus
-from vector_db import MilvusOptions, MilvusStore, collection_name
+from vector_db import MilvusOptions, MilvusStore
 
 SERVICES = 4
 PRODUCTS = 3
@@ -38,15 +40,8 @@ class FarStore(MilvusStore):
         return there
 
 
-@pytest.fixture(scope="module")
-def encoders() -> EncoderPair:
-    return load_encoders(Settings(encoder="starter", device="cpu"))
-
-
 @pytest.fixture
-def indexers(
-    network: NetworkMilvus, encoders: EncoderPair, tmp_path: Path
-) -> Iterator[list[Indexer]]:
+def indexers(network: NetworkMilvus, tmp_path: Path) -> Iterator[list[Indexer]]:
     """One for each service, with connections of its own, over products that nobody has indexed."""
     with ExitStack() as stack:
         images = ImageStore(tmp_path / "images")
@@ -62,8 +57,9 @@ def indexers(
         stores = [FarStore(network.place, "test", options) for _ in range(SERVICES)]
         for store in stores:
             stack.callback(store.close)
+        folders = EncoderFolders(Settings(encoder="starter", device="cpu"))
         yield [
-            Indexer(database, store, images, encoders)
+            Indexer(database, images, LiveCollections(database, store, folders))
             for database, store in zip(databases, stores, strict=True)
         ]
 
@@ -76,13 +72,14 @@ def test_one_collection_is_made_and_filled_once(
 
     def start(indexer: Indexer) -> None:
         together.wait()
-        indexer.activate_collection()
+        activate(indexer.collections)
 
     with ThreadPoolExecutor(SERVICES) as services:
         list(services.map(start, indexers))  # raises what any of them raised
     assert caplog.text.count("every product is queued") == 1
-    active = indexers[0].database.read(lambda session: session.get(ActiveCollection, 1))
-    assert active is not None
-    assert active.name == collection_name(indexers[0].encoders.fingerprint)
+    rows = indexers[0].database.read(live_collections.live)
+    active = [indexer.collections.active() for indexer in indexers]
+    assert {role: row.name for role, row in rows.items()} == {Role.active: active[0].name}
+    assert rows[Role.active].encoder == "starter"
     assert sum(indexer.apply_oldest(100) for indexer in indexers) == PRODUCTS
-    assert [indexer.store.count() for indexer in indexers] == [PRODUCTS] * SERVICES
+    assert [collection.store.count() for collection in active] == [PRODUCTS] * SERVICES

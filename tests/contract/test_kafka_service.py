@@ -98,7 +98,7 @@ def test_a_product_whose_events_are_locked_for_a_moment_is_indexed_by_the_same_m
     assert held.relay is not None
     held.relay.stop()
     product_id = held.catalog.create({"title": "书包"}, None).product_id
-    indexer = Indexer(held.database, held.store, held.images, held.encoders)
+    indexer = Indexer(held.database, held.images, held.collections)
     with held.database.engine.connect() as connection:
         connection.exec_driver_sql("SELECT * FROM outbox_event FOR UPDATE")
         applying = threading.Thread(target=indexer.apply_products, args=([product_id],))

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 
-from orm_models import ActiveCollection, Base, Database, Product
+from orm_models import Base, Database, Product, VectorCollection
 from product_search import manage
 from product_search.catalog import Catalog
 from product_search.errors import DatabaseUnavailable, StartError
@@ -30,6 +30,11 @@ INSERT INTO product (id, milvus_id, sku, title, price, attributes, revision, ind
                      created_at, updated_at)
 VALUES (7, 70, 'A-1', '书包🎒', 1990, '{"a": 1}', 3, 'indexed',
         '2026-01-02 03:04:05.000006', '2026-01-02 03:04:05.000006')
+"""
+
+ACTIVE = """
+INSERT INTO active_collection (id, name, encoder_fingerprint, activated_at)
+VALUES (1, 'product_v1_x', 'x', '2026-01-02 03:04:05.000006')
 """
 
 
@@ -92,13 +97,16 @@ def test_a_database_of_the_release_before_migrations_is_adopted(empty: Database)
     first_release(empty)
     with writing(empty) as session:
         session.execute(text(KEPT.replace("1990", "1990" if on_sqlite(empty) else "19.90")))
-        session.add(ActiveCollection(name="product_v1_x", encoder_fingerprint="x"))
+        session.execute(text(ACTIVE))
     migrate(empty)
     assert definitions(empty) == new
     assert current_revision(empty) == head_revision()
     with reading(empty) as session:
         kept = session.scalars(select(Product)).one().to_out()
-        assert session.scalars(select(ActiveCollection.name)).all() == ["product_v1_x"]
+        (active,) = session.scalars(select(VectorCollection))
+    assert (active.name, active.role) == ("product_v1_x", "active")
+    assert (active.encoder, active.encoder_fingerprint) == (None, "x")
+    assert active.role_since.microsecond == 6
     assert (kept.product_id, kept.milvus_id, kept.sku) == (7, "70", "A-1")
     assert (kept.title, str(kept.price), kept.attributes) == ("书包🎒", "19.90", {"a": 1})
     assert kept.created_at.microsecond == 6

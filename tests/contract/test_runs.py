@@ -62,6 +62,18 @@ def test_a_run_is_held_by_one_until_its_lease_ends(database: Database) -> None:
     assert row(database, run_id).progress == {"rows": 200}
 
 
+def test_a_process_that_is_alone_frees_the_runs_of_the_one_before(database: Database) -> None:
+    run_id, local = queued(database), queued(database, Kind.local_import)
+    first, ours = claimed(database), claimed(database, kind=Kind.local_import)
+    with writing(database) as session:
+        runs.release_all(session, [Kind.import_])
+    again = claimed(database, seconds=1)
+    assert (again.id, first.id, ours.id) == (run_id, run_id, local)
+    with pytest.raises(RunLost):
+        database.write(lambda session: runs.save(session, first, {}, LEASE))
+    database.write(lambda session: runs.save(session, ours, {}, LEASE))
+
+
 def test_runs_of_other_kinds_and_other_ids_are_left_alone(database: Database) -> None:
     doctor, first, second = queued(database, Kind.doctor), queued(database), queued(database)
     with writing(database) as session:

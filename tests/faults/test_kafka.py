@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import func, select
 
 from data_models import VectorField
-from orm_models import ActiveCollection, Database, OutboxEvent, Product
+from orm_models import Database, OutboxEvent, Product, VectorCollection
 from product_search import outbox
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.images import ImageStore
@@ -62,7 +62,7 @@ class Shop:
         with reading(self.database) as session:
             revisions = {row.milvus_id: row.revision for row in session.scalars(select(Product))}
             statuses = set(session.scalars(select(Product.index_status)))
-            (collection,) = session.scalars(select(ActiveCollection.name))
+            (collection,) = session.scalars(select(VectorCollection.name))
         store = MilvusStore(self.milvus.place, "test", MilvusOptions(index_type="FLAT"))
         try:
             store.open_collection(collection, dict.fromkeys(VectorField, DIM))

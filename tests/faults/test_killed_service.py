@@ -13,8 +13,9 @@ import httpx
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, SearchFilters, VectorField
 from product_search.catalog import Catalog
+from product_search.encoder_folders import EncoderFolders
 from product_search.images import ImageStore
-from product_search.resources import load_encoders, open_database
+from product_search.resources import open_database
 from product_search.settings import Settings
 from tests.conftest import SAMPLE
 from tests.servers import running_api, service_environment
@@ -72,7 +73,7 @@ def _check_milvus_holds_exactly_the_catalogue(settings: Settings) -> None:
             ProductListQuery(after_id=products[-1].product_id if products else 0, page_size=100)
         ).items:
             products += page
-    encoders = load_encoders(settings)
+    encoders = EncoderFolders(settings).chosen()
     store = MilvusStore(settings.milvus_path, "test")
     try:
         assert store.has_collection(collection_name(encoders.fingerprint))

@@ -19,6 +19,7 @@ from product_search.settings import Settings
 from tests.faults.workers import DEADLINE_S, claimed, stopped_in_a_batch, total, until, worker
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import running_api, service_environment, stop
+from tests.unit.checkpoints import write_clip
 
 PRODUCTS = 120
 
@@ -99,6 +100,35 @@ def test_the_service_that_is_told_to_end_finishes_the_batch_in_hand(
     assert claimed(settings) == 0
 
 
+def reindexing(settings: Settings, *arguments: str) -> int:
+    """Exit status of the command."""
+    environment = os.environ | service_environment(settings.data_dir)
+    line = [sys.executable, "-m", "product_search.manage", "reindex", *arguments]
+    return subprocess.run(
+        line, cwd=settings.data_dir, env=environment, timeout=DEADLINE_S
+    ).returncode
+
+
+def test_a_worker_fills_a_new_collection_and_keeps_the_old_in_step(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRODUCT_SEARCH_CLIP_DIR", str(write_clip(tmp_path / "clip")))
+    query = {"mode": "text_to_text", "text": "书包", "top_k": 50}
+
+    def found(address: str) -> tuple[str, int]:
+        answer = httpx.post(f"{address}/search", json=query).json()
+        return answer["encoder"], len(answer["hits"])
+
+    with running_api(settings.data_dir) as (address, _), worker(settings.data_dir):
+        write(address, 10)
+        assert reindexing(settings, "--encoder", "chinese-clip") == 0
+        until(lambda: found(address) == ("chinese-clip", 10), "the switch in the service")
+        write(address, 5)
+        until(lambda: found(address) == ("chinese-clip", 15), "the later writes")
+        assert reindexing(settings, "--rollback") == 0
+        until(lambda: found(address) == ("starter", 15), "the rollback, with the later writes")
+
+
 def ended(settings: Settings, **variables: str) -> tuple[int, list[str]]:
     """Exit status of a worker, and the lines that it said."""
     result = subprocess.run(
@@ -125,7 +155,7 @@ def test_a_worker_with_other_encoders_than_the_services_refuses(settings: Settin
     with running_api(settings.data_dir):
         database = Database(settings.sqlalchemy_url)
         with database.engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE active_collection SET name = 'product_v1_x'")
+            connection.exec_driver_sql("UPDATE vector_collection SET encoder_fingerprint = 'x'")
         database.close()
         status, lines = ended(settings)
     assert status == 2

@@ -144,7 +144,7 @@ def test_a_service_that_is_down_says_so_as_an_answer(server: Server, client: Api
             "database": "down",
             "vector_store": "ok",
             "encoders": {"name": "starter", "fingerprint": "f", "device": "cpu"},
-            "outbox": {"pending": 0, "failed": 0},
+            "outbox": {"pending": 0, "retrying": 0, "failed": 0},
         },
         503,
     )

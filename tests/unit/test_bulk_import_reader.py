@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from product_search.bulk_import import BadRow, ImportFileError, Row, count_rows, read_rows
+from product_search import import_tables
+from product_search.errors import (
+    ImportEncodingUnknown,
+    ImportFileError,
+    ImportHeaderInvalid,
+    ImportTypeUnknown,
+)
+from product_search.import_sources import kind_of, open_source
+from product_search.import_tables import BadRow, Row
 
 HEADER = "sku,title,price\n"
 
@@ -18,7 +26,12 @@ HEADER = "sku,title,price\n"
 def rows_of(folder: Path, name: str, content: str | bytes) -> list[Row | BadRow]:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(read_rows(path))
+    return read(path)
+
+
+def read(path: Path) -> list[Row | BadRow]:
+    with open_source(path, kind_of(path.name)) as source:
+        return list(source.rows())
 
 
 def lines_of_bad(rows: list[Row | BadRow]) -> list[int]:
@@ -63,7 +76,7 @@ def test_utf_8_with_and_without_a_bom_and_gb18030_are_told_apart(
 
 
 def test_a_file_in_neither_encoding_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImportFileError, match="UTF-8"):
+    with pytest.raises(ImportEncodingUnknown, match="UTF-8"):
         rows_of(tmp_path, "a.csv", b"sku,title\nA,\xff\xff\xff\n")
 
 
@@ -81,27 +94,27 @@ def test_a_file_in_neither_encoding_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_header_is_refused_and_named(tmp_path: Path, header: str, named: str) -> None:
-    with pytest.raises(ImportFileError) as caught:
+    with pytest.raises(ImportHeaderInvalid) as caught:
         rows_of(tmp_path, "a.csv", f"{header}\nA,一\n")
     assert named in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a", "a.csv.gz", "a.json"])
 def test_an_unknown_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ImportFileError, match="jsonl"):
+    with pytest.raises(ImportTypeUnknown, match="jsonl"):
         rows_of(tmp_path, name, HEADER)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for name in ("a.csv", "a.jsonl"):
         with pytest.raises(ImportFileError, match=name):
-            list(read_rows(tmp_path / name))
+            read(tmp_path / name)
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(ImportFileError):
-        list(read_rows(tmp_path / "a.csv"))
+        read(tmp_path / "a.csv")
 
 
 def test_a_broken_quote_is_a_bad_row_and_the_next_row_is_read(tmp_path: Path) -> None:
@@ -116,15 +129,43 @@ def test_a_quote_that_never_ends_is_a_bad_row(tmp_path: Path) -> None:
     assert lines_of_bad(rows) == [3]
 
 
-def test_a_cell_beyond_the_readers_limit_is_a_bad_row(tmp_path: Path) -> None:
-    long = "字" * (csv.field_size_limit() + 1)
-    rows = rows_of(tmp_path, "a.csv", HEADER + f"A,{long},1\nB,帽子,2\n")
+LONG = "字" * (import_tables.MAX_ROW + 1)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f"A,{LONG},1",
+        f'A,"{LONG}",1',
+        'A,"' + "字\n" * import_tables.MAX_ROW,
+        "A,一," + "," * len(LONG),
+    ],
+    ids=["a line", "a cell", "an open quote", "columns"],
+)
+def test_a_row_too_long_to_hold_is_bad_and_nothing_behind_it_is_read(
+    tmp_path: Path, row: str
+) -> None:
+    rows = rows_of(tmp_path, "a.csv", f"{HEADER}B,二,2\n{row}\nX,里面的,3\n")
+    assert [one.line for one in rows] == [2, 3]
+    assert lines_of_bad(rows) == [3]
+
+
+def test_a_header_too_long_to_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImportHeaderInvalid):
+        rows_of(tmp_path, "a.csv", f"sku,title,{LONG}\nA,一,1\n")
+
+
+@pytest.mark.parametrize("longer", [0, 1, import_tables.MAX_ROW, import_tables.MAX_ROW + 1])
+def test_a_line_of_json_too_long_to_hold_is_one_bad_row(tmp_path: Path, longer: int) -> None:
+    line = '{"sku": "' + "x" * (import_tables.MAX_ROW - 9 + longer) + '"}'
+    rows = rows_of(tmp_path, "a.jsonl", f'{{"sku": "A"}}\n{line}\n{{"sku": "B"}}')
+    assert [one.line for one in rows] == [1, 2, 3]
     assert lines_of_bad(rows) == [2]
-    assert rows[-1].line == 3
+    assert rows[2] == Row(3, {"sku": "B"})
 
 
 def test_a_header_that_is_no_csv_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImportFileError):
+    with pytest.raises(ImportHeaderInvalid):
         rows_of(tmp_path, "a.csv", 'sku,"ti"tle\nA,一\n')
 
 
@@ -142,12 +183,6 @@ def test_json_that_is_too_much_is_a_bad_row(tmp_path: Path, line: str) -> None:
     rows = rows_of(tmp_path, "a.jsonl", line + '\n{"sku": "B"}\n')
     assert lines_of_bad(rows) == [1]
     assert rows[1] == Row(2, {"sku": "B"})
-
-
-def test_rows_are_counted_as_they_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text(HEADER + 'A,"一\n一",1\n\nB,2\n', "utf-8")
-    assert count_rows(path) == 2
 
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)

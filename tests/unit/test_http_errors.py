@@ -26,8 +26,8 @@ def test_no_error_of_the_family_is_a_500() -> None:
 
 
 def test_only_what_may_be_sent_again_says_when() -> None:
-    unavailable = {kind for kind, status in STATUS.items() if status == 503}
-    assert {kind for kind in KINDS if kind.retry_after_s} == unavailable - {OutcomeUnknown}
+    later = {kind for kind, status in STATUS.items() if status in (429, 503)}
+    assert {kind for kind in KINDS if kind.retry_after_s} == later - {OutcomeUnknown}
 
 
 def test_errors_of_one_status_are_documented_together() -> None:

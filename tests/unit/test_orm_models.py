@@ -186,4 +186,4 @@ def test_a_part_of_a_title_is_a_parameter_and_no_pattern() -> None:
 
 
 def test_every_table_is_known_to_the_metadata() -> None:
-    assert {"product", "outbox_event", "active_collection"} <= set(Base.metadata.tables)
+    assert {"product", "outbox_event", "vector_collection"} <= set(Base.metadata.tables)

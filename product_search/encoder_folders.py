@@ -1,0 +1,84 @@
+"""Encoder pairs from the folders that the settings name: the chosen one, or one that was chosen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from nlp_models import (
+    EncoderChoice,
+    EncoderError,
+    EncoderPair,
+    has_weights,
+    open_encoders,
+    resolve_choice,
+)
+from product_search.settings import Settings
+
+log = logging.getLogger(__name__)
+
+NAMES: tuple[EncoderChoice, ...] = ("starter", "chinese-clip")
+
+
+@dataclass(frozen=True)
+class EncoderFolders:
+    """See Encoders in live_collections."""
+
+    settings: Settings
+
+    @property
+    def chosen_name(self) -> EncoderChoice:
+        """What the settings choose."""
+        return resolve_choice(self.settings.encoder, self._clips()[0])
+
+    def chosen(self) -> EncoderPair:
+        """See Encoders."""
+        return self._open(self.settings.encoder, self._clips()[0], self._bges()[0])
+
+    def named(self, name: str) -> EncoderPair:
+        """See Encoders."""
+        return self._open(_known(name), self._clips()[0], self._bges()[0])
+
+    def find(self, name: str | None, fingerprint: str) -> EncoderPair:
+        """See Encoders; a download since then may have put other weights before its own."""
+        for pair in self._all([_known(name)] if name else NAMES):
+            if pair.fingerprint == fingerprint:
+                return pair
+        raise EncoderError(
+            f"找不到指纹为 {fingerprint} 的编码器 {name or ''}：权重已更换或已不在"
+            "（PRODUCT_SEARCH_CLIP_DIR、PRODUCT_SEARCH_BGE_DIR 须与写入集合时一致）"
+        )
+
+    def _all(self, names: Sequence[EncoderChoice]) -> Iterator[EncoderPair]:
+        for name in names:
+            clips = self._clips() if name == "chinese-clip" else self._clips()[:1]
+            for clip, bge in product(clips, self._bges()):
+                try:
+                    yield self._open(name, clip, bge)
+                except EncoderError as error:
+                    log.debug("%s", error)
+
+    def _clips(self) -> list[Path]:
+        settings = self.settings
+        return [path for path in (settings.clip_dir, settings.downloaded_clip) if path]
+
+    def _bges(self) -> list[Path]:
+        settings = self.settings
+        there = [path for path in (settings.downloaded_bge,) if has_weights(path)]
+        return [path for path in (settings.bge_dir, *there, settings.shipped_bge) if path]
+
+    def _open(self, name: EncoderChoice, clip: Path, bge: Path) -> EncoderPair:
+        starter, device = self.settings.shipped_starter, self.settings.device
+        pair = open_encoders(name, clip=clip, bge=bge, starter=starter, device=device)
+        log.info("encoder %s (fingerprint %s) on %s", pair.name, pair.fingerprint, pair.device)
+        return pair
+
+
+def _known(name: str) -> EncoderChoice:
+    for known in NAMES:
+        if known == name:
+            return known
+    raise EncoderError(f"没有编码器 {name!r}：应为 {'、'.join(NAMES)}")

@@ -1,0 +1,152 @@
+"""Export: the whole catalogue as one ZIP that an import takes, its pictures byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orm_models import Database, Product
+from product_search.errors import ImageNotFound, StorageUnavailable
+from product_search.images import ImageStore
+from product_search.import_tables import IMAGE_COLUMN
+
+TABLE = "products.jsonl"
+_PAGE = 1000
+_COPIED = ("title", "description", "category", "brand", "attributes")
+
+
+@dataclass
+class Exported:
+    """What an export holds, and the skus of products whose picture was lost."""
+
+    products: int = 0
+    pictures: int = 0
+    without_picture: list[str] = field(default_factory=list)
+
+
+def export_catalogue(
+    database: Database, images: ImageStore, target: Path, on_row: Callable[[], object]
+) -> Exported:
+    """Write the catalogue as of one moment to `target`, which appears whole or not at all.
+
+    The rows are read in one transaction, to a file beside the target; the pictures after it, by
+    the hashes that those rows name. `on_row` is told of each product that is through.
+
+    Raises:
+        StorageUnavailable: the target can't be written; one that was there is as it was.
+        DatabaseUnavailable.
+    """
+    with _translated(), tempfile.TemporaryFile("w+", encoding="utf-8", dir=target.parent) as rows:
+        database.read(lambda session: _take_snapshot(session, rows))
+        with _replaced(target) as stream, zipfile.ZipFile(stream, "w") as archive:
+            return _pack(archive, rows, images, on_row)
+
+
+def _take_snapshot(session: Session, rows: IO[str]) -> None:
+    """All rows of one moment. From the start, since a lost connection begins it anew."""
+    if session.get_bind().dialect.name != "sqlite":  # whose transactions are snapshots
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    rows.seek(0)
+    rows.truncate()
+    last = 0
+    after = select(Product).order_by(Product.id).limit(_PAGE)
+    while page := session.scalars(after.where(Product.id > last)).all():
+        for sku, product in zip(_skus(session, page), page, strict=True):
+            rows.write(f"{json.dumps(_row(product, sku), ensure_ascii=False)}\n")
+        last = page[-1].id
+        session.expunge_all()
+
+
+def _skus(session: Session, page: Sequence[Product]) -> list[str]:
+    """Each product's sku, or one made of its id, since an import knows products by sku."""
+    made = {product.id: f"id-{product.id}" for product in page if product.sku is None}
+    taken = set(session.scalars(select(Product.sku).where(Product.sku.in_(made.values()))))
+    for product in page:
+        if made.get(product.id) in taken:
+            made[product.id] += f"-{product.milvus_id}"
+    return [made.get(product.id) or str(product.sku) for product in page]
+
+
+def _row(product: Product, sku: str) -> dict[str, Any]:
+    """As import takes it, but the picture by its hash."""
+    price = None if product.price is None else str(product.price)
+    copied = {name: getattr(product, name) for name in _COPIED}
+    return {"sku": sku, **copied, "price": price, IMAGE_COLUMN: product.image_hash}
+
+
+def _pack(
+    archive: zipfile.ZipFile, rows: IO[str], images: ImageStore, on_row: Callable[[], object]
+) -> Exported:
+    names = _pack_pictures(archive, rows, images)
+    exported = Exported(pictures=sum(name is not None for name in names.values()))
+    packed = zipfile.ZipInfo(TABLE)
+    packed.compress_type = zipfile.ZIP_DEFLATED
+    with archive.open(packed, "w", force_zip64=True) as table:
+        for row in _read_again(rows):
+            image_hash = row[IMAGE_COLUMN]
+            if image_hash is not None:
+                row[IMAGE_COLUMN] = names[image_hash]
+                if row[IMAGE_COLUMN] is None:
+                    exported.without_picture.append(row["sku"])
+            table.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode())
+            exported.products += 1
+            on_row()
+    return exported
+
+
+def _pack_pictures(
+    archive: zipfile.ZipFile, rows: IO[str], images: ImageStore
+) -> Mapping[str, str | None]:
+    """Every picture once: its name in the ZIP by its hash; None where its file is lost."""
+    names: dict[str, str | None] = {}
+    for row in _read_again(rows):
+        image_hash = row[IMAGE_COLUMN]
+        if image_hash is None or image_hash in names:
+            continue
+        try:
+            picture = images.original(image_hash)
+        except ImageNotFound:
+            names[image_hash] = None
+            continue
+        name = f"pictures/{image_hash}.{picture.media_type.removeprefix('image/')}"
+        archive.writestr(zipfile.ZipInfo(name), picture.content)
+        names[image_hash] = name
+    return names
+
+
+def _read_again(rows: IO[str]) -> Iterator[dict[str, Any]]:
+    rows.seek(0)
+    return map(json.loads, rows)
+
+
+@contextmanager
+def _replaced(target: Path) -> Iterator[IO[bytes]]:
+    """A new file that takes the target's place once it is whole, and synced."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".export-", delete=False) as stream:
+        path = Path(stream.name)
+        try:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            path.replace(target)
+        except BaseException:  # Ctrl-C too leaves nothing behind
+            path.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(f"无法写出导出文件：{error}") from error

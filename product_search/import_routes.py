@@ -1,0 +1,86 @@
+"""Bulk import over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+
+from data_models import INT64_MAX, ImportAccepted, ImportStatus, ProductId, Whole
+from product_search import errors
+from product_search.http_errors import documented
+from product_search.http_uploads import FIELD, receive_file
+from product_search.import_sources import kind_of
+from product_search.resources import Resources
+
+PATH = "/product/import"
+
+router = APIRouter(tags=["导入"])
+
+_FORM = {
+    "type": "object",
+    "required": [FIELD],
+    "properties": {
+        FIELD: {
+            "type": "string",
+            "format": "binary",
+            "description": "商品表 .csv 或 .jsonl；或 .zip：一个商品表，连同 image_path 所指的图片",
+        }
+    },
+}
+
+
+@router.post(
+    PATH,
+    status_code=202,
+    summary="批量导入",
+    responses=documented(
+        errors.InvalidRequest,
+        errors.UnsupportedMediaType,
+        errors.PayloadTooLarge,
+        errors.ImportFileError,
+        errors.ImportTypeUnknown,
+        errors.ImportEncodingUnknown,
+        errors.ImportHeaderInvalid,
+        errors.ZipUnreadable,
+        errors.ZipEncrypted,
+        errors.ZipTooLarge,
+        errors.ZipUnsafeName,
+        errors.ZipTableCount,
+        errors.DatabaseUnavailable,
+        errors.OutcomeUnknown,
+        errors.StorageUnavailable,
+    ),
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
+    },
+)
+async def start_import(request: Request) -> ImportAccepted:
+    """按 sku 新增或更新文件里的商品。回答 202 时文件已存妥；导入在后台进行，服务重启后接着做。"""
+    resources: Resources = request.app.state.resources
+    imports = resources.imports
+    upload = await run_in_threadpool(imports.new_upload)
+    try:
+        name = await receive_file(request, upload.stream, imports.max_bytes, kind_of)
+        import_id = await run_in_threadpool(imports.queue, upload, name)
+    finally:
+        await run_in_threadpool(upload.close)
+    resources.run_loop.wake()
+    return ImportAccepted(import_id=import_id, status_url=f"{PATH}/{import_id}")
+
+
+@router.get(
+    f"{PATH}/{{import_id}}",
+    summary="导入的进度",
+    responses=documented(errors.ImportNotFound, errors.InvalidRequest, errors.DatabaseUnavailable),
+)
+def get_import(
+    request: Request,
+    import_id: ProductId,
+    after: Annotated[Whole, Query(ge=0, le=INT64_MAX, description="上一页的 next_after")] = 0,
+    limit: Annotated[Whole, Query(ge=1, le=1000, description="一页坏行的数目")] = 100,
+) -> ImportStatus:
+    """进度、计数，和一页坏行（行号与原因）。"""
+    resources: Resources = request.app.state.resources
+    return resources.imports.status(import_id, after, limit)

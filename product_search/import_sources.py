@@ -1,0 +1,260 @@
+"""Where an import comes from: a table with its pictures in a folder, or both in a ZIP."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol
+
+from product_search.errors import (
+    ImportFileError,
+    ImportTypeUnknown,
+    InvalidRequest,
+    ZipEncrypted,
+    ZipTableCount,
+    ZipTooLarge,
+    ZipUnreadable,
+    ZipUnsafeName,
+)
+from product_search.images import MAX_BYTES
+from product_search.import_tables import BadRow, Row, Table
+
+TABLES = (".csv", ".jsonl")
+KINDS = (*TABLES, ".zip")
+MAX_ENTRIES = 200_000
+_MAX_DIRECTORY = 32 * 1024 * 1024
+_ENCRYPTED = 0x1 | 0x40
+_NAME_IS_UTF_8 = 0x800
+# Others can ask for gigabytes of memory to be unpacked.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DRIVE = re.compile(r"[A-Za-z]:")
+# What zipfile raises on hostile bytes.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+
+
+class Source(Protocol):
+    """A table, and the pictures that its rows name."""
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """Every row, in order, from the first at each call. Raises ImportFileError."""
+        ...
+
+    def picture(self, image_path: str) -> bytes:
+        """The picture of this name, one byte too many where it is too large.
+
+        Raises InvalidRequest, its message the reason.
+        """
+        ...
+
+
+def kind_of(name: str) -> str:
+    """The kind of a file by its name. Raises ImportTypeUnknown."""
+    kind = PurePosixPath(name).suffix.lower()
+    if kind not in KINDS:
+        raise ImportTypeUnknown(f"{name[-100:]}：只支持 {'、'.join(KINDS)} 文件")
+    return kind
+
+
+@contextmanager
+def open_source(
+    path: Path,
+    kind: str,
+    *,
+    images: Path | None = None,
+    max_unpacked: int | None = None,
+) -> Iterator[Source]:
+    """The import file, its form checked.
+
+    `images` is the folder of a bare table's pictures; without it there are none. `max_unpacked`
+    bounds the table of a ZIP from a stranger, in bytes, and twice that the ZIP as a whole.
+
+    Raises ImportFileError.
+    """
+    if not path.is_file():  # opening a pipe would wait for its writer
+        raise ImportFileError(f"{path.name}：文件不存在")
+    if kind == ".zip":
+        with path.open("rb") as stream, _opened(stream, max_unpacked) as archive:
+            yield _ZipSource(archive, max_unpacked)
+    else:
+        yield _FolderSource(Table(lambda: path.open("rb"), kind, path.name), images)
+
+
+def check(source: Source) -> None:
+    """Read as far as the first row. Raises ImportFileError."""
+    next(source.rows(), None)
+
+
+class _FolderSource:
+    """A bare table, and the folder that its pictures lie in."""
+
+    def __init__(self, table: Table, images: Path | None) -> None:
+        self._images = images
+        self.rows = table.rows
+
+    def picture(self, image_path: str) -> bytes:
+        """As Source has it; a path out of the folder, by a link too, is refused."""
+        if self._images is None:
+            raise InvalidRequest("image_path：单独的表格没有图片，请连同图片打成 ZIP")
+        root = self._images.resolve()
+        try:
+            path = (root / image_path).resolve()
+            if not path.is_relative_to(root):
+                raise InvalidRequest(f"image_path：{image_path!r} 在图片目录之外")
+            if not path.is_file():
+                raise InvalidRequest(f"image_path：没有文件 {image_path!r}")
+            with path.open("rb") as stream:
+                return stream.read(MAX_BYTES + 1)
+        except (OSError, ValueError, RuntimeError) as error:  # a loop of links is a RuntimeError
+            raise InvalidRequest(f"image_path：无法读取 {image_path!r}") from error
+
+
+class _ZipSource:
+    """One table in a ZIP, and the pictures beside it; nothing is ever unpacked to disk."""
+
+    def __init__(self, archive: zipfile.ZipFile, max_unpacked: int | None) -> None:
+        """Raises ImportFileError."""
+        self._archive = archive
+        self._entries = _checked(archive, max_unpacked)
+        name = self._table_name()
+        self._folder = posixpath.dirname(name)
+        entry = self._entries[name]
+        if max_unpacked is not None and entry.file_size > max_unpacked:
+            raise ZipTooLarge(f"ZIP 内的 {name!r} 解压后过大：最多 {max_unpacked} 字节")
+        with _translated():
+            self._table = Table(
+                lambda: archive.open(entry), PurePosixPath(name).suffix.lower(), name
+            )
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """As Source has it."""
+        with _translated():
+            yield from self._table.rows()
+
+    def picture(self, image_path: str) -> bytes:
+        """As Source has it; the name is sought beside the table, then from the ZIP's root."""
+        for folder in (self._folder, ""):
+            name = posixpath.normpath(posixpath.join(folder, _with_slashes(image_path)))
+            if _leads_out(name):
+                raise InvalidRequest(f"image_path：{image_path!r} 在 ZIP 之外")
+            if name in self._entries:
+                return self._read(name)
+        raise InvalidRequest(f"image_path：ZIP 内没有 {image_path!r}")
+
+    def _read(self, name: str) -> bytes:
+        try:
+            with self._archive.open(self._entries[name]) as stream:
+                return stream.read(MAX_BYTES + 1)
+        except _ZIP_ERRORS as error:
+            raise InvalidRequest(f"image_path：ZIP 内的 {name!r} 已损坏") from error
+
+    def _table_name(self) -> str:
+        names = [name for name in self._entries if _is_table(name)]
+        if len(names) != 1:
+            listed = f"：{'、'.join(names[:5])}" if names else ""
+            raise ZipTableCount(
+                f"ZIP 内应有且只有一个商品表（.csv 或 .jsonl），现有 {len(names)} 个{listed}"
+            )
+        return names[0]
+
+
+class _BoundedReads:
+    """A file that zipfile can't read into memory as one huge directory."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.tell, self.seek, self.close = stream.tell, stream.seek, stream.close
+        self.seekable = stream.seekable
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        if size > _MAX_DIRECTORY:
+            raise _too_many()
+        return self._stream.read(size)
+
+
+def _too_many() -> ZipTooLarge:
+    return ZipTooLarge(f"ZIP 内的文件过多：最多 {MAX_ENTRIES} 个")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except _ZIP_ERRORS as error:
+        raise ZipUnreadable("ZIP 已损坏或不完整") from error
+
+
+@contextmanager
+def _opened(stream: IO[bytes], max_unpacked: int | None) -> Iterator[zipfile.ZipFile]:
+    bounded = stream if max_unpacked is None else _BoundedReads(stream)
+    with _translated():
+        archive = zipfile.ZipFile(bounded)
+    with archive:
+        yield archive
+
+
+def _checked(archive: zipfile.ZipFile, max_unpacked: int | None) -> dict[str, zipfile.ZipInfo]:
+    """The ZIP's files by name, none of which leads out of it. Raises ImportFileError."""
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if max_unpacked is not None:
+        if len(entries) > MAX_ENTRIES:
+            raise _too_many()
+        if sum(entry.file_size for entry in entries) > 2 * max_unpacked:
+            raise ZipTooLarge(f"ZIP 解压后过大：最多 {2 * max_unpacked} 字节")
+    if any(entry.flag_bits & _ENCRYPTED for entry in entries):
+        raise ZipEncrypted("ZIP 有密码：请上传没有密码的")
+    if any(entry.compress_type not in _METHODS for entry in entries):
+        raise ZipUnreadable("ZIP 的压缩方法不受支持：只支持 Store 与 Deflate")
+    named: dict[str, zipfile.ZipInfo] = {}
+    for entry in entries:
+        name = _with_slashes(_name(entry))
+        if _leads_out(name):
+            raise ZipUnsafeName(f"ZIP 内的文件名 {name[:100]!r} 指向 ZIP 之外")
+        name = posixpath.normpath(name)
+        if name in named:
+            raise ZipUnsafeName(f"ZIP 内有两个文件名为 {name[:100]!r}")
+        named[name] = entry
+    return named
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """The name that was meant: without the UTF-8 mark zipfile reads any bytes as cp437."""
+    if entry.flag_bits & _NAME_IS_UTF_8:
+        return entry.filename
+    try:
+        raw = entry.filename.encode("cp437")
+    except UnicodeEncodeError:
+        return entry.filename
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return entry.filename
+
+
+def _with_slashes(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+def _leads_out(name: str) -> bool:
+    return name.startswith("/") or ".." in name.split("/") or _DRIVE.match(name) is not None
+
+
+def _is_table(name: str) -> bool:
+    """Whether it is a table that a person sees; macOS adds hidden twins of every file."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return path.suffix.lower() in TABLES and not hidden

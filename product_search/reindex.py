@@ -1,0 +1,228 @@
+"""A new encoder without downtime: fill a second collection, switch to it, roll back, drop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from nlp_models import EncoderError, EncoderPair
+from orm_models import Database, Product, Run, VectorCollection
+from product_search import live_collections, outbox, runs
+from product_search.activation import retire
+from product_search.errors import StartError
+from product_search.live_collections import LiveCollections, Role
+from product_search.run_loop import LEASE, RunContext, RunFailed
+from product_search.runs import UNFINISHED, Kind, RunLost
+from vector_db import collection_name
+
+POLL_S = 0.2
+
+Progress = Mapping[str, Any]
+
+
+class ReindexRefused(StartError):
+    """What was asked for does not fit what there is; the message says why and what does."""
+
+
+def start(session: Session, encoder: str, rate: int | None) -> int:
+    """Queue a reindexing: its run. One for this encoder that nobody works on is gone on with.
+
+    Raises ReindexRefused.
+    """
+    rows = live_collections.lock(session)
+    run = unfinished(session)
+    if run is not None:
+        if run.options.get("encoder") == encoder and _is_left(session, run):
+            return run.id
+        raise ReindexRefused(
+            f"已有一次换编码器（第 {run.id} 号）在进行：--status 看进度，--cancel 取消"
+        )
+    if Role.active not in rows:
+        raise ReindexRefused("还没有在用的集合：请先启动一次服务")
+    if Role.previous in rows:
+        raise ReindexRefused(
+            f"上一个集合 {rows[Role.previous].name} 还留着：请先 --drop-old 或 --rollback"
+        )
+    return runs.queue(session, Kind.reindex, {"encoder": encoder, "rate": rate}).id
+
+
+def unfinished(session: Session) -> Run | None:
+    """The run that is queued or under way."""
+    return runs.latest(session, Kind.reindex, *UNFINISHED)
+
+
+def _is_left(session: Session, run: Run) -> bool:
+    return run.lease_until is None or run.lease_until <= outbox.database_clock(session)
+
+
+def roll_back(session: Session) -> VectorCollection:
+    """The previous collection is active again, and the active one previous: what is active now.
+
+    Raises ReindexRefused.
+    """
+    rows = live_collections.lock(session)
+    if Role.previous not in rows:
+        raise ReindexRefused("没有上一个集合可以换回")
+    live_collections.give_role(rows[Role.active], Role.previous)
+    live_collections.give_role(rows[Role.previous], Role.active)
+    return rows[Role.previous]
+
+
+def drop_old(session: Session) -> int:
+    """No longer keep the previous collection: the run that drops it. Raises ReindexRefused."""
+    rows = live_collections.lock(session)
+    if Role.previous not in rows:
+        raise ReindexRefused("没有上一个集合可以删除")
+    return retire(session, [rows[Role.previous]])
+
+
+def cancel(session: Session) -> int:
+    """End the reindexing: the run that drops what it had filled. Raises ReindexRefused."""
+    rows = live_collections.lock(session)
+    run = unfinished(session)
+    going_on = run is not None and "encoder" in run.options
+    if not going_on and Role.filling not in rows:
+        raise ReindexRefused("没有正在进行的换编码器可以取消")
+    if run is not None and going_on:
+        runs.cancel(session, run.id)
+    return retire(session, [row for role, row in rows.items() if role is Role.filling])
+
+
+@dataclass(frozen=True)
+class Reindexing:
+    """The handler of Kind.reindex: fills and switches, or drops what is retired.
+
+    Filling goes through the outbox: the run only queues products, a batch ahead of the indexers.
+    So a product is filled in under the claim that every write of it is done under, and no write
+    or deletion can be overtaken; `wake` tells this process's indexer.
+    """
+
+    collections: LiveCollections
+    batch: int
+    wake: Callable[[], None]
+
+    @property
+    def _database(self) -> Database:
+        return self.collections.database
+
+    def __call__(self, context: RunContext) -> None:
+        """See Handler."""
+        if "encoder" in context.claimed.options:
+            self._fill_and_switch(context)
+        else:
+            self._drop_retired()
+
+    def _fill_and_switch(self, context: RunContext) -> None:
+        progress: Progress = context.claimed.progress
+        if "switched" not in progress:
+            if not self._goes_on(progress):
+                progress = self._begin(context)
+            progress = self._queue_all(context, progress)
+            while not self._database.write(partial(_switch, context=context, progress=progress)):
+                self._wait_for_fills(context, limit=1)
+        self.collections.refresh()
+
+    def _goes_on(self, progress: Progress) -> bool:
+        """Whether the collection that the run has begun is there."""
+        filling = self._database.read(live_collections.live).get(Role.filling)
+        return filling is not None and filling.name == progress.get("collection")
+
+    def _begin(self, context: RunContext) -> Progress:
+        """Make the collection, and tell every process to write to it."""
+        try:
+            encoders = self.collections.encoders.named(context.claimed.options["encoder"])
+        except EncoderError as error:
+            raise RunFailed(str(error)) from error
+        name = collection_name(encoders.fingerprint)
+        rows = self._database.read(live_collections.live)
+        if name in {row.name for role, row in rows.items() if role is not Role.filling}:
+            raise RunFailed(f"编码器 {encoders.name}（指纹 {encoders.fingerprint}）已经在用")
+        with self._database.alone("collection"):  # nobody drops meanwhile what is made here
+            self.collections.store.drop_collection(name)  # left from another time
+            self.collections.make(encoders)
+            return self._database.write(partial(_admit, context=context, encoders=encoders))
+
+    def _queue_all(self, context: RunContext, progress: Progress) -> Progress:
+        rate = context.claimed.options["rate"]
+        batch = min(self.batch, rate) if rate else self.batch
+        while True:
+            began = time.monotonic()
+            self._wait_for_fills(context, unclaimed=True, limit=1)
+            step = partial(_queue_some, context=context, progress=progress, limit=batch)
+            queued, progress = self._database.write(step)
+            if not queued:
+                return progress
+            self.wake()
+            if rate:
+                context.stopping.wait(max(0.0, queued / rate - (time.monotonic() - began)))
+
+    def _wait_for_fills(self, context: RunContext, *, limit: int, unclaimed: bool = False) -> None:
+        """Until fewer wait; the process may be told to end meanwhile, or the run be cancelled."""
+
+        def look(session: Session) -> tuple[bool, int]:
+            is_filling = Role.filling in live_collections.live(session)
+            return is_filling, outbox.fills_left(session, limit, unclaimed=unclaimed)
+
+        while True:
+            context.check()
+            is_filling, left = self._database.read(look)
+            if not is_filling:
+                raise RunLost(f"run {context.claimed.id} was cancelled")
+            if left < limit:
+                return
+            context.stopping.wait(POLL_S)
+
+    def _drop_retired(self) -> None:
+        with self._database.alone("collection"):
+            for row in self._database.read(live_collections.retired):
+                self.collections.store.drop_collection(row.name)
+                self._database.write(partial(_forget, name=row.name))
+
+
+def _admit(session: Session, context: RunContext, encoders: EncoderPair) -> Progress:
+    rows = live_collections.lock(session)
+    name = collection_name(encoders.fingerprint)
+    abandoned = [r for role, r in rows.items() if role is Role.filling and r.name != name]
+    if abandoned:
+        retire(session, abandoned)
+    live_collections.add(session, encoders, Role.filling)
+    total = session.scalar(select(func.count()).select_from(Product)) or 0
+    progress = {"collection": name, "last_id": 0, "queued": 0, "total": total}
+    runs.save(session, context.claimed, progress, LEASE)
+    return progress
+
+
+def _queue_some(
+    session: Session, context: RunContext, progress: Progress, limit: int
+) -> tuple[int, Progress]:
+    ids = outbox.record_fill(session, progress["last_id"], limit)
+    if ids:
+        queued = progress["queued"] + len(ids)
+        progress = {**progress, "last_id": ids[-1], "queued": queued}
+    runs.save(session, context.claimed, progress, LEASE)
+    return len(ids), progress
+
+
+def _switch(session: Session, context: RunContext, progress: Progress) -> bool:
+    """Unless products are still to be filled in: from here on searches read the new collection."""
+    rows = live_collections.lock(session)
+    if Role.filling not in rows:
+        raise RunLost(f"run {context.claimed.id} was cancelled")
+    if outbox.fills_left(session, 1):
+        return False
+    live_collections.give_role(rows[Role.active], Role.previous)
+    live_collections.give_role(rows[Role.filling], Role.active)
+    runs.save(session, context.claimed, {**progress, "switched": True}, LEASE)
+    return True
+
+
+def _forget(session: Session, name: str) -> None:
+    row = session.get(VectorCollection, name, with_for_update=True)
+    if row is not None and row.role == Role.retired:
+        session.delete(row)

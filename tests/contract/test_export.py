@@ -1,0 +1,202 @@
+"""Export and import again: the same catalogue, on every database."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from data_models import ProductListQuery, ProductOut
+from orm_models import Database
+from product_search.bulk_import import import_file
+from product_search.catalog import Catalog
+from product_search.errors import StorageUnavailable
+from product_search.export import export_catalogue
+from product_search.images import ImageStore
+from product_search.schema import migrate
+from tests.hostile import HOSTILE
+from tests.unit.pictures import good_pictures
+
+ATTRIBUTES: list[dict[str, Any]] = [
+    {},
+    {"n": [1, 1.0, True, None, -0.5, 2**62, "1"], "嵌": {"套": [{}, []]}},
+    {"\u2028\n\"'\\": "\x00\r\n\x85\u2028🎒"},
+]
+
+
+def catalogue(database: Database, folder: Path) -> Catalog:
+    return Catalog(database, ImageStore(folder), lambda: None)
+
+
+def everything(catalog: Catalog) -> list[ProductOut]:
+    found: list[ProductOut] = []
+    while page := catalog.list(
+        ProductListQuery(after_id=found[-1].product_id if found else 0, page_size=100)
+    ).items:
+        found += page
+    return found
+
+
+def comparable(catalog: Catalog) -> list[Any]:
+    """What an export carries, attributes with their types."""
+    rows = []
+    for item in everything(catalog):
+        image = catalog.picture(item.product_id, None).content if item.image_url else None
+        fields = (item.sku, item.title, item.description, item.category, item.brand, item.price)
+        rows.append((*fields, json.dumps(item.attributes, sort_keys=True), image))
+    return rows
+
+
+def exported(catalog: Catalog, target: Path) -> tuple[int, int, list[str]]:
+    done = export_catalogue(catalog.database, catalog.images, target, lambda: None)
+    return done.products, done.pictures, done.without_picture
+
+
+def imported(folder: Path, file: Path) -> Catalog:
+    """The file in an empty catalogue of another machine."""
+    database = Database(f"sqlite:///{folder / 'other.sqlite3'}")
+    migrate(database)
+    catalog = catalogue(database, folder / "other")
+    report = import_file(catalog, file, folder, lambda _counts: None)
+    assert report.bad_rows == []
+    return catalog
+
+
+@pytest.fixture
+def catalog(database: Database, tmp_path: Path) -> Catalog:
+    """A catalogue of hostile texts, every kind of picture, and a product of nothing but a title."""
+    catalog = catalogue(database, tmp_path / "images")
+    pictures = list(good_pictures().values())
+    for number, text in enumerate(HOSTILE):
+        visible = text if any(char.isprintable() and char != " " for char in text) else f"书{text}"
+        fields = {"sku": visible[:100], "title": f"标题 {text}", "description": text}
+        fields |= {"category": visible[:100], "brand": visible[:100]}
+        catalog.create(
+            fields
+            | {
+                "price": Decimal(number) / 100,
+                "attributes": ATTRIBUTES[number % len(ATTRIBUTES)],
+            },
+            pictures[number % len(pictures)],
+        )
+    catalog.create({"title": "只有标题", "sku": "only"}, None)
+    return catalog
+
+
+def test_an_export_imported_elsewhere_is_the_same_catalogue(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.zip"
+    pictures = len(set(good_pictures().values()))
+    assert exported(catalog, file) == (len(HOSTILE) + 1, pictures, [])
+    other = imported(tmp_path, file)
+    assert comparable(other) == comparable(catalog)
+    again = import_file(other, file, tmp_path, lambda _counts: None)
+    assert again.counts.unchanged == len(HOSTILE) + 1
+    back = import_file(catalog, file, tmp_path, lambda _counts: None)
+    assert back.counts.unchanged == len(HOSTILE) + 1
+    other.database.close()
+
+
+def test_a_product_without_a_sku_gets_one_that_no_other_has(
+    database: Database, tmp_path: Path
+) -> None:
+    catalog = catalogue(database, tmp_path / "images")
+    first = catalog.create({"title": "一"}, None)
+    second = catalog.create({"title": "二"}, None)
+    catalog.create({"title": "三", "sku": f"id-{first.product_id}"}, None)
+    file = tmp_path / "all.zip"
+    exported(catalog, file)
+    other = imported(tmp_path, file)
+    assert [item.sku for item in everything(other)] == [
+        f"id-{first.product_id}-{first.milvus_id}",
+        f"id-{second.product_id}",
+        f"id-{first.product_id}",
+    ]
+    assert [item.sku for item in everything(catalog)][:2] == [None, None]
+    other.database.close()
+
+
+def test_a_lost_picture_is_told_and_its_product_goes_without(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    first = everything(catalog)[0]
+    lost = catalog.picture(first.product_id, None)
+    catalog.images.path(lost.etag).write_bytes(b"damaged")
+    file = tmp_path / "all.zip"
+    products, _, without = exported(catalog, file)
+    assert products == len(HOSTILE) + 1
+    assert first.sku in without
+    other = imported(tmp_path, file)
+    assert [item.image_url is None for item in everything(other)].count(True) == len(without) + 1
+    other.database.close()
+
+
+def test_an_export_is_of_one_moment(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products that change while the rows are read are exported as they were before."""
+    monkeypatch.setattr("product_search.export._PAGE", 5)
+    before = comparable(catalog)
+    product_ids = [item.product_id for item in everything(catalog)]
+    _when_the_second_page_is_read(catalog.database, lambda: _change(catalog, product_ids))
+    exported(catalog, tmp_path / "all.zip")
+    assert len(comparable(catalog)) == len(before)
+    assert comparable(catalog) != before
+    other = imported(tmp_path, tmp_path / "all.zip")
+    assert comparable(other) == before
+    other.database.close()
+
+
+def _when_the_second_page_is_read(database: Database, change: Callable[[], None]) -> None:
+    pages: list[str] = []
+
+    @event.listens_for(database.engine, "after_cursor_execute")
+    def look(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if "FROM product" in statement and "LIMIT" in statement:
+            pages.append(statement)
+            if len(pages) == 2:
+                change()
+
+
+def _change(catalog: Catalog, product_ids: list[int]) -> None:
+    catalog.delete(product_ids[-2])
+    catalog.update(product_ids[-1], {"title": "改了"}, None)
+    catalog.update(product_ids[20], {"price": Decimal("99.99")}, None)
+    catalog.create({"title": "新来的", "sku": "new"}, None)
+
+
+def test_an_export_that_can_not_be_written_leaves_what_was_there(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.zip"
+    file.write_bytes(b"as it was")
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_catalogue(catalog.database, catalog.images, file, stop)
+    assert file.read_bytes() == b"as it was"
+    assert list(tmp_path.glob(".export-*")) == []
+    with pytest.raises(StorageUnavailable):
+        exported(catalog, tmp_path / "none" / "all.zip")
+
+
+def test_the_table_is_packed_and_each_picture_is_there_once(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    exported(catalog, tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert len(names) == len(set(names))
+        assert names[-1] == "products.jsonl"
+        assert {name.partition("/")[0] for name in names[:-1]} == {"pictures"}
+        assert archive.getinfo("products.jsonl").compress_type == zipfile.ZIP_DEFLATED
