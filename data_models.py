@@ -327,7 +327,7 @@ class Health(BaseModel):
     database: Literal["ok", "down"]
     vector_store: Literal["ok", "down"]
     kafka: Literal["ok", "down"] | None = Field(
-        None, description="发布到 Kafka 的情况；不使用 Kafka 时为 null"
+        None, description="最近一次向 Kafka 发布；不使用 Kafka 时为 null"
     )
     encoders: EncoderInfo
     outbox: OutboxCounts
