@@ -335,6 +335,9 @@ class Health(BaseModel):
     status: Literal["ok", "degraded", "down"]
     database: Literal["ok", "down"]
     vector_store: Literal["ok", "down"]
+    kafka: Literal["ok", "down"] | None = Field(
+        None, description="最近一次向 Kafka 发布；不使用 Kafka 时为 null"
+    )
     encoders: EncoderInfo
     outbox: OutboxCounts
     drift: DriftTotal | None = Field(

@@ -17,7 +17,7 @@ from product_search import (
     http_bodies,
     http_errors,
     import_routes,
-    outbox,
+    outbox_state,
     product_routes,
     search_routes,
     system_routes,
@@ -91,7 +91,8 @@ def _health(resources: Resources) -> Health:
     vector_store = _vector_store_state(resources)
     indexing = "down" if waiting.failed or resources.loop.is_failing else "ok"
     stores = "down" if walked is not None and _harms(walked) else "ok"
-    states = (vector_store, indexing, stores)
+    kafka = _kafka_state(resources)
+    states = (vector_store, indexing, stores, kafka)
     status = "down" if database == "down" else "degraded" if "down" in states else "ok"
     encoders = resources.encoders
     return Health.model_validate(
@@ -99,6 +100,7 @@ def _health(resources: Resources) -> Health:
             "status": status,
             "database": database,
             "vector_store": vector_store,
+            "kafka": kafka,
             "encoders": EncoderInfo(
                 name=encoders.name,
                 fingerprint=encoders.fingerprint,
@@ -119,7 +121,7 @@ def _harms(walked: DriftRun) -> bool:
 def _database_state(resources: Resources) -> tuple[str, OutboxCounts, DriftRun | None]:
     try:
         resources.database.ping()
-        counts = resources.database.read(outbox.counts)
+        counts = resources.database.read(outbox_state.counts)
         return "ok", counts, resources.database.read(drift.last)
     except DatabaseUnavailable:
         return "down", OutboxCounts(pending=0, retrying=0, failed=0), None
@@ -131,6 +133,13 @@ def _vector_store_state(resources: Resources) -> str:
     except VectorStoreUnavailable:
         return "down"
     return "ok"
+
+
+def _kafka_state(resources: Resources) -> str | None:
+    """As the last publication went; None where no Kafka is used."""
+    if resources.relay is None:
+        return None
+    return "down" if resources.relay.is_failing else "ok"
 
 
 def _show_our_log() -> None:

@@ -132,6 +132,7 @@ class OutboxEvent(Base):
     __tablename__ = "outbox_event"
     __table_args__ = (
         Index("ix_outbox_event_product", "product_id"),
+        Index("ix_outbox_event_publish_after", "publish_after"),
         {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
     )
 
@@ -144,6 +145,8 @@ class OutboxEvent(Base):
     claim_token: Mapped[str | None] = mapped_column(String(32))
     available_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    # With Kafka: when the relay publishes it, the oldest of its product, once more; NULL: at once.
+    publish_after: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
 
 

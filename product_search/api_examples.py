@@ -54,6 +54,7 @@ HEALTH: Example = {
     "status": "ok",
     "database": "ok",
     "vector_store": "ok",
+    "kafka": None,
     "encoders": {
         "name": "starter",
         "fingerprint": "529993121792",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from orm_models import Database
-from product_search import outbox
+from product_search import outbox_state
 from product_search.errors import OutboxFull
 
 _FRESH_S = 1.0
@@ -42,6 +42,8 @@ class OutboxGate:
             self._passed += events
 
     def _count(self) -> None:
-        self._counted = self._database.read(lambda session: outbox.depth(session, self._max_depth))
+        self._counted = self._database.read(
+            lambda session: outbox_state.depth(session, self._max_depth)
+        )
         self._passed = 0
         self._fresh_until = self._clock() + _FRESH_S

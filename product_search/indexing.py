@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ from vector_db import Entity
 
 log = logging.getLogger(__name__)
 
+_LOCKED_S = 0.02  # a transaction that marks a product's events is over by then
 Rows = Mapping[Role, VectorCollection]
 Targets = Sequence[tuple[Role, OpenCollection]]
 
@@ -44,27 +46,51 @@ class Indexer:
 
         Raises what a store or an encoder raises that is down; the products then wait as before.
         """
-        rows, is_due = self.database.read(self._look)
-        if not is_due:
-            return 0
+        rows, is_due = self._look(None)
+        return len(self._apply_free(rows, limit, None)) if is_due else 0
+
+    def apply_products(self, product_ids: Collection[int]) -> None:
+        """As apply_oldest, of these products: each that waits, and that nobody else has claimed.
+
+        A claim passes over a row that someone, the relay say, has locked for a moment: it is
+        tried until it is claimed, or no longer free.
+        """
+        left = set(product_ids)
+        while left:
+            rows, is_due = self._look(left)
+            if not is_due:
+                return
+            done = self._apply_free(rows, len(left), left)
+            left -= {work.product_id for work in done}
+            if not done:
+                time.sleep(_LOCKED_S)
+
+    def _look(self, among: Collection[int] | None) -> tuple[Rows, bool]:
+        """The collections to write to, and whether products, or some of these, can be claimed."""
+
+        def look(session: Session) -> tuple[Rows, bool]:
+            return live_collections.live(session), outbox.is_due(session, self.clock, among)
+
+        return self.database.read(look)
+
+    def _apply_free(self, rows: Rows, limit: int, among: Collection[int] | None) -> Sequence[Work]:
         self.collections.opened(rows)  # before anything is claimed that could not be done
-        claim, rows = self.database.write(partial(self._claim, limit=limit))
+        claim, rows = self.database.write(partial(self._claim, limit=limit, among=among))
         if not claim.works:  # others were faster
-            return 0
+            return []
         with self._kept(claim):
             try:
                 self._apply_claim(claim, self.collections.opened(rows))
             except Exception:  # whatever it was, it was no product's fault
                 self._release(claim)
                 raise
-        return len(claim.works)
+        return claim.works
 
-    def _look(self, session: Session) -> tuple[Rows, bool]:
-        return live_collections.live(session), outbox.is_due(session, self.clock)
-
-    def _claim(self, session: Session, limit: int) -> tuple[Claim, Rows]:
+    def _claim(
+        self, session: Session, limit: int, among: Collection[int] | None
+    ) -> tuple[Claim, Rows]:
         """The rows are read after the events: a collection that came before them is among those."""
-        claim = outbox.claim(session, limit, self.policy.lease, self.clock)
+        claim = outbox.claim(session, limit, self.policy.lease, self.clock, among)
         return claim, live_collections.live(session)
 
     @contextmanager

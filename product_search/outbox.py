@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from data_models import INT64_MAX, IndexStatus, OutboxCounts
+from data_models import IndexStatus
 from orm_models import OutboxEvent, Product
 from product_search.column_types import UtcDateTime
 from product_search.engine import read_committed
@@ -113,7 +113,7 @@ def _end_pause(session: Session, product_id: int) -> None:
         session.execute(
             update(OutboxEvent)
             .where(OutboxEvent.id == event_id, OutboxEvent.claim_token.is_(None))
-            .values(available_at=None, attempts=0)
+            .values(available_at=None, attempts=0, publish_after=None)
         )
 
 
@@ -159,39 +159,38 @@ def record_fill(session: Session, after: int, limit: int) -> list[int]:
     return [product.id for product in products]
 
 
-def fills_left(session: Session, limit: int, *, unclaimed: bool = False) -> int:
-    """How many products wait for their first attempt at a filling, counted up to the limit."""
-    left = select(OutboxEvent.id).where(
-        OutboxEvent.operation == Operation.fill, OutboxEvent.attempts == 0
-    )
-    if unclaimed:
-        left = left.where(OutboxEvent.claim_token.is_(None))
-    return session.scalar(select(func.count()).select_from(left.limit(limit).subquery())) or 0
-
-
-def is_due(session: Session, clock: Clock = database_clock) -> bool:
+def is_due(
+    session: Session, clock: Clock = database_clock, among: Collection[int] | None = None
+) -> bool:
     """Whether a claim would find anything; takes no lock."""
-    due = select(OutboxEvent.id).where(_due(clock(session)), _is_first())
+    due = select(OutboxEvent.id).where(_due(clock(session)), _claimable(session, among))
     return session.scalars(due.order_by(OutboxEvent.id).limit(1)).first() is not None
 
 
-def claim(session: Session, limit: int, lease: timedelta, clock: Clock = database_clock) -> Claim:
+def claim(
+    session: Session,
+    limit: int,
+    lease: timedelta,
+    clock: Clock = database_clock,
+    among: Collection[int] | None = None,
+) -> Claim:
     """Take the products whose events have waited longest, up to so many of them.
 
-    Two at a time never get the same: SKIP LOCKED leaves each the rows that the other has not
-    locked, and where it does not exist the UPDATE, atomic in itself, decides.
+    Only of those `among`, if given. Two at a time never get the same: SKIP LOCKED leaves each the
+    rows that the other has not locked; without it the UPDATE, atomic in itself, decides.
     """
     read_committed(session)
     now, token = clock(session), secrets.token_hex(16)
     due = _due(now)
-    oldest = select(OutboxEvent.id).where(due, _is_first()).order_by(OutboxEvent.id).limit(limit)
+    free = select(OutboxEvent.id).where(due, _claimable(session, among))
+    oldest = free.order_by(OutboxEvent.id).limit(limit)
     chosen = session.scalars(oldest.with_for_update(skip_locked=True)).all()
     if not chosen:
         return Claim(token, [])
     session.execute(
         update(OutboxEvent)
         .where(OutboxEvent.id.in_(chosen), due)
-        .values(claim_token=token, available_at=now + lease)
+        .values(claim_token=token, available_at=now + lease, publish_after=now + lease)
     )
     return Claim(token, _works(session, chosen, token))
 
@@ -222,7 +221,9 @@ def renew(
     read_committed(session)
     ours = _ours(taken, taken.works)
     until = clock(session) + lease
-    session.execute(update(OutboxEvent).where(*ours).values(available_at=until))
+    session.execute(
+        update(OutboxEvent).where(*ours).values(available_at=until, publish_after=until)
+    )
     return set(session.scalars(select(OutboxEvent.product_id).where(*ours)))
 
 
@@ -296,15 +297,10 @@ def mark_failed(
             session.execute(update(Product).where(Product.id == work.product_id).values(given_up))
         else:
             _forget(session, work, after=work.first_event)  # which stands for them from now on
-            session.execute(
-                update(OutboxEvent)
-                .where(OutboxEvent.id == work.first_event)
-                .values(
-                    claim_token=None,
-                    attempts=failures,
-                    available_at=now + policy.pause(failures),
-                )
-            )
+            again = now + policy.pause(failures)
+            first = update(OutboxEvent).where(OutboxEvent.id == work.first_event)
+            postponed = {"claim_token": None, "available_at": again, "publish_after": again}
+            session.execute(first.values(attempts=failures, **postponed))
 
 
 def requeue(session: Session, works: Iterable[Work]) -> None:
@@ -344,45 +340,20 @@ def record_orphans(session: Session, milvus_ids: Iterable[int]) -> None:
     )
 
 
-def products_waiting(session: Session, product_ids: Collection[int]) -> set[int]:
-    """Those of these product ids that have events."""
-    events = select(OutboxEvent.product_id).where(OutboxEvent.product_id.in_(product_ids))
-    return set(session.scalars(events.distinct()))
-
-
-def newest_id(session: Session) -> int:
-    """The id of the last event; 0 where none waits."""
-    return session.scalar(select(func.max(OutboxEvent.id))) or 0
-
-
-def pending(session: Session, up_to_id: int = INT64_MAX) -> int:
-    """How many events wait, of those with an id up to this one."""
-    waiting = select(func.count()).select_from(OutboxEvent).where(OutboxEvent.id <= up_to_id)
-    return session.scalar(waiting) or 0
-
-
-def depth(session: Session, up_to: int) -> int:
-    """How many events wait, counted no further than this."""
-    some = select(OutboxEvent.id).limit(up_to).subquery()
-    return session.scalar(select(func.count()).select_from(some)) or 0
-
-
-def counts(session: Session) -> OutboxCounts:
-    """Events that wait; products tried again after a failure, and those that were given up."""
-    failed = select(func.count()).where(Product.index_status == IndexStatus.failed)
-    retried = select(func.count()).where(OutboxEvent.attempts > 0)
-    return OutboxCounts(
-        pending=pending(session),
-        retrying=session.scalar(retried) or 0,
-        failed=session.scalar(failed) or 0,
-    )
-
-
 def _due(now: datetime) -> ColumnElement[bool]:
     return or_(OutboxEvent.available_at.is_(None), OutboxEvent.available_at <= now)
 
 
-def _is_first() -> ColumnElement[bool]:
+def _claimable(session: Session, among: Collection[int] | None) -> ColumnElement[bool]:
+    """By key where the products are known: a search would lock neighbours."""
+    if among is None:
+        return is_first()
+    of_each = select(func.min(OutboxEvent.id)).where(OutboxEvent.product_id.in_(among))
+    firsts = session.scalars(of_each.group_by(OutboxEvent.product_id)).all()
+    return OutboxEvent.id.in_(firsts)
+
+
+def is_first() -> ColumnElement[bool]:
     """The product has no older event: of an older one, this one would wait for the end."""
     older = aliased(OutboxEvent)
     same = (older.product_id == OutboxEvent.product_id) & (older.id < OutboxEvent.id)

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from data_models import DriftKind, IndexStatus
 from orm_models import Database, Product
-from product_search import live_collections, outbox, runs
+from product_search import live_collections, outbox, outbox_state, runs
 from product_search.drift import Options, Progress
 from product_search.engine import read_committed
 from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUnavailable
@@ -257,7 +257,7 @@ class _Walk:
         progress: Progress,
         step: Mapping[str, object],
     ) -> None:
-        """Look again at the suspects; save what is left of them, its repair queued, with the step."""
+        """Look again at the suspects; save what is left of them with its repairs and the step."""
         first = self._database.read(lambda session: _facts(session, suspects))
         again = self._states(suspects)
         lost = {key: self._lost_picture(row) for key, row in first.rows.items()}
@@ -358,7 +358,7 @@ def _facts(session: Session, suspects: Mapping[int, EntityState | None]) -> Fact
     rows = {row.milvus_id: Row(*row) for row in found}
     ids = {row.product_id for row in rows.values()} | {-key for key in suspects}
     ids |= {entity.product_id for entity in suspects.values() if entity}
-    return Facts(rows, outbox.products_waiting(session, ids))
+    return Facts(rows, outbox_state.products_waiting(session, ids))
 
 
 def _hold(session: Session, rows: Iterable[Row]) -> set[int]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from nlp_models import EncoderError, EncoderPair
 from orm_models import Database, Product, Run, VectorCollection
-from product_search import live_collections, outbox, runs
+from product_search import live_collections, outbox, outbox_state, runs
 from product_search.activation import retire
 from product_search.errors import StartError
 from product_search.live_collections import LiveCollections, Role
@@ -167,7 +167,7 @@ class Reindexing:
 
         def look(session: Session) -> tuple[bool, int]:
             is_filling = Role.filling in live_collections.live(session)
-            return is_filling, outbox.fills_left(session, limit, unclaimed=unclaimed)
+            return is_filling, outbox_state.fills_left(session, limit, unclaimed=unclaimed)
 
         while True:
             context.check()
@@ -214,7 +214,7 @@ def _switch(session: Session, context: RunContext, progress: Progress) -> bool:
     rows = live_collections.lock(session)
     if Role.filling not in rows:
         raise RunLost(f"run {context.claimed.id} was cancelled")
-    if outbox.fills_left(session, 1):
+    if outbox_state.fills_left(session, 1):
         return False
     live_collections.give_role(rows[Role.active], Role.previous)
     live_collections.give_role(rows[Role.filling], Role.active)

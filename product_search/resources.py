@@ -21,16 +21,18 @@ from product_search.errors import StartError
 from product_search.images import ImageStore
 from product_search.imports import Imports
 from product_search.indexing import Indexer
-from product_search.indexing_loop import IndexingLoop
+from product_search.kafka_bus import GroupMember, KafkaTopic, Publisher
 from product_search.live_collections import LiveCollections
 from product_search.metrics import Metrics
 from product_search.reconcile import Reconciler
 from product_search.reindex import Reindexing
+from product_search.relay import Relay, consume
 from product_search.retrieval import Retrieval
 from product_search.run_loop import Handler, RunContext, RunLoop
 from product_search.runs import Kind
 from product_search.schema import open_schema
 from product_search.settings import Settings
+from product_search.step_loop import StepLoop
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,8 @@ class Resources:
     database: Database
     images: ImageStore
     collections: LiveCollections
-    loop: IndexingLoop
+    loop: StepLoop
+    relay: StepLoop | None  # to Kafka, where the settings name one
     catalog: Catalog
     retrieval: Retrieval
     imports: Imports
@@ -92,26 +95,29 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         if settings.milvus_server is None:
             _end_dead_claims(indexer.database)
         activate(indexer.collections)
-        loop = IndexingLoop(indexer, settings.index_batch_size)
+        loop = stack.enter_context(open_indexing(settings, indexer))
         if settings.index_in_process:
             loop.start()
-        stack.callback(loop.stop)
-        resources = _assembled(settings, indexer, loop)
+        relay = stack.enter_context(_running_relay(settings, indexer.database))
+        resources = _assembled(settings, indexer, loop, relay)
         stack.callback(resources.run_loop.stop)
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
         yield resources
 
 
-def _assembled(settings: Settings, indexer: Indexer, loop: IndexingLoop) -> Resources:
+def _assembled(
+    settings: Settings, indexer: Indexer, loop: StepLoop, relay: StepLoop | None
+) -> Resources:
     database, images, collections = indexer.database, indexer.images, indexer.collections
+    on_commit = (relay or loop).wake
     gate = OutboxGate(database, settings.outbox_max_depth)
-    catalog = Catalog(database, images, loop.wake, gate.admit)
+    catalog = Catalog(database, images, on_commit, gate.admit)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
-    doctor = Reconciler(database, collections.store, images, gate.admit, loop.wake)
+    doctor = Reconciler(database, collections.store, images, gate.admit, on_commit)
     handlers: dict[Kind, Handler] = {
         Kind.import_: _import_handler(imports, catalog),
-        Kind.reindex: Reindexing(collections, settings.index_batch_size, loop.wake),
+        Kind.reindex: Reindexing(collections, settings.index_batch_size, on_commit),
         Kind.doctor: doctor.handle,
     }
     return Resources(
@@ -120,6 +126,7 @@ def _assembled(settings: Settings, indexer: Indexer, loop: IndexingLoop) -> Reso
         images=images,
         collections=collections,
         loop=loop,
+        relay=relay,
         catalog=catalog,
         retrieval=Retrieval(database, images, collections),
         imports=imports,
@@ -200,6 +207,53 @@ def open_reconciler(settings: Settings) -> Iterator[Reconciler]:
         gate = OutboxGate(database, settings.outbox_max_depth)
         images = ImageStore(settings.images_dir)
         yield Reconciler(database, store, images, gate.admit, on_queued=lambda: None)
+
+
+@contextmanager
+def open_indexing(settings: Settings, indexer: Indexer) -> Iterator[StepLoop]:
+    """The loop that indexes what waits, with Kafka what its messages name; ended at the end.
+
+    Raises StartError where an option of Kafka's can't be used.
+    """
+    topic, limit = _kafka_topic(settings), settings.index_batch_size
+    with ExitStack() as stack:
+        if topic is None:
+            loop = StepLoop("indexing", lambda: indexer.apply_oldest(limit))
+        else:
+            member = GroupMember(topic)
+            stack.callback(member.close)
+            # It waits for messages by itself.
+            loop = StepLoop("indexing", lambda: consume(member, indexer, limit), idle_s=0)
+        stack.callback(loop.stop)
+        yield loop
+
+
+@contextmanager
+def _running_relay(settings: Settings, database: Database) -> Iterator[StepLoop | None]:
+    topic = _kafka_topic(settings)
+    if topic is None:
+        yield None
+        return
+    publisher = Publisher(topic)
+    relay = Relay(database, publisher, timedelta(seconds=settings.kafka_republish_s))
+    loop = StepLoop("the relay to Kafka", relay.publish_due)
+    loop.start()
+    try:
+        yield loop
+    finally:
+        loop.stop()
+        publisher.close()
+
+
+def _kafka_topic(settings: Settings) -> KafkaTopic | None:
+    if settings.kafka_bootstrap_servers is None:
+        return None
+    return KafkaTopic(
+        servers=settings.kafka_bootstrap_servers,
+        name=settings.kafka_topic,
+        group=settings.kafka_group,
+        options=settings.kafka_options,
+    )
 
 
 @contextmanager

@@ -92,6 +92,19 @@ class Settings(BaseSettings):
     import_max_bytes: int = Field(
         2 * 1024**3, ge=1, description="largest upload of POST /product/import"
     )
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="HOST:PORT,…: events go through Kafka; default: workers ask the database"
+    )
+    kafka_topic: str = Field(
+        "product-index", pattern=r"^[A-Za-z0-9._-]{1,200}$", description="its dead letters: ….dead"
+    )
+    kafka_group: str = Field("product-index", min_length=1, max_length=200)
+    kafka_options: JsonObject = Field(
+        default_factory=dict, repr=False, description="librdkafka's, TLS and SASL among them"
+    )
+    kafka_republish_s: float = Field(
+        300.0, ge=1, le=86_400, description="what is not indexed by then is published again"
+    )
     wait_timeout_s: float = Field(30.0, gt=0, description="longest wait of ?wait=true")
 
     @property

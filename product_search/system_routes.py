@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from data_models import DoctorRun, DriftReport
-from product_search import drift, errors, metrics, outbox
+from product_search import drift, errors, metrics, outbox_state
 from product_search.http_errors import documented
 from product_search.resources import Resources
 
@@ -55,5 +55,5 @@ def get_metrics(request: Request) -> Response:
     """待建索引的改动，以及最近一次核对剩下的不一致（按种类）。"""
     resources: Resources = request.app.state.resources
     database = resources.database
-    text = resources.metrics.read(database.read(outbox.counts), database.read(drift.last))
+    text = resources.metrics.read(database.read(outbox_state.counts), database.read(drift.last))
     return Response(text, media_type=metrics.MEDIA_TYPE)

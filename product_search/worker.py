@@ -10,9 +10,8 @@ import threading
 from product_search.activation import join
 from product_search.errors import AppError, StartError
 from product_search.indexing import Indexer
-from product_search.indexing_loop import IndexingLoop
-from product_search.resources import open_worker
-from product_search.settings import load_settings
+from product_search.resources import open_indexing, open_worker
+from product_search.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ def main() -> int:
     try:
         settings = load_settings()
         with open_worker(settings) as indexer:
-            run(indexer, settings.index_batch_size, stopping)
+            run(settings, indexer, stopping)
     except AppError as error:  # a store is down: its own words say which and why
         log.error("%s（%s）", error, str(error.__cause__).partition("\n")[0])
         return 2
@@ -39,7 +38,7 @@ def main() -> int:
     return 0
 
 
-def run(indexer: Indexer, batch_size: int, stopping: threading.Event) -> None:
+def run(settings: Settings, indexer: Indexer, stopping: threading.Event) -> None:
     """Index from when the service has made its collections until told to stop.
 
     The batch in hand is finished first.
@@ -48,11 +47,10 @@ def run(indexer: Indexer, batch_size: int, stopping: threading.Event) -> None:
         log.info("等待服务建好向量集合")
         if stopping.wait(_POLL_S):
             return
-    loop = IndexingLoop(indexer, batch_size)
-    loop.start()
-    log.info("开始建立索引")
-    stopping.wait()
-    loop.stop()
+    with open_indexing(settings, indexer) as loop:
+        loop.start()
+        log.info("开始建立索引")
+        stopping.wait()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from PIL import Image
 
 from main import create_app
 from product_search.settings import ROOT, Settings
+from tests.kafka_servers import KAFKA, KAFKAS, MockKafka, running_kafka
 
 SAMPLE = ROOT / "sample_data"
 SHARED = ROOT.parent / "shared"
@@ -44,6 +45,22 @@ def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
     """The real service on an empty catalogue: SQLite, Milvus Lite, the starter encoder."""
     with TestClient(create_app(open_settings()), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def mock_kafka() -> Iterator[MockKafka]:
+    """A Kafka that a test may take down for a while, but leaves up."""
+    with running_kafka() as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="session", params=KAFKAS)
+def brokers(request: pytest.FixtureRequest) -> str:
+    """Addresses of a Kafka, each in turn."""
+    if request.param == "kafka_mock":
+        kafka: MockKafka = request.getfixturevalue("mock_kafka")
+        return kafka.servers
+    return os.environ[KAFKA]
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from data_models import ImportCounts
 from orm_models import Database
-from product_search import outbox
+from product_search import outbox_state
 from product_search.bulk_import import Report, import_file
 from product_search.catalog import Catalog
 from product_search.import_sources import check, kind_of, open_source
@@ -87,14 +87,14 @@ def _report(report: Report) -> None:
 
 def _follow(database: Database, lock: FileLock, service: str | None) -> bool:
     """Show the index work until none is left; False where the service went away before."""
-    last = database.read(outbox.newest_id)
-    left = database.read(lambda session: outbox.pending(session, last))
+    last = database.read(outbox_state.newest_id)
+    left = database.read(lambda session: outbox_state.pending(session, last))
     with tqdm(total=left, unit="件", desc="索引", disable=None) as bar:
         while left:
             if service and lock.holder() is None:
                 return False
             time.sleep(POLL_S)
-            now = database.read(lambda session: outbox.pending(session, last))
+            now = database.read(lambda session: outbox_state.pending(session, last))
             bar.update(left - now)
             left = now
     return True

@@ -25,6 +25,7 @@ def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
             "status": "ok",
             "database": "ok",
             "vector_store": "ok",
+            "kafka": None,
             "encoders": {
                 "name": "starter",
                 "fingerprint": encoders.fingerprint,

@@ -11,7 +11,7 @@ import pytest
 
 from data_models import ImportCounts, ProductListQuery, ProductOut
 from orm_models import Database
-from product_search import outbox
+from product_search import outbox_state
 from product_search.bulk_import import BATCH_SIZE, Report, import_file
 from product_search.catalog import Catalog
 from product_search.errors import ImportFileError
@@ -50,7 +50,7 @@ class Shop:
     def events(self) -> int:
         """How many index events wait."""
         with reading(self.catalog.database) as session:
-            return outbox.pending(session)
+            return outbox_state.pending(session)
 
 
 @pytest.fixture

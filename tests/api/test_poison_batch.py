@@ -14,9 +14,9 @@ from sqlalchemy import text
 from main import create_app
 from nlp_models import Matrix, TextEncoder
 from product_search.indexing import Indexer
-from product_search.indexing_loop import IndexingLoop
 from product_search.outbox import Policy
 from product_search.settings import Settings
+from product_search.step_loop import StepLoop
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.sessions import writing
 from tests.stand_ins import StandIn
@@ -61,7 +61,7 @@ def index_all(api: TestClient, batch_size: int = BATCH_SIZE) -> None:
     held = resources(api)
     encoders = replace(held.encoders, text=Poisoned(held.encoders.text))
     indexer = Indexer(held.database, held.images, StandIn(held.collections, encoders), POLICY)
-    loop = IndexingLoop(indexer, batch_size)
+    loop = StepLoop("indexing", lambda: indexer.apply_oldest(batch_size))
     loop.start()
     deadline = time.monotonic() + DEADLINE_S
     while api.get("/health").json()["outbox"]["pending"]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -17,31 +17,17 @@ from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, OutboxCounts
 from orm_models import Database, OutboxEvent
-from product_search import outbox
+from product_search import outbox, outbox_state
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.errors import ProductNotFound
 from product_search.images import ImageStore
 from product_search.outbox import Claim, Policy, Work
+from tests.contract.clock import Clock
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=60)
 POLICY = Policy(LEASE, max_attempts=3, first_pause=timedelta(seconds=2))
 WORKERS = 4
-
-
-class Clock:
-    """The database's clock, as the test sets it."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 2, tzinfo=UTC)
-
-    def __call__(self, _session: Session) -> datetime:
-        """See Clock in outbox."""
-        return self.now
-
-    def pass_by(self, seconds: float) -> None:
-        """Let time go by."""
-        self.now += timedelta(seconds=seconds)
 
 
 @pytest.fixture
@@ -80,7 +66,7 @@ def is_due(database: Database, clock: Clock) -> bool:
 
 
 def counts(database: Database) -> OutboxCounts:
-    return database.read(outbox.counts)
+    return database.read(outbox_state.counts)
 
 
 def claim_until_none(url: str, started: str) -> list[int]:
@@ -326,7 +312,7 @@ def test_writers_and_workers_at_the_same_time_never_wait_in_a_circle(
             outbox.mark_done(session, [work])
 
     def work() -> None:
-        while not writing_ended.is_set() or database.read(outbox.pending):
+        while not writing_ended.is_set() or database.read(outbox_state.pending):
             if not database.read(outbox.is_due):
                 time.sleep(0.01)
                 continue

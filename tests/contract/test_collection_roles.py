@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from data_models import IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run, VectorCollection
-from product_search import live_collections, outbox, reindex, runs
+from product_search import live_collections, outbox, outbox_state, reindex, runs
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.images import ImageStore
 from product_search.live_collections import Role
@@ -127,7 +127,7 @@ def test_products_are_queued_for_a_filling_by_id_and_their_pauses_end(
     assert database.write(partial(outbox.record_fill, after=0, limit=3)) == made[:3]
     assert database.write(partial(outbox.record_fill, after=made[2], limit=3)) == made[3:]
     assert database.write(partial(outbox.record_fill, after=made[4], limit=3)) == []
-    left = partial(outbox.fills_left, limit=100)
+    left = partial(outbox_state.fills_left, limit=100)
     assert database.read(left) == 5
     works = claimed(database).works
     assert {work.product_id: work.attempts for work in works} == dict.fromkeys(made, 0)
@@ -148,8 +148,8 @@ def test_a_claim_says_where_nothing_but_a_filling_is_asked_for(
     claim = claimed(database)
     asked = {work.product_id: work.only_fill for work in claim.works}
     assert asked == {plain: True, changed: False, gone: False}
-    assert database.read(partial(outbox.fills_left, limit=10)) == 3
-    assert database.read(partial(outbox.fills_left, limit=10, unclaimed=True)) == 0
+    assert database.read(partial(outbox_state.fills_left, limit=10)) == 3
+    assert database.read(partial(outbox_state.fills_left, limit=10, unclaimed=True)) == 0
 
 
 def test_a_product_that_fails_is_queued_by_one_event_and_holds_up_no_filling(
@@ -164,7 +164,7 @@ def test_a_product_that_fails_is_queued_by_one_event_and_holds_up_no_filling(
     with reading(database) as session:
         (event,) = session.scalars(select(OutboxEvent))
         assert (event.operation, event.attempts) == ("upsert", 1)
-        assert outbox.fills_left(session, 10) == 0
+        assert outbox_state.fills_left(session, 10) == 0
 
 
 def test_deletions_stay_queued_when_all_products_are_queued_anew(

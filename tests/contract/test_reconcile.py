@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select, update
 from data_models import DriftKind, DriftRun, ProductOut
 from nlp_models import EncoderError, EncoderPair
 from orm_models import Database, OutboxEvent, Product, Run, RunProblem, VectorCollection
-from product_search import drift, live_collections, outbox, runs
+from product_search import drift, live_collections, outbox, outbox_state, runs
 from product_search.activation import activate
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.drift import Options
@@ -27,13 +27,13 @@ from product_search.errors import (
 )
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
-from product_search.indexing_loop import IndexingLoop
 from product_search.live_collections import LiveCollections, Role
 from product_search.milvus_schema import entity_row
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
 from product_search.runs import Claimed, Kind, State
 from product_search.schema import migrate
+from product_search.step_loop import StepLoop
 from tests.contract.conftest import drop_all_tables, mysql_url
 from tests.contract.entities import DIMS, entity
 from tests.encoders import quick_encoders
@@ -274,7 +274,7 @@ def test_drift_is_found_repaired_through_the_outbox_and_gone(
     repaired = stocked.walk(repair=True)
     assert (found(repaired), repaired.repaired[kind], repaired.left) == ({kind: 1}, 1, 0)
     assert found(stocked.walk(repair=True)) == {}  # it waits: nothing is queued twice
-    assert stocked.database.read(outbox.counts).pending == 1
+    assert stocked.database.read(outbox_state.counts).pending == 1
     stocked.index()
     after = stocked.walk()
     assert found(after) == {}
@@ -316,7 +316,7 @@ def test_what_waits_in_the_outbox_is_no_drift(stocked: Shop) -> None:
     with writing(stocked.database) as session:
         assert len(outbox.claim(session, 100, timedelta(minutes=1)).works) == 3
     assert found(stocked.walk(repair=True)) == {}
-    assert stocked.database.read(outbox.counts).pending == 3
+    assert stocked.database.read(outbox_state.counts).pending == 3
 
 
 def test_products_that_were_given_up_are_counted_apart(stocked: Shop) -> None:
@@ -381,7 +381,7 @@ def test_a_product_that_comes_while_the_stores_are_read_is_no_drift(stocked: Sho
 
 def test_writers_and_the_indexer_raise_no_false_alarm(stocked: Shop) -> None:
     stopping = threading.Event()
-    loop = IndexingLoop(stocked.indexer, batch_size=4)
+    loop = StepLoop("indexing", lambda: stocked.indexer.apply_oldest(4))
     loop.start()
 
     def write(number: int) -> None:
@@ -446,7 +446,7 @@ def test_a_lost_picture_is_told_and_left(stocked: Shop) -> None:
     stocked.images.path(name).unlink()
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing_picture: 5}, 5)
-    assert stocked.database.read(outbox.counts).pending == 0
+    assert stocked.database.read(outbox_state.counts).pending == 0
 
 
 def test_a_collection_that_nobody_uses_is_told_and_dropped_when_named(stocked: Shop) -> None:
@@ -486,7 +486,7 @@ def test_without_its_collection_every_product_is_missing_and_none_is_queued(
     stocked.store.drop_collection(stocked.store._collection)
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing: 7}, 7)
-    assert stocked.database.read(outbox.counts).pending == 0
+    assert stocked.database.read(outbox_state.counts).pending == 0
     stocked.start()  # once more, which makes it
     stocked.index()
     assert found(stocked.walk()) == {}
@@ -534,7 +534,7 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
     assert (walked.products, walked.entities) == (7, 5)
     assert (found(walked), walked.left) == ({DriftKind.missing: 2}, 0)
     assert [one.subject for one in walked.examples] == [str(stocked.ids[0]), str(stocked.ids[6])]
-    assert stocked.database.read(outbox.counts).pending == 2
+    assert stocked.database.read(outbox_state.counts).pending == 2
 
 
 def test_repairs_that_the_outbox_has_no_room_for_are_left_to_the_next_run(stocked: Shop) -> None:
@@ -542,7 +542,7 @@ def test_repairs_that_the_outbox_has_no_room_for_are_left_to_the_next_run(stocke
     stocked.is_full = True
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing: 1}, 1)
-    assert stocked.database.read(outbox.counts).pending == 0
+    assert stocked.database.read(outbox_state.counts).pending == 0
     stocked.is_full = False
     assert stocked.walk(repair=True).left == 0
 

@@ -7,22 +7,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
 
-from orm_models import Database, OutboxEvent
+from orm_models import Database
 from product_search.errors import StartError
 from product_search.resources import open_resources
 from product_search.settings import Settings
 from tests.faults.clock import DEADLINE_S, until
+from tests.faults.workers import claimed, stopped_in_a_batch, total, worker
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import running_api, service_environment, stop
-from tests.sessions import reading
 from tests.unit.checkpoints import write_clip
 
 PRODUCTS = 120
@@ -45,48 +42,6 @@ def settings(
     monkeypatch.setenv("PRODUCT_SEARCH_INDEX_IN_PROCESS", "false")
     monkeypatch.setenv("PRODUCT_SEARCH_INDEX_LEASE_S", "3")
     return open_settings()
-
-
-@contextmanager
-def worker(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = os.environ | service_environment(data_dir)
-    command = [sys.executable, "-m", "product_search.worker"]
-    process = subprocess.Popen(
-        command, cwd=data_dir, env=environment | {"PRODUCT_SEARCH_INDEX_BATCH_SIZE": "8"}
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGCONT)  # a test may have stopped it
-        process.terminate()
-        process.wait(DEADLINE_S)
-
-
-def claimed(settings: Settings) -> int:
-    """How many events bear a claim."""
-    database = Database(settings.sqlalchemy_url)
-    try:
-        with reading(database) as session:
-            return session.scalar(select(func.count(OutboxEvent.claim_token))) or 0
-    finally:
-        database.close()
-
-
-def stopped_in_a_batch(process: subprocess.Popen[bytes], settings: Settings) -> bool:
-    """Stop the worker where it has a batch in hand; else let it run on."""
-    process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-    if claimed(settings):
-        return True
-    process.send_signal(signal.SIGCONT)
-    return False
-
-
-def total(address: str, status: str) -> int:
-    page: dict[str, Any] = httpx.get(
-        f"{address}/product/list", params={"index_status": status, "page_size": 1}
-    ).json()
-    return int(page["total"])
 
 
 def write(address: str, count: int) -> None:

@@ -1,12 +1,13 @@
-"""The background thread that keeps Milvus in step with the outbox."""
+"""A background thread that does one thing over and over: indexing, or relaying to Kafka."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from product_search.errors import AppError
-from product_search.indexing import Indexer
+from product_search.kafka_bus import KafkaUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -14,19 +15,21 @@ POLL_S = 0.5  # writes of other processes are seen this late; our own wake the l
 LONGEST_PAUSE_S = 30.0
 
 
-class IndexingLoop:
-    """Applies outbox events until stopped; pauses, ever longer, while a store is down.
+class StepLoop:
+    """Repeats the step until stopped; pauses, ever longer, while a store is down.
 
-    `is_failing` says whether its last attempt failed.
+    A step says how much it did; after none, the next waits `idle_s`, or for `wake`.
+    `is_failing` says whether the last step failed.
     """
 
-    def __init__(self, indexer: Indexer, batch_size: int) -> None:
-        self._indexer = indexer
-        self._batch_size = batch_size
+    def __init__(self, name: str, step: Callable[[], int], idle_s: float = POLL_S) -> None:
+        self._name = name
+        self._step = step
+        self._idle_s = idle_s
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self.is_failing = False
-        self._thread = threading.Thread(target=self._run, name="indexing", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -37,10 +40,10 @@ class IndexingLoop:
         self._wake.set()
 
     def stop(self) -> None:
-        """Finish the batch in hand, and end."""
+        """Finish the step in hand, and end."""
         self._stopping.set()
         self._wake.set()
-        if self._thread.ident is not None:  # a service may leave indexing to workers
+        if self._thread.ident is not None:  # a service may leave its step to others
             self._thread.join()
 
     def _run(self) -> None:
@@ -48,16 +51,16 @@ class IndexingLoop:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                applied = self._indexer.apply_oldest(self._batch_size)
-            except AppError as error:
-                log.warning("indexing pauses for %.1f s: %s", pause, error)
+                done = self._step()
+            except (AppError, KafkaUnavailable) as error:
+                log.warning("%s pauses for %.1f s: %s", self._name, pause, error)
             except Exception:  # a dead thread would leave products pending for good
-                log.exception("indexing failed; it pauses for %.1f s", pause)
+                log.exception("%s failed; it pauses for %.1f s", self._name, pause)
             else:
                 pause = POLL_S
                 self.is_failing = False
-                if not applied:
-                    self._wake.wait(POLL_S)
+                if not done:
+                    self._wake.wait(self._idle_s)
                 continue
             self.is_failing = True
             self._stopping.wait(pause)

@@ -1,0 +1,139 @@
+"""A service over Kafka that indexes by itself, on every database, and a topic that is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from main import create_app
+from orm_models import Database
+from product_search import outbox_state
+from product_search.indexing import Indexer
+from product_search.kafka_bus import KafkaTopic
+from product_search.resources import Resources
+from product_search.schema import migrate
+from product_search.settings import Settings
+from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.kafka_servers import MockKafka, new_topic, running_kafka
+from tests.sessions import reading
+
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(params=["sqlite", "mysql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database's, its tables there."""
+    url = mysql_url() if request.param == "mysql" else f"sqlite:///{tmp_path / 'catalog.sqlite3'}"
+    database = Database(url)
+    drop_all_tables(database)
+    migrate(database)
+    database.close()
+    return url
+
+
+def over(topic: KafkaTopic, settings: Settings) -> Settings:
+    """The settings, with Kafka."""
+    kafka = {
+        "kafka_bootstrap_servers": topic.servers,
+        "kafka_topic": topic.name,
+        "kafka_group": topic.group,
+        "kafka_options": topic.options,
+    }
+    return settings.model_copy(update=kafka)
+
+
+@pytest.fixture
+def settings(
+    open_settings: Callable[[], Settings], database_url: str, mock_kafka: MockKafka
+) -> Settings:
+    settings = open_settings().model_copy(update={"database_url": database_url})
+    return over(new_topic(mock_kafka.servers), settings)
+
+
+@pytest.fixture
+def api(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+def resources(api: TestClient) -> Resources:
+    held = api.app.state.resources  # type: ignore[attr-defined]
+    assert isinstance(held, Resources)
+    return held
+
+
+def until_nothing_waits(database: Database) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while database.read(outbox_state.pending):
+        assert time.monotonic() < deadline, "events wait for good"
+        time.sleep(0.02)
+
+
+def test_what_is_written_comes_through_kafka_into_milvus(api: TestClient) -> None:
+    made = api.post("/product?wait=true", json={"title": "红色双肩包"}).json()
+    gone = api.post("/product?wait=true", json={"title": "保温杯"}).json()
+    assert (made["index_status"], gone["index_status"]) == ("indexed", "indexed")
+    address = f"/product/{made['product_id']}?wait=true"
+    assert api.patch(address, json={"title": "蓝色双肩包"}).json()["index_status"] == "indexed"
+    assert api.delete(f"/product/{gone['product_id']}").status_code == 204
+    until_nothing_waits(resources(api).database)
+    (state,) = resources(api).store.scan(-1, 10)
+    assert (str(state.milvus_id), state.revision) == (made["milvus_id"], 2)
+    health = api.get("/health").json()
+    assert (health["status"], health["kafka"]) == ("ok", "ok")
+
+
+def test_a_product_whose_events_are_locked_for_a_moment_is_indexed_by_the_same_message(
+    api: TestClient, settings: Settings
+) -> None:
+    """So they are by a relay that notes what Kafka has just handed to a worker."""
+    if str(settings.database_url).startswith("sqlite"):
+        pytest.skip("SQLite locks no rows")
+    held = resources(api)
+    assert held.relay is not None
+    held.relay.stop()
+    product_id = held.catalog.create({"title": "书包"}, None).product_id
+    indexer = Indexer(held.database, held.images, held.collections)
+    with held.database.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT * FROM outbox_event FOR UPDATE")
+        applying = threading.Thread(target=indexer.apply_products, args=([product_id],))
+        applying.start()
+        with reading(held.database) as session:
+            assert outbox_state.pending(session) == 1
+    applying.join(DEADLINE_S)
+    assert held.catalog.get(product_id).index_status == "indexed"
+
+
+def test_the_events_of_a_topic_that_is_lost_are_published_again(
+    open_settings: Callable[[], Settings],
+) -> None:
+    settings = open_settings().model_copy(update={"kafka_republish_s": 1.0})
+    with (
+        running_kafka() as first,
+        TestClient(create_app(over(new_topic(first.servers), settings))) as client,
+    ):
+        held = resources(client)
+        held.loop.stop()
+        for number in range(5):
+            held.catalog.create({"title": f"书包 {number}"}, None)
+        deadline = time.monotonic() + DEADLINE_S
+        while not all_published(held.database):
+            assert time.monotonic() < deadline, "nothing is published"
+            time.sleep(0.02)
+    with (
+        running_kafka() as second,
+        TestClient(create_app(over(new_topic(second.servers), settings))) as client,
+    ):
+        until_nothing_waits(resources(client).database)
+        assert len(resources(client).store.scan(-1, 10)) == 5
+
+
+def all_published(database: Database) -> bool:
+    with database.engine.connect() as connection:
+        query = "SELECT count(*) FROM outbox_event WHERE publish_after IS NULL"
+        return connection.exec_driver_sql(query).scalar() == 0
