@@ -341,6 +341,19 @@ def test_what_happens_between_the_readings_is_no_drift(
     assert found(stocked.walk()) == {}
 
 
+def test_a_product_that_is_queued_between_the_readings_is_not_queued_twice(stocked: Shop) -> None:
+    forget_event(stocked)
+
+    def queue() -> None:
+        with writing(stocked.database) as session:
+            product = session.get_one(Product, stocked.ids[-1])
+            outbox.record(session, product, outbox.Operation.upsert)
+
+    stocked.store.shared["states"] = queue
+    assert found(stocked.walk(repair=True)) == {}
+    assert stocked.database.read(outbox.counts).pending == 1
+
+
 def test_a_product_that_comes_while_the_stores_are_read_is_no_drift(stocked: Shop) -> None:
     def come() -> None:
         stocked.create("新")
