@@ -433,6 +433,18 @@ def test_a_lost_picture_is_told_and_left(stocked: Shop) -> None:
     assert stocked.database.read(outbox.counts).pending == 0
 
 
+def test_what_can_not_be_repaired_is_left_beside_what_can(stocked: Shop) -> None:
+    lose_entity(stocked)
+    leave_entity(stocked)
+    name = stocked.images.find(PICTURE)
+    assert name is not None
+    stocked.images.path(name).unlink()
+    walked = stocked.walk(repair=True)
+    kinds = {DriftKind.missing: 1, DriftKind.orphaned: 1, DriftKind.missing_picture: 5}
+    assert (found(walked), walked.left) == (kinds, 5)
+    assert walked.repaired[DriftKind.missing_picture] == 0
+
+
 def test_a_collection_that_nobody_uses_is_told_and_dropped_when_named(stocked: Shop) -> None:
     stocked.store.open_collection(UNUSED, DIMS)
     stocked.store.open_collection("product_catalogue", DIMS)  # another application's
