@@ -271,10 +271,10 @@ class _Walk:
             sure = [key for key in kept if self._drifted(key, again.get(key), second)]
             if held is not None:  # a row that somebody else is changing is work in progress
                 sure = [key for key in sure if key not in first.rows or key in held]
-            found = [one for one in (drifted[key] for key in sure) if one]
-            repaired = found if repairs else []
+            apart = [one for one in (drifted[key] for key in sure) if one]
+            repaired = apart if repairs else []
             _repair(session, repaired)
-            found += [one for one in (lost.get(key) for key in kept) if one]
+            found = apart + [one for one in (lost.get(key) for key in kept) if one]
             counted = progress.with_counts(found, repaired).model_copy(update=step)
             self._save(session, counted, found)
             return counted, bool(repaired)

@@ -370,6 +370,19 @@ def test_what_happens_between_the_readings_is_no_drift(
     assert found(stocked.walk()) == {}
 
 
+def test_a_product_that_is_queued_between_the_readings_is_not_queued_twice(stocked: Shop) -> None:
+    forget_event(stocked)
+
+    def queue() -> None:
+        with writing(stocked.database) as session:
+            product = session.get_one(Product, stocked.ids[-1])
+            outbox.record(session, product, outbox.Operation.upsert)
+
+    stocked.store.shared["states"] = queue
+    assert found(stocked.walk(repair=True)) == {}
+    assert stocked.database.read(outbox.counts).pending == 1
+
+
 def test_a_product_that_comes_while_the_stores_are_read_is_no_drift(stocked: Shop) -> None:
     def come() -> None:
         stocked.create("新")
@@ -447,6 +460,18 @@ def test_a_lost_picture_is_told_and_left(stocked: Shop) -> None:
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing_picture: 5}, 5)
     assert stocked.database.read(outbox_state.counts).pending == 0
+
+
+def test_what_can_not_be_repaired_is_left_beside_what_can(stocked: Shop) -> None:
+    lose_entity(stocked)
+    leave_entity(stocked)
+    name = stocked.images.find(PICTURE)
+    assert name is not None
+    stocked.images.path(name).unlink()
+    walked = stocked.walk(repair=True)
+    kinds = {DriftKind.missing: 1, DriftKind.orphaned: 1, DriftKind.missing_picture: 5}
+    assert (found(walked), walked.left) == (kinds, 5)
+    assert walked.repaired[DriftKind.missing_picture] == 0
 
 
 def test_a_collection_that_nobody_uses_is_told_and_dropped_when_named(stocked: Shop) -> None:
