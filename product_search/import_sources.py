@@ -22,7 +22,7 @@ from product_search.errors import (
     ZipUnsafeName,
 )
 from product_search.images import MAX_BYTES
-from product_search.import_tables import BadRow, Row, Table
+from product_search.import_tables import BadRow, Check, Row, Table, go_on
 
 TABLES = (".csv", ".jsonl")
 KINDS = (*TABLES, ".zip")
@@ -48,8 +48,11 @@ _ZIP_ERRORS = (
 class Source(Protocol):
     """A table, and the pictures that its rows name."""
 
-    def rows(self) -> Iterator[Row | BadRow]:
-        """Every row, in order, from the first at each call. Raises ImportFileError."""
+    def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
+        """Every row, in order, from the first at each call; `check` is called now and then.
+
+        Raises ImportFileError, and what `check` raises.
+        """
         ...
 
     def picture(self, image_path: str) -> bytes:
@@ -138,10 +141,10 @@ class _ZipSource:
                 lambda: archive.open(entry), PurePosixPath(name).suffix.lower(), name
             )
 
-    def rows(self) -> Iterator[Row | BadRow]:
+    def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
         """As Source has it."""
         with _translated():
-            yield from self._table.rows()
+            yield from self._table.rows(check)
 
     def picture(self, image_path: str) -> bytes:
         """As Source has it; the name is sought beside the table, then from the ZIP's root."""
