@@ -48,6 +48,10 @@ _ZIP_ERRORS = (
 class Source(Protocol):
     """A table, and the pictures that its rows name."""
 
+    def check_header(self) -> None:
+        """Raise ImportFileError where the table's first row is wrong; reads no further."""
+        ...
+
     def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
         """Every row, in order, from the first at each call; `check` is called now and then.
 
@@ -95,17 +99,13 @@ def open_source(
         yield _FolderSource(Table(lambda: path.open("rb"), kind, path.name), images)
 
 
-def check(source: Source) -> None:
-    """Read as far as the first row. Raises ImportFileError."""
-    next(source.rows(), None)
-
-
 class _FolderSource:
     """A bare table, and the folder that its pictures lie in."""
 
     def __init__(self, table: Table, images: Path | None) -> None:
         self._images = images
         self.rows = table.rows
+        self.check_header = table.check_header
 
     def picture(self, image_path: str) -> bytes:
         """As Source has it; a path out of the folder, by a link too, is refused."""
@@ -140,6 +140,11 @@ class _ZipSource:
             self._table = Table(
                 lambda: archive.open(entry), PurePosixPath(name).suffix.lower(), name
             )
+
+    def check_header(self) -> None:
+        """As Source has it."""
+        with _translated():
+            self._table.check_header()
 
     def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
         """As Source has it."""

@@ -52,6 +52,12 @@ class Table:
         self._read = {".csv": _read_csv, ".jsonl": _read_jsonl}[kind]
         self._encoding = _encoding(open_bytes, name)
 
+    def check_header(self) -> None:
+        """Raise ImportHeaderInvalid where the table is a CSV with a wrong one."""
+        if self._read is _read_csv:
+            with TextIOWrapper(self._open(), encoding=self._encoding, newline="") as stream:
+                _read_header(csv.reader(_Lines(_Watched(stream, go_on)), strict=True))
+
     def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
         """Every row, in order; `check` is called now and then, lines without a row included.
 
