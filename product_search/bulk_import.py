@@ -155,20 +155,15 @@ class _Import:
     def run(self) -> None:
         """Raises as import_rows, and ImportFileError."""
         if self._counts.rows_total is None:
-            total = sum(1 for _ in self._checked(self._source.rows()))
+            total = sum(1 for _ in self._source.rows(self._context.check))
             self._set_total(total)
-        rows = self._checked(self._source.rows())
+        rows = self._source.rows(self._context.check)
         self._pass_over(islice(rows, self._counts.rows_done))
         while batch := self._next_batch(rows):
+            self._context.check()
             self._wait_for_room(len(batch))
             self._write_whole_or_singly(batch)
             self._catalog.on_commit()
-
-    def _checked(self, rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
-        for number, row in enumerate(rows):
-            if number % PAGE == 0:
-                self._context.check()
-            yield row
 
     def _pass_over(self, rows: Iterable[Row | BadRow]) -> None:
         """Rows that were done before this process took the run: only their skus are wanted."""

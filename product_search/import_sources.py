@@ -22,7 +22,7 @@ from product_search.errors import (
     ZipUnsafeName,
 )
 from product_search.images import MAX_BYTES
-from product_search.import_tables import BadRow, Row, Table
+from product_search.import_tables import BadRow, Check, Row, Table, go_on
 
 TABLES = (".csv", ".jsonl")
 KINDS = (*TABLES, ".zip")
@@ -48,8 +48,15 @@ _ZIP_ERRORS = (
 class Source(Protocol):
     """A table, and the pictures that its rows name."""
 
-    def rows(self) -> Iterator[Row | BadRow]:
-        """Every row, in order, from the first at each call. Raises ImportFileError."""
+    def check_header(self) -> None:
+        """Raise ImportFileError where the table's first row is wrong; reads no further."""
+        ...
+
+    def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
+        """Every row, in order, from the first at each call; `check` is called now and then.
+
+        Raises ImportFileError, and what `check` raises.
+        """
         ...
 
     def picture(self, image_path: str) -> bytes:
@@ -92,17 +99,13 @@ def open_source(
         yield _FolderSource(Table(lambda: path.open("rb"), kind, path.name), images)
 
 
-def check(source: Source) -> None:
-    """Read as far as the first row. Raises ImportFileError."""
-    next(source.rows(), None)
-
-
 class _FolderSource:
     """A bare table, and the folder that its pictures lie in."""
 
     def __init__(self, table: Table, images: Path | None) -> None:
         self._images = images
         self.rows = table.rows
+        self.check_header = table.check_header
 
     def picture(self, image_path: str) -> bytes:
         """As Source has it; a path out of the folder, by a link too, is refused."""
@@ -138,10 +141,15 @@ class _ZipSource:
                 lambda: archive.open(entry), PurePosixPath(name).suffix.lower(), name
             )
 
-    def rows(self) -> Iterator[Row | BadRow]:
+    def check_header(self) -> None:
         """As Source has it."""
         with _translated():
-            yield from self._table.rows()
+            self._table.check_header()
+
+    def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
+        """As Source has it."""
+        with _translated():
+            yield from self._table.rows(check)
 
     def picture(self, image_path: str) -> bytes:
         """As Source has it; the name is sought beside the table, then from the ZIP's root."""

@@ -17,6 +17,8 @@ COLUMNS = ("sku", "title", "description", "category", "brand", "price", "attribu
 # Characters: ten times the longest valid row, every character of it escaped. A longer one is never
 # held whole, whatever an open quote or a missing line end takes into it.
 MAX_ROW = 4_000_000
+_LINES_BETWEEN_CHECKS = 1000
+Check = Callable[[], None]
 # `_Lines` bounds the row before a cell can be too long: csv itself would go on inside the cell.
 csv.field_size_limit(MAX_ROW + 1)
 
@@ -37,6 +39,10 @@ class BadRow:
     reason: str
 
 
+def go_on() -> None:
+    """The check of those who never stop."""
+
+
 class Table:
     """A table whose bytes `open_bytes` gives anew each time; `kind` is .csv or .jsonl."""
 
@@ -46,10 +52,19 @@ class Table:
         self._read = {".csv": _read_csv, ".jsonl": _read_jsonl}[kind]
         self._encoding = _encoding(open_bytes, name)
 
-    def rows(self) -> Iterator[Row | BadRow]:
-        """Every row, in order. Raises ImportHeaderInvalid before the first."""
+    def check_header(self) -> None:
+        """Raise ImportHeaderInvalid where the table is a CSV with a wrong one."""
+        if self._read is _read_csv:
+            with TextIOWrapper(self._open(), encoding=self._encoding, newline="") as stream:
+                _read_header(csv.reader(_Lines(_Watched(stream, go_on)), strict=True))
+
+    def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
+        """Every row, in order; `check` is called now and then, lines without a row included.
+
+        Raises ImportHeaderInvalid before the first.
+        """
         with TextIOWrapper(self._open(), encoding=self._encoding, newline="") as stream:
-            yield from self._read(stream)
+            yield from self._read(_Watched(stream, check))
 
 
 def _encoding(open_bytes: Callable[[], IO[bytes]], name: str) -> str:
@@ -66,6 +81,22 @@ def _encoding(open_bytes: Callable[[], IO[bytes]], name: str) -> str:
     raise ImportEncodingUnknown(f"{name}：既不是 UTF-8 也不是 GB18030 编码")
 
 
+class _Watched:
+    """A text of which lines are read; it asks now and then whether to go on."""
+
+    def __init__(self, stream: TextIO, check: Check) -> None:
+        self._readline = stream.readline
+        self._check = check
+        self._lines = 0
+
+    def readline(self, limit: int) -> str:
+        """The next line, or so many characters of it; empty at the end."""
+        if self._lines % _LINES_BETWEEN_CHECKS == 0:
+            self._check()
+        self._lines += 1
+        return self._readline(limit)
+
+
 class _RowTooLong(Exception):
     """The row was not read to its end."""
 
@@ -73,7 +104,7 @@ class _RowTooLong(Exception):
 class _Lines:
     """The lines of a text, as csv takes them, for as long as they make no row of over MAX_ROW."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: _Watched) -> None:
         self._stream = stream
         self._taken = 0
 
@@ -94,7 +125,7 @@ class _Lines:
         self._taken = 0
 
 
-def _read_csv(stream: TextIO) -> Iterator[Row | BadRow]:
+def _read_csv(stream: _Watched) -> Iterator[Row | BadRow]:
     lines = _Lines(stream)
     reader = csv.reader(lines, strict=True)
     header = _read_header(reader)
@@ -139,7 +170,7 @@ def _read_header(reader: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _read_jsonl(stream: TextIO) -> Iterator[Row | BadRow]:
+def _read_jsonl(stream: _Watched) -> Iterator[Row | BadRow]:
     number = 0
     while text := stream.readline(MAX_ROW):
         number += 1
@@ -154,7 +185,7 @@ def _ends(text: str) -> bool:
     return text.endswith(("\n", "\r"))
 
 
-def _skip_line(stream: TextIO) -> None:
+def _skip_line(stream: _Watched) -> None:
     while (text := stream.readline(MAX_ROW)) and not _ends(text):
         pass
 

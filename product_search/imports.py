@@ -23,7 +23,7 @@ from product_search.errors import (
     ImportNotFound,
     StorageUnavailable,
 )
-from product_search.import_sources import Source, check, kind_of, open_source
+from product_search.import_sources import Source, kind_of, open_source
 from product_search.run_loop import RunFailed
 from product_search.runs import Kind
 
@@ -55,7 +55,7 @@ class Imports:
 
     def new_upload(self) -> Upload:
         """An empty file to write to. Raises StorageUnavailable."""
-        with translated():
+        with _translated():
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / secrets.token_hex(16)
             stream = path.open("xb", buffering=1 << 20)
@@ -69,11 +69,11 @@ class Imports:
         Raises ImportFileError, StorageUnavailable, DatabaseUnavailable, OutcomeUnknown.
         """
         kind = kind_of(name)
-        with translated():
+        with _translated():
             upload.stream.flush()
         with open_source(upload.path, kind, max_unpacked=self.max_bytes) as source:
-            check(source)
-        with translated():
+            source.check_header()
+        with _translated():
             os.fsync(upload.stream.fileno())
             _sync_folder(self._folder)
         options = {"upload": upload.path.name, "kind": kind, "file": name}
@@ -165,7 +165,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def _translated() -> Iterator[None]:
     """A disk that can't be written is StorageUnavailable."""
     try:
         yield

@@ -16,7 +16,7 @@ from orm_models import Database
 from product_search import outbox_state
 from product_search.bulk_import import Report, import_file
 from product_search.catalog import Catalog
-from product_search.import_sources import check, kind_of, open_source
+from product_search.import_sources import kind_of, open_source
 from product_search.resources import open_catalog, open_database, open_resources
 from product_search.settings import Settings
 from vector_db import FileLock, VectorFileBusy
@@ -40,7 +40,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     """Write the rows; index them here where no service runs on this data, else follow it."""
     file, images = options.file, options.images or options.file.parent
     with open_source(file, kind_of(file.name)) as source:
-        check(source)  # before anything is opened and loaded
+        source.check_header()  # before anything is opened and loaded
     with _catalog(settings) as (catalog, service):
         if service:
             log.info("服务正在运行（%s）：由它建立索引", service)

@@ -380,7 +380,7 @@ def test_a_product_that_is_queued_between_the_readings_is_not_queued_twice(stock
 
     stocked.store.shared["states"] = queue
     assert found(stocked.walk(repair=True)) == {}
-    assert stocked.database.read(outbox.counts).pending == 1
+    assert stocked.database.read(outbox_state.counts).pending == 1
 
 
 def test_a_product_that_comes_while_the_stores_are_read_is_no_drift(stocked: Shop) -> None:

@@ -164,6 +164,25 @@ def test_a_line_of_json_too_long_to_hold_is_one_bad_row(tmp_path: Path, longer: 
     assert rows[2] == Row(3, {"sku": "B"})
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+@pytest.mark.parametrize("filler", ["\n", "\r\n", "{\n"])
+def test_reading_can_be_stopped_where_no_rows_come(tmp_path: Path, name: str, filler: str) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop() -> None:
+        asked.append(None)
+        if len(asked) == 3:
+            raise Stop
+
+    asked: list[None] = []
+    (tmp_path / name).write_text(HEADER + filler * 10_000, "utf-8")
+    with open_source(tmp_path / name, name[1:]) as source:
+        source.check_header()
+        with pytest.raises(Stop):
+            list(source.rows(stop))
+
+
 def test_a_header_that_is_no_csv_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImportHeaderInvalid):
         rows_of(tmp_path, "a.csv", 'sku,"ti"tle\nA,一\n')
