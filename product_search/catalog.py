@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from product_search.images import ImageStore, StoredImage, decode
 # A change of these changes what Milvus holds; a change of the others does not.
 _INDEXED = frozenset({"title", "category", "brand", "price", "image_hash"})
 _RETRIED_AT_ONCE = 500
+_INSERT = insert(Product.__table__)
 Outcome = Literal["created", "updated", "unchanged"]
 
 
@@ -166,10 +167,11 @@ class Catalog:
 
 
 def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
-    """Add the row and its outbox event to the session's transaction."""
-    product = Product(**columns)
-    session.add(product)
-    session.flush()
+    """Add the row and its outbox event to the session's transaction, which holds neither."""
+    # Not by the unit of work, which costs more than both statements (benchmarks.write_throughput).
+    added = session.execute(_INSERT, dict(columns))
+    (product_id,) = added.inserted_primary_key
+    product = Product(**added.last_inserted_params() | {"id": product_id})
     outbox.record(session, product, outbox.Operation.upsert)
     return product
 

@@ -72,7 +72,7 @@ def open_engine(url: str, pool: Pool) -> Engine:
 
 def _new_engine(url: str, pool: Pool) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True, **pool.arguments())
+        engine = create_engine(url, pool_reset_on_return=None, **pool.arguments())
         event.listen(engine, "handle_error", _notice_shutdown)
         return engine
     engine = create_engine(url, connect_args={"timeout": 10}, **pool.arguments())

@@ -21,6 +21,7 @@ from orm_models import OutboxEvent, Product
 from product_search.column_types import UtcDateTime
 
 _LONGEST_PAUSE = timedelta(hours=1)
+_INSERT = insert(OutboxEvent.__table__)
 Clock = Callable[[Session], datetime]
 
 
@@ -78,14 +79,13 @@ def record(session: Session, product: Product, operation: Operation) -> None:
     """Add the event to the session's transaction; the product has its id, and its row is held."""
     if product.revision > 1 or operation is Operation.delete:
         _end_pause(session, product.id)
-    session.add(
-        OutboxEvent(
-            product_id=product.id,
-            milvus_id=product.milvus_id,
-            operation=operation,
-            revision=product.revision,
-        )
-    )
+    event = {
+        "product_id": product.id,
+        "milvus_id": product.milvus_id,
+        "operation": operation,
+        "revision": product.revision,
+    }
+    session.execute(_INSERT, event)
 
 
 def _end_pause(session: Session, product_id: int) -> None:
