@@ -85,7 +85,7 @@ def record(session: Session, product: Product, operation: Operation) -> None:
         "operation": operation,
         "revision": product.revision,
     }
-    session.execute(_INSERT, event)
+    session.connection().execute(_INSERT, event)
 
 
 def _end_pause(session: Session, product_id: int) -> None:
