@@ -1,16 +1,18 @@
 """What a write is measured against: FastAPI and one INSERT, committed, by PyMySQL or sqlite3.
 
-`uvicorn benchmarks.bare_insert:app` with BARE_INSERT_URL, a SQLAlchemy URL. No outbox, no ORM, no
-pool to check, no pictures, no backpressure, no error table; as durable as the service's commit.
+`uvicorn benchmarks.bare_insert:app` with BARE_INSERT_URL, a SQLAlchemy URL. It writes the service's own
+row into the service's own table, as durably, and nothing else: no outbox, no ORM, no pool, no
+pictures, no backpressure, no error table.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 import threading
-from contextlib import closing
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,16 +21,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from sqlalchemy import make_url
 
-COLUMNS = ("title", "sku", "description", "category", "brand", "price", "attributes")
-TABLE = "bare_product"
+GIVEN = ("title", "sku", "description", "category", "brand", "price", "attributes")
+DRAWN = ("milvus_id", "revision", "index_status", "created_at", "updated_at")
 _URL = make_url(os.environ["BARE_INSERT_URL"])
 _ON_SQLITE = _URL.get_backend_name() == "sqlite"
-_KEY = "INTEGER PRIMARY KEY" if _ON_SQLITE else "BIGINT AUTO_INCREMENT PRIMARY KEY"
-_CREATE = f"""CREATE TABLE IF NOT EXISTS {TABLE} (id {_KEY}, title VARCHAR(500) NOT NULL,
-    sku VARCHAR(100) UNIQUE, description TEXT, category VARCHAR(100), brand VARCHAR(100),
-    price DECIMAL(12, 2), attributes JSON, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)"""
-_MARKS = ", ".join(["?" if _ON_SQLITE else "%s"] * len(COLUMNS))
-_INSERT = f"INSERT INTO {TABLE} ({', '.join(COLUMNS)}) VALUES ({_MARKS})"
+_MARKS = ", ".join(["?" if _ON_SQLITE else "%s"] * len(GIVEN + DRAWN))
+_INSERT = f"INSERT INTO product ({', '.join(GIVEN + DRAWN)}) VALUES ({_MARKS})"
 
 
 class Product(BaseModel):
@@ -59,8 +57,6 @@ def _connect() -> Any:
     return connection
 
 
-with closing(_connect()) as first:
-    first.cursor().execute(_CREATE)
 _of_thread = threading.local()
 app = FastAPI()
 
@@ -71,7 +67,9 @@ def create(product: Product) -> dict[str, int]:
     if not hasattr(_of_thread, "connection"):
         _of_thread.connection = _connect()
     values = product.model_dump(mode="json") | {"attributes": json.dumps(product.attributes)}
+    now = str(datetime.now(UTC).replace(tzinfo=None))
+    drawn = [secrets.randbits(62), 1, "pending", now, now]
     cursor = _of_thread.connection.cursor()
-    cursor.execute(_INSERT, [values[column] for column in COLUMNS])
+    cursor.execute(_INSERT, [values[column] for column in GIVEN] + drawn)
     _of_thread.connection.commit()
     return {"product_id": cursor.lastrowid}
