@@ -1,8 +1,8 @@
 """What a write is measured against: FastAPI and one INSERT, committed, by PyMySQL or sqlite3.
 
-`uvicorn benchmarks.bare_insert:app` with BARE_INSERT_URL, a SQLAlchemy URL. It writes the service's own
-row into the service's own table, as durably, and nothing else: no outbox, no ORM, no pool, no
-pictures, no backpressure, no error table.
+`uvicorn benchmarks.bare_insert:app` with BARE_INSERT_URL, a SQLAlchemy URL. It writes the service's
+own row into the service's own table, as durably, and nothing else: no outbox, no ORM, no pool,
+no pictures, no backpressure, no error table.
 """
 
 from __future__ import annotations

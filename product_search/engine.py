@@ -109,7 +109,7 @@ class WriteTurns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Alone, where the database is SQLite. Raises DatabaseUnavailable after SQLite's own wait."""
+        """Alone, where it is SQLite. Raises DatabaseUnavailable after as long as SQLite waits."""
         if self._lock is None:
             yield
         elif self._lock.acquire(timeout=SQLITE_WAIT_S):
