@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check serve web openapi
+.PHONY: demo test test-stack check serve web openapi
 
 demo: .venv/runtime
 	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
@@ -14,6 +14,14 @@ demo: .venv/runtime
 
 test: .venv/dev
 	$(BIN)/python -m pytest
+
+# The suites of the stores against running ones, such as those of docker-compose.yml: docs/deployment.md.
+test-stack: .venv/dev
+	@for name in DATABASE_URL MILVUS_URI KAFKA; do \
+		test -n "$$(printenv PRODUCT_SEARCH_TEST_$$name)" || { missing=yes; \
+			echo "make test-stack: PRODUCT_SEARCH_TEST_$$name is not set (docs/deployment.md has an example)"; }; \
+	done; test -z "$$missing"
+	$(BIN)/python -m pytest tests/contract tests/faults
 
 check: .venv/dev
 	$(BIN)/ruff check .

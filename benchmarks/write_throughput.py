@@ -36,7 +36,7 @@ ROUNDS = 3
 
 
 @contextmanager
-def _process(module: list[str], folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
+def _process(module: list[str], folder: Path, settings: dict[str, str]) -> Iterator[None]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | settings
     with (folder / f"{module[0]}.log").open("ab") as log:
         process = subprocess.Popen(
@@ -49,7 +49,7 @@ def _process(module: list[str], folder: Path, settings: Mapping[str, str]) -> It
 
 
 @contextmanager
-def _serving(app: str, folder: Path, settings: Mapping[str, str]) -> Iterator[int]:
+def _serving(app: str, folder: Path, settings: dict[str, str]) -> Iterator[int]:
     """The application under uvicorn, once it answers; its port."""
     port = free_port()
     with _process(["uvicorn", app, f"--port={port}"], folder, settings):

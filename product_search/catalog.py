@@ -23,7 +23,7 @@ from product_search.images import ImageStore, StoredImage, decode
 # A change of these changes what Milvus holds; a change of the others does not.
 _INDEXED = frozenset({"title", "category", "brand", "price", "image_hash"})
 _RETRIED_AT_ONCE = 500
-_INSERT = insert(Product.__table__)
+_INSERT = insert(Product)
 Outcome = Literal["created", "updated", "unchanged"]
 
 
@@ -169,9 +169,9 @@ class Catalog:
 def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
     """Add the row and its outbox event to the session's transaction, which holds neither."""
     # Not by the unit of work, which costs more than both statements (benchmarks.write_throughput).
-    added = session.connection().execute(_INSERT, dict(columns))
-    (product_id,) = added.inserted_primary_key
-    product = Product(**added.last_inserted_params() | {"id": product_id})
+    added: Any = session.connection().execute(_INSERT, dict(columns))
+    drawn = {"id": added.inserted_primary_key[0]}
+    product = Product(**added.last_inserted_params(), **drawn)
     outbox.record(session, product, outbox.Operation.upsert)
     return product
 

@@ -21,7 +21,7 @@ from orm_models import OutboxEvent, Product
 from product_search.column_types import UtcDateTime
 
 _LONGEST_PAUSE = timedelta(hours=1)
-_INSERT = insert(OutboxEvent.__table__)
+_INSERT = insert(OutboxEvent)
 Clock = Callable[[Session], datetime]
 
 
