@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from PIL import Image
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, VectorField
@@ -22,6 +22,13 @@ from product_search.outbox import Claim, Clock, Policy, Work
 from vector_db import Entity, VectorStore, collection_name
 
 log = logging.getLogger(__name__)
+
+# A newer revision has an event of its own, and stays pending.
+_MARK_INDEXED = (
+    update(Product)
+    .where(Product.id == bindparam("product"), Product.revision == bindparam("seen"))
+    .values(index_status=IndexStatus.indexed, index_error=None)
+)
 
 
 @dataclass(frozen=True)
@@ -209,14 +216,13 @@ class Indexer:
             held = outbox.hold(session, claim, works)
             outbox.requeue(session, [work for work in works if work.product_id not in held])
             ours = [work for work in works if work.product_id in held]
-            for product in products:
-                if product.id in held and product.id not in failures:
-                    # A newer revision has an event of its own, and stays pending.
-                    session.execute(
-                        update(Product)
-                        .where(Product.id == product.id, Product.revision == product.revision)
-                        .values(index_status=IndexStatus.indexed, index_error=None)
-                    )
+            written = [
+                {"product": product.id, "seen": product.revision}
+                for product in products
+                if product.id in held and product.id not in failures
+            ]
+            if written:
+                session.connection().execute(_MARK_INDEXED, written)
             outbox.mark_done(session, [work for work in ours if work.product_id not in failures])
             reasons = {
                 work: failures[work.product_id][:500]

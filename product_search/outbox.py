@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from data_models import INT64_MAX, IndexStatus, OutboxCounts
@@ -22,6 +33,7 @@ from product_search.column_types import UtcDateTime
 
 _LONGEST_PAUSE = timedelta(hours=1)
 _INSERT = insert(OutboxEvent)
+_DELETE = delete(OutboxEvent).where(OutboxEvent.id == bindparam("event"))
 Clock = Callable[[Session], datetime]
 
 
@@ -204,12 +216,15 @@ def hold(session: Session, taken: Claim, works: Collection[Work]) -> set[int]:
 
 def mark_done(session: Session, works: Iterable[Work]) -> None:
     """Forget these products' events, which are held; those that came later stay."""
-    for work in works:
-        seen = select(OutboxEvent.id).where(
-            OutboxEvent.product_id == work.product_id, OutboxEvent.id <= work.last_event
-        )
-        for event_id in session.scalars(seen).all():  # by key: a search would lock neighbours
-            session.execute(delete(OutboxEvent).where(OutboxEvent.id == event_id))
+    last = {work.product_id: work.last_event for work in works}
+    theirs = select(OutboxEvent.id, OutboxEvent.product_id).where(OutboxEvent.product_id.in_(last))
+    seen = [
+        {"event": event_id}
+        for event_id, product_id in session.execute(theirs)
+        if event_id <= last[product_id]
+    ]
+    if seen:  # each by its key: a search, and a long list of keys too, would lock others' rows
+        session.connection().execute(_DELETE, seen)
 
 
 def mark_failed(
