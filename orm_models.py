@@ -234,6 +234,7 @@ class Database:
         Raises:
             DatabaseUnavailable: the database does not answer, or another process takes too long.
         """
+        self.ping()  # in place of a connection that was lost while idle
         with translated(), self.engine.connect() as connection:
             if not take_lock(connection, purpose):
                 raise DatabaseUnavailable("另一个进程正在做同一件事，请稍后重试")

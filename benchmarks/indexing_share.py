@@ -2,7 +2,7 @@
 
 python -m benchmarks.indexing_share [DATABASE_URL]
 
-Without a URL on SQLite; a server's database should be empty, and is emptied at the end. The rows
+Without a URL on SQLite; a server's database must be empty, and is emptied at the end. The rows
 are those of the sample catalogue that have a picture (256 pixels wide), each picture once more in
 every round, saved anew so that its bytes differ. The two take turns: the encoders over titles and
 decoded pictures, in the indexer's batches; then the indexer itself over as many new products, from
@@ -22,15 +22,13 @@ from contextlib import closing
 from pathlib import Path
 
 from PIL import Image
-from sqlalchemy import MetaData
 
+from benchmarks.databases import empty_database
 from nlp_models import EncoderPair
-from orm_models import Database
 from product_search.catalog import Catalog, insert_product
 from product_search.images import ImageStore, decode
 from product_search.indexing import Indexer
 from product_search.resources import load_encoders
-from product_search.schema import migrate
 from product_search.settings import ROOT, Settings
 from vector_db import MilvusStore
 
@@ -75,12 +73,6 @@ def _index(indexer: Indexer, rows: Sequence[Row], batch_size: int) -> float:
     return len(rows) / (time.perf_counter() - begun)
 
 
-def _empty(database: Database) -> None:
-    there = MetaData()
-    there.reflect(database.engine)
-    there.drop_all(database.engine)
-
-
 def main() -> None:
     """Both in turn, after a round that warms them up."""
     settings = Settings(_env_file=None, encoder="starter")
@@ -90,15 +82,13 @@ def main() -> None:
         folder = Path(where)
         url = sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{folder / 'catalog.sqlite3'}"
         store = MilvusStore(folder / "milvus.db", "benchmark")
-        with closing(store), closing(Database(url)) as database:
-            migrate(database)
+        with closing(store), empty_database(url) as database:
             indexer = Indexer(database, store, ImageStore(folder), encoders)
             indexer.activate_collection()
             for round_ in range(ROUNDS + 1):
                 rows = _rows(round_)
                 alone.append(_encode(encoders, rows, batch_size))
                 indexed.append(_index(indexer, rows, batch_size))
-            _empty(database)
     shares = [one / other for one, other in zip(indexed[1:], alone[1:], strict=True)]
     sys.stdout.write(
         f"{encoders.name} on {encoders.device}, batches of {batch_size}:"

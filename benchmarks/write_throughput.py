@@ -2,7 +2,7 @@
 
 python -m benchmarks.write_throughput [DATABASE_URL]
 
-Without a URL on SQLite; on a server the database should be empty, and is emptied at the end. The
+Without a URL on SQLite; on a server the database must be empty, and is emptied at the end. The
 service (pictures, outbox, backpressure and all) and the bare application (bare_insert) run side by
 side, and take turns under the same load: 16 keep-alive connections from a third process. Client,
 service and database share the machine's cores, so the share says more than the absolute figures.
@@ -17,22 +17,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
-from sqlalchemy import MetaData
 
+from benchmarks.databases import empty_database
 from benchmarks.http_load import Load, run_load
-from orm_models import Database
-from product_search.schema import migrate
 from product_search.settings import ROOT
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import free_port, stop
 
 CONNECTIONS = 16
 ROUND_S = 4.0
-ROUNDS = 3
+ROUNDS = 5
 
 
 @contextmanager
@@ -107,27 +105,18 @@ def _measure(way: str, url: str, folder: Path, milvus: NetworkMilvus) -> None:
         _report(way, _rounds(ports))
 
 
-def _empty(url: str) -> None:
-    with closing(Database(url)) as database:
-        there = MetaData()
-        there.reflect(database.engine)
-        there.drop_all(database.engine)
-
-
 def main() -> None:
     """Each way on a database of its own."""
     for way in ("indexing paused", "indexing in the service", "indexing by a worker"):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as where:
             folder = Path(where)
             url = sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{folder / 'catalog.sqlite3'}"
-            with closing(Database(url)) as database:
-                migrate(database)
-            milvus = NetworkMilvus(folder)
-            try:
-                _measure(way, url, folder, milvus)
-            finally:
-                milvus.stop()
-                _empty(url)
+            with empty_database(url):
+                milvus = NetworkMilvus(folder)
+                try:
+                    _measure(way, url, folder, milvus)
+                finally:
+                    milvus.stop()
 
 
 if __name__ == "__main__":
