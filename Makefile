@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROUNDS ?= 20
 
-.PHONY: demo test faults check serve web openapi
+.PHONY: demo test test-stack faults check serve web openapi
 
 demo: .venv/runtime
 	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
@@ -20,6 +20,14 @@ test: .venv/dev
 faults: .venv/dev
 	PRODUCT_SEARCH_TEST_ROUNDS=$(ROUNDS) PRODUCT_SEARCH_TEST_OUTAGE_S=30 \
 		$(BIN)/python -m pytest tests/faults
+
+# The suites of the stores against running ones, such as those of docker-compose.yml: docs/deployment.md.
+test-stack: .venv/dev
+	@for name in DATABASE_URL MILVUS_URI KAFKA; do \
+		test -n "$$(printenv PRODUCT_SEARCH_TEST_$$name)" || { missing=yes; \
+			echo "make test-stack: PRODUCT_SEARCH_TEST_$$name is not set (docs/deployment.md has an example)"; }; \
+	done; test -z "$$missing"
+	$(BIN)/python -m pytest tests/contract tests/faults
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ from data_models import IndexStatus, ListSort, PriceRange, ProductOut, SearchFil
 from product_search.column_types import CountedId, ExactString, Money, UtcDateTime
 from product_search.engine import (
     Pool,
+    WriteTurns,
     for_writes,
     open_engine,
     run_read,
@@ -210,6 +211,7 @@ class Database:
     def __init__(self, url: str, pool: Pool | None = None) -> None:
         self.engine = open_engine(url, pool or Pool())
         self._reads = sessionmaker(self.engine, expire_on_commit=False)
+        self._turns = WriteTurns(self.engine)
         self._writes = sessionmaker(for_writes(self.engine), expire_on_commit=False)
 
     def read(self, work: Callable[[Session], T]) -> T:
@@ -227,7 +229,8 @@ class Database:
             OutcomeUnknown: the connection was lost after COMMIT was sent.
             DatabaseUnavailable: the database does not answer; nothing was written.
         """
-        return run_write(self._writes, work)
+        with self._turns.turn():
+            return run_write(self._writes, work)
 
     @contextmanager
     def alone(self, purpose: str) -> Iterator[None]:
@@ -236,6 +239,7 @@ class Database:
         Raises:
             DatabaseUnavailable: the database does not answer, or another process takes too long.
         """
+        self.ping()  # in place of a connection that was lost while idle
         with translated(), self.engine.connect() as connection:
             if not take_lock(connection, purpose):
                 raise DatabaseUnavailable("另一个进程正在做同一件事，请稍后重试")

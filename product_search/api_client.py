@@ -41,8 +41,10 @@ class ApiClient:
     Every method raises ApiError for an error answer and ApiUnreachable for none.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, public_url: str | None = None) -> None:
+        """`public_url` is where others than this process reach the API; default: `base_url`."""
         self.base_url = base_url.rstrip("/")
+        self._public_url = (public_url or base_url).rstrip("/")
         self._http = httpx.Client(base_url=self.base_url, timeout=TIMEOUT_S)
 
     def health(self) -> Health:
@@ -107,13 +109,13 @@ class ApiClient:
         self._send("DELETE", f"/product/{product_id}")
 
     def image_url(self, product: ProductOut, size: int) -> str | None:
-        """The address of the product's thumbnail; None where it has no picture.
+        """The public address of the product's thumbnail; None where it has no picture.
 
         It changes with the product, so that a browser doesn't show yesterday's picture.
         """
         if product.image_url is None:
             return None
-        return f"{self.base_url}{product.image_url}?size={size}&revision={product.revision}"
+        return f"{self._public_url}{product.image_url}?size={size}&revision={product.revision}"
 
     def close(self) -> None:
         """Close the connections."""

@@ -79,7 +79,7 @@ class Labels(NamedTuple):
 
 @st.cache_resource(on_release=ApiClient.close, show_spinner=False)
 def _client(url: str) -> ApiClient:
-    return ApiClient(url)
+    return ApiClient(url, Settings().api_public_url)
 
 
 def open_client() -> ApiClient:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from PIL import Image
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus
@@ -29,6 +29,12 @@ log = logging.getLogger(__name__)
 _LOCKED_S = 0.02  # a transaction that marks a product's events is over by then
 Rows = Mapping[Role, VectorCollection]
 Targets = Sequence[tuple[Role, OpenCollection]]
+# A newer revision has an event of its own, and stays pending.
+_MARK_INDEXED = (
+    update(Product)
+    .where(Product.id == bindparam("product"), Product.revision == bindparam("seen"))
+    .values(index_status=IndexStatus.indexed, index_error=None)
+)
 
 
 @dataclass(frozen=True)
@@ -187,14 +193,13 @@ class Indexer:
             held = outbox.hold(session, claim, works)
             outbox.requeue(session, [work for work in works if work.product_id not in held])
             ours = [work for work in works if work.product_id in held]
-            for product in products:
-                if product.id in held and product.id not in failures:
-                    # A newer revision has an event of its own, and stays pending.
-                    session.execute(
-                        update(Product)
-                        .where(Product.id == product.id, Product.revision == product.revision)
-                        .values(index_status=IndexStatus.indexed, index_error=None)
-                    )
+            written = [
+                {"product": product.id, "seen": product.revision}
+                for product in products
+                if product.id in held and product.id not in failures
+            ]
+            if written:
+                session.connection().execute(_MARK_INDEXED, written)
             outbox.mark_done(session, [work for work in ours if work.product_id not in failures])
             reasons = {
                 work: failures[work.product_id][:500]

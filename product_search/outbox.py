@@ -16,6 +16,7 @@ from enum import StrEnum
 from sqlalchemy import (
     ColumnElement,
     Select,
+    bindparam,
     case,
     delete,
     func,
@@ -33,6 +34,8 @@ from product_search.column_types import UtcDateTime
 from product_search.engine import read_committed
 
 _LONGEST_PAUSE = timedelta(hours=1)
+_INSERT = insert(OutboxEvent)
+_DELETE = delete(OutboxEvent).where(OutboxEvent.id == bindparam("event"))
 Clock = Callable[[Session], datetime]
 
 
@@ -92,14 +95,13 @@ def record(session: Session, product: Product, operation: Operation) -> None:
     """Add the event to the session's transaction; the product has its id, and its row is held."""
     if product.revision > 1 or operation is Operation.delete:
         _end_pause(session, product.id)
-    session.add(
-        OutboxEvent(
-            product_id=product.id,
-            milvus_id=product.milvus_id,
-            operation=operation,
-            revision=product.revision,
-        )
-    )
+    event = {
+        "product_id": product.id,
+        "milvus_id": product.milvus_id,
+        "operation": operation,
+        "revision": product.revision,
+    }
+    session.connection().execute(_INSERT, event)
 
 
 def _end_pause(session: Session, product_id: int) -> None:
@@ -262,18 +264,19 @@ def hold(session: Session, taken: Claim, works: Collection[Work]) -> set[int]:
 
 def mark_done(session: Session, works: Iterable[Work]) -> None:
     """Forget these products' events, which are held; those that came later stay."""
-    for work in works:
-        _forget(session, work)
+    _forget(session, {work.product_id: (0, work.last_event) for work in works})
 
 
-def _forget(session: Session, work: Work, after: int = 0) -> None:
-    seen = select(OutboxEvent.id).where(
-        OutboxEvent.product_id == work.product_id,
-        OutboxEvent.id > after,
-        OutboxEvent.id <= work.last_event,
-    )
-    for event_id in session.scalars(seen).all():  # by key: a search would lock neighbours
-        session.execute(delete(OutboxEvent).where(OutboxEvent.id == event_id))
+def _forget(session: Session, spans: Mapping[int, tuple[int, int]]) -> None:
+    """The events of each product that came after the one and up to the other."""
+    theirs = select(OutboxEvent.id, OutboxEvent.product_id).where(OutboxEvent.product_id.in_(spans))
+    seen = [
+        {"event": event_id}
+        for event_id, product_id in session.execute(theirs)
+        if spans[product_id][0] < event_id <= spans[product_id][1]
+    ]
+    if seen:  # each by its key: a search, and a long list of keys too, would lock others' rows
+        session.connection().execute(_DELETE, seen)
 
 
 def mark_failed(
@@ -296,7 +299,8 @@ def mark_failed(
             given_up = {"index_status": IndexStatus.failed, "index_error": reason}
             session.execute(update(Product).where(Product.id == work.product_id).values(given_up))
         else:
-            _forget(session, work, after=work.first_event)  # which stands for them from now on
+            # The first stands for the others from now on.
+            _forget(session, {work.product_id: (work.first_event, work.last_event)})
             again = now + policy.pause(failures)
             first = update(OutboxEvent).where(OutboxEvent.id == work.first_event)
             postponed = {"claim_token": None, "available_at": again, "publish_after": again}

@@ -53,11 +53,12 @@ Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再�
 )
 async def create_product(request: Request, wait: Wait = False) -> ProductOut:
     """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）。"""
-    body = await read_body(request, ProductCreate)
+    raw = await read_body(request)
     resources: Resources = request.app.state.resources
-    fields = body.model.model_dump(exclude={"image_base64"})
 
     def create() -> ProductOut:
+        body = raw.checked(ProductCreate)
+        fields = body.model.model_dump(exclude={"image_base64"})
         image = _picture(body)
         return resources.catalog.create(fields, image if isinstance(image, bytes) else None)
 
@@ -95,13 +96,14 @@ def get_product(request: Request, product_id: ProductId) -> ProductOut:
 )
 async def update_product(request: Request, product_id: ProductId, wait: Wait = False) -> ProductOut:
     """只改给出的字段；`null` 清空，`image_base64: null` 删除图片，文件 `image` 替换图片。"""
-    body = await read_body(request, ProductPatch)
+    raw = await read_body(request)
     resources: Resources = request.app.state.resources
-    changes = body.model.model_dump(exclude={"image_base64"}, exclude_unset=True)
-    if changes.get("attributes", ...) is None:
-        changes["attributes"] = {}
 
     def update() -> ProductOut:
+        body = raw.checked(ProductPatch)
+        changes = body.model.model_dump(exclude={"image_base64"}, exclude_unset=True)
+        if changes.get("attributes", ...) is None:
+            changes["attributes"] = {}
         return resources.catalog.update(product_id, changes, _picture(body))
 
     product = await run_in_threadpool(update)

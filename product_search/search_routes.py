@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from data_models import SearchRequest, SearchResponse
 from product_search import errors
-from product_search.http_bodies import documented_body, read_body
+from product_search.http_bodies import Body, documented_body, read_body
 from product_search.http_errors import documented
 from product_search.images import from_base64
 from product_search.resources import Resources
@@ -36,13 +36,18 @@ router = APIRouter(tags=["搜索"])
 )
 async def search(request: Request) -> SearchResponse:
     """以文搜文、以文搜图、以图搜图、以图搜文；请求体为 JSON 或 multipart（文件 `image`）。"""
-    body = await read_body(request, SearchRequest)
+    raw = await read_body(request)
     resources: Resources = request.app.state.resources
 
-    def read_image() -> bytes | None:
-        if body.upload is not None:
-            return body.upload
-        text = body.model.image_base64
-        return None if text is None else from_base64(text)
+    def answer() -> SearchResponse:
+        body = raw.checked(SearchRequest)
+        return resources.retrieval.search(body.model, lambda: _picture(body))
 
-    return await run_in_threadpool(resources.retrieval.search, body.model, read_image)
+    return await run_in_threadpool(answer)
+
+
+def _picture(body: Body[SearchRequest]) -> bytes | None:
+    if body.upload is not None:
+        return body.upload
+    text = body.model.image_base64
+    return None if text is None else from_base64(text)

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     api_url: str = Field(
         "http://127.0.0.1:8000", description="where the page and the commands reach the API"
     )
+    api_public_url: str | None = Field(
+        None, description="where visitors' browsers reach it, for pictures; default: api_url"
+    )
     encoder: Literal["auto", "starter", "chinese-clip"] = Field(
         "auto", description="auto: Chinese-CLIP where its weights are on disk, else the starter"
     )

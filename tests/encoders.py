@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from nlp_models import EncoderPair, Matrix
+from nlp_models import EncoderError, EncoderPair, Matrix
 
 DIM = 8
 
@@ -44,3 +44,24 @@ class HashEncoder:
 def quick_encoders() -> EncoderPair:
     """A pair of them."""
     return EncoderPair("hash", HashEncoder(), HashEncoder(), "cpu")
+
+
+class OnePair:
+    """See Encoders in live_collections: the only encoders that there are."""
+
+    def __init__(self, pair: EncoderPair) -> None:
+        self.pair = pair
+
+    def chosen(self) -> EncoderPair:
+        """See Encoders."""
+        return self.pair
+
+    def named(self, name: str) -> EncoderPair:
+        """See Encoders."""
+        return self.find(name, self.pair.fingerprint)
+
+    def find(self, name: str | None, fingerprint: str) -> EncoderPair:
+        """See Encoders."""
+        if (name, fingerprint) != (self.pair.name, self.pair.fingerprint):
+            raise EncoderError(f"no {name} {fingerprint}")
+        return self.pair

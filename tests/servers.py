@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from product_search.settings import ROOT
 
@@ -51,6 +52,14 @@ def service_environment(data_dir: Path) -> dict[str, str]:
         "PRODUCT_SEARCH_DEVICE": "cpu",
         "PRODUCT_SEARCH_INDEX_BATCH_SIZE": "16",
     }
+
+
+@contextmanager
+def running_worker(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
+    """A worker beside the API on this data folder, once it indexes."""
+    environment = service_environment(data_dir)
+    with _running(["product_search.worker"], data_dir, environment, "开始建立索引") as process:
+        yield process
 
 
 @contextmanager
@@ -103,7 +112,7 @@ def _wait_for(process: subprocess.Popen[str], ready: str) -> None:
     raise AssertionError("the server did not start:\n" + "".join(said))
 
 
-def stop(process: subprocess.Popen[str]) -> None:
+def stop(process: subprocess.Popen[Any]) -> None:
     """End the process, gently first."""
     process.terminate()
     try:

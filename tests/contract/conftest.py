@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 from sqlalchemy import MetaData
 
 from orm_models import Database
+from product_search.milvus_options import IndexType
 from product_search.schema import migrate
 from tests.milvus_servers import NetworkMilvus
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
@@ -19,6 +21,8 @@ MYSQL_URL = "PRODUCT_SEARCH_TEST_DATABASE_URL"
 # A real server for the suite of VectorStore, which drops and makes collections in it.
 MILVUS_URI = "PRODUCT_SEARCH_TEST_MILVUS_URI"
 MILVUS_TOKEN = "PRODUCT_SEARCH_TEST_MILVUS_TOKEN"
+# Its index, where that is to be another than a server's default (Milvus Lite's server: FLAT).
+MILVUS_INDEX_TYPE = "PRODUCT_SEARCH_TEST_MILVUS_INDEX_TYPE"
 MILVUSES = ["milvus_lite", "milvus_network"] + ["milvus_given"] * (MILVUS_URI in os.environ)
 COLLECTIONS = [f"product_v1_{letter * 12}" for letter in "0abcdef"]
 
@@ -32,6 +36,11 @@ def mysql_url() -> str:
     if os.environ.get("CI"):
         pytest.fail(f"{reason}, and CI is set: the MySQL suite must run")
     pytest.skip(reason)
+
+
+def given_index_type() -> IndexType | None:
+    """The index for the server that the environment names; None for the default."""
+    return TypeAdapter(IndexType | None).validate_python(os.environ.get(MILVUS_INDEX_TYPE) or None)
 
 
 def drop_all_tables(database: Database) -> None:
@@ -75,6 +84,7 @@ def backend(
         options = MilvusOptions(index_type="FLAT")  # a server's HNSW is not known to it
     else:
         place = MilvusServer(os.environ[MILVUS_URI], os.environ.get(MILVUS_TOKEN, ""))
+        options = MilvusOptions(index_type=given_index_type())
     store = MilvusStore(place, "http://here:8000", options)
     for name in COLLECTIONS:
         store.drop_collection(name)

@@ -193,6 +193,22 @@ def test_connections_that_were_lost_while_idle_are_not_noticed(
     assert catalog.database.read(lambda session: session.scalar(select(Product.title))) == "书包"
 
 
+def test_a_connection_that_is_given_back_has_no_transaction(
+    catalog: Catalog, direct: Engine
+) -> None:
+    def fail(session: Session) -> None:
+        insert_product(session, {"title": "书包"})
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        catalog.database.write(fail)
+    made = catalog.create({"title": "苹果"}, None)
+    assert saved(direct) == (1, 1)  # else this commit would have been that one's too
+    with direct.begin() as other:
+        other.execute(text("UPDATE product SET title = '雨伞'"))
+    assert catalog.get(made.product_id).title == "雨伞"  # else the first read's snapshot
+
+
 def test_a_server_that_is_gone_is_told_as_unavailable(
     catalog: Catalog, proxy: CuttingProxy
 ) -> None:

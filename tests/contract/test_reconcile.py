@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from data_models import DriftKind, DriftRun, ProductOut
-from nlp_models import EncoderError, EncoderPair
 from orm_models import Database, OutboxEvent, Product, Run, RunProblem, VectorCollection
 from product_search import drift, live_collections, outbox, outbox_state, runs
 from product_search.activation import activate
@@ -36,7 +35,7 @@ from product_search.schema import migrate
 from product_search.step_loop import StepLoop
 from tests.contract.conftest import drop_all_tables, mysql_url
 from tests.contract.entities import DIMS, entity
-from tests.encoders import quick_encoders
+from tests.encoders import OnePair, quick_encoders
 from tests.sessions import reading, writing
 from tests.unit.pictures import age, encoded, noise
 from vector_db import EntityState, MilvusStore, collection_name
@@ -69,27 +68,6 @@ class MeddledStore(MilvusStore):
         if meddle is not None:
             meddle()
         return found
-
-
-class OnePair:
-    """See Encoders in live_collections: the only encoders that there are."""
-
-    def __init__(self, pair: EncoderPair) -> None:
-        self.pair = pair
-
-    def chosen(self) -> EncoderPair:
-        """See Encoders."""
-        return self.pair
-
-    def named(self, name: str) -> EncoderPair:
-        """See Encoders."""
-        return self.find(name, self.pair.fingerprint)
-
-    def find(self, name: str | None, fingerprint: str) -> EncoderPair:
-        """See Encoders."""
-        if (name, fingerprint) != (self.pair.name, self.pair.fingerprint):
-            raise EncoderError(f"no {name} {fingerprint}")
-        return self.pair
 
 
 @pytest.fixture(scope="module")

@@ -163,3 +163,10 @@ def test_a_thumbnails_address_changes_with_the_product(client: ApiClient) -> Non
     address = client.image_url(product, 256)
     assert address == f"{client.base_url}/product/7/image?size=256&revision=3"
     assert client.image_url(product.model_copy(update={"image_url": None}), 256) is None
+
+
+def test_a_thumbnails_address_is_the_one_that_browsers_reach() -> None:
+    client = ApiClient("http://api:8000", "https://shop.example/")
+    address = client.image_url(ProductOut.model_validate(PRODUCT), 64)
+    assert address == "https://shop.example/product/7/image?size=64&revision=3"
+    client.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
-from sqlalchemy import Dialect, select
+from sqlalchemy import Dialect, select, text
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -187,3 +187,24 @@ def test_a_part_of_a_title_is_a_parameter_and_no_pattern() -> None:
 
 def test_every_table_is_known_to_the_metadata() -> None:
     assert {"product", "outbox_event", "vector_collection"} <= set(Base.metadata.tables)
+
+
+def test_on_sqlite_a_write_begins_when_the_one_before_has_ended(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
+    migrate(database)
+    at_work: list[int] = []
+    together: list[int] = []
+
+    def work(session: Session) -> None:
+        at_work.append(1)
+        together.append(len(at_work))
+        session.execute(text("SELECT 1"))
+        at_work.pop()
+
+    threads = [threading.Thread(target=database.write, args=(work,)) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == [1] * 30
+    database.close()

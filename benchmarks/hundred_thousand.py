@@ -1,0 +1,231 @@
+"""A large catalogue: loaded, indexed, listed and searched; seconds and peak memory of each phase.
+
+python -m benchmarks.hundred_thousand [--products 100000] [--database URL]
+
+Without a URL on SQLite; a server's database must be empty, and is emptied at the end. Vectors are
+in Milvus Lite's file. Titles are generated. Vectors, of queries too, are sampled: the starter's
+own vectors of the sample catalogue's titles and pictures, each with Gaussian noise of 0.7 of its
+length, so that they lie in clusters as real ones do; encoding itself takes no part. Each product
+has one of the sample's pictures. All else is the service's own code. Memory includes the models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sqlalchemy.orm import Session
+
+from benchmarks.databases import empty_database
+from data_models import ProductListQuery, SearchRequest
+from nlp_models import EncoderPair, Matrix
+from product_search.activation import activate
+from product_search.catalog import Catalog, insert_product
+from product_search.encoder_folders import EncoderFolders
+from product_search.images import ImageStore
+from product_search.indexing import Indexer
+from product_search.live_collections import LiveCollections
+from product_search.retrieval import Retrieval
+from product_search.settings import ROOT, Settings
+from tests.encoders import OnePair
+from vector_db import MilvusStore
+
+WRITTEN_AT_ONCE = 500
+INDEXED_AT_ONCE = 1000
+SEARCHES = 100
+LISTS = 20
+NOISE = 0.7
+SAMPLE = ROOT / "sample_data"
+_random = random.Random(1)
+_noise = np.random.default_rng(1)
+
+
+class Sampled:
+    """An encoder of either kind: whatever comes, a vector near one of the real ones."""
+
+    def __init__(self, fingerprint: str, real: Matrix) -> None:
+        self.fingerprint = fingerprint
+        self.dim = int(real.shape[1])
+        self._real = real
+
+    def _sample(self, items: Sequence[Any]) -> Matrix:
+        near = self._real[_noise.integers(len(self._real), size=len(items))]
+        away = _noise.normal(0, NOISE / self.dim**0.5, near.shape)
+        vectors = near + away
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+    encode_queries = encode_documents = encode_texts = encode_images = _sample
+
+
+def _sampled_encoders(products: Sequence[dict[str, str]]) -> EncoderPair:
+    real = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()
+    documents, texts = real.encode_titles([product["title"] for product in products])
+    pictures = []
+    for product in products:
+        if product["image_path"]:
+            with Image.open(_picture(product)) as picture:
+                pictures.append(picture.convert("RGB"))
+    both = np.concatenate([texts, real.image_text.encode_images(pictures)])
+    text = Sampled(f"{real.text.fingerprint}:sampled", documents)
+    image_text = Sampled(f"{real.image_text.fingerprint}:sampled", both)
+    return EncoderPair("sampled", text, image_text, "cpu")
+
+
+def _peak_mb(process: str) -> float:
+    status = Path(f"/proc/{process}/status").read_text().split()
+    return int(status[status.index("VmHWM:") + 1]) / 1024
+
+
+def _milvus_lite() -> str:
+    """The process id of the Milvus Lite that this process has started."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    (child,) = [one for one in children if "milvus" in Path(f"/proc/{one}/cmdline").read_text()]
+    return child
+
+
+@contextmanager
+def _phase(name: str) -> Iterator[None]:
+    """Seconds of the phase, and the most memory that it took here and in Milvus Lite."""
+    for process in ("self", _milvus_lite()):
+        Path(f"/proc/{process}/clear_refs").write_text("5")  # forgets the peak so far
+    begun = time.perf_counter()
+    yield
+    took = time.perf_counter() - begun
+    here, milvus = _peak_mb("self"), _peak_mb(_milvus_lite())
+    _say(f"{name}: {took:.1f} s; peak memory {here:.0f} MB, Milvus Lite {milvus:.0f} MB")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _columns(
+    number: int, products: Sequence[dict[str, str]], pictures: Sequence[str]
+) -> dict[str, Any]:
+    product = _random.choice(products)
+    return {
+        "sku": f"G-{number}",
+        "title": f"{product['title']} {_random.choice(products)['title']} 款号{number}",
+        "category": product["category"] or None,
+        "brand": f"品牌{_random.randrange(500)}",
+        "price": Decimal(_random.randrange(100, 1_000_000)) / 100,
+        "image_hash": _random.choice(pictures),
+    }
+
+
+def _load(catalog: Catalog, count: int, products: Sequence[dict[str, str]]) -> None:
+    kept = [_picture(product).read_bytes() for product in products if product["image_path"]]
+    pictures = [str(catalog.keep_picture(content)) for content in kept]
+    for start in range(0, count, WRITTEN_AT_ONCE):
+        numbers = range(start, min(start + WRITTEN_AT_ONCE, count))
+        catalog.database.write(
+            partial(_add, rows=[_columns(number, products, pictures) for number in numbers])
+        )
+
+
+def _add(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    for row in rows:
+        insert_product(session, row)
+
+
+def _picture(product: dict[str, str]) -> Path:
+    return SAMPLE / product["image_path"]
+
+
+def _walk(catalog: Catalog) -> int:
+    """All products, 100 a page, by the last id."""
+    last = seen = 0
+    while items := catalog.list(ProductListQuery(after_id=last, page_size=100)).items:
+        last, seen = items[-1].product_id, seen + len(items)
+    return seen
+
+
+def _percentiles(name: str, run: Callable[[int], object], times: int) -> None:
+    took = []
+    for turn in range(times):
+        begun = time.perf_counter()
+        run(turn)
+        took.append(1000 * (time.perf_counter() - begun))
+    parts = statistics.quantiles(took, n=20)
+    _say(f"  {name}: p50 {statistics.median(took):.1f} ms, p95 {parts[18]:.1f} ms")
+
+
+def _list(catalog: Catalog, count: int) -> None:
+    last_page = max(1, count // 20)
+    for name, query in {
+        "first page": ProductListQuery(),
+        "page in the middle": ProductListQuery(page=max(1, last_page // 2)),
+        "cheapest first, one brand": ProductListQuery(sort="price_asc", brand="品牌7"),
+        "title part": ProductListQuery(q=f"款号{count // 2}"),
+    }.items():
+        _percentiles(name, partial(_one_page, catalog, query), LISTS)
+
+
+def _one_page(catalog: Catalog, query: ProductListQuery, _turn: int) -> None:
+    catalog.list(query)
+
+
+def _search(retrieval: Retrieval) -> None:
+    filters = {"brand": ["品牌7"], "price": {"lte": 5000}}
+    for mode in ("text_to_text", "text_to_image"):
+        for name, given in (("", {}), (", filtered to 0.1 %", {"filters": filters})):
+            request = SearchRequest.model_validate({"mode": mode, "text": "书包", **given})
+            _percentiles(f"{mode}{name}", partial(_one_search, retrieval, request), SEARCHES)
+
+
+def _one_search(retrieval: Retrieval, request: SearchRequest, _turn: int) -> None:
+    retrieval.search(request, lambda: None)
+
+
+def _run(indexer: Indexer, count: int, products: Sequence[dict[str, str]]) -> None:
+    catalog = Catalog(indexer.database, indexer.images, lambda: None)
+    with _phase(f"write {count} products"):
+        _load(catalog, count, products)
+    with _phase("index them"):
+        while indexer.apply_oldest(INDEXED_AT_ONCE):
+            pass
+    with _phase("walk the whole list"):
+        assert _walk(catalog) == count == indexer.collections.active().store.count()
+    with _phase("list pages"):
+        _list(catalog, count)
+    with _phase("search"):
+        _search(Retrieval(indexer.database, indexer.images, indexer.collections))
+
+
+def main() -> None:
+    """Phase after phase on one database and one Milvus Lite file."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--products", type=int, default=100_000)
+    parser.add_argument("--database", help="SQLAlchemy URL of an empty database")
+    options = parser.parse_args()
+    with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
+        products = list(csv.DictReader(stream))
+    encoders = _sampled_encoders(products)
+    with tempfile.TemporaryDirectory() as where:
+        folder = Path(where)
+        url = options.database or f"sqlite:///{folder / 'catalog.sqlite3'}"
+        store = MilvusStore(folder / "milvus.db", "benchmark")
+        with closing(store), empty_database(url) as database:
+            collections = LiveCollections(database, store, OnePair(encoders))
+            activate(collections)
+            indexer = Indexer(database, ImageStore(folder / "images"), collections)
+            _run(indexer, options.products, products)
+
+
+if __name__ == "__main__":
+    main()
