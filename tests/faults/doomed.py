@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -63,9 +64,18 @@ def start(
     return process
 
 
+def _end_with_the_test() -> None:
+    """A test that is killed itself leaves nothing behind."""
+    test = multiprocessing.parent_process()
+    assert test is not None
+    test.join()
+    os._exit(1)
+
+
 def _run(
     command: list[str], folder: Path, environment: dict[str, str], failpoint: Failpoint | None
 ) -> None:
+    threading.Thread(target=_end_with_the_test, daemon=True).start()
     log = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
