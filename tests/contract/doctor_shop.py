@@ -1,0 +1,222 @@
+"""A catalogue with both stores and its doctor, and ways to make them drift behind its back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+
+from data_models import DriftKind, DriftRun, ProductOut
+from orm_models import Database, OutboxEvent, Product, Run, RunProblem, VectorCollection
+from product_search import drift, live_collections
+from product_search.activation import activate
+from product_search.catalog import Catalog
+from product_search.drift import Options
+from product_search.errors import OutboxFull
+from product_search.images import ImageStore
+from product_search.indexing import Indexer
+from product_search.live_collections import LiveCollections, Role
+from product_search.milvus_schema import entity_row
+from product_search.reconcile import Reconciler
+from product_search.run_loop import LEASE, RunContext, carry_out
+from product_search.runs import Claimed, State
+from product_search.schema import migrate
+from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.contract.entities import entity
+from tests.encoders import OnePair, quick_encoders
+from tests.sessions import reading, writing
+from tests.unit.pictures import encoded, noise
+from vector_db import EntityState, MilvusStore, collection_name
+
+PICTURE = encoded(noise((8, 8), 1), "PNG")
+OTHER = encoded(noise((8, 8), 2), "PNG")
+NONE = dict.fromkeys(DriftKind, 0)
+UNUSED = "product_v1_0123456789ab"
+
+
+class MeddledStore(MilvusStore):
+    """A store that lets something happen right after the walk has read from it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "test")
+        self.shared: dict[str, Any] = {"scan": None, "states": None, "asked": []}
+
+    def scan(self, after: int, limit: int) -> list[EntityState]:
+        """See VectorStore."""
+        self.shared["asked"].append(limit)
+        return self._meddled("scan", super().scan(after, limit))
+
+    def states(self, milvus_ids: Sequence[int]) -> list[EntityState]:
+        """See VectorStore."""
+        self.shared["asked"].append(len(milvus_ids))
+        return self._meddled("states", super().states(milvus_ids))
+
+    def _meddled(self, name: str, found: list[EntityState]) -> list[EntityState]:
+        meddle, self.shared[name] = self.shared[name], None
+        if meddle is not None:
+            meddle()
+        return found
+
+
+@pytest.fixture(scope="module")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeddledStore]:
+    store = MeddledStore(tmp_path_factory.mktemp("milvus") / "milvus.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """Tables that the tests of this file share: making them takes longer than emptying them."""
+    on_mysql = request.param == "mysql"
+    file = tmp_path_factory.mktemp("catalogue") / "catalog.sqlite3"
+    database = Database(mysql_url() if on_mysql else f"sqlite:///{file}")
+    if on_mysql:
+        drop_all_tables(database)
+    migrate(database)
+    yield database
+    database.close()
+
+
+class Shop:
+    """A catalogue, its indexer and its doctor, over the stores of one test."""
+
+    store: MeddledStore  # with the active collection open
+
+    def __init__(self, database: Database, milvus: MeddledStore, folder: Path) -> None:
+        self.database, self.milvus = database, milvus
+        self.ids: list[int] = []
+        self.images = ImageStore(folder / "images")
+        self.collections = LiveCollections(database, milvus, OnePair(quick_encoders()))
+        self.indexer = Indexer(database, self.images, self.collections)
+        self._start_afresh()
+        self.catalog = Catalog(database, self.images, lambda: None)
+        self.is_full = False
+
+    def _start_afresh(self) -> None:
+        """Empty stores; the collection is kept where it is there, since making it takes long."""
+        encoders = self.collections.encoders.chosen()
+        active = collection_name(encoders.fingerprint)
+        with writing(self.database) as session:
+            for table in (Product, OutboxEvent, Run, RunProblem, VectorCollection):
+                session.execute(delete(table))
+            live_collections.add(session, encoders, Role.active)
+        for name in self.milvus.collections():
+            if name != active:
+                self.milvus.drop_collection(name)
+        self.start()
+        self.store.delete([entity.milvus_id for entity in self.store.scan(-1, 1000)])
+        self.store.shared.update(scan=None, states=None)
+        self.store.shared["asked"].clear()
+
+    def start(self) -> None:
+        """As the service does."""
+        activate(self.collections)
+        store = self.collections.active().store
+        assert isinstance(store, MeddledStore)
+        self.store = store
+
+    def create(self, title: str = "书包", image: bytes | None = PICTURE) -> ProductOut:
+        product = self.catalog.create({"title": title}, image)
+        self.ids.append(product.product_id)
+        return product
+
+    def key(self, place: int) -> int:
+        """The milvus_id of the product that was made in this place, from 0."""
+        return int(self.catalog.get(self.ids[place]).milvus_id)
+
+    def index(self) -> None:
+        """Apply every event."""
+        while self.indexer.apply_oldest(100):
+            pass
+
+    def admit(self, _events: int) -> None:
+        if self.is_full:
+            raise OutboxFull("满")
+
+    def doctor(self, page: int = 100) -> Reconciler:
+        return Reconciler(self.database, self.milvus, self.images, self.admit, lambda: None, page)
+
+    def begin(self, repair: bool = False, drop: Sequence[str] = ()) -> Claimed:
+        return drift.begin(self.database, Options(repair=repair, drop=list(drop)), LEASE)
+
+    def walk(self, repair: bool = False, drop: Sequence[str] = (), page: int = 100) -> DriftRun:
+        """What a whole walk finds."""
+        claimed = self.begin(repair, drop)
+        context = RunContext(self.database, claimed, threading.Event())
+        assert carry_out(context, self.doctor(page).handle) is State.done
+        with reading(self.database) as session:
+            return drift.of_run(session, claimed.id)
+
+    def refusal(self, **options: Any) -> str | None:
+        """Why a walk fails."""
+        claimed = self.begin(**options)
+        context = RunContext(self.database, claimed, threading.Event())
+        assert carry_out(context, self.doctor().handle) is State.failed
+        with reading(self.database) as session:
+            return drift.run_state(session, claimed.id).error
+
+
+@pytest.fixture
+def shop(database: Database, milvus: MeddledStore, tmp_path: Path) -> Shop:
+    return Shop(database, milvus, tmp_path)
+
+
+@pytest.fixture
+def stocked(shop: Shop) -> Shop:
+    """Seven products, five of them with a picture, all of them indexed."""
+    for number in range(7):
+        shop.create(f"书包 {number}", PICTURE if number < 5 else None)
+    shop.index()
+    return shop
+
+
+def found(run: DriftRun) -> dict[DriftKind, int]:
+    """The kinds that were found, and how often."""
+    return {kind: count for kind, count in run.found.items() if count}
+
+
+def write_entity(shop: Shop, key: int, **values: Any) -> None:
+    """Write an entity behind the service's back."""
+    shop.store.upsert([entity(key, **values)])
+
+
+def lose_entity(shop: Shop) -> str:
+    shop.store.delete([shop.key(2)])
+    return str(shop.ids[2])
+
+
+def leave_entity(shop: Shop) -> str:
+    """One whose product_id is another's by now, as after a backup of the database came back."""
+    write_entity(shop, 77, product_id=shop.ids[2])
+    return "77"
+
+
+def set_back(shop: Shop) -> str:
+    write_entity(shop, shop.key(2), product_id=shop.ids[2], revision=0)
+    return str(shop.ids[2])
+
+
+def swap_picture(shop: Shop) -> str:
+    write_entity(shop, shop.key(2), product_id=shop.ids[2], image_path="f" * 64)
+    return str(shop.ids[2])
+
+
+def embed_otherwise(shop: Shop) -> str:
+    image_hash = shop.images.find(PICTURE)
+    row = entity_row(entity(shop.key(2), product_id=shop.ids[2], image_path=image_hash), UNUSED)
+    shop.store._call("upsert", shop.store._collection, data=[row])
+    return str(shop.ids[2])
+
+
+def forget_event(shop: Shop) -> str:
+    product = shop.create()
+    with writing(shop.database) as session:
+        session.execute(delete(OutboxEvent))
+    return str(product.product_id)

@@ -1,0 +1,242 @@
+"""The doctor's runs on every database: pictures, collections, bounds, cut off, one at a time."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import func, select
+
+from data_models import DriftKind
+from orm_models import Run, RunProblem, VectorCollection
+from product_search import drift, outbox_state, runs
+from product_search.drift import Options
+from product_search.errors import (
+    AppError,
+    RunInProgress,
+    StorageUnavailable,
+    VectorStoreUnavailable,
+)
+from product_search.live_collections import Role
+from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
+from product_search.runs import Kind, State
+from tests.contract.doctor_shop import (
+    OTHER,
+    PICTURE,
+    UNUSED,
+    Shop,
+    database as database,
+    found,
+    leave_entity,
+    lose_entity,
+    milvus as milvus,
+    shop as shop,
+    stocked as stocked,
+)
+from tests.contract.entities import DIMS
+from tests.sessions import reading, writing
+from tests.unit.pictures import age
+
+
+def test_pictures_that_no_product_names_are_deleted_once_they_are_old(stocked: Shop) -> None:
+    old, young = stocked.images.save(OTHER), stocked.images.save(PICTURE + b"more")
+    named = stocked.images.find(PICTURE)
+    assert named is not None
+    stocked.images.thumbnail(old, 64)
+    for name in (old, named):
+        age(stocked.images.path(name))
+    walked = stocked.walk()
+    assert found(walked) == {DriftKind.orphaned_picture: 1}
+    assert (walked.examples[0].subject, walked.pictures) == (old, 2)
+    repaired = stocked.walk(repair=True)
+    assert (repaired.repaired[DriftKind.orphaned_picture], repaired.left) == (1, 0)
+    assert [stocked.images.has(name) for name in (old, young, named)] == [False, True, True]
+    assert not list(stocked.images.path(old).parents[2].rglob(f"*{old}*"))  # nor its thumbnail
+    assert found(stocked.walk()) == {}
+
+
+def test_a_picture_that_is_being_used_again_is_not_deleted(stocked: Shop) -> None:
+    name = stocked.images.save(OTHER)
+    age(stocked.images.path(name))
+    assert stocked.catalog.keep_picture(OTHER) == name  # its row has not committed yet
+    assert found(stocked.walk(repair=True)) == {}
+    assert stocked.images.has(name)
+
+
+def test_a_database_without_any_picture_deletes_none(shop: Shop) -> None:
+    name = shop.images.save(OTHER)
+    age(shop.images.path(name))
+    walked = shop.walk(repair=True)
+    assert (found(walked), walked.left) == ({DriftKind.orphaned_picture: 1}, 1)
+    assert shop.images.has(name)
+
+
+def test_a_lost_picture_is_told_and_left(stocked: Shop) -> None:
+    name = stocked.images.find(PICTURE)
+    assert name is not None
+    stocked.images.path(name).unlink()
+    walked = stocked.walk(repair=True)
+    assert (found(walked), walked.left) == ({DriftKind.missing_picture: 5}, 5)
+    assert stocked.database.read(outbox_state.counts).pending == 0
+
+
+def test_what_can_not_be_repaired_is_left_beside_what_can(stocked: Shop) -> None:
+    lose_entity(stocked)
+    leave_entity(stocked)
+    name = stocked.images.find(PICTURE)
+    assert name is not None
+    stocked.images.path(name).unlink()
+    walked = stocked.walk(repair=True)
+    kinds = {DriftKind.missing: 1, DriftKind.orphaned: 1, DriftKind.missing_picture: 5}
+    assert (found(walked), walked.left) == (kinds, 5)
+    assert walked.repaired[DriftKind.missing_picture] == 0
+
+
+def test_a_collection_that_nobody_uses_is_told_and_dropped_when_named(stocked: Shop) -> None:
+    for name in (UNUSED, "product_catalogue"):  # the other one is another application's
+        stocked.milvus.beside().open_collection(name, DIMS)
+    walked = stocked.walk(repair=True)
+    assert (found(walked), walked.left) == ({DriftKind.wrong_encoder: 1}, 1)
+    assert walked.examples[0].subject == UNUSED
+    active = stocked.store._collection
+    for name in (active, "product_catalogue", "product_v1_ffffffffffff"):
+        assert UNUSED in (stocked.refusal(drop=[UNUSED, name]) or "")
+    assert stocked.store.has_collection(UNUSED)
+    assert stocked.walk(drop=[UNUSED]).left == 0
+    assert sorted(stocked.store.collections()) == ["product_catalogue", active]
+    assert found(stocked.walk()) == {}
+
+
+@pytest.mark.parametrize(
+    ("role", "drifted"),
+    [(Role.previous, {DriftKind.missing: 7}), (Role.filling, {}), (Role.retired, {})],
+)
+def test_collections_that_are_kept_in_step_are_compared_and_no_others(
+    stocked: Shop, role: Role, drifted: dict[DriftKind, int]
+) -> None:
+    stocked.milvus.beside().open_collection(UNUSED, DIMS)
+    row = VectorCollection(name=UNUSED, role=role, encoder_fingerprint=UNUSED[-12:])
+    with writing(stocked.database) as session:
+        session.add(row)
+    walked = stocked.walk(page=3)
+    assert found(walked) == drifted
+    assert (walked.products, walked.entities) == (7, 7)
+
+
+def test_without_its_collection_every_product_is_missing_and_none_is_queued(
+    stocked: Shop,
+) -> None:
+    stocked.store.drop_collection(stocked.store._collection)
+    walked = stocked.walk(repair=True)
+    assert (found(walked), walked.left) == ({DriftKind.missing: 7}, 7)
+    assert stocked.database.read(outbox_state.counts).pending == 0
+    stocked.start()  # once more, which makes it
+    stocked.index()
+    assert found(stocked.walk()) == {}
+
+
+def test_a_collection_that_changes_under_the_walk_ends_it(stocked: Shop) -> None:
+    def drop() -> None:
+        stocked.store.drop_collection(stocked.store._collection)
+
+    stocked.store.shared["scan"] = drop
+    claimed = stocked.begin()
+    context = RunContext(stocked.database, claimed, threading.Event())
+    assert carry_out(context, stocked.doctor(page=2).handle) is State.failed
+
+
+@pytest.mark.parametrize("away", [VectorStoreUnavailable, StorageUnavailable])
+def test_a_store_that_goes_away_ends_the_walk_with_its_reason(
+    stocked: Shop, away: type[AppError]
+) -> None:
+    def fail() -> None:
+        raise away("不在了")
+
+    stocked.store.shared["scan"] = fail
+    assert stocked.refusal() == "不在了"
+
+
+def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked: Shop) -> None:
+    for place in (0, 6):
+        stocked.store.delete([stocked.key(place)])
+    claimed = stocked.begin(repair=True)
+    stopping = threading.Event()
+    stocked.store.shared["scan"] = stopping.set
+    with pytest.raises(Stopping):
+        carry_out(RunContext(stocked.database, claimed, stopping), stocked.doctor(page=2).handle)
+    with reading(stocked.database) as session:
+        saved = session.get_one(Run, claimed.id)
+    assert (saved.progress["products"], saved.progress["found"]) == (2, {"missing": 1})
+    with writing(stocked.database) as session:
+        again = runs.claim(session, [Kind.doctor], LEASE, run_id=claimed.id)
+    assert again is not None
+    context = RunContext(stocked.database, again, threading.Event())
+    assert carry_out(context, stocked.doctor(page=2).handle) is State.done
+    with reading(stocked.database) as session:
+        walked = drift.of_run(session, claimed.id)
+    assert (walked.products, walked.entities) == (7, 5)
+    assert (found(walked), walked.left) == ({DriftKind.missing: 2}, 0)
+    assert [one.subject for one in walked.examples] == [str(stocked.ids[0]), str(stocked.ids[6])]
+    assert stocked.database.read(outbox_state.counts).pending == 2
+
+
+def test_repairs_that_the_outbox_has_no_room_for_are_left_to_the_next_run(stocked: Shop) -> None:
+    lose_entity(stocked)
+    stocked.is_full = True
+    walked = stocked.walk(repair=True)
+    assert (found(walked), walked.left) == ({DriftKind.missing: 1}, 1)
+    assert stocked.database.read(outbox_state.counts).pending == 0
+    stocked.is_full = False
+    assert stocked.walk(repair=True).left == 0
+
+
+def test_examples_are_bounded_and_those_of_earlier_runs_forgotten(
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift, "EXAMPLES", 3)
+    keys = [stocked.key(place) for place in range(7)]
+    stocked.store.delete(keys)
+    for _ in range(2):
+        walked = stocked.walk(page=2)
+        assert found(walked) == {DriftKind.missing: 7}
+        assert [one.subject for one in walked.examples] == [
+            str(product_id) for product_id in stocked.ids[:3]
+        ]
+    with reading(stocked.database) as session:
+        assert session.scalar(select(func.count()).select_from(RunProblem)) == 3
+
+
+def test_one_walk_at_a_time(shop: Shop) -> None:
+    queued = drift.queue(shop.database, Options())
+    with pytest.raises(RunInProgress):
+        drift.queue(shop.database, Options(repair=True))
+    held = shop.begin()  # nobody had taken the other: its process has ended
+    with reading(shop.database) as session:
+        assert drift.run_state(session, queued.run_id).state == "cancelled"
+    with pytest.raises(RunInProgress):
+        shop.begin()
+    with pytest.raises(RunInProgress):
+        drift.queue(shop.database, Options())
+    with writing(shop.database) as session:
+        runs.finish(session, held, State.done)
+        assert drift.report(session).newest is not None
+    drift.queue(shop.database, Options())
+
+
+def test_walks_that_are_queued_at_the_same_time_are_one(shop: Shop) -> None:
+    refused: list[str] = []
+    ready = threading.Barrier(4)
+
+    def try_one() -> None:
+        ready.wait()
+        try:
+            drift.queue(shop.database, Options())
+        except RunInProgress as error:
+            refused.append(error.code)
+
+    threads = [threading.Thread(target=try_one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == ["run_in_progress"] * 3
