@@ -13,7 +13,7 @@ from product_search.schema import migrate
 
 @contextmanager
 def empty_database(url: str) -> Iterator[Database]:
-    """Its tables, dropped at the end. Exits where there are tables: they are somebody's."""
+    """With tables made, and dropped at the end. Exits where there are any: somebody needs them."""
     with closing(Database(url)) as database:
         if _tables(database).tables:
             raise SystemExit(f"{database.engine.url!r} has tables: name an empty database")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,8 +18,12 @@ from sqlalchemy import select
 
 from nlp_models import EncoderPair
 from orm_models import Database, OutboxEvent, Product
+from product_search import drift
+from product_search.drift import Options
 from product_search.encoder_folders import EncoderFolders
 from product_search.images import ImageStore
+from product_search.reconcile import Reconciler
+from product_search.run_loop import LEASE, RunContext, carry_out
 from product_search.schema import migrate
 from product_search.settings import Settings
 from tests.contract.conftest import drop_all_tables
@@ -28,6 +34,7 @@ from tests.faults.ledger import Ledger
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import free_port
 from tests.sessions import reading
+from tests.unit.checkpoints import write_clip
 from vector_db import MilvusStore, collection_name
 
 
@@ -62,6 +69,22 @@ class Place(ABC):
     def collection(self) -> str:
         """The one that searches read."""
         return collection_name(self.encoders.fingerprint)
+
+    def offer_other_encoders(self, seed: int) -> None:
+        """New weights, which a reindexing goes over to, before those of the active collection.
+
+        Every process is down.
+        """
+        folder = self.settings.clip_dir
+        assert folder is not None
+        shutil.copytree(folder, self.settings.downloaded_clip, dirs_exist_ok=True)
+        offered = write_clip(self.settings.data_dir / f"clip {seed}", seed)
+        self.settings = self.settings.model_copy(update={"clip_dir": offered})
+        self._environment["PRODUCT_SEARCH_CLIP_DIR"] = str(offered)
+
+    def take_over_encoders(self) -> None:
+        """The offered ones are those of the active collection now."""
+        self.encoders = EncoderFolders(self.settings).chosen()
 
     def start(self, name: str, failpoint: Failpoint | None = None) -> None:
         """Start a service or a worker; one that runs is ended first."""
@@ -139,10 +162,7 @@ class Place(ABC):
         return all(health.json()["status"] == "ok" for health in healths)
 
     def drift(self) -> list[str]:
-        """After all is indexed: what was acknowledged and is lost, and where the stores differ.
-
-        The doctor's verdict belongs here too.
-        """
+        """After all is indexed: what was acknowledged and is lost, and where the stores differ."""
         until(self._is_quiet, "the end of the indexing")
         wrong = self._http_differences()
         with self.opened_store() as store, reading(self.database) as session:
@@ -150,7 +170,14 @@ class Place(ABC):
             wrong += self.ledger.lost_writes(rows)
             client, _ = store._link.client()  # the one that can read vectors
             wrong += checks.drift(session, client, self.images, self.encoders)
-        return wrong
+            return wrong + self._doctors_verdict(store)
+
+    def _doctors_verdict(self, store: MilvusStore) -> list[str]:
+        doctor = Reconciler(self.database, store, self.images, lambda _: None, lambda: None)
+        claimed = drift.begin(self.database, Options(), LEASE)
+        carry_out(RunContext(self.database, claimed, threading.Event()), doctor.handle)
+        found = self.database.read(lambda session: drift.of_run(session, claimed.id))
+        return [f"the doctor: {one.kind} {one.subject}: {one.reason}" for one in found.examples]
 
     def _http_differences(self) -> list[str]:
         """Products that the service shows otherwise than the database has them."""

@@ -15,17 +15,20 @@ from typing import Literal
 
 import pytest
 
-from tests.faults.clock import DEADLINE_S
 from tests.faults.conftest import SEED
 from tests.faults.doomed import Failpoint
-from tests.faults.ledger import Content, Tracked
-from tests.faults.load import Load, title
+from tests.faults.load import Load
 from tests.faults.places import Place
+from tests.faults.run_faults import (
+    COMMIT,
+    during_import,
+    during_reindexing,
+    during_uploaded_import,
+)
 from tests.faults.tables import tally
 
 ROUNDS = int(os.environ.get("PRODUCT_SEARCH_TEST_ROUNDS", "2"))
 AFTERWARDS = 20  # writes after the restart: recovery is not left alone either
-COMMIT = "product_search.engine:_commit"
 
 
 Fault = Callable[[Place, random.Random, Load], int]
@@ -49,28 +52,6 @@ class Step:
         place.start_missing()
         place.wait_for_death(victim)
         return 1
-
-
-def during_import(place: Place, chance: random.Random, _load: Load) -> int:
-    """`manage import` dies at one of its batches; the file is then imported once more."""
-    place.start_all()
-    contents = {
-        f"I-{n}": Content(title(chance), f"{chance.randrange(1000)}.50") for n in range(450)
-    }
-    file = place.settings.data_dir / "products.csv"
-    lines = [f"{sku},{content.title},{content.price}\n" for sku, content in contents.items()]
-    file.write_text("".join(["sku,title,price\n", *lines]), "utf-8")
-    command = ["manage", "import", str(file)]
-    place.processes["import"] = place.process(
-        command, Failpoint(COMMIT, chance.choice(["before", "after"]), chance.randint(1, 3))
-    )
-    place.wait_for_death("import")
-    again = place.processes["import"] = place.process(command)
-    again.join(DEADLINE_S)
-    assert again.exitcode == 0, "the import did not go on"
-    for sku, content in contents.items():
-        place.ledger.add(Tracked(sku, {content}))
-    return 1
 
 
 def during_activation(place: Place, chance: random.Random, _load: Load) -> int:
@@ -108,6 +89,8 @@ FAULTS: dict[str, Fault] = {
     "after Milvus delete": Step("worker", "pymilvus:MilvusClient.delete", "after", 3),
     "before mark_done": Step("worker", "product_search.outbox:mark_done", "before"),
     "during import": during_import,
+    "during an uploaded import": during_uploaded_import,
+    "during reindexing": during_reindexing,
     "during activation": during_activation,
     "at a random moment": at_a_random_moment,
 }
