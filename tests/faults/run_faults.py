@@ -22,10 +22,6 @@ COMMIT = "product_search.engine:_commit"
 ROWS = 450
 # Around the claim of an import, its only batch, and its end: calls that commit right after.
 IMPORT_STEPS = [f"product_search.runs:{name}" for name in ("claim", "save", "finish")]
-    "product_search.runs:claim",
-    "product_search.runs:save",
-    "product_search.runs:finish",
-]
 
 
 def _contents(chance: random.Random, prefix: str) -> dict[str, Content]:
