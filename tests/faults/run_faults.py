@@ -71,7 +71,7 @@ def during_uploaded_import(place: Place, chance: random.Random, _load: Load) -> 
     place.start_all()
     _finish_runs(place)
     for sku, content in contents.items():
-        place.ledger.add(Tracked(sku, {content} | possible))
+        place.ledger.add(Tracked(sku, {content, *possible}))
     return 1
 
 
