@@ -6,7 +6,7 @@ import random
 import shutil
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.context import ForkServerProcess
@@ -38,6 +38,10 @@ from tests.unit.checkpoints import write_clip
 from vector_db import MilvusStore, collection_name
 
 
+def _nothing() -> None:
+    """There is nothing left to do."""
+
+
 class Place(ABC):
     """A catalogue in two stores, and the processes on it, by name."""
 
@@ -59,6 +63,7 @@ class Place(ABC):
         self.images = ImageStore(self.settings.images_dir)
         self.database = Database(self.settings.sqlalchemy_url)
         self.ledger = Ledger()
+        self.afterwards: Callable[[], None] = _nothing  # what a fault leaves to do without a load
 
     @property
     def addresses(self) -> list[str]:
@@ -163,6 +168,8 @@ class Place(ABC):
 
     def drift(self) -> list[str]:
         """After all is indexed: what was acknowledged and is lost, and where the stores differ."""
+        afterwards, self.afterwards = self.afterwards, _nothing
+        afterwards()
         until(self._is_quiet, "the end of the indexing")
         wrong = self._http_differences()
         with self.opened_store() as store, reading(self.database) as session:

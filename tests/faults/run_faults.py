@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from functools import partial
 
 import httpx
 from sqlalchemy import select
@@ -90,12 +91,16 @@ def during_reindexing(place: Place, chance: random.Random, load: Load) -> int:
         place.kill(victim)
     for victim in victims:
         place.wait_for_death(victim)
-    place.start_all()
+    place.afterwards = partial(_end_reindexing, place)
+    return len(victims)
+
+
+def _end_reindexing(place: Place) -> None:
+    """What is filled in waits behind the writes of the load, which has ended by now."""
     _finish_runs(place)
     place.take_over_encoders()
     place.database.write(reindex.drop_old)
     _finish_runs(place)
-    return len(victims)
 
 
 def _finish_runs(place: Place) -> None:
