@@ -63,7 +63,8 @@ STATUS_NAMES = {
 ENCODER_NAMES = {"starter": "项目自带的小模型（starter）", "chinese-clip": "Chinese-CLIP"}
 STARTER_NOTE = (
     "现在作答的是项目自带的小模型（starter），准确度有限；在 API 所在的机器上运行 "
-    "`python -m product_search.manage download-models` 下载 Chinese-CLIP 并重启 API，即可换用它。"
+    "`python -m product_search.manage download-models` 下载 Chinese-CLIP，"
+    "再运行 `python -m product_search.manage reindex --encoder chinese-clip` 换用它。"
 )
 # Enough to choose from; the boxes take any other value too.
 _LABELS_WALKED = 1000
