@@ -310,6 +310,7 @@ def test_writers_and_workers_at_the_same_time_never_wait_in_a_circle(
             outbox.mark_failed(session, {work: "再试"}, soon)
         else:
             outbox.mark_done(session, [work])
+        busy.discard(work.product_id)  # before the commit, after which another may take it
 
     def work() -> None:
         while not writing_ended.is_set() or database.read(outbox_state.pending):
@@ -321,7 +322,6 @@ def test_writers_and_workers_at_the_same_time_never_wait_in_a_circle(
             busy.update(ids(claim))
             for item in claim.works:
                 database.write(partial(settle, claim, item))
-                busy.discard(item.product_id)
 
     def write_all() -> None:
         try:
