@@ -8,10 +8,10 @@ from functools import partial
 
 import httpx
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from orm_models import Run
-from product_search import live_collections, reindex, runs
-from product_search.live_collections import Role
+from product_search import reindex, runs
 from tests.faults.clock import DEADLINE_S, until
 from tests.faults.doomed import Failpoint
 from tests.faults.ledger import Content, Tracked
@@ -78,12 +78,17 @@ def during_uploaded_import(place: Place, chance: random.Random, _load: Load) -> 
 
 def during_reindexing(place: Place, chance: random.Random, load: Load) -> int:
     """Some processes die while a new encoder's collection is filled, or as it takes over."""
+    place.start_all()  # the first collection is of the first encoders
     place.stop_all()
     place.offer_other_encoders(chance.randrange(2**31))
     place.start_all()
     rate = chance.choice([None, 100])
-    place.database.write(lambda session: reindex.start(session, "chinese-clip", rate))
-    until(lambda: Role.filling in place.database.read(live_collections.live), "the filling")
+    run_id = place.database.write(lambda session: reindex.start(session, "chinese-clip", rate))
+
+    def begun(session: Session) -> bool:
+        return "collection" in session.get_one(Run, run_id).progress
+
+    until(lambda: place.database.read(begun), "the filling")
     load.wait(chance.randint(1, 60))
     running = [*place.services, *place.workers]
     victims = chance.sample(running, chance.randint(1, len(running)))
