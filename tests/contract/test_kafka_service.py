@@ -88,12 +88,11 @@ def test_what_is_written_comes_through_kafka_into_milvus(api: TestClient) -> Non
     assert (health["status"], health["kafka"]) == ("ok", "ok")
 
 
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)  # SQLite locks no rows
 def test_a_product_whose_events_are_locked_for_a_moment_is_indexed_by_the_same_message(
     api: TestClient, settings: Settings
 ) -> None:
     """So they are by a relay that notes what Kafka has just handed to a worker."""
-    if str(settings.database_url).startswith("sqlite"):
-        pytest.skip("SQLite locks no rows")
     held = resources(api)
     assert held.relay is not None
     held.relay.stop()
