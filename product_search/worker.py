@@ -50,7 +50,9 @@ def run(settings: Settings, indexer: Indexer, stopping: threading.Event) -> None
     with open_indexing(settings, indexer) as loop:
         loop.start()
         log.info("开始建立索引")
-        stopping.wait()
+        # Over and over: a signal that comes just before a wait without end does not end it.
+        while not stopping.wait(_POLL_S):
+            pass
 
 
 if __name__ == "__main__":
