@@ -155,14 +155,18 @@ class Place(ABC):
 
     def log(self) -> str:
         """The end of what the processes said."""
+        return self.whole_log()[-6_000:]
+
+    def whole_log(self) -> str:
+        """What the processes said."""
         path = self.settings.data_dir / "log"
-        return path.read_text("utf-8", "replace")[-6_000:] if path.exists() else ""
+        return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def _is_quiet(self) -> bool:
         """Nothing waits, and every service is well."""
-        with reading(self.database) as session:
-            if session.scalars(select(OutboxEvent.id).limit(1)).first() is not None:
-                return False
+        event = select(OutboxEvent.id).limit(1)
+        if self.database.read(lambda session: session.scalars(event).first()) is not None:
+            return False
         healths = [httpx.get(f"{address}/health", timeout=60) for address in self.addresses]
         return all(health.json()["status"] == "ok" for health in healths)
 

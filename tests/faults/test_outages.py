@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.faults.clock import until
 from tests.faults.conftest import SEED
 from tests.faults.load import Load
 from tests.faults.mariadb import OwnMariaDB
@@ -37,6 +38,8 @@ def place(
 ) -> Iterator[Networked]:
     made = Networked(tmp_path_factory.mktemp("outages"), small_encoders, mariadb.url)
     made.start_all()
+    # One that meets a store that is down as it starts says so and ends.
+    until(lambda: made.whole_log().count("开始建立索引") == len(made.workers), "the workers' start")
     yield made
     made.close()
 
