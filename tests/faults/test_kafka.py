@@ -33,7 +33,7 @@ from tests.sessions import reading
 from vector_db import MilvusOptions, MilvusStore
 
 # How long Kafka is down; half a minute where there is time for it.
-DOWN_S = float(os.environ.get("PRODUCT_SEARCH_TEST_KAFKA_DOWN_S", "4"))
+DOWN_S = float(os.environ.get("PRODUCT_SEARCH_TEST_OUTAGE_S", "4"))
 DIM = 512
 
 
