@@ -210,14 +210,14 @@ class ImageStore:
         with _readable():
             return _HASH.fullmatch(image_hash) is not None and self.path(image_hash).is_file()
 
-    def older(self, prefix: str, before: float) -> list[str]:
-        """The hashes with these first two digits whose files were last kept before this time.
+    def kept(self, prefix: str) -> dict[str, float]:
+        """The hashes with these first two digits, and when each was last kept.
 
-        The time is in seconds since 1970. Raises StorageUnavailable.
+        Times are in seconds since 1970. Raises StorageUnavailable.
         """
         with _readable():
             files = [path for path in self._files(prefix) if _HASH.fullmatch(path.name)]
-            return sorted(path.name for path in files if _is_older(path, before))
+            return {path.name: time for path in files if (time := _kept_at(path)) is not None}
 
     def tidy(self, prefix: str, before: float) -> None:
         """Undo what a crash has left in this folder: files half written, pictures set aside.
@@ -308,11 +308,16 @@ class ImageStore:
         return content
 
 
-def _is_older(path: Path, before: float) -> bool:
+def _kept_at(path: Path) -> float | None:
     try:
-        return path.stat().st_mtime < before
+        return path.stat().st_mtime
     except FileNotFoundError:  # what was being written has its own name by now
-        return False
+        return None
+
+
+def _is_older(path: Path, before: float) -> bool:
+    kept_at = _kept_at(path)
+    return kept_at is not None and kept_at < before
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -27,8 +27,9 @@ class Folders(NamedTuple):
 
 
 def check_folders(database: Database, images: ImageStore, digit: str, *, repair: bool) -> Folders:
-    """The pictures, older than GRACE, whose hashes begin with the digit; `repair` deletes.
+    """The pictures whose hashes begin with the digit; `repair` deletes the orphans.
 
+    All are counted; only those that are older than GRACE can be orphans.
     Raises StorageUnavailable, DatabaseUnavailable.
     """
     before = time.time() - GRACE.total_seconds()
@@ -36,22 +37,29 @@ def check_folders(database: Database, images: ImageStore, digit: str, *, repair:
     for prefix in (digit + second for second in DIGITS):
         if repair:
             images.tidy(prefix, before)
-        older = images.older(prefix, before)
-        found = _orphans(database, images, prefix, older, before)
+        kept = images.kept(prefix)
+        found = _orphans(database, images, prefix, kept, before)
         if repair:
             deleted |= _delete(database, images, found, before)
-        pictures += len(older)
+        pictures += len(kept)
         orphans += found
     return Folders(pictures, orphans, deleted)
 
 
 def _orphans(
-    database: Database, images: ImageStore, prefix: str, older: Sequence[str], before: float
+    database: Database,
+    images: ImageStore,
+    prefix: str,
+    kept: Mapping[str, float],
+    before: float,
 ) -> list[str]:
-    named = _named(database, older)
-    orphans = [name for name in older if name not in named]
+    older = [name for name, kept_at in kept.items() if kept_at < before]
+    orphans = set(older) - _named(database, older)
+    if not orphans:
+        return []
     # Those that a write has found to be kept already, and is about to name, are no longer old.
-    return sorted(set(orphans) & set(images.older(prefix, before))) if orphans else []
+    again = images.kept(prefix)
+    return sorted(name for name in orphans if name in again and again[name] < before)
 
 
 def _delete(

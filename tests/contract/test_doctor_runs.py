@@ -47,7 +47,7 @@ def test_pictures_that_no_product_names_are_deleted_once_they_are_old(stocked: S
         age(stocked.images.path(name))
     walked = stocked.walk()
     assert found(walked) == {DriftKind.orphaned_picture: 1}
-    assert (walked.examples[0].subject, walked.pictures) == (old, 2)
+    assert (walked.examples[0].subject, walked.pictures) == (old, 3)
     repaired = stocked.walk(repair=True)
     assert (repaired.repaired[DriftKind.orphaned_picture], repaired.left) == (1, 0)
     assert [stocked.images.has(name) for name in (old, young, named)] == [False, True, True]
