@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -180,6 +181,15 @@ class StorageUnavailable(AppError):
 
     code = "storage_unavailable"
     retry_after_s = 5
+
+
+@contextmanager
+def or_storage_unavailable(message: str) -> Iterator[None]:
+    """An OSError in here is StorageUnavailable, with this message."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(message) from error
 
 
 class VectorStoreUnavailable(AppError):

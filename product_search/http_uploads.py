@@ -16,10 +16,10 @@ from product_search.errors import (
     AppError,
     InvalidRequest,
     PayloadTooLarge,
-    StorageUnavailable,
     UnsupportedMediaType,
 )
 from product_search.http_bodies import drain
+from product_search.imports import saving
 
 FIELD = "file"
 _WRITTEN_AT_ONCE = 1 << 20
@@ -105,10 +105,8 @@ class _FileForm:
 
     def write_to(self, stream: IO[bytes]) -> None:
         """Write what has come of the file. Raises StorageUnavailable."""
-        try:
+        with saving():
             stream.writelines(self._content)
-        except OSError as error:
-            raise StorageUnavailable("上传的文件暂时无法保存，请稍后重试") from error
         self._content, self.waiting = [], 0
 
     def filename(self) -> str:

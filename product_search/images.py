@@ -12,8 +12,7 @@ import re
 import struct
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -26,7 +25,7 @@ from product_search.errors import (
     ImageTooLarge,
     ImageTooManyPixels,
     InvalidImage,
-    StorageUnavailable,
+    or_storage_unavailable,
 )
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -320,17 +319,13 @@ def _is_older(path: Path, before: float) -> bool:
     return kept_at is not None and kept_at < before
 
 
-@contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageUnavailable("图片目录暂时无法使用，请稍后重试") from error
+def _readable() -> AbstractContextManager[None]:
+    return or_storage_unavailable("图片目录暂时无法使用，请稍后重试")
 
 
 def _write(path: Path, content: bytes, *, sync: bool) -> None:
     """Appear whole under the final name, or not at all. Raises StorageUnavailable."""
-    try:
+    with or_storage_unavailable("图片暂时无法保存，请稍后重试"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_PARTIAL, delete=False) as stream:
             try:
@@ -338,8 +333,6 @@ def _write(path: Path, content: bytes, *, sync: bool) -> None:
             except OSError:
                 Path(stream.name).unlink(missing_ok=True)
                 raise
-    except OSError as error:
-        raise StorageUnavailable("图片暂时无法保存，请稍后重试") from error
 
 
 def _fill(stream: IO[bytes], content: bytes, path: Path, *, sync: bool) -> None:

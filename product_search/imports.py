@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +21,7 @@ from product_search.errors import (
     DatabaseUnavailable,
     ImportFileError,
     ImportNotFound,
-    StorageUnavailable,
+    or_storage_unavailable,
 )
 from product_search.import_sources import Source, kind_of, open_source
 from product_search.run_loop import RunFailed
@@ -55,7 +55,7 @@ class Imports:
 
     def new_upload(self) -> Upload:
         """An empty file to write to. Raises StorageUnavailable."""
-        with _translated():
+        with saving():
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / secrets.token_hex(16)
             stream = path.open("xb", buffering=1 << 20)
@@ -69,11 +69,11 @@ class Imports:
         Raises ImportFileError, StorageUnavailable, DatabaseUnavailable, OutcomeUnknown.
         """
         kind = kind_of(name)
-        with _translated():
+        with saving():
             upload.stream.flush()
         with open_source(upload.path, kind, max_unpacked=self.max_bytes) as source:
             source.check_header()
-        with _translated():
+        with saving():
             os.fsync(upload.stream.fileno())
             _sync_folder(self._folder)
         options = {"upload": upload.path.name, "kind": kind, "file": name}
@@ -164,10 +164,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """A disk that can't be written is StorageUnavailable."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageUnavailable("上传的文件暂时无法保存，请稍后重试") from error
+def saving() -> AbstractContextManager[None]:
+    """A disk that can't take an upload is StorageUnavailable."""
+    return or_storage_unavailable("上传的文件暂时无法保存，请稍后重试")

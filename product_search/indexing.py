@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,7 +15,7 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus
 from nlp_models import EncoderPair
 from orm_models import Database, Product, VectorCollection
-from product_search import live_collections, outbox
+from product_search import leases, live_collections, outbox
 from product_search.errors import AppError
 from product_search.images import ImageStore
 from product_search.live_collections import LiveCollections, OpenCollection, Role
@@ -84,7 +82,7 @@ class Indexer:
         claim, rows = self.database.write(partial(self._claim, limit=limit, among=among))
         if not claim.works:  # others were faster
             return []
-        with self._kept(claim):
+        with leases.kept(lambda: self._renew(claim), self.policy.lease):
             try:
                 self._apply_claim(claim, self.collections.opened(rows))
             except Exception:  # whatever it was, it was no product's fault
@@ -98,27 +96,6 @@ class Indexer:
         """The rows are read after the events: a collection that came before them is among those."""
         claim = outbox.claim(session, limit, self.policy.lease, self.clock, among)
         return claim, live_collections.live(session)
-
-    @contextmanager
-    def _kept(self, claim: Claim) -> Iterator[None]:
-        """However long the work takes, the lease does not end before it."""
-        done = threading.Event()
-        every = self.policy.lease.total_seconds() / 3
-
-        def keep() -> None:
-            while not done.wait(every):
-                try:
-                    self._renew(claim)
-                except AppError as error:  # where the lease ends, that is noticed in the end
-                    log.warning("a lease could not be renewed: %s", error)
-
-        keeper = threading.Thread(target=keep, name="lease", daemon=True)
-        keeper.start()
-        try:
-            yield
-        finally:
-            done.set()
-            keeper.join()
 
     def _renew(self, claim: Claim) -> set[int]:
         lease, clock = self.policy.lease, self.clock

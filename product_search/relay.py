@@ -97,7 +97,7 @@ def consume(member: GroupMember, indexer: Indexer, limit: int) -> int:
         return 0
     try:
         indexer.apply_products(batch.product_ids)
-    except Exception:
+    except Exception:  # whatever it was, the messages must come again
         member.rewind(batch)
         raise
     member.commit(batch)

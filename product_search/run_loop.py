@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from orm_models import Database
-from product_search import runs
+from product_search import leases, runs
 from product_search.errors import AppError
 from product_search.runs import Claimed, Kind, RunLost, State
 
@@ -67,8 +66,12 @@ def carry_out(context: RunContext, handler: Handler) -> State:
     """
     database, claimed = context.database, context.claimed
     state, reason = State.done, None
+
+    def renew() -> None:
+        database.write(lambda session: runs.renew(session, claimed, LEASE))
+
     try:
-        with _kept(context):
+        with leases.kept(renew, LEASE):
             handler(context)
     except RunFailed as error:
         state, reason = State.failed, str(error)
@@ -83,27 +86,6 @@ def carry_out(context: RunContext, handler: Handler) -> State:
     database.write(lambda session: runs.finish(session, claimed, state, reason))
     context.tidy()
     return state
-
-
-@contextmanager
-def _kept(context: RunContext) -> Iterator[None]:
-    """However long a step takes, the lease does not end before it."""
-    done = threading.Event()
-
-    def keep() -> None:
-        while not done.wait(LEASE.total_seconds() / 3):
-            try:
-                context.database.write(lambda session: runs.renew(session, context.claimed, LEASE))
-            except (AppError, RunLost) as error:  # the next save notices
-                log.warning("the lease of run %d was not renewed: %s", context.claimed.id, error)
-
-    keeper = threading.Thread(target=keep, name="run lease", daemon=True)
-    keeper.start()
-    try:
-        yield
-    finally:
-        done.set()
-        keeper.join()
 
 
 def _give_back(context: RunContext) -> None:

@@ -20,6 +20,7 @@ FLOORS: dict[str, int] = {
     "product_search.errors": -1,
     "product_search.field_types": -1,
     "product_search.import_models": -1,
+    "product_search.leases": 0,
     "data_models": 0,
     "orm_models": 1,
     "nlp_models": 1,
