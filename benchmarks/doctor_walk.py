@@ -32,7 +32,7 @@ from product_search.live_collections import Role
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, carry_out
 from product_search.schema import open_schema
-from vector_db import Entity, MilvusStore, Vector, collection_name
+from vector_db import Entity, MilvusStore, Vector, VectorStore, collection_name
 
 BATCH = 1000
 DIM = 512
@@ -74,12 +74,13 @@ class Shop:
         path.write_bytes(content)
         return image_hash
 
-    def walk(self, *, repair: bool) -> DriftRun:
-        """A whole walk."""
-        claimed = drift.begin(self.database, Options(repair=repair), LEASE)
-        doctor = Reconciler(self.database, self.store, self.images, lambda _: None, lambda: None)
-        carry_out(RunContext(self.database, claimed, threading.Event()), doctor.handle)
-        return self.database.read(lambda session: drift.of_run(session, claimed.id))
+
+def walk(database: Database, store: VectorStore, images: ImageStore, *, repair: bool) -> DriftRun:
+    """A whole walk."""
+    claimed = drift.begin(database, Options(repair=repair), LEASE)
+    doctor = Reconciler(database, store, images, lambda _: None, lambda: None)
+    carry_out(RunContext(database, claimed, threading.Event()), doctor.handle)
+    return database.read(lambda session: drift.of_run(session, claimed.id))
 
 
 def _product(number: int, key: int, image_hash: str) -> Product:
@@ -129,7 +130,7 @@ def _measure(what: str, shop: Shop, *, repair: bool) -> None:
     _forget_peak()
     before = _peak_mb()
     start = time.perf_counter()
-    walked = shop.walk(repair=repair)
+    walked = walk(shop.database, shop.store, shop.images, repair=repair)
     seconds = time.perf_counter() - start
     found = {str(kind): count for kind, count in walked.found.items() if count}
     sys.stdout.write(

@@ -1,4 +1,4 @@
-"""A large catalogue: loaded, indexed, listed and searched; seconds and peak memory of each phase.
+"""A large catalogue: loaded, indexed, listed, searched, checked; seconds and peak memory of each.
 
 python -m benchmarks.hundred_thousand [--products 100000] [--database URL]
 
@@ -31,6 +31,7 @@ from PIL import Image
 from sqlalchemy.orm import Session
 
 from benchmarks.databases import empty_database
+from benchmarks.doctor_walk import walk
 from data_models import ProductListQuery, SearchRequest
 from nlp_models import EncoderPair, Matrix
 from product_search.activation import activate
@@ -192,7 +193,9 @@ def _one_search(retrieval: Retrieval, request: SearchRequest, _turn: int) -> Non
     retrieval.search(request, lambda: None)
 
 
-def _run(indexer: Indexer, count: int, products: Sequence[dict[str, str]]) -> None:
+def _run(
+    indexer: Indexer, store: MilvusStore, count: int, products: Sequence[dict[str, str]]
+) -> None:
     catalog = Catalog(indexer.database, indexer.images, lambda: None)
     with _phase(f"write {count} products"):
         _load(catalog, count, products)
@@ -205,6 +208,9 @@ def _run(indexer: Indexer, count: int, products: Sequence[dict[str, str]]) -> No
         _list(catalog, count)
     with _phase("search"):
         _search(Retrieval(indexer.database, indexer.images, indexer.collections))
+    with _phase("doctor"):
+        walked = walk(indexer.database, store, indexer.images, repair=False)
+    _say(f"  {walked.products} products, {walked.entities} entities, {walked.left} drifted")
 
 
 def main() -> None:
@@ -224,7 +230,7 @@ def main() -> None:
             collections = LiveCollections(database, store, OnePair(encoders))
             activate(collections)
             indexer = Indexer(database, ImageStore(folder / "images"), collections)
-            _run(indexer, options.products, products)
+            _run(indexer, store, options.products, products)
 
 
 if __name__ == "__main__":
