@@ -28,6 +28,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from data_models import IndexStatus, ListSort, PriceRange, ProductOut, SearchFilters
 from product_search.column_types import CountedId, ExactString, Money, UtcDateTime
 from product_search.engine import (
+    LockPurpose,
     Pool,
     WriteTurns,
     for_writes,
@@ -233,7 +234,7 @@ class Database:
             return run_write(self._writes, work)
 
     @contextmanager
-    def alone(self, purpose: str) -> Iterator[None]:
+    def alone(self, purpose: LockPurpose) -> Iterator[None]:
         """No other process is in here for the same purpose, on a MySQL server.
 
         Raises:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -47,9 +47,11 @@ _BEATEN_AT_MOST = 3
 _PAUSE_S = 0.02  # on average, before the first repeat; each later one twice as long
 
 
-# Of one database: locks are the server's. Their names have up to 64 characters, as a database's;
-# MD5, which would do, is gone from MySQL 9.
-_LOCK = text("SELECT GET_LOCK(CONCAT(:purpose, '.', SHA2(DATABASE(), 224)), :wait)")
+LockPurpose = Literal["schema", "collection", "doctor"]
+# Of one database: locks are the server's. MySQL allows 64 characters, MariaDB more; MD5, which
+# would do, is gone from MySQL 9.
+LOCK_NAME = "CONCAT(:purpose, '.', LEFT(SHA2(DATABASE(), 256), 40))"
+_LOCK = text(f"SELECT GET_LOCK({LOCK_NAME}, :wait)")
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def translated() -> Iterator[None]:
         raise DatabaseUnavailable("数据库暂时不可用，请稍后重试") from error
 
 
-def take_lock(connection: Connection, purpose: str) -> bool:
+def take_lock(connection: Connection, purpose: LockPurpose) -> bool:
     """Whether nobody else holds this database's lock of the purpose, for as long as `connection`.
 
     A MySQL lock ends with its connection: invalidate it. SQLite has none: True, at once.

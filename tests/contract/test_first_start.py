@@ -7,16 +7,19 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from sqlalchemy import text
 
 from orm_models import Database
 from product_search import live_collections
 from product_search.activation import activate
 from product_search.catalog import Catalog
 from product_search.encoder_folders import EncoderFolders
+from product_search.engine import LOCK_NAME, LockPurpose
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections, Role
@@ -24,6 +27,7 @@ from product_search.schema import migrate
 from product_search.settings import Settings
 from tests.contract.conftest import drop_all_tables, mysql_url
 from tests.milvus_servers import NetworkMilvus
+from tests.sessions import reading
 from vector_db import MilvusOptions, MilvusStore
 
 SERVICES = 4
@@ -83,3 +87,11 @@ def test_one_collection_is_made_and_filled_once(
     assert rows[Role.active].encoder == "starter"
     assert sum(indexer.apply_oldest(100) for indexer in indexers) == PRODUCTS
     assert [collection.store.count() for collection in active] == [PRODUCTS] * SERVICES
+
+
+@pytest.mark.parametrize("purpose", get_args(LockPurpose))
+def test_the_name_of_a_lock_is_none_too_long_for_mysql(purpose: str) -> None:
+    with closing(Database(mysql_url())) as database, reading(database) as session:
+        name = session.scalar(text(f"SELECT {LOCK_NAME}"), {"purpose": purpose})
+    assert str(name).startswith(purpose)
+    assert len(str(name)) <= 64  # MariaDB would allow more
