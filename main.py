@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         _show_our_log()
         try:
             chosen = settings or load_settings()
-            with open_resources(chosen, chosen.api_url) as resources:
+            with open_resources(chosen, chosen.api_url, is_service=True) as resources:
                 app.state.resources = resources
                 app.state.health_threads = anyio.CapacityLimiter(2)
                 resources.imports.clean()

@@ -82,6 +82,22 @@ def drop_old(session: Session) -> int:
     return retire(session, [rows[Role.previous]])
 
 
+def give_up_active(session: Session) -> VectorCollection:
+    """No longer use the active collection, whose weights are gone: the next service makes one.
+
+    Raises ReindexRefused.
+    """
+    rows = live_collections.lock(session)
+    if Role.active not in rows:
+        raise ReindexRefused("没有在用的集合可以放弃")
+    if Role.previous in rows:
+        raise ReindexRefused(f"上一个集合 {rows[Role.previous].name} 还留着：请用 --rollback")
+    if Role.filling in rows or unfinished(session) is not None:
+        raise ReindexRefused("有一次换编码器在进行：请先 --cancel")
+    retire(session, [rows[Role.active]])
+    return rows[Role.active]
+
+
 def cancel(session: Session) -> int:
     """End the reindexing: the run that drops what it had filled. Raises ReindexRefused."""
     rows = live_collections.lock(session)

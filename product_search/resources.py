@@ -77,7 +77,9 @@ class Resources:
 
 
 @contextmanager
-def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
+def open_resources(
+    settings: Settings, address: str, *, is_service: bool = False
+) -> Iterator[Resources]:
     """Everything, with the indexing loop running; Milvus Lite's file is held by this process.
 
     `address` is where this process can be reached, for those who find the file held.
@@ -85,7 +87,7 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
     Raises:
         VectorFileBusy: another process holds the file.
         EncoderError: the chosen encoder's weights are missing.
-        StartError: a setting can't be used.
+        StartError: a setting can't be used, or a live collection's encoders can't be loaded.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
     _check_who_indexes(settings)
@@ -94,7 +96,7 @@ def open_resources(settings: Settings, address: str) -> Iterator[Resources]:
         indexer = stack.enter_context(_open_indexer(settings, address))
         if settings.milvus_server is None:
             _end_dead_claims(indexer.database)
-        activate(indexer.collections)
+        activate(indexer.collections, sole=is_service and settings.milvus_server is None)
         loop = stack.enter_context(open_indexing(settings, indexer))
         if settings.index_in_process:
             loop.start()

@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--cancel", action="store_true", help="取消正在进行的，删掉写了一部分的集合")
     what.add_argument("--rollback", action="store_true", help="换回上一个集合")
     what.add_argument("--drop-old", action="store_true", help="删掉上一个集合，此后不能换回")
+    what.add_argument(
+        "--give-up-active",
+        action="store_true",
+        help="权重已不在时：放弃在用的集合，服务启动时新建并重新索引全部商品，此前搜索不可用",
+    )
     parser.add_argument("--rate", type=_positive, metavar="N", help="每秒最多 N 件商品（默认不限）")
 
 
@@ -53,6 +58,9 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         elif options.rollback:
             active = database.write(reindex.roll_back)
             log.info("已换回 %s（%s）：运行中的服务一秒内跟上", active.name, active.encoder)
+        elif options.give_up_active:
+            given_up = database.write(reindex.give_up_active)
+            log.info("已放弃 %s：请（重新）启动服务，它会新建集合", given_up.name)
         elif options.encoder:
             start = database.write(
                 lambda session: reindex.start(session, options.encoder, options.rate)

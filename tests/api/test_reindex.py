@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -344,6 +345,41 @@ def test_without_the_encoders_of_a_live_collection_nothing_is_claimed(frozen: Te
     assert api.get(f"/product/{made}").json()["index_status"] == "pending"
     assert database.write(reindex.cancel) > 0
     assert indexer_of(api).apply_oldest(4) == 1
+
+
+def test_a_service_that_lost_the_active_encoders_goes_back_to_the_previous_collection(
+    settings: Settings,
+) -> None:
+    with TestClient(create_app(settings)) as api:
+        stock(api)
+        starter = resources(api).encoders.fingerprint
+        assert command("--encoder", "chinese-clip") == 0
+    assert settings.clip_dir is not None
+    shutil.rmtree(settings.clip_dir)
+    with TestClient(create_app(settings)) as api:
+        assert resources(api).encoders.fingerprint == starter
+        assert listed(api, index_status="indexed")["total"] == PRODUCTS  # none is indexed anew
+        assert list(held(resources(api).collections)) == [Role.active]
+
+
+def test_a_command_gives_up_no_collection_whose_encoders_only_it_lacks(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with TestClient(create_app(settings)) as api:
+        stock(api)
+        assert command("--encoder", "chinese-clip") == 0
+    monkeypatch.delenv("PRODUCT_SEARCH_CLIP_DIR")
+    table = tmp_path / "one.csv"
+    table.write_text("sku,title\nA,一件\n", encoding="utf-8")
+    assert manage.main(["import", str(table)]) == 2
+    assert "--rollback" in caplog.text
+    with TestClient(create_app(settings)) as api:
+        assert encoder_of(api) == "chinese-clip"
+        assert listed(api, index_status="indexed")["total"] == PRODUCTS
+        assert set(held(resources(api).collections)) == {Role.active, Role.previous}
 
 
 def test_a_service_goes_on_with_what_is_active_and_not_with_what_is_chosen(

@@ -117,7 +117,7 @@ class Shop:
 
     def start(self) -> None:
         """As the service does."""
-        activate(self.collections)
+        activate(self.collections, sole=True)
         store = self.collections.active().store
         assert isinstance(store, MeddledStore)
         self.store = store

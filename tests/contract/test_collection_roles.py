@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from data_models import IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run, VectorCollection
@@ -83,6 +83,20 @@ def test_what_there_is_not_can_not_be_rolled_back_to_dropped_or_cancelled(
     with pytest.raises(ReindexRefused):
         database.write(ask)
     assert roles(database) == {"new": Role.active}
+
+
+def test_an_active_collection_is_given_up_only_where_nothing_can_take_its_place(
+    database: Database,
+) -> None:
+    with pytest.raises(ReindexRefused):
+        database.write(reindex.give_up_active)
+    add(database, old=Role.previous, new=Role.active)
+    with pytest.raises(ReindexRefused, match="--rollback"):
+        database.write(reindex.give_up_active)
+    with writing(database) as session:
+        session.execute(delete(VectorCollection).where(VectorCollection.name == "old"))
+    assert database.write(reindex.give_up_active).name == "new"
+    assert roles(database) == {"new": Role.retired}
 
 
 def test_a_reindexing_needs_an_active_collection_and_no_previous(database: Database) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
 from orm_models import Database
+from product_search import reindex
+from product_search.errors import StartError
 from product_search.schema import migrate
 from product_search.settings import Settings
+from tests.api.helpers import resources
 from tests.contract.conftest import drop_all_tables, mysql_url
 from tests.milvus_servers import NetworkMilvus
+from tests.unit.checkpoints import write_clip
 
 
 @pytest.fixture(params=["sqlite", "mysql"])
@@ -95,3 +100,21 @@ def until_ok(client: TestClient) -> None:
             return
         pause.wait(0.2)
     raise AssertionError(f"the service does not recover: {health}")
+
+
+def test_a_service_that_lacks_the_weights_gives_up_nothing_that_others_may_use(
+    on_server: Settings, tmp_path: Path
+) -> None:
+    query = {"mode": "text_to_text", "text": "书包"}
+    weights = {"clip_dir": write_clip(tmp_path / "clip"), "encoder": "auto"}
+    with TestClient(create_app(on_server.model_copy(update=weights))) as client:
+        client.post("/product?wait=true", json={"title": "书包"})
+        other = TestClient(create_app(on_server))
+        with pytest.raises(StartError, match="--give-up-active"), other:
+            pass
+        assert found(client, **query) == ["书包"]
+        resources(client).database.write(reindex.give_up_active)
+    with TestClient(create_app(on_server)) as client:
+        assert resources(client).encoders.name == "starter"
+        client.post("/product?wait=true", json={"title": "又一个书包"})
+        assert sorted(found(client, **query)) == ["书包", "又一个书包"]
