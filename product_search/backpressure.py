@@ -27,23 +27,37 @@ class OutboxGate:
         self._max_depth = max_depth
         self._clock = clock
         self._lock = threading.Lock()
+        self._counting = threading.Lock()
         self._counted = 0
         self._passed = 0  # since it was counted
         self._fresh_until = float("-inf")
 
     def admit(self, events: int) -> None:
-        """Let a write pass that leaves so many events. Raises OutboxFull."""
-        with self._lock:
-            looks_full = self._counted + self._passed >= self._max_depth
-            if self._clock() >= self._fresh_until or (looks_full and self._passed):
+        """Let a write pass that leaves so many events. Raises OutboxFull, DatabaseUnavailable.
+
+        One write counts, the others go by the last count meanwhile: a database that does not
+        answer keeps each of them waiting once, not one after the other.
+        """
+        if self._is_old() and self._counting.acquire(blocking=False):
+            try:
                 self._count()
-            if self._counted + self._passed >= self._max_depth:
+            finally:
+                self._counting.release()
+        with self._lock:
+            if self._looks_full():
                 raise OutboxFull("待建立索引的改动过多，请稍后重试")
             self._passed += events
 
+    def _is_old(self) -> bool:
+        with self._lock:
+            may_have_room = self._looks_full() and self._passed > 0
+            return may_have_room or self._clock() >= self._fresh_until
+
+    def _looks_full(self) -> bool:
+        return self._counted + self._passed >= self._max_depth
+
     def _count(self) -> None:
-        self._counted = self._database.read(
-            lambda session: outbox_state.depth(session, self._max_depth)
-        )
-        self._passed = 0
-        self._fresh_until = self._clock() + _FRESH_S
+        self._fresh_until = self._clock() + _FRESH_S  # also where it fails
+        counted = self._database.read(lambda session: outbox_state.depth(session, self._max_depth))
+        with self._lock:
+            self._counted, self._passed = counted, 0

@@ -64,7 +64,7 @@ def _admit_all(_events: int) -> None:
 class Catalog:
     """The catalogue's use cases; `on_commit` is told of each write that left index work.
 
-    `admit` is asked before each write, with how many events it may leave; it raises OutboxFull.
+    `admit` is asked before each write that may leave events, with how many; it raises OutboxFull.
     """
 
     database: Database
@@ -98,8 +98,9 @@ class Catalog:
             DuplicateSku: another product has the sku.
             InvalidImage, ImageTooLarge, ImageTooManyPixels, OutboxFull: nothing was written.
         """
-        self.admit(1)
         self.get(product_id)  # before a picture is kept for nobody
+        if changes.keys() & _INDEXED or not isinstance(image, _KeepImage):
+            self.admit(1)
         columns = dict(changes)
         if not isinstance(image, _KeepImage):
             columns["image_hash"] = self.keep_picture(image)
@@ -116,6 +117,7 @@ class Catalog:
 
     def delete(self, product_id: int) -> None:
         """Remove a product, out of every answer at once. Raises ProductNotFound, OutboxFull."""
+        self.get(product_id)
         self.admit(1)
 
         def remove(session: Session) -> None:

@@ -155,7 +155,7 @@ class LiveCollections:
         return self.active()
 
     def _refresh(self) -> None:
-        self._look_at = time.monotonic() + REFRESH_S
+        pause = REFRESH_S
         try:
             rows = self.database.read(live)
             self._forget_others(rows)
@@ -164,7 +164,8 @@ class LiveCollections:
         except AppError as error:
             log.warning("searches go on as before: %s", error)
             if isinstance(error.__cause__, EncoderError):
-                self._look_at = time.monotonic() + RETRY_S
+                pause = RETRY_S
+        self._look_at = time.monotonic() + pause  # after what may have taken long
 
     def opened(self, rows: Mapping[Role, VectorCollection]) -> list[tuple[Role, OpenCollection]]:
         """All of these, to write to.

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session
 
 from main import create_app
+from orm_models import Database
 from product_search.backpressure import OutboxGate
 from product_search.bulk_import import import_file
-from product_search.errors import OutboxFull
+from product_search.errors import DatabaseUnavailable, OutboxFull
 from product_search.indexing import Indexer
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, code_of, create, everything, listed, resources
 from tests.unit.pictures import encoded, noise
 
+T = TypeVar("T")
 DEPTH = 3
 DEADLINE_S = 60.0
 
@@ -55,6 +62,38 @@ def test_a_full_outbox_refuses_writes_and_nothing_else(api: TestClient) -> None:
     assert api.get("/health").json()["outbox"]["pending"] == DEPTH
     query = {"mode": "text_to_text", "text": "书包"}
     assert api.post("/search", json=query).status_code == 200
+
+
+def test_what_leaves_no_index_work_passes_a_full_outbox(api: TestClient) -> None:
+    made = [create(api, title=str(number)) for number in range(DEPTH)]
+    url = f"/product/{made[0]['product_id']}"
+    assert api.patch(url, json={"description": "改", "attributes": {"颜色": "红"}}).is_success
+    for answer in (api.patch("/product/999", json={"title": "改"}), api.delete("/product/999")):
+        assert code_of(answer) == (404, "product_not_found")
+
+
+def test_one_write_waits_for_the_count_and_no_other_does(api: TestClient) -> None:
+    reached, answered = threading.Event(), threading.Event()
+
+    class Hung(Database):
+        """One that does not answer for a while, and then fails."""
+
+        def read(self, work: Callable[[Session], T]) -> T:
+            """See Database."""
+            reached.set()
+            assert answered.wait(DEADLINE_S)
+            raise DatabaseUnavailable("数据库暂时不可用，请稍后重试")
+
+    with closing(Hung(resources(api).settings.sqlalchemy_url)) as hung:
+        gate = OutboxGate(hung, DEPTH)
+        with ThreadPoolExecutor(1) as pool:
+            counting = pool.submit(gate.admit, 1)
+            assert reached.wait(DEADLINE_S)
+            gate.admit(1)  # comes back at once
+            answered.set()
+            with pytest.raises(DatabaseUnavailable):
+                counting.result()
+        gate.admit(1)  # nor does the next one count at once
 
 
 def test_writes_pass_again_once_the_outbox_is_emptied(api: TestClient) -> None:
