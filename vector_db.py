@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import grpc
 from pymilvus import MilvusClient, MilvusException
+from pymilvus.exceptions import ErrorCode
 
 from data_models import Hit, SearchFilters, VectorField
 from product_search.errors import StartError, VectorStoreUnavailable
@@ -47,6 +48,7 @@ TIMEOUT_S = 30.0
 LOAD_TIMEOUT_S = 600.0  # of a large collection, at the start
 PING_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 10.0
+_GONE = "Milvus 里没有在用的集合：若是被删除的，重启服务会新建它，并重新索引全部商品"
 
 
 class VectorStore(Protocol):
@@ -112,7 +114,7 @@ class VectorStore(Protocol):
         ...
 
     def ping(self) -> None:
-        """Raise where Milvus does not answer."""
+        """Raise where Milvus does not answer, or no longer holds the collection."""
         ...
 
     def close(self) -> None:
@@ -339,7 +341,9 @@ class MilvusStore:
 
     def ping(self) -> None:
         """See VectorStore."""
-        self._call("list_collections", _timeout=PING_TIMEOUT_S)
+        names = self._call("list_collections", _timeout=PING_TIMEOUT_S)
+        if self._collection and self._collection not in names:
+            raise VectorStoreUnavailable(_GONE)
 
     def close(self) -> None:
         """Let go of the server, or stop Milvus Lite and release its file."""
@@ -378,4 +382,5 @@ def _translated(method: str) -> Iterator[None]:
     # ValueError: grpc's, of a channel that another thread has closed to start Milvus Lite again.
     except (MilvusException, grpc.RpcError, ValueError) as error:
         log.debug("Milvus %s: %s", method, error)
-        raise VectorStoreUnavailable(NOT_AVAILABLE) from error
+        is_gone = getattr(error, "code", None) == ErrorCode.COLLECTION_NOT_FOUND
+        raise VectorStoreUnavailable(_GONE if is_gone else NOT_AVAILABLE) from error

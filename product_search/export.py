@@ -149,4 +149,4 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageUnavailable(f"无法写出导出文件：{error}") from error
+        raise StorageUnavailable("无法写出导出文件") from error

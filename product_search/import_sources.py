@@ -80,23 +80,25 @@ def open_source(
     path: Path,
     kind: str,
     *,
+    name: str | None = None,
     images: Path | None = None,
     max_unpacked: int | None = None,
 ) -> Iterator[Source]:
     """The import file, its form checked.
 
-    `images` is the folder of a bare table's pictures; without it there are none. `max_unpacked`
-    bounds the table of a ZIP from a stranger, in bytes, and twice that the ZIP as a whole.
+    `name` is what messages call it, where that is not the path's own. `images` is the folder of a
+    bare table's pictures; without it there are none. `max_unpacked` bounds the table of a ZIP from
+    a stranger, in bytes, and twice that the ZIP as a whole.
 
     Raises ImportFileError.
     """
     if not path.is_file():  # opening a pipe would wait for its writer
-        raise ImportFileError(f"{path.name}：文件不存在")
+        raise ImportFileError(f"{name or path.name}：文件不存在")
     if kind == ".zip":
         with path.open("rb") as stream, _opened(stream, max_unpacked) as archive:
             yield _ZipSource(archive, max_unpacked)
     else:
-        yield _FolderSource(Table(lambda: path.open("rb"), kind, path.name), images)
+        yield _FolderSource(Table(lambda: path.open("rb"), kind, name or path.name), images)
 
 
 class _FolderSource:

@@ -71,7 +71,7 @@ class Imports:
         kind = kind_of(name)
         with saving():
             upload.stream.flush()
-        with open_source(upload.path, kind, max_unpacked=self.max_bytes) as source:
+        with open_source(upload.path, kind, name=name, max_unpacked=self.max_bytes) as source:
             source.check_header()
         with saving():
             os.fsync(upload.stream.fileno())
@@ -93,7 +93,9 @@ class Imports:
         if not path.exists():
             raise RunFailed("上传的文件已不在了，请重新上传")
         try:
-            with open_source(path, options["kind"], max_unpacked=self.max_bytes) as source:
+            with open_source(
+                path, options["kind"], name=options["file"], max_unpacked=self.max_bytes
+            ) as source:
                 yield source
         except ImportFileError as error:
             raise RunFailed(error.message) from error

@@ -25,6 +25,7 @@ from vector_db import Entity
 log = logging.getLogger(__name__)
 
 _LOCKED_S = 0.02  # a transaction that marks a product's events is over by then
+_LOCKED_AT_MOST_S = 5.0
 Rows = Mapping[Role, VectorCollection]
 Targets = Sequence[tuple[Role, OpenCollection]]
 # A newer revision has an event of its own, and stays pending.
@@ -57,16 +58,19 @@ class Indexer:
         """As apply_oldest, of these products: each that waits, and that nobody else has claimed.
 
         A claim passes over a row that someone, the relay say, has locked for a moment: it is
-        tried until it is claimed, or no longer free.
+        tried until it is claimed, or no longer free, or was locked for long.
         """
         left = set(product_ids)
-        while left:
+        until = time.monotonic() + _LOCKED_AT_MOST_S
+        while left and time.monotonic() < until:
             rows, is_due = self._look(left)
             if not is_due:
                 return
             done = self._apply_free(rows, len(left), left)
             left -= {work.product_id for work in done}
-            if not done:
+            if done:
+                until = time.monotonic() + _LOCKED_AT_MOST_S
+            else:
                 time.sleep(_LOCKED_S)
 
     def _look(self, among: Collection[int] | None) -> tuple[Rows, bool]:

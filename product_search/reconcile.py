@@ -230,6 +230,9 @@ class _Walk:
                 return None, ""
             reason = f"商品为 {row.index_status}，却没有待办的索引工作"
             return DriftKind.unqueued, reason
+        if self._view is None:
+            name = self._progress.collection
+            return DriftKind.missing, f"Milvus 里没有集合 {name}：重启服务会新建并重新索引"
         if entity is None:
             return DriftKind.missing, "商品为 indexed，Milvus 中没有它的向量"
         if entity.encoder_fingerprint != (self._progress.collection or "").rpartition("_")[2]:

@@ -87,8 +87,8 @@ class Relay:
 def consume(member: GroupMember, indexer: Indexer, limit: int) -> int:
     """Index the products of the next messages, then commit these; how many products they named.
 
-    A product that nobody waits for, that is claimed or pauses, is passed over: the first is a
-    duplicate, the others are published again when they are due.
+    A product that nobody waits for, that is claimed, pauses or stays locked, is passed over: the
+    first is a duplicate, the others are published again when they are due.
 
     Raises what apply_products raises, and KafkaUnavailable; the messages then come again.
     """

@@ -106,15 +106,16 @@ class RunLoop:
         self._handlers = handlers
         self._wake = {kind: threading.Event() for kind in handlers}
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=[kind], name=f"{kind} runs", daemon=True)
+        self._threads = {
+            kind: threading.Thread(target=self._run, args=[kind], name=f"{kind} runs", daemon=True)
             for kind in handlers
-        ]
+        }
 
-    def start(self) -> None:
-        """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+    def start(self, *kinds: Kind) -> None:
+        """Take runs of these kinds, or of all."""
+        for kind, thread in self._threads.items():
+            if not kinds or kind in kinds:
+                thread.start()
 
     def wake(self) -> None:
         """There is a run: don't wait for the next poll."""
@@ -125,7 +126,7 @@ class RunLoop:
         """Finish the step in hand, and end; the run goes on at the next start."""
         self._stopping.set()
         self.wake()
-        for thread in self._threads:
+        for thread in self._threads.values():
             if thread.ident is not None:
                 thread.join()
 

@@ -37,7 +37,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL; default: SQLite file in data_dir"
     )
-    database_pool_size: int = Field(20, ge=1, le=1000, description="connections kept open")
+    database_pool_size: int = Field(
+        20, ge=2, le=1000, description="connections kept open; a start takes two at once"
+    )
     database_max_overflow: int = Field(
         10, ge=0, le=1000, description="connections opened beyond these while all are in use"
     )

@@ -206,6 +206,12 @@ REFUSED: dict[str, tuple[str, str | bytes, int, str]] = {
 }
 
 
+def test_a_refusal_names_the_file_as_it_was_sent(api: TestClient) -> None:
+    answer = send(api, "目录.csv", "sku,title\nA,书包\n".encode("utf-16"))
+    assert code_of(answer)[0] == 422
+    assert "目录.csv" in answer.json()["message"]
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_file_that_is_wrong_as_a_whole_is_refused_at_once(api: TestClient, name: str) -> None:
     filename, content, status, code = REFUSED[name]

@@ -108,6 +108,22 @@ def test_a_product_whose_events_are_locked_for_a_moment_is_indexed_by_the_same_m
     assert held.catalog.get(product_id).index_status == "indexed"
 
 
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)  # SQLite locks no rows
+def test_a_product_whose_events_are_locked_for_long_is_left_to_a_later_message(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("product_search.indexing._LOCKED_AT_MOST_S", 0.1)
+    held = resources(api)
+    assert held.relay is not None
+    held.relay.stop()
+    product_id = held.catalog.create({"title": "书包"}, None).product_id
+    indexer = Indexer(held.database, held.images, held.collections)
+    with held.database.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT * FROM outbox_event FOR UPDATE")
+        indexer.apply_products([product_id])
+    assert held.catalog.get(product_id).index_status == "pending"
+
+
 def test_the_events_of_a_topic_that_is_lost_are_published_again(
     open_settings: Callable[[], Settings],
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from data_models import SearchFilters, VectorField
+from product_search.errors import VectorStoreUnavailable
 from tests.contract.entities import (
     ALL,
     BGE,
@@ -60,6 +61,15 @@ def test_a_collection_is_there_once_it_is_opened_and_gone_once_it_is_dropped(
     backend.drop_collection(name)
     backend.drop_collection(name)
     assert not backend.has_collection(name)
+
+
+def test_a_collection_that_is_dropped_while_it_is_open_is_told(backend: VectorStore) -> None:
+    name = "product_v1_eeeeeeeeeeee"
+    backend.open_collection(name, DIMS)
+    backend.beside().drop_collection(name)
+    for use in (backend.ping, lambda: found(backend), lambda: backend.upsert([entity(1)])):
+        with pytest.raises(VectorStoreUnavailable, match="重启服务"):
+            use()
 
 
 def test_collections_do_not_see_each_other(backend: VectorStore) -> None:

@@ -84,7 +84,7 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
         ("index_batch_size", 0),
         ("index_batch_size", 1001),
         ("wait_timeout_s", 0),
-        ("database_pool_size", 0),
+        ("database_pool_size", 1),
         ("database_max_overflow", -1),
         ("database_pool_timeout_s", 0),
         ("database_pool_recycle_s", 0),
