@@ -226,7 +226,8 @@ class MilvusStore:
                 field.value, index_type=wanted, metric_type="COSINE", params=dict(params)
             )
             try:
-                self._call("create_index", name, index_params=index, _timeout=LOAD_TIMEOUT_S)
+                # In an empty collection there is nothing to build that pymilvus could wait for.
+                self._call("create_index", name, index_params=index, sync=False)
             except VectorStoreUnavailable as error:
                 if self._index_of(name, field) is None:  # else another process was faster
                     reason = getattr(error.__cause__, "message", error)
