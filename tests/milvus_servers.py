@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 import warnings
 from pathlib import Path
@@ -50,10 +48,7 @@ class NetworkMilvus:
                 return
 
     def kill(self) -> None:
-        """End it as a crash would."""
-        os.kill(self._server._p.pid, signal.SIGKILL)
-        self.stop()
-
-    def stop(self) -> None:
-        """End it; what it holds stays."""
+        """End it as a crash would, the only end that it knows; what it holds stays."""
+        if self._server._p is not None:  # else it is down already
+            self._server._p.kill()
         self._server.stop()

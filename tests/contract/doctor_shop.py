@@ -24,8 +24,7 @@ from product_search.milvus_schema import entity_row
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, carry_out
 from product_search.runs import Claimed, State
-from product_search.schema import migrate
-from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.contract.conftest import empty_tables, mysql_url
 from tests.contract.entities import entity
 from tests.encoders import OnePair, quick_encoders
 from tests.sessions import reading, writing
@@ -77,9 +76,7 @@ def database(
     on_mysql = request.param == "mysql"
     file = tmp_path_factory.mktemp("catalogue") / "catalog.sqlite3"
     database = Database(mysql_url() if on_mysql else f"sqlite:///{file}")
-    if on_mysql:
-        drop_all_tables(database)
-    migrate(database)
+    empty_tables(database)
     yield database
     database.close()
 

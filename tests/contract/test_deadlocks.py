@@ -14,8 +14,7 @@ from sqlalchemy.orm import Session
 from orm_models import Database, OutboxEvent, Product
 from product_search.catalog import insert_product
 from product_search.errors import DatabaseUnavailable
-from product_search.schema import migrate
-from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.contract.conftest import empty_tables, mysql_url
 from tests.sessions import reading, writing
 
 DEADLINE_S = 60
@@ -25,8 +24,7 @@ DEADLINE_S = 60
 def database() -> Iterator[Database]:
     """On the server, with products 1 and 2 at price 0."""
     database = Database(mysql_url())
-    drop_all_tables(database)
-    migrate(database)
+    empty_tables(database)
     with writing(database) as session:
         for _ in range(2):
             insert_product(session, {"title": "书包", "price": Decimal(0)})

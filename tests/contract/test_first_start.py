@@ -23,9 +23,8 @@ from product_search.engine import LOCK_NAME, LockPurpose
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections, Role
-from product_search.schema import migrate
 from product_search.settings import Settings
-from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.contract.conftest import empty_tables, mysql_url
 from tests.milvus_servers import NetworkMilvus
 from tests.sessions import reading
 from vector_db import MilvusOptions, MilvusStore
@@ -52,8 +51,7 @@ def indexers(network: NetworkMilvus, tmp_path: Path) -> Iterator[list[Indexer]]:
         databases = [Database(mysql_url()) for _ in range(SERVICES)]
         for database in databases:
             stack.callback(database.close)
-        drop_all_tables(databases[0])
-        migrate(databases[0])
+        empty_tables(databases[0])
         catalog = Catalog(databases[0], images, lambda: None)
         for _ in range(PRODUCTS):
             catalog.create({"title": "书包"}, None)

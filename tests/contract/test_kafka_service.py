@@ -16,9 +16,8 @@ from product_search import outbox_state
 from product_search.indexing import Indexer
 from product_search.kafka_bus import KafkaTopic
 from product_search.resources import Resources
-from product_search.schema import migrate
 from product_search.settings import Settings
-from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.contract.conftest import empty_tables, mysql_url
 from tests.kafka_servers import MockKafka, new_topic, running_kafka
 from tests.sessions import reading
 
@@ -30,8 +29,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database's, its tables there."""
     url = mysql_url() if request.param == "mysql" else f"sqlite:///{tmp_path / 'catalog.sqlite3'}"
     database = Database(url)
-    drop_all_tables(database)
-    migrate(database)
+    empty_tables(database)
     database.close()
     return url
 

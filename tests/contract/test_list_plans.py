@@ -14,8 +14,7 @@ from data_models import ProductListQuery
 from orm_models import Database, Product
 from product_search.catalog import Catalog
 from product_search.images import ImageStore
-from product_search.schema import migrate
-from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.contract.conftest import empty_tables, mysql_url
 
 ROWS = 20_000
 KINDS = 50  # of categories and of brands
@@ -41,8 +40,7 @@ def catalog(
     folder = tmp_path_factory.mktemp("plans")
     on_mysql = request.param == "mysql"
     database = Database(mysql_url() if on_mysql else f"sqlite:///{folder / 'catalog.sqlite3'}")
-    drop_all_tables(database)
-    migrate(database)
+    empty_tables(database)
     rows = [row(number) for number in range(ROWS)]
     database.write(lambda session: session.execute(insert(Product), rows))
     if on_mysql:  # what InnoDB does by itself, some seconds later

@@ -18,9 +18,8 @@ from product_search.bulk_import import import_file
 from product_search.catalog import KEEP_IMAGE, Catalog, insert_product
 from product_search.errors import DatabaseUnavailable, OutcomeUnknown
 from product_search.images import ImageStore
-from product_search.schema import migrate
 from product_search.settings import Settings
-from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.contract.conftest import empty_tables, mysql_url
 from tests.contract.cutting_proxy import CuttingProxy, cutting_proxy
 
 INSERT = "INSERT INTO product"
@@ -32,8 +31,7 @@ SELECT = "SELECT product"
 def direct() -> Iterator[Engine]:
     """Straight to the server, its tables empty."""
     database = Database(mysql_url())
-    drop_all_tables(database)
-    migrate(database)
+    empty_tables(database)
     database.close()
     engine = create_engine(mysql_url())
     yield engine

@@ -80,14 +80,15 @@ def empty(database: Database) -> Database:
     return database
 
 
-def test_migrations_make_what_the_models_say(database: Database) -> None:
-    with database.engine.connect() as connection:
+def test_migrations_make_what_the_models_say(empty: Database) -> None:
+    migrate(empty)
+    with empty.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-    migrated = definitions(database)
+    migrated = definitions(empty)
     assert set(migrated) == set(Base.metadata.tables)
-    drop_all_tables(database)
-    Base.metadata.create_all(database.engine)
-    assert definitions(database) == migrated
+    drop_all_tables(empty)
+    Base.metadata.create_all(empty.engine)
+    assert definitions(empty) == migrated
 
 
 def test_a_database_of_the_release_before_migrations_is_adopted(empty: Database) -> None:

@@ -13,10 +13,9 @@ from main import create_app
 from orm_models import Database
 from product_search import reindex
 from product_search.errors import StartError
-from product_search.schema import migrate
 from product_search.settings import Settings
 from tests.api.helpers import resources
-from tests.contract.conftest import drop_all_tables, mysql_url
+from tests.contract.conftest import empty_tables, mysql_url
 from tests.milvus_servers import NetworkMilvus
 from tests.unit.checkpoints import write_clip
 
@@ -28,8 +27,7 @@ def settings(request: pytest.FixtureRequest, open_settings: Callable[[], Setting
     if request.param == "mysql":
         url = mysql_url()
         database = Database(url)
-        drop_all_tables(database)
-        migrate(database)
+        empty_tables(database)
         database.close()
         settings = settings.model_copy(update={"database_url": url})
     return settings

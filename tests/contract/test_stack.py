@@ -14,12 +14,11 @@ import httpx
 import pytest
 
 from orm_models import Database
-from product_search.schema import migrate
 from tests.contract.conftest import (
     MILVUS_INDEX_TYPE,
     MILVUS_TOKEN,
     MILVUS_URI,
-    drop_all_tables,
+    empty_tables,
     mysql_url,
 )
 from tests.servers import running_api, running_worker
@@ -32,8 +31,7 @@ def stack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """The settings of compose's services, for processes, over an empty database."""
     url = mysql_url()
     database = Database(url)
-    drop_all_tables(database)
-    migrate(database)
+    empty_tables(database)
     database.close()
     monkeypatch.setenv("PRODUCT_SEARCH_DATABASE_URL", url)
     monkeypatch.setenv("PRODUCT_SEARCH_INDEX_IN_PROCESS", "false")

@@ -24,9 +24,8 @@ from product_search.encoder_folders import EncoderFolders
 from product_search.images import ImageStore
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, carry_out
-from product_search.schema import migrate
 from product_search.settings import Settings
-from tests.contract.conftest import drop_all_tables
+from tests.contract.conftest import empty_tables
 from tests.faults import checks, doomed
 from tests.faults.clock import DEADLINE_S, until
 from tests.faults.doomed import Failpoint
@@ -260,8 +259,7 @@ class Networked(Place):
             "index_lease_s": 3.0,
         }
         super().__init__(folder, settings | on_network)
-        drop_all_tables(self.database)
-        migrate(self.database)
+        empty_tables(self.database)
 
     @contextmanager
     def opened_store(self) -> Iterator[MilvusStore]:
@@ -277,7 +275,7 @@ class Networked(Place):
         try:
             super().close()
         finally:
-            self.milvus.stop()
+            self.milvus.kill()
 
 
 class TwoServices(Networked):

@@ -99,7 +99,7 @@ class Shop:
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NetworkMilvus]:
     server = NetworkMilvus(tmp_path_factory.mktemp("milvus"))
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ PRODUCTS = 120
 def milvus(tmp_path: Path) -> Iterator[NetworkMilvus]:
     server = NetworkMilvus(tmp_path)
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture
