@@ -21,7 +21,7 @@ from tests.contract.conftest import (
     empty_tables,
     mysql_url,
 )
-from tests.servers import running_api, running_worker
+from tests.servers import running_worker, started_api
 
 DEADLINE_S = 120
 
@@ -53,7 +53,7 @@ def test_what_the_api_writes_the_worker_indexes_and_the_api_finds(
     tmp_path: Path, sample_image: Callable[[str], bytes]
 ) -> None:
     with (
-        running_api(tmp_path) as (address, _),
+        started_api(tmp_path) as address,
         running_worker(tmp_path),
         httpx.Client(base_url=address, timeout=60) as api,
     ):

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from data_models import ProductListQuery
 from product_search.api_client import ApiClient
 from tests.conftest import SAMPLE
-from tests.servers import running_api, running_pages, stop
+from tests.servers import end, running_api, running_pages
 
 APPLE = SAMPLE / "images" / "1f34e.webp"
 WAIT_MS = 30_000
@@ -152,7 +152,7 @@ def test_a_stopped_api_is_told_and_a_running_one_is_found_again(
         page.goto(url)
         expect(page.get_by_text("按标题找")).to_be_visible()
         expect(page.get_by_text("无法连接")).to_have_count(0)
-        stop(process)
+        end(process)
         search(page, "书包")
         expect(page.get_by_text("无法连接 API")).to_be_visible()
         expect(page.get_by_text("make serve")).to_be_visible()

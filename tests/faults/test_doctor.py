@@ -34,7 +34,8 @@ def test_the_command_outlives_the_service_and_the_walk_goes_on_at_its_next_start
     with running_api(folder) as (address, service), open_database(settings) as database:
         made = httpx.post(f"{address}/product?wait=true", json={"title": "书包"})
         assert made.json()["index_status"] == "indexed"
-        service.send_signal(signal.SIGSTOP)  # it can't end the walk before it is killed
+        assert service.pid
+        os.kill(service.pid, signal.SIGSTOP)  # it can't end the walk before it is killed
         command = [sys.executable, "-m", "product_search.manage", "doctor", "--json"]
         doctor = subprocess.Popen(
             command,

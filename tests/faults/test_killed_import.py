@@ -48,7 +48,7 @@ def test_an_import_of_a_killed_service_goes_on_and_counts_every_row_once(
         url = str(answer.json()["status_url"])
         _until(lambda: _status(address, url)["rows_done"] >= PAUSE_AT, "the first batches")
         service.kill()
-        service.wait()
+        service.join()
     assert len(list(settings.imports_dir.iterdir())) == 1
 
     with running_api(settings.data_dir) as (address, _):

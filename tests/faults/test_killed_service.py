@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 import httpx
@@ -18,7 +15,7 @@ from product_search.resources import open_database
 from product_search.settings import Settings
 from tests.conftest import SAMPLE
 from tests.faults.clock import DEADLINE_S, until
-from tests.servers import running_api, service_environment
+from tests.servers import forked, running_api, service_environment
 from vector_db import MilvusStore, collection_name
 
 
@@ -38,14 +35,13 @@ def test_a_service_killed_during_an_import_indexes_every_product_when_started_ag
 ) -> None:
     settings = open_settings()
     with running_api(settings.data_dir) as (_, service):
-        importing = subprocess.Popen(
-            [sys.executable, "-m", "product_search.manage", "import", SAMPLE / "catalog.csv"],
-            cwd=settings.data_dir,
-            env=os.environ | service_environment(settings.data_dir),
-        )
+        folder = settings.data_dir
+        command = ["manage", "import", str(SAMPLE / "catalog.csv")]
+        importing = forked(command, folder, service_environment(folder), folder / "log")
         until(lambda: _count(settings, IndexStatus.indexed) >= 16, "the first indexed batch")
         service.kill()
-        assert importing.wait(timeout=DEADLINE_S) == 0
+        importing.join(DEADLINE_S)
+        assert importing.exitcode == 0
     assert 0 < _count(settings, IndexStatus.indexed) < len(_sample_skus())
     assert _count(settings, IndexStatus.pending) > 0
 

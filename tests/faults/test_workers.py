@@ -19,7 +19,7 @@ from product_search.settings import Settings
 from tests.faults.clock import DEADLINE_S, until
 from tests.faults.workers import claimed, stopped_in_a_batch, total, worker
 from tests.milvus_servers import NetworkMilvus
-from tests.servers import running_api, service_environment, stop
+from tests.servers import end, forked, running_api, service_environment
 from tests.unit.checkpoints import write_clip
 
 PRODUCTS = 120
@@ -97,17 +97,17 @@ def test_the_service_that_is_told_to_end_finishes_the_batch_in_hand(
     with running_api(settings.data_dir) as (address, service):
         write(address, PRODUCTS)
         until(lambda: claimed(settings) > 0 or total(address, "pending") == 0, "a claim")
-        stop(service)
+        end(service)
     assert claimed(settings) == 0
 
 
-def reindexing(settings: Settings, *arguments: str) -> int:
+def reindexing(settings: Settings, *arguments: str) -> int | None:
     """Exit status of the command."""
-    environment = os.environ | service_environment(settings.data_dir)
-    line = [sys.executable, "-m", "product_search.manage", "reindex", *arguments]
-    return subprocess.run(
-        line, cwd=settings.data_dir, env=environment, timeout=DEADLINE_S
-    ).returncode
+    folder = settings.data_dir
+    command = ["manage", "reindex", *arguments]
+    process = forked(command, folder, service_environment(folder), folder / "log")
+    process.join(DEADLINE_S)
+    return process.exitcode
 
 
 def test_a_worker_fills_a_new_collection_and_keeps_the_old_in_step(
