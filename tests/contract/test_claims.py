@@ -87,7 +87,7 @@ def test_processes_that_claim_at_the_same_time_never_get_the_same(
     for product_id in made[::3]:
         change(catalog, product_id, "新")
     url = database.engine.url.render_as_string(hide_password=False)
-    with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("forkserver")) as pool:
         started = [str(tmp_path / str(number)) for number in range(WORKERS)]
         parts = list(pool.map(claim_until_none, [url] * WORKERS, started))
     assert sorted(product_id for part in parts for product_id in part) == made

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from data_models import ProductListQuery
 from orm_models import Database, Product
+from product_search import engine
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.errors import DatabaseUnavailable
 from product_search.images import ImageStore
@@ -99,17 +100,20 @@ def add(database: Database, title: str) -> None:
 
 
 def test_a_write_that_waits_too_long_for_another_is_told_as_unavailable(
-    database: Database, path: Path
+    database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine, "SQLITE_WAIT_S", 1)
+    impatient = Database(f"sqlite:///{path}")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseUnavailable) as caught:
-            add(database, "书包")
+            add(impatient, "书包")
         assert caught.value.code == "database_unavailable"
         with reading(database) as session:
             assert session.scalar(select(Product.id).limit(1)) is not None
         other.execute("ROLLBACK")
-    add(database, "帽子")
+    add(impatient, "帽子")
+    impatient.close()
     with reading(database) as session:
         titles = session.scalars(select(Product.title).order_by(Product.id.desc()).limit(2)).all()
     assert titles[0] == "帽子"
