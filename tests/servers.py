@@ -21,9 +21,7 @@ from product_search.settings import ROOT
 _START_S = 120.0
 _STOP_S = 30.0
 _FORKS = multiprocessing.get_context("forkserver")
-# The drivers too, which a process imports when it opens its stores.
-_DOORS = ["main", "product_search.worker", "product_search.manage", "uvicorn"]
-_FORKS.set_forkserver_preload([*_DOORS, "milvus_lite.server", "sqlite3", "pymysql"])
+_FORKS.set_forkserver_preload(["tests.preloaded"])
 
 
 def free_port() -> int:
