@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from main import create_app
+from nlp_models import Device, EncoderChoice, EncoderPair, open_encoders, resolve_choice
+from product_search import encoder_folders
 from product_search.settings import ROOT, Settings
 from tests.kafka_servers import KAFKA, KAFKAS, MockKafka, running_kafka
 
@@ -22,6 +24,26 @@ SHARED = ROOT.parent / "shared"
 for _name in [name for name in os.environ if name.startswith("PRODUCT_SEARCH_")]:
     if not _name.startswith("PRODUCT_SEARCH_TEST_"):
         del os.environ[_name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shipped_encoders_are_read_once() -> Iterator[None]:
+    """The services of this process share them: to read them takes half a second of each start."""
+    kept: dict[tuple[object, ...], EncoderPair] = {}
+
+    def opened(
+        choice: EncoderChoice, *, clip: Path, bge: Path, starter: Path, device: Device
+    ) -> EncoderPair:
+        pair = (resolve_choice(choice, clip), bge, starter, device)
+        if pair[:2] != ("starter", ROOT / "models" / "bge-small-zh-v1.5"):
+            return open_encoders(choice, clip=clip, bge=bge, starter=starter, device=device)
+        if pair not in kept:
+            kept[pair] = open_encoders(choice, clip=clip, bge=bge, starter=starter, device=device)
+        return kept[pair]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(encoder_folders, "open_encoders", opened)
+        yield
 
 
 @pytest.fixture(scope="session")
