@@ -116,7 +116,7 @@ def main() -> None:
                 try:
                     _measure(way, url, folder, milvus)
                 finally:
-                    milvus.stop()
+                    milvus.kill()
 
 
 if __name__ == "__main__":

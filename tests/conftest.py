@@ -29,13 +29,14 @@ for _name in [name for name in os.environ if name.startswith("PRODUCT_SEARCH_")]
 @pytest.fixture(scope="session", autouse=True)
 def _shipped_encoders_are_read_once() -> Iterator[None]:
     """The services of this process share them: to read them takes half a second of each start."""
+    shipped = Settings(_env_file=None).shipped_bge
     kept: dict[tuple[object, ...], EncoderPair] = {}
 
     def opened(
         choice: EncoderChoice, *, clip: Path, bge: Path, starter: Path, device: Device
     ) -> EncoderPair:
         pair = (resolve_choice(choice, clip), bge, starter, device)
-        if pair[:2] != ("starter", ROOT / "models" / "bge-small-zh-v1.5"):
+        if pair[:2] != ("starter", shipped):
             return open_encoders(choice, clip=clip, bge=bge, starter=starter, device=device)
         if pair not in kept:
             kept[pair] = open_encoders(choice, clip=clip, bge=bge, starter=starter, device=device)

@@ -48,7 +48,7 @@ class NetworkMilvus:
                 return
 
     def kill(self) -> None:
-        """End it as a crash would, the only end that it knows; what it holds stays."""
+        """End it as a crash would; what it holds stays."""
         if self._server._p is not None:  # else it is down already
             self._server._p.kill()
         self._server.stop()

@@ -1,25 +1,22 @@
 """What a forked process would otherwise import or work out by itself; see tests/servers.py."""
 
+from __future__ import annotations
+
 import gc
-import sqlite3 as sqlite3
+import importlib
 import warnings
 
-import pymysql as pymysql
-import uvicorn as uvicorn
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-import main as main
-import product_search.manage
-import product_search.worker as worker
+_DOORS = ("main", "product_search.worker", "product_search.manage", "uvicorn")
+_DRIVERS = ("sqlite3", "pymysql", "milvus_lite.server")
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # milvus-lite imports the deprecated pkg_resources
-    import milvus_lite.server
-
+    for _name in (*_DOORS, *_DRIVERS):
+        importlib.import_module(_name)
 # A thousand regular expressions, at the first model that is loaded. No model is loaded here: the
 # threads that torch then starts would not survive the fork.
 get_checkpoint_conversion_mapping("bert")
 # No forked process looks through all this for garbage, which would also copy it.
 gc.freeze()
-
-__all__ = ["main", "milvus_lite", "product_search", "worker"]
