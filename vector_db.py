@@ -48,7 +48,7 @@ TIMEOUT_S = 30.0
 LOAD_TIMEOUT_S = 600.0  # of a large collection, at the start
 PING_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 10.0
-_GONE = "Milvus 里没有在用的集合：若是被删除的，重启服务会新建它，并重新索引全部商品"
+_GONE = "Milvus 里没有要用的集合：若是被删除的，请重启服务，它会新建在用的集合并重新索引"
 
 
 class VectorStore(Protocol):

@@ -228,7 +228,7 @@ def main() -> None:
         store = MilvusStore(folder / "milvus.db", "benchmark")
         with closing(store), empty_database(url) as database:
             collections = LiveCollections(database, store, OnePair(encoders))
-            activate(collections, sole=True)
+            activate(collections, is_service=True, is_alone=True)
             indexer = Indexer(database, ImageStore(folder / "images"), collections)
             _run(indexer, store, options.products, products)
 

@@ -87,7 +87,7 @@ def main() -> None:
         store = MilvusStore(folder / "milvus.db", "benchmark")
         with closing(store), empty_database(url) as database:
             collections = LiveCollections(database, store, folders)
-            activate(collections, sole=True)
+            activate(collections, is_service=True, is_alone=True)
             indexer = Indexer(database, ImageStore(folder), collections)
             for round_ in range(ROUNDS + 1):
                 rows = _rows(round_)

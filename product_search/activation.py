@@ -4,45 +4,48 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from functools import partial
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nlp_models import EncoderError, EncoderPair
-from orm_models import VectorCollection
+from orm_models import Product, VectorCollection
 from product_search import live_collections, outbox, runs
 from product_search.errors import StartError
-from product_search.live_collections import CollectionMissing, LiveCollections, Role
+from product_search.live_collections import CollectionMissing, LiveCollections, OtherRelease, Role
 from product_search.runs import Kind
 from vector_db import collection_name
 
 log = logging.getLogger(__name__)
 
 _WAY_OUT = {
-    Role.active: "manage reindex --rollback 换回上一个集合，没有上一个则 --give-up-active",
+    Role.active: "manage reindex --rollback 换回上一个集合；没有能用的，则 --give-up-active",
     Role.previous: "manage reindex --drop-old",
     Role.filling: "manage reindex --cancel",
 }
 DROP = {"drop": True}  # the options of a run that drops what is retired, and does nothing else
 
 
-def activate(collections: LiveCollections, *, sole: bool) -> None:
-    """Open the live collections, for a service; the very first one is made.
+def activate(collections: LiveCollections, *, is_service: bool, is_alone: bool) -> None:
+    """Open the live collections; the very first one is made.
 
     An active collection that is gone is made anew, and every product is queued for it. The queue
     is committed before the collection is made, so that a crash between the two leaves a collection
     that is missing, and noticed, rather than one that stays empty.
 
-    A collection whose encoders can't be loaded here is given up only by the `sole` process that can
-    use it; the previous one then takes its place, or else a new one.
+    A collection whose encoders can't be loaded here is given up only by a service that is alone:
+    nobody else can use it. The previous one then takes its place, or else a new one.
 
     Raises:
         EncoderError: there are no encoders to make it with.
-        StartError: encoders can't be loaded here, and other processes may have them.
+        StartError: encoders can't be loaded here, and other processes may have them; or a
+            collection is to be made for products that are there, which is for the service to do.
     """
+    sole = is_service and is_alone
     with collections.database.alone("collection"):  # of several services at their first start
-        rows = collections.database.read(live_collections.live)
-        if not _open_active(collections, rows.get(Role.active), sole=sole):
-            _replace_active(collections, rows)
+        while not _settle_active(collections, is_service=is_service, sole=sole):
+            log.info("the collections' roles have changed meanwhile: once more")
         _give_up_unusable(collections, sole=sole)
     collections.refresh()
 
@@ -67,76 +70,101 @@ def retire(session: Session, rows: Collection[VectorCollection]) -> int:
 
 
 def _refusal(row: VectorCollection, error: EncoderError) -> StartError:
+    if isinstance(error, OtherRelease):
+        return StartError(f"{error}：请让服务、worker 与命令的版本一致，先启动新版本的服务")
     way_out = _WAY_OUT[Role(row.role)]
     return StartError(f"{row.role} 集合 {row.name}：{error}。权重确已不在时：{way_out}")
 
 
-def _open_active(
-    collections: LiveCollections, active: VectorCollection | None, *, sole: bool
-) -> bool:
-    """Whether the active collection can serve from now on."""
+def _settle_active(collections: LiveCollections, *, is_service: bool, sole: bool) -> bool:
+    """Open the active collection, or put another in its place; False where roles have changed."""
+    rows = collections.database.read(live_collections.live)
+    active, previous = rows.get(Role.active), rows.get(Role.previous)
     if active is None:
-        return False
+        if not is_service and collections.database.read(_any_product):
+            raise StartError("还没有在用的向量集合：请先启动服务，由它新建")
+        return _start_afresh(collections, None)
     try:
-        encoders = collections.encoders.find(active.encoder, active.encoder_fingerprint)
+        encoders = collections.encoders_of(active)
     except EncoderError as error:
-        if not sole:
+        if not (sole or (is_service and isinstance(error, OtherRelease))):
             raise _refusal(active, error) from error
         log.warning("the active collection %s can't be searched any more: %s", active.name, error)
-        return False
-    if collection_name(encoders.fingerprint) != active.name:
-        log.warning("the active collection %s has the fields of another release", active.name)
-        return False
+    else:
+        return _open_active(collections, active, encoders)
+    if previous is None or not _opens(collections, previous, sole=True):
+        return _start_afresh(collections, active)
+    log.warning("searches go back to %s, the previous collection", previous.name)
+    names = {Role.active: active.name, Role.previous: previous.name}
+    return collections.database.write(partial(_go_back, names=names))
+
+
+def _any_product(session: Session) -> bool:
+    return session.scalar(select(Product.id).limit(1)) is not None
+
+
+def _open_active(
+    collections: LiveCollections, active: VectorCollection, encoders: EncoderPair
+) -> bool:
     if not collections.store.has_collection(active.name):
-        _queue_all(collections, encoders)
+        if not _queue_all(collections, encoders, active):
+            return False
     elif active.encoder is None:
-        _note(collections, encoders)
+        _note(collections, active.name, encoders)
     collections.make(encoders)
     return True
 
 
-def _replace_active(collections: LiveCollections, rows: Mapping[Role, VectorCollection]) -> None:
-    """By the previous collection, which is kept in step, or else by a new one."""
-    previous = rows.get(Role.previous)
-    if Role.active in rows and previous is not None and _opens(collections, previous, sole=True):
-        log.warning("searches go back to %s, the previous collection", previous.name)
-        collections.database.write(_go_back)
-    else:
-        _start_afresh(collections)
-
-
-def _go_back(session: Session) -> None:
+def _go_back(session: Session, names: Mapping[Role, str]) -> bool:
     rows = live_collections.lock(session)
+    if any(role not in rows or rows[role].name != name for role, name in names.items()):
+        return False
     retire(session, [rows[Role.active]])
     live_collections.give_role(rows[Role.previous], Role.active)
+    return True
 
 
-def _start_afresh(collections: LiveCollections) -> None:
+def _start_afresh(collections: LiveCollections, active: VectorCollection | None) -> bool:
     encoders = collections.encoders.chosen()
+    if not _is_still(collections.database.read(live_collections.live), active):
+        return False
     # Left from another time: nobody kept it in step.
     collections.store.drop_collection(collection_name(encoders.fingerprint))
-    _queue_all(collections, encoders)
+    if not _queue_all(collections, encoders, active):
+        return False
     collections.make(encoders)
+    return True
 
 
-def _queue_all(collections: LiveCollections, encoders: EncoderPair) -> None:
+def _is_still(rows: Mapping[Role, VectorCollection], active: VectorCollection | None) -> bool:
+    """Whether this one, or none, is active."""
+    now = rows.get(Role.active)
+    return (now and now.name) == (active and active.name)
+
+
+def _queue_all(
+    collections: LiveCollections, encoders: EncoderPair, active: VectorCollection | None
+) -> bool:
+    """Every product for a collection that takes the place of the active one, or is it."""
     name = collection_name(encoders.fingerprint)
     log.info("collection %s is new: every product is queued for indexing", name)
 
-    def queue(session: Session) -> None:
+    def queue(session: Session) -> bool:
         rows = live_collections.lock(session)
-        others = [row for row in rows.values() if row.name != name]
-        if Role.active in rows and rows[Role.active].name != name:
-            retire(session, others)
+        if not _is_still(rows, active):
+            return False
+        if active is not None and active.name != name:
+            retire(session, [row for row in rows.values() if row.name != name])
         live_collections.add(session, encoders, Role.active)
         outbox.record_all(session)
+        return True
 
-    collections.database.write(queue)
+    return collections.database.write(queue)
 
 
-def _note(collections: LiveCollections, encoders: EncoderPair) -> None:
+def _note(collections: LiveCollections, name: str, encoders: EncoderPair) -> None:
     def note(session: Session) -> None:
-        live_collections.lock(session)[Role.active].encoder = encoders.name
+        session.get_one(VectorCollection, name, with_for_update=True).encoder = encoders.name
 
     collections.database.write(note)
 

@@ -11,6 +11,7 @@ from product_search import outbox_state
 from product_search.errors import OutboxFull
 
 _FRESH_S = 1.0
+_PATIENCE_S = 5.0
 
 
 class OutboxGate:
@@ -18,6 +19,9 @@ class OutboxGate:
 
     The depth is counted at most once a second, and no further than `max_depth`; what passes in
     between is added to it. Other processes' writes are therefore seen up to a second late.
+
+    One write counts, and the others go by the last count meanwhile: a database that does not answer
+    keeps none of them waiting for another. After `_PATIENCE_S` another one counts in its place.
     """
 
     def __init__(
@@ -27,37 +31,48 @@ class OutboxGate:
         self._max_depth = max_depth
         self._clock = clock
         self._lock = threading.Lock()
-        self._counting = threading.Lock()
         self._counted = 0
         self._passed = 0  # since it was counted
         self._fresh_until = float("-inf")
+        self._count = 0  # the number of the last count that was begun
+        self._count_ends = float("-inf")  # when that is given up
 
     def admit(self, events: int) -> None:
-        """Let a write pass that leaves so many events. Raises OutboxFull, DatabaseUnavailable.
-
-        One write counts, the others go by the last count meanwhile: a database that does not
-        answer keeps each of them waiting once, not one after the other.
-        """
-        if self._is_old() and self._counting.acquire(blocking=False):
-            try:
-                self._count()
-            finally:
-                self._counting.release()
+        """Let a write pass that leaves so many events. Raises OutboxFull, DatabaseUnavailable."""
+        with self._lock:
+            before = self._passed
+            count = self._begin_count()
+        if count is not None:
+            self._finish_count(count, before)
         with self._lock:
             if self._looks_full():
                 raise OutboxFull("待建立索引的改动过多，请稍后重试")
             self._passed += events
 
-    def _is_old(self) -> bool:
-        with self._lock:
-            may_have_room = self._looks_full() and self._passed > 0
-            return may_have_room or self._clock() >= self._fresh_until
-
     def _looks_full(self) -> bool:
         return self._counted + self._passed >= self._max_depth
 
-    def _count(self) -> None:
-        self._fresh_until = self._clock() + _FRESH_S  # also where it fails
-        counted = self._database.read(lambda session: outbox_state.depth(session, self._max_depth))
-        with self._lock:
-            self._counted, self._passed = counted, 0
+    def _begin_count(self) -> int | None:
+        """The number of the count that the caller is to make, if any."""
+        now = self._clock()
+        may_have_room = self._looks_full() and self._passed > 0
+        if now < self._count_ends or (now < self._fresh_until and not may_have_room):
+            return None
+        self._count += 1
+        self._count_ends = now + _PATIENCE_S
+        return self._count
+
+    def _finish_count(self, count: int, before: int) -> None:
+        counted = None
+        try:
+            counted = self._database.read(
+                lambda session: outbox_state.depth(session, self._max_depth)
+            )
+        finally:
+            with self._lock:
+                if count == self._count:  # else another has taken its place
+                    self._count_ends = float("-inf")
+                    self._fresh_until = self._clock() + _FRESH_S  # also where it failed
+                    if counted is not None:
+                        self._counted = counted
+                        self._passed -= before  # what has passed meanwhile may not be in it

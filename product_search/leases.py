@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from product_search.errors import AppError
+
 log = logging.getLogger(__name__)
 
 
@@ -23,8 +25,10 @@ def kept(renew: Callable[[], object], lease: timedelta) -> Iterator[None]:
         while not done.wait(lease.total_seconds() / 3):
             try:
                 renew()
+            except AppError as error:
+                log.warning("a lease was not renewed: %s", error)
             except Exception:  # a dead keeper would let go of work in hand
-                log.warning("a lease was not renewed", exc_info=True)
+                log.exception("a lease was not renewed")
 
     keeper = threading.Thread(target=keep, name="lease", daemon=True)
     keeper.start()

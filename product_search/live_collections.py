@@ -51,6 +51,10 @@ class Encoders(Protocol):
         ...
 
 
+class OtherRelease(EncoderError):
+    """A collection has the fields of another release of the service."""
+
+
 class CollectionMissing(VectorStoreUnavailable):
     """Milvus does not hold a collection that the relational store names."""
 
@@ -187,7 +191,7 @@ class LiveCollections:
         """The row's collection; encoders are loaded where this process has not had them yet.
 
         Raises:
-            EncoderError: the encoders are not there.
+            EncoderError: the encoders are not there, or it is another release's.
             CollectionMissing: the collection is not there.
         """
         found = self._opened.get(row.name)  # without waiting for another that is being opened
@@ -196,13 +200,18 @@ class LiveCollections:
         with self._opening:
             found = self._opened.get(row.name)
             if found is None:
-                encoders = self.encoders.find(row.encoder, row.encoder_fingerprint)
-                if collection_name(encoders.fingerprint) != row.name:
-                    raise EncoderError(f"集合 {row.name} 的字段是另一个版本的")
+                encoders = self.encoders_of(row)
                 if not self.store.has_collection(row.name):
                     raise CollectionMissing(f"Milvus 里没有集合 {row.name}")
                 found = self._opened[row.name] = OpenCollection.open(encoders, self.store)
             return found
+
+    def encoders_of(self, row: VectorCollection) -> EncoderPair:
+        """The encoders of the row's collection, loaded. Raises EncoderError, OtherRelease."""
+        encoders = self.encoders.find(row.encoder, row.encoder_fingerprint)
+        if collection_name(encoders.fingerprint) != row.name:
+            raise OtherRelease(f"集合 {row.name} 的字段是另一个版本的")
+        return encoders
 
     def make(self, encoders: EncoderPair) -> OpenCollection:
         """The collection of these encoders, made where there is none."""

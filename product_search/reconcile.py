@@ -231,8 +231,7 @@ class _Walk:
             reason = f"商品为 {row.index_status}，却没有待办的索引工作"
             return DriftKind.unqueued, reason
         if self._view is None:
-            name = self._progress.collection
-            return DriftKind.missing, f"Milvus 里没有集合 {name}：重启服务会新建并重新索引"
+            return DriftKind.missing, self._why_absent()
         if entity is None:
             return DriftKind.missing, "商品为 indexed，Milvus 中没有它的向量"
         if entity.encoder_fingerprint != (self._progress.collection or "").rpartition("_")[2]:
@@ -245,6 +244,14 @@ class _Walk:
         if held != (row.product_id, row.image_hash, row.image_hash is not None):
             return DriftKind.stale_revision, "revision 相同，但向量的 product_id 或图片与商品不同"
         return None, ""
+
+    def _why_absent(self) -> str:
+        name = self._progress.collection
+        if name is None:
+            return "还没有在用的集合：启动服务即新建并重新索引"
+        if self._is_first:
+            return f"Milvus 里没有在用的集合 {name}：重启服务会新建并重新索引"
+        return f"Milvus 里没有保留的集合 {name}：重启服务会放弃它"
 
     def _lost_picture(self, row: Row | None) -> Problem | None:
         if row is None or row.image_hash is None or not self._is_first:

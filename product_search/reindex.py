@@ -18,7 +18,7 @@ from product_search.activation import retire
 from product_search.errors import StartError
 from product_search.live_collections import LiveCollections, Role
 from product_search.run_loop import LEASE, RunContext, RunFailed
-from product_search.runs import UNFINISHED, Kind, RunLost
+from product_search.runs import Kind, RunLost
 from vector_db import collection_name
 
 POLL_S = 0.2
@@ -38,7 +38,7 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
     rows = live_collections.lock(session)
     run = unfinished(session)
     if run is not None:
-        if run.options.get("encoder") == encoder and _is_left(session, run):
+        if run.options["encoder"] == encoder and _is_left(session, run):
             return run.id
         raise ReindexRefused(
             f"已有一次换编码器（第 {run.id} 号）在进行：--status 看进度，--cancel 取消"
@@ -53,8 +53,9 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
 
 
 def unfinished(session: Session) -> Run | None:
-    """The run that is queued or under way."""
-    return runs.latest(session, Kind.reindex, *UNFINISHED)
+    """The reindexing that is queued or under way; runs that only drop are none."""
+    found = runs.unfinished(session, Kind.reindex)
+    return next((run for run in found if "encoder" in run.options), None)
 
 
 def _is_left(session: Session, run: Run) -> bool:
@@ -91,7 +92,8 @@ def give_up_active(session: Session) -> VectorCollection:
     if Role.active not in rows:
         raise ReindexRefused("没有在用的集合可以放弃")
     if Role.previous in rows:
-        raise ReindexRefused(f"上一个集合 {rows[Role.previous].name} 还留着：请用 --rollback")
+        name = rows[Role.previous].name
+        raise ReindexRefused(f"上一个集合 {name} 还在：请 --rollback；它也用不了时，先 --drop-old")
     if Role.filling in rows or unfinished(session) is not None:
         raise ReindexRefused("有一次换编码器在进行：请先 --cancel")
     retire(session, [rows[Role.active]])
@@ -102,10 +104,9 @@ def cancel(session: Session) -> int:
     """End the reindexing: the run that drops what it had filled. Raises ReindexRefused."""
     rows = live_collections.lock(session)
     run = unfinished(session)
-    going_on = run is not None and "encoder" in run.options
-    if not going_on and Role.filling not in rows:
+    if run is None and Role.filling not in rows:
         raise ReindexRefused("没有正在进行的换编码器可以取消")
-    if run is not None and going_on:
+    if run is not None:
         runs.cancel(session, run.id)
     return retire(session, [row for role, row in rows.items() if role is Role.filling])
 

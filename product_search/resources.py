@@ -96,7 +96,9 @@ def open_resources(
         indexer = stack.enter_context(_open_indexer(settings, address))
         if settings.milvus_server is None:
             _end_dead_claims(indexer.database)
-        activate(indexer.collections, sole=is_service and settings.milvus_server is None)
+        activate(
+            indexer.collections, is_service=is_service, is_alone=settings.milvus_server is None
+        )
         loop = stack.enter_context(open_indexing(settings, indexer))
         if settings.index_in_process:
             loop.start()

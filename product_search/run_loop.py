@@ -68,7 +68,10 @@ def carry_out(context: RunContext, handler: Handler) -> State:
     state, reason = State.done, None
 
     def renew() -> None:
-        database.write(lambda session: runs.renew(session, claimed, LEASE))
+        try:
+            database.write(lambda session: runs.renew(session, claimed, LEASE))
+        except RunLost as error:  # the next save notices
+            log.warning("%s", error)
 
     try:
         with leases.kept(renew, LEASE):

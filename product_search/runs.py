@@ -201,6 +201,12 @@ def latest(session: Session, kind: Kind, *states: State) -> Run | None:
     return session.scalar(found.order_by(Run.id.desc()).limit(1))
 
 
+def unfinished(session: Session, kind: Kind) -> Sequence[Run]:
+    """The runs of the kind that are queued or under way, the newest first."""
+    found = select(Run).where(Run.kind == kind, Run.state.in_(UNFINISHED))
+    return session.scalars(found.order_by(Run.id.desc())).all()
+
+
 def _free(kinds: Collection[Kind], now: datetime) -> list[ColumnElement[bool]]:
     unheld = or_(Run.claim_token.is_(None), Run.lease_until <= now)
     return [Run.kind.in_(kinds), Run.state.in_(UNFINISHED), unheld]

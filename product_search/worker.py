@@ -44,7 +44,7 @@ def run(settings: Settings, indexer: Indexer, stopping: threading.Event) -> None
     The batch in hand is finished first.
     """
     while not join(indexer.collections):
-        log.info("等待服务建好向量集合")
+        log.info("等待服务建好向量集合（一直等待时，请重启服务）")
         if stopping.wait(_POLL_S):
             return
     with open_indexing(settings, indexer) as loop:

@@ -19,4 +19,5 @@ with warnings.catch_warnings():
 # threads that torch then starts would not survive the fork.
 get_checkpoint_conversion_mapping("bert")
 # No forked process looks through all this for garbage, which would also copy it.
+gc.collect()
 gc.freeze()

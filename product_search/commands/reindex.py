@@ -12,6 +12,7 @@ from tqdm import tqdm
 from orm_models import Database, Run
 from product_search import live_collections, reindex, runs
 from product_search.encoder_folders import NAMES
+from product_search.errors import StartError
 from product_search.reindex import ReindexRefused
 from product_search.resources import open_database, open_resources
 from product_search.runs import UNFINISHED, Kind, State
@@ -60,7 +61,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             log.info("已换回 %s（%s）：运行中的服务一秒内跟上", active.name, active.encoder)
         elif options.give_up_active:
             given_up = database.write(reindex.give_up_active)
-            log.info("已放弃 %s：请（重新）启动服务，它会新建集合", given_up.name)
+            log.info(
+                "已放弃 %s：运行中的服务从此不能搜索和索引，（重新）启动一个服务，它会新建集合",
+                given_up.name,
+            )
         elif options.encoder:
             start = database.write(
                 lambda session: reindex.start(session, options.encoder, options.rate)
@@ -69,9 +73,22 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             log.info("已切换到 %s。旧集合保留着：--rollback 换回，--drop-old 删除", options.encoder)
         else:
             end = reindex.cancel if options.cancel else reindex.drop_old
-            _see_through(settings, database, database.write(end))
-            log.info("已取消" if options.cancel else "已删除旧集合")
+            drop = database.write(end)
+            log.info("已取消" if options.cancel else "已不再使用旧集合")
+            _drop(settings, database, drop)
     return 0
+
+
+def _drop(settings: Settings, database: Database, run_id: int) -> None:
+    """See the run through, or leave it to whoever can open the collections that are left."""
+    try:
+        _see_through(settings, database, run_id)
+    except ReindexRefused:
+        raise
+    except StartError as error:
+        log.warning("写过的集合由下一个启动的服务删除；这里打不开其余的：%s", error)
+    else:
+        log.info("写过的集合已删除")
 
 
 def _show(database: Database) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pytest
 from fastapi.testclient import TestClient
@@ -72,28 +72,60 @@ def test_what_leaves_no_index_work_passes_a_full_outbox(api: TestClient) -> None
         assert code_of(answer) == (404, "product_not_found")
 
 
-def test_one_write_waits_for_the_count_and_no_other_does(api: TestClient) -> None:
-    reached, answered = threading.Event(), threading.Event()
+class Hung(Database):
+    """One whose first read hangs, and then fails."""
 
-    class Hung(Database):
-        """One that does not answer for a while, and then fails."""
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.reached, self.ending = threading.Event(), threading.Event()
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """See Database."""
+        if self.reached.is_set():
+            return super().read(work)
+        self.reached.set()
+        assert self.ending.wait(DEADLINE_S)
+        raise DatabaseUnavailable("数据库暂时不可用，请稍后重试")
+
+
+def test_a_count_that_hangs_holds_up_no_other_write(api: TestClient) -> None:
+    now = [0.0]
+    with closing(Hung(resources(api).settings.sqlalchemy_url)) as hung:
+        gate = OutboxGate(hung, DEPTH, lambda: now[0])
+        with ThreadPoolExecutor(1) as pool:
+            counting = pool.submit(gate.admit, 1)
+            assert hung.reached.wait(DEADLINE_S)
+            for _ in range(DEPTH):
+                gate.admit(1)  # comes back at once
+            with pytest.raises(OutboxFull):
+                gate.admit(1)
+            now[0] = 5.0
+            gate.admit(1)  # counts in its place
+            hung.ending.set()
+            with pytest.raises(DatabaseUnavailable):
+                counting.result()
+        gate.admit(1)
+
+
+def test_what_passes_while_it_is_counted_is_not_forgotten(api: TestClient) -> None:
+    depths = [0, DEPTH]
+
+    class Crowded(Database):
+        """Others write while one counts."""
 
         def read(self, work: Callable[[Session], T]) -> T:
             """See Database."""
-            reached.set()
-            assert answered.wait(DEADLINE_S)
-            raise DatabaseUnavailable("数据库暂时不可用，请稍后重试")
+            if len(depths) == 2:
+                depth = depths.pop(0)
+                gate.admit(DEPTH - 1)
+                return cast(T, depth)
+            return cast(T, depths[0])
 
-    with closing(Hung(resources(api).settings.sqlalchemy_url)) as hung:
-        gate = OutboxGate(hung, DEPTH)
-        with ThreadPoolExecutor(1) as pool:
-            counting = pool.submit(gate.admit, 1)
-            assert reached.wait(DEADLINE_S)
-            gate.admit(1)  # comes back at once
-            answered.set()
-            with pytest.raises(DatabaseUnavailable):
-                counting.result()
-        gate.admit(1)  # nor does the next one count at once
+    with closing(Crowded(resources(api).settings.sqlalchemy_url)) as crowded:
+        gate = OutboxGate(crowded, DEPTH, lambda: 0.0)
+        gate.admit(1)
+        with pytest.raises(OutboxFull):
+            gate.admit(1)
 
 
 def test_writes_pass_again_once_the_outbox_is_emptied(api: TestClient) -> None:

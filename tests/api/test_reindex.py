@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from main import create_app
 from nlp_models import EncoderPair, Matrix
@@ -380,6 +380,48 @@ def test_a_command_gives_up_no_collection_whose_encoders_only_it_lacks(
         assert encoder_of(api) == "chinese-clip"
         assert listed(api, index_status="indexed")["total"] == PRODUCTS
         assert set(held(resources(api).collections)) == {Role.active, Role.previous}
+
+
+@pytest.mark.parametrize(
+    ("left", "commands"),
+    [
+        ([Role.active], [(["--give-up-active"], 0)]),
+        (
+            [Role.active, Role.previous],
+            [(["--give-up-active"], 2), (["--drop-old"], 0), (["--give-up-active"], 0)],
+        ),
+        (
+            [Role.active],
+            [
+                (["--encoder", "starter"], 2),  # can't be done, and stays queued
+                (["--give-up-active"], 2),
+                (["--cancel"], 0),
+                (["--give-up-active"], 0),
+            ],
+        ),
+    ],
+    ids=["active", "and previous", "and a reindexing"],
+)
+def test_commands_lead_out_where_the_weights_of_live_collections_are_gone(
+    settings: Settings, tmp_path: Path, left: list[Role], commands: list[tuple[list[str], int]]
+) -> None:
+    with TestClient(create_app(settings)) as api:
+        stock(api)
+        with writing(resources(api).database) as session:
+            session.execute(delete(VectorCollection))
+            for role in left:
+                name = f"product_v1_{role}"
+                lost = {"encoder": "starter", "encoder_fingerprint": role}
+                session.add(VectorCollection(name=name, role=role, **lost))
+    for arguments, status in commands:
+        assert command(*arguments) == status
+    table = tmp_path / "one.csv"
+    table.write_text("sku,title\nA,一件\n", encoding="utf-8")
+    assert manage.main(["import", str(table)]) == 2  # to begin anew is the service's
+    with TestClient(create_app(settings)) as api:
+        assert encoder_of(api) == "starter"
+        until(lambda: idle(api), "the indexing")
+        assert listed(api, index_status="indexed")["total"] == PRODUCTS
 
 
 def test_a_service_goes_on_with_what_is_active_and_not_with_what_is_chosen(

@@ -114,7 +114,7 @@ class Shop:
 
     def start(self) -> None:
         """As the service does."""
-        activate(self.collections, sole=True)
+        activate(self.collections, is_service=True, is_alone=True)
         store = self.collections.active().store
         assert isinstance(store, MeddledStore)
         self.store = store

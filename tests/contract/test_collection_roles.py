@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from data_models import IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run, VectorCollection
-from product_search import live_collections, outbox, outbox_state, reindex, runs
+from product_search import activation, live_collections, outbox, outbox_state, reindex, runs
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.images import ImageStore
 from product_search.live_collections import Role
@@ -69,7 +69,7 @@ def test_what_is_dropped_is_no_longer_live_and_a_run_is_queued_for_it(database: 
     with reading(database) as session:
         assert list(live_collections.live(session)) == [Role.active]
         assert [row.name for row in live_collections.retired(session)] == ["old"]
-        run = reindex.unfinished(session)
+        run = runs.latest(session, Kind.reindex)
         assert run is not None
         assert (run.id, run.options) == (run_id, {"drop": True})
 
@@ -97,6 +97,19 @@ def test_an_active_collection_is_given_up_only_where_nothing_can_take_its_place(
         session.execute(delete(VectorCollection).where(VectorCollection.name == "old"))
     assert database.write(reindex.give_up_active).name == "new"
     assert roles(database) == {"new": Role.retired}
+
+
+def test_a_collection_that_was_made_active_meanwhile_is_not_retired_for_the_previous(
+    database: Database,
+) -> None:
+    add(database, lost=Role.active, good=Role.previous)
+    as_read = {Role.active: "lost", Role.previous: "good"}
+    database.write(reindex.roll_back)
+    assert not database.write(partial(activation._go_back, names=as_read))
+    assert roles(database) == {"good": Role.active, "lost": Role.previous}
+    database.write(reindex.roll_back)
+    assert database.write(partial(activation._go_back, names=as_read))
+    assert roles(database) == {"good": Role.active, "lost": Role.retired}
 
 
 def test_a_reindexing_needs_an_active_collection_and_no_previous(database: Database) -> None:

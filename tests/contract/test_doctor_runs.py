@@ -129,7 +129,7 @@ def test_without_its_collection_every_product_is_missing_and_none_is_queued(
     stocked.store.drop_collection(stocked.store._collection)
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing: 7}, 7)
-    assert "重启服务" in walked.examples[0].reason
+    assert "重启服务会新建" in walked.examples[0].reason
     assert stocked.database.read(outbox_state.counts).pending == 0
     stocked.start()  # once more, which makes it
     stocked.index()

@@ -74,7 +74,7 @@ def test_one_collection_is_made_and_filled_once(
 
     def start(indexer: Indexer) -> None:
         together.wait()
-        activate(indexer.collections, sole=False)
+        activate(indexer.collections, is_service=True, is_alone=False)
 
     with ThreadPoolExecutor(SERVICES) as services:
         list(services.map(start, indexers))  # raises what any of them raised
