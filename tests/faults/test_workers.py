@@ -160,7 +160,7 @@ def test_a_worker_with_other_encoders_than_the_services_refuses(settings: Settin
         database.close()
         status, lines = ended(settings)
     assert status == 2
-    assert "PRODUCT_SEARCH_ENCODER" in lines[-1]
+    assert "PRODUCT_SEARCH_CLIP_DIR" in lines[-1]
 
 
 def test_a_service_over_the_embedded_file_must_index_by_itself(
