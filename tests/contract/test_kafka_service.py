@@ -86,16 +86,21 @@ def test_what_is_written_comes_through_kafka_into_milvus(api: TestClient) -> Non
     assert (health["status"], health["kafka"]) == ("ok", "ok")
 
 
+def unpublished(api: TestClient) -> tuple[Resources, Indexer, int]:
+    """A product that waits, and of which no message will tell; an indexer for it."""
+    held = resources(api)
+    assert held.relay is not None
+    held.relay.stop()
+    product_id = held.catalog.create({"title": "书包"}, None).product_id
+    return held, Indexer(held.database, held.images, held.collections), product_id
+
+
 @pytest.mark.parametrize("database_url", ["mysql"], indirect=True)  # SQLite locks no rows
 def test_a_product_whose_events_are_locked_for_a_moment_is_indexed_by_the_same_message(
     api: TestClient, settings: Settings
 ) -> None:
     """So they are by a relay that notes what Kafka has just handed to a worker."""
-    held = resources(api)
-    assert held.relay is not None
-    held.relay.stop()
-    product_id = held.catalog.create({"title": "书包"}, None).product_id
-    indexer = Indexer(held.database, held.images, held.collections)
+    held, indexer, product_id = unpublished(api)
     with held.database.engine.connect() as connection:
         connection.exec_driver_sql("SELECT * FROM outbox_event FOR UPDATE")
         applying = threading.Thread(target=indexer.apply_products, args=([product_id],))
@@ -111,11 +116,7 @@ def test_a_product_whose_events_are_locked_for_long_is_left_to_a_later_message(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("product_search.indexing._LOCKED_AT_MOST_S", 0.1)
-    held = resources(api)
-    assert held.relay is not None
-    held.relay.stop()
-    product_id = held.catalog.create({"title": "书包"}, None).product_id
-    indexer = Indexer(held.database, held.images, held.collections)
+    held, indexer, product_id = unpublished(api)
     with held.database.engine.connect() as connection:
         connection.exec_driver_sql("SELECT * FROM outbox_event FOR UPDATE")
         indexer.apply_products([product_id])
