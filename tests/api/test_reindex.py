@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from main import create_app
 from nlp_models import EncoderPair, Matrix
 from orm_models import Product, VectorCollection
-from product_search import live_collections, manage, outbox_state, reindex, runs
+from product_search import live_collections, outbox_state, reindex, runs
 from product_search.encoder_folders import EncoderFolders
 from product_search.errors import VectorStoreUnavailable
 from product_search.indexing import Indexer
-from product_search.live_collections import LiveCollections, Role
+from product_search.live_collections import Role
 from product_search.runs import Kind, State
 from product_search.settings import Settings
-from tests.api.helpers import base64_of, create, create_all, ids, listed, resources, search
+from tests.api.helpers import base64_of, create, ids, listed, resources, search
+from tests.api.reindexing import (
+    PHOTO,
+    PRODUCTS,
+    command,
+    encoder_of,
+    held,
+    idle,
+    settings as settings,
+    stock,
+    until,
+)
 from tests.sessions import reading, writing
-from tests.unit.checkpoints import write_clip
-from tests.unit.pictures import encoded, noise
-
-DEADLINE_S = 120.0
-PRODUCTS = 12
-PHOTO = encoded(noise((30, 30)), "PNG")
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def settings(
-    open_settings: Callable[[], Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
-    """Of a service and of the commands beside it; both encoders can be loaded."""
-    clip = write_clip(tmp_path / "clip")
-    settings = open_settings().model_copy(update={"clip_dir": clip, "index_batch_size": 4})
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PRODUCT_SEARCH_DATA_DIR", str(settings.data_dir))
-    monkeypatch.setenv("PRODUCT_SEARCH_CLIP_DIR", str(clip))
-    monkeypatch.setenv("PRODUCT_SEARCH_DEVICE", "cpu")
-    return settings
 
 
 @pytest.fixture
@@ -62,35 +42,10 @@ def api(settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
-def command(*arguments: str) -> int:
-    return manage.main(["reindex", *arguments])
-
-
-def encoder_of(api: TestClient) -> str:
-    name: str = api.get("/health").json()["encoders"]["name"]
-    return name
-
-
 def rows_of(api: TestClient) -> dict[int, int]:
     """Revisions by product, as the rows have them."""
     with reading(resources(api).database) as session:
         return {row.id: row.revision for row in session.scalars(select(Product))}
-
-
-def held(collections: LiveCollections) -> dict[Role, dict[int, int]]:
-    """Revisions by product, as each live collection has them."""
-    rows = collections.database.read(live_collections.live)
-    found = {}
-    for role, one in collections.opened(rows):
-        states = one.store.scan(-1, 1000)
-        assert {state.encoder_fingerprint for state in states} <= {one.encoders.fingerprint}
-        found[role] = {state.product_id: state.revision for state in states}
-    return found
-
-
-def idle(api: TestClient) -> bool:
-    pending: int = api.get("/health").json()["outbox"]["pending"]
-    return pending == 0
 
 
 @dataclass
@@ -126,12 +81,6 @@ class Traffic:
                 assert self.api.delete(f"/product/{made}").status_code == 204
             if number % 4 == 0:
                 self.api.patch(f"/product/{self.second}", json={"title": f"书包 {number}"})
-
-
-def stock(api: TestClient) -> list[int]:
-    rows: list[dict[str, Any]] = [{"title": f"书包 {number}"} for number in range(PRODUCTS - 1)]
-    rows.insert(0, {"title": "有图", "image_base64": base64_of(PHOTO)})
-    return [product["product_id"] for product in create_all(api, rows)]
 
 
 def test_searches_and_writes_go_on_while_a_collection_is_filled_and_switched_to(
@@ -345,83 +294,6 @@ def test_without_the_encoders_of_a_live_collection_nothing_is_claimed(frozen: Te
     assert api.get(f"/product/{made}").json()["index_status"] == "pending"
     assert database.write(reindex.cancel) > 0
     assert indexer_of(api).apply_oldest(4) == 1
-
-
-def test_a_service_that_lost_the_active_encoders_goes_back_to_the_previous_collection(
-    settings: Settings,
-) -> None:
-    with TestClient(create_app(settings)) as api:
-        stock(api)
-        starter = resources(api).encoders.fingerprint
-        assert command("--encoder", "chinese-clip") == 0
-    assert settings.clip_dir is not None
-    shutil.rmtree(settings.clip_dir)
-    with TestClient(create_app(settings)) as api:
-        assert resources(api).encoders.fingerprint == starter
-        assert listed(api, index_status="indexed")["total"] == PRODUCTS  # none is indexed anew
-        assert list(held(resources(api).collections)) == [Role.active]
-
-
-def test_a_command_gives_up_no_collection_whose_encoders_only_it_lacks(
-    settings: Settings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with TestClient(create_app(settings)) as api:
-        stock(api)
-        assert command("--encoder", "chinese-clip") == 0
-    monkeypatch.delenv("PRODUCT_SEARCH_CLIP_DIR")
-    table = tmp_path / "one.csv"
-    table.write_text("sku,title\nA,一件\n", encoding="utf-8")
-    assert manage.main(["import", str(table)]) == 2
-    assert "--rollback" in caplog.text
-    with TestClient(create_app(settings)) as api:
-        assert encoder_of(api) == "chinese-clip"
-        assert listed(api, index_status="indexed")["total"] == PRODUCTS
-        assert set(held(resources(api).collections)) == {Role.active, Role.previous}
-
-
-@pytest.mark.parametrize(
-    ("left", "commands"),
-    [
-        ([Role.active], [(["--give-up-active"], 0)]),
-        (
-            [Role.active, Role.previous],
-            [(["--give-up-active"], 2), (["--drop-old"], 0), (["--give-up-active"], 0)],
-        ),
-        (
-            [Role.active],
-            [
-                (["--encoder", "starter"], 2),  # can't be done, and stays queued
-                (["--give-up-active"], 2),
-                (["--cancel"], 0),
-                (["--give-up-active"], 0),
-            ],
-        ),
-    ],
-    ids=["active", "and previous", "and a reindexing"],
-)
-def test_commands_lead_out_where_the_weights_of_live_collections_are_gone(
-    settings: Settings, tmp_path: Path, left: list[Role], commands: list[tuple[list[str], int]]
-) -> None:
-    with TestClient(create_app(settings)) as api:
-        stock(api)
-        with writing(resources(api).database) as session:
-            session.execute(delete(VectorCollection))
-            for role in left:
-                name = f"product_v1_{role}"
-                lost = {"encoder": "starter", "encoder_fingerprint": role}
-                session.add(VectorCollection(name=name, role=role, **lost))
-    for arguments, status in commands:
-        assert command(*arguments) == status
-    table = tmp_path / "one.csv"
-    table.write_text("sku,title\nA,一件\n", encoding="utf-8")
-    assert manage.main(["import", str(table)]) == 2  # to begin anew is the service's
-    with TestClient(create_app(settings)) as api:
-        assert encoder_of(api) == "starter"
-        until(lambda: idle(api), "the indexing")
-        assert listed(api, index_status="indexed")["total"] == PRODUCTS
 
 
 def test_a_service_goes_on_with_what_is_active_and_not_with_what_is_chosen(

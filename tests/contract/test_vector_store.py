@@ -48,6 +48,7 @@ def test_a_store_answers_a_ping_before_and_after_a_collection_is_open(backend: V
     backend.ping()
     backend.open_collection(name, DIMS)
     backend.ping()
+    assert name in backend.collections()
 
 
 def test_a_collection_is_there_once_it_is_opened_and_gone_once_it_is_dropped(
