@@ -160,11 +160,15 @@ class SearchMode(StrEnum):
 
 
 class VectorField(StrEnum):
-    """The vector fields of an entity."""
+    """The vector fields of an entity; all are dense but the last, which Milvus makes itself."""
 
     image_clip = "image_clip_vector"
     text_clip = "text_clip_vector"
     text_bge = "text_bge_vector"
+    text_bm25 = "text_bm25_vector"
+
+
+DENSE_FIELDS: tuple[VectorField, ...] = tuple(VectorField)[:-1]
 
 
 class Hit(NamedTuple):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
+import numpy as np
 from pymilvus import MilvusClient, MilvusException
 from pymilvus.exceptions import ErrorCode
 
@@ -26,6 +27,7 @@ from product_search.milvus_options import (
     MilvusServer as MilvusServer,
 )
 from product_search.milvus_schema import (
+    BM25,
     DELETE_KEYS,
     STATE_FIELDS,
     Entity as Entity,
@@ -38,88 +40,19 @@ from product_search.milvus_schema import (
     filter_expression,
     messages,
 )
+from product_search.vector_store import VectorStore as VectorStore
 
 log = logging.getLogger(__name__)
 # Its stack traces repeat what is raised to us as VectorStoreUnavailable.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 MAX_LIMIT = 16_384
+VECTORS_AT_ONCE = 1000  # some 2 MB in one answer
 TIMEOUT_S = 30.0
 LOAD_TIMEOUT_S = 600.0  # of a large collection, at the start
 PING_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 10.0
 _GONE = "Milvus 里没有要用的集合：若是被删除的，请重启服务，它会新建在用的集合并重新索引"
-
-
-class VectorStore(Protocol):
-    """Vectors by Milvus primary key, in one open collection.
-
-    Every method raises VectorStoreUnavailable where Milvus does not answer.
-    """
-
-    def has_collection(self, name: str) -> bool:
-        """Whether the collection exists."""
-        ...
-
-    def beside(self) -> VectorStore:
-        """The same Milvus, for another collection at the same time; closing either closes both."""
-        ...
-
-    def open_collection(self, name: str, dims: dict[VectorField, int]) -> None:
-        """Open the collection that later calls use; it is made where there is none."""
-        ...
-
-    def drop_collection(self, name: str) -> None:
-        """Drop a collection; no error where there is none."""
-        ...
-
-    def collections(self) -> list[str]:
-        """The names of all collections, other applications' included."""
-        ...
-
-    def view(self, name: str) -> VectorStore:
-        """The same Milvus with this collection open, which is there; closed with this store."""
-        ...
-
-    def upsert(self, entities: Sequence[Entity]) -> None:
-        """Write each entity whole, replacing what its primary key held.
-
-        Many go in several messages: after an error some may have been written.
-        """
-        ...
-
-    def delete(self, milvus_ids: Sequence[int]) -> None:
-        """Remove entities; no error for those that are not there."""
-        ...
-
-    def search(
-        self, field: VectorField, vector: Vector, limit: int, filters: SearchFilters
-    ) -> list[Hit]:
-        """The nearest entities that pass the filters, best first; score is the cosine."""
-        ...
-
-    def count(self) -> int:
-        """How many entities the collection holds."""
-        ...
-
-    def scan(self, after: int, limit: int) -> list[EntityState]:
-        """The entities with the smallest keys above `after`, in the order of their keys.
-
-        From -1 on, each time after the last key that came, this walks the whole collection.
-        """
-        ...
-
-    def states(self, milvus_ids: Sequence[int]) -> list[EntityState]:
-        """Those of these entities that are there, in no order; at most MAX_LIMIT are asked for."""
-        ...
-
-    def ping(self) -> None:
-        """Raise where Milvus does not answer, or no longer holds the collection."""
-        ...
-
-    def close(self) -> None:
-        """Let go of Milvus."""
-        ...
 
 
 class MilvusLink(Protocol):
@@ -199,6 +132,7 @@ class MilvusStore:
             self._create(name, dims)
         for field in dims:
             self._ensure_index(name, field)
+        self._ensure_index(name, VectorField.text_bm25)
         self._index_type = self._index_of(name, VectorField.text_bge) or ""  # all have the same
         self._load(name)
         self._collection = name
@@ -218,13 +152,11 @@ class MilvusStore:
 
     def _ensure_index(self, name: str, field: VectorField) -> None:
         """Make the index where there is none, or say that another one than chosen is there."""
-        wanted, params = self._options.index(embedded=self._embedded)
+        wanted, metric, params = self._wanted_index(field)
         there = self._index_of(name, field)
         if there is None:
             index = MilvusClient.prepare_index_params()
-            index.add_index(
-                field.value, index_type=wanted, metric_type="COSINE", params=dict(params)
-            )
+            index.add_index(field.value, index_type=wanted, metric_type=metric, params=dict(params))
             try:
                 # In an empty collection there is nothing to build that pymilvus could wait for.
                 self._call("create_index", name, index_params=index, sync=False)
@@ -241,6 +173,12 @@ class MilvusStore:
                 there,
                 wanted,
             )
+
+    def _wanted_index(self, field: VectorField) -> tuple[str, str, Mapping[str, Any]]:
+        if field is VectorField.text_bm25:
+            return BM25
+        wanted, params = self._options.index(embedded=self._embedded)
+        return wanted, "COSINE", params
 
     def _index_of(self, name: str, field: VectorField) -> str | None:
         names = self._call("list_indexes", name, field_name=field.value)
@@ -301,6 +239,21 @@ class MilvusStore:
         )
         return [Hit(int(hit["id"]), _score(hit["distance"]), field) for hit in found[0]]
 
+    def search_text(self, terms: str, limit: int, filters: SearchFilters) -> list[Hit]:
+        """See VectorStore."""
+        field = VectorField.text_bm25
+        found: list[list[dict[str, Any]]] = self._call(
+            "search",
+            self._collection,
+            data=[terms],
+            anns_field=field.value,
+            limit=min(limit, MAX_LIMIT),
+            filter=filter_expression(filters, image_leg=False),
+            search_params={"metric_type": BM25[1]},
+            consistency_level=self._options.consistency,
+        )
+        return [Hit(int(hit["id"]), round(float(hit["distance"]), 6), field) for hit in found[0]]
+
     def count(self) -> int:
         """See VectorStore."""
         rows = self._call(
@@ -339,6 +292,24 @@ class MilvusStore:
             consistency_level="Strong",
         )
         return [entity_state(row) for row in rows]
+
+    def vectors(self, field: VectorField, milvus_ids: Sequence[int]) -> dict[int, Vector]:
+        """See VectorStore."""
+        found: dict[int, Vector] = {}
+        for start in range(0, len(milvus_ids), VECTORS_AT_ONCE):
+            part = list(milvus_ids[start : start + VECTORS_AT_ONCE])
+            rows = self._call(
+                "query",
+                self._collection,
+                filter=f"primary_key in {part}",
+                output_fields=["primary_key", field.value],
+                consistency_level=self._options.consistency,
+            )
+            for row in rows:
+                vector = np.asarray(row[field.value], np.float32)
+                if vector.any():  # zeros stand for none
+                    found[int(row["primary_key"])] = vector
+        return found
 
     def ping(self) -> None:
         """See VectorStore."""

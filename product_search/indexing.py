@@ -20,6 +20,7 @@ from product_search.errors import AppError
 from product_search.images import ImageStore
 from product_search.live_collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import Claim, Clock, Policy, Work
+from product_search.text import document_terms, plain
 from vector_db import Entity
 
 log = logging.getLogger(__name__)
@@ -237,7 +238,7 @@ def _shared_out(
 def _entities(
     encoders: EncoderPair, products: Sequence[Product], pictures: Mapping[int, Image.Image]
 ) -> list[Entity]:
-    documents, texts = encoders.encode_titles([product.title for product in products])
+    documents, texts = encoders.encode_titles([plain(product.title) for product in products])
     with_picture = [product.id for product in products if product.id in pictures]
     images = encoders.image_text.encode_images([pictures[one] for one in with_picture])
     image_vectors = dict(zip(with_picture, images, strict=True))
@@ -247,9 +248,14 @@ def _entities(
             product_id=product.id,
             revision=product.revision,
             title=product.title,
+            search_text=document_terms(
+                product.title, product.brand, product.category, product.attributes
+            ),
             category=product.category,
             brand=product.brand,
             price=product.price,
+            attributes=product.attributes,
+            created_at=product.created_at,
             image_path=product.image_hash,
             image_clip_vector=image_vectors.get(product.id),
             text_clip_vector=text,

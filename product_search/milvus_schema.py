@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import CollectionSchema, DataType, MilvusClient
+from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
-from data_models import PriceRange, SearchFilters, VectorField
+from data_models import MAX_LABEL, PriceRange, SearchFilters, VectorField
 
 # Raised when the schema below changes: a new version is a new collection, filled afresh.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # A server refuses messages over 64 MB; smaller ones also hold up other requests less.
 MESSAGE_BYTES = 16 * 1024 * 1024
 DELETE_KEYS = 10_000
@@ -27,7 +29,11 @@ TEXT_BYTES = {
     "category": 400,
     "brand": 400,
     "encoder_fingerprint": 64,
+    "search_text": 32_000,
 }
+# Index, metric and parameters of the field that Milvus itself fills, from search_text.
+BM25 = ("SPARSE_INVERTED_INDEX", "BM25", {"bm25_k1": 1.2, "bm25_b": 0.75})
+_ATTRIBUTES_BYTES = 60_000  # Milvus takes 65,536 in a JSON field
 STATE_FIELDS = [
     "primary_key",
     "product_id",
@@ -36,6 +42,7 @@ STATE_FIELDS = [
     "has_image",
     "image_path",
 ]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_PRICE = -1
 _ROW_OVERHEAD = 200  # bytes: the numbers, and what the message wraps around the fields
 Vector = NDArray[np.float32]
@@ -44,15 +51,18 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entity:
-    """What Milvus holds of a product: three vectors, and the scalars that filters read."""
+    """What Milvus holds of a product: three vectors, its terms, and the scalars filters read."""
 
     milvus_id: int
     product_id: int
     revision: int
     title: str
+    search_text: str
     category: str | None
     brand: str | None
     price: Decimal | None
+    attributes: Mapping[str, Any]
+    created_at: datetime
     image_path: str | None
     image_clip_vector: Vector | None
     text_clip_vector: Vector
@@ -83,10 +93,17 @@ def collection_schema(dims: Mapping[VectorField, int]) -> CollectionSchema:
     for field, dim in dims.items():
         schema.add_field(field.value, DataType.FLOAT_VECTOR, dim=dim)
     for text_field, size in TEXT_BYTES.items():
-        schema.add_field(text_field, DataType.VARCHAR, max_length=size)
-    for int_field in ("product_id", "revision", "price"):
+        terms = {"enable_analyzer": True, "analyzer_params": {"tokenizer": "whitespace"}}
+        more = terms if text_field == "search_text" else {}
+        schema.add_field(text_field, DataType.VARCHAR, max_length=size, **more)
+    for int_field in ("product_id", "revision", "price", "created_at"):
         schema.add_field(int_field, DataType.INT64)
     schema.add_field("has_image", DataType.BOOL)
+    schema.add_field("attributes", DataType.JSON)
+    schema.add_field(VectorField.text_bm25.value, DataType.SPARSE_FLOAT_VECTOR)
+    schema.add_function(
+        Function("bm25", FunctionType.BM25, ["search_text"], [VectorField.text_bm25.value])
+    )
     return schema
 
 
@@ -108,13 +125,52 @@ def entity_row(entity: Entity, collection: str) -> Row:
         "product_id": entity.product_id,
         "revision": entity.revision,
         "title": entity.title,
+        "search_text": _cut(entity.search_text, TEXT_BYTES["search_text"]),
         "image_path": entity.image_path or "",
         "has_image": image is not None,
         "category": scalar(entity.category),
         "brand": scalar(entity.brand),
         "price": _NO_PRICE if entity.price is None else _cents(entity.price),
+        "attributes": filterable(entity.attributes),
+        "created_at": microseconds(entity.created_at),
         "encoder_fingerprint": collection.rpartition("_")[2],
     }
+
+
+def _cut(terms: str, size: int) -> str:
+    """As many whole terms as fit into so many bytes."""
+    encoded = terms.encode()
+    if len(encoded) <= size:
+        return terms
+    return encoded[: size + 1].rpartition(b" ")[0].decode()
+
+
+def filterable(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that filters can name: strings, numbers, booleans and lists of them.
+
+    Strings are as long as a filter's values may be; what Milvus can't hold is left out.
+    """
+    found: dict[str, Any] = {}
+    size = 0
+    for key, value in attributes.items():
+        held = _held(value)
+        size += len(json.dumps([key, held], ensure_ascii=False).encode())
+        if held is not None and size <= _ATTRIBUTES_BYTES:
+            found[scalar(key)] = held
+    return found
+
+
+def _held(value: object) -> object:
+    if isinstance(value, str):
+        return scalar(value) if len(value) <= MAX_LABEL else None
+    if isinstance(value, list):
+        return [held for item in value if (held := _held(item)) is not None]
+    return value if isinstance(value, bool | int | float) else None
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, as the collection holds moments."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def entity_state(row: Mapping[str, Any]) -> EntityState:
@@ -147,7 +203,8 @@ def messages(rows: Sequence[Row]) -> Iterator[list[Row]]:
 def _row_bytes(row: Row) -> int:
     texts = sum(len(value.encode()) for value in row.values() if isinstance(value, str))
     vectors = sum(4 * value.size for value in row.values() if isinstance(value, np.ndarray))
-    return texts + vectors + _ROW_OVERHEAD
+    attributes = len(json.dumps(row["attributes"], ensure_ascii=False).encode())
+    return texts + vectors + attributes + _ROW_OVERHEAD
 
 
 def filter_expression(filters: SearchFilters, *, image_leg: bool) -> str:

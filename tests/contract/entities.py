@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from data_models import SearchFilters, VectorField
+from data_models import DENSE_FIELDS, SearchFilters, VectorField
 from vector_db import Entity, Vector, VectorStore
 
 DIM = 8
-DIMS = dict.fromkeys(VectorField, DIM)
+DIMS = dict.fromkeys(DENSE_FIELDS, DIM)
 ALL = SearchFilters()
 IMAGE, TEXT, BGE = VectorField.image_clip, VectorField.text_clip, VectorField.text_bge
 BIG_KEYS = [2**62 + 12_345, 2**63 - 1]
@@ -37,9 +38,12 @@ def entity(milvus_id: int, vector: Vector | None = None, **values: Any) -> Entit
         "product_id": milvus_id,
         "revision": 1,
         "title": "书包",
+        "search_text": "书包",
         "category": None,
         "brand": None,
         "price": None,
+        "attributes": {},
+        "created_at": datetime(2026, 1, 1, tzinfo=UTC),
         "image_path": "0" * 64,
         "image_clip_vector": given_vector,
         "text_clip_vector": given_vector,

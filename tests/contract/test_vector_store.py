@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from data_models import SearchFilters, VectorField
+from data_models import DENSE_FIELDS, SearchFilters
 from product_search.errors import VectorStoreUnavailable
 from tests.contract.entities import (
     ALL,
@@ -124,9 +124,9 @@ def test_the_score_is_the_cosine_whatever_the_lengths(store: VectorStore) -> Non
 
 
 def test_each_field_is_searched_by_itself(store: VectorStore) -> None:
-    vectors = {f"{field}": unit(place) for place, field in enumerate(VectorField)}
+    vectors = {f"{field}": unit(place) for place, field in enumerate(DENSE_FIELDS)}
     store.upsert([entity(1, **vectors)])
-    for place, field in enumerate(VectorField):
+    for place, field in enumerate(DENSE_FIELDS):
         (hit,) = store.search(field, unit(place), 10, ALL)
         assert hit.field is field
         assert hit.score == pytest.approx(1)
