@@ -40,9 +40,19 @@ from product_search.field_types import (
     Price as Price,
     ProductId as ProductId,
     Query as Query,
+    Strict as Strict,
     Title as Title,
     Whole as Whole,
     is_blank as is_blank,
+)
+from product_search.filter_models import (
+    FacetCount as FacetCount,
+    Facets as Facets,
+    MomentRange as MomentRange,
+    NumberRange as NumberRange,
+    PriceBand as PriceBand,
+    PriceRange as PriceRange,
+    SearchFilters as SearchFilters,
 )
 from product_search.import_models import (
     BadImportRow as BadImportRow,
@@ -50,12 +60,6 @@ from product_search.import_models import (
     ImportCounts as ImportCounts,
     ImportStatus as ImportStatus,
 )
-
-
-class Strict(BaseModel):
-    """A request body: unknown fields are refused, strings are kept as given."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ProductCreate(Strict):
@@ -177,29 +181,6 @@ class Hit(NamedTuple):
     milvus_id: int
     score: float
     field: VectorField
-
-
-class PriceRange(Strict):
-    """Both ends included; at least one is given."""
-
-    gte: Price | None = None
-    lte: Price | None = None
-
-    @model_validator(mode="after")
-    def _ends_in_order(self) -> Self:
-        if self.gte is None and self.lte is None:
-            raise ValueError("gte 与 lte 至少给出一个")
-        if self.gte is not None and self.lte is not None and self.gte > self.lte:
-            raise ValueError("gte 不能大于 lte")
-        return self
-
-
-class SearchFilters(Strict):
-    """Conditions that every hit meets; values match whole, case-sensitively."""
-
-    category: Labels | None = None
-    brand: Labels | None = None
-    price: PriceRange | None = None
 
 
 class ProductListQuery(Strict):

@@ -233,6 +233,7 @@ _MESSAGES = {
     "int_parsing": "应为整数",
     "int_from_float": "应为整数",
     "int_parsing_size": "数值过大",
+    "bool_type": "应为 true 或 false",
     "bool_parsing": "应为 true 或 false",
     "greater_than_equal": "不能小于 {ge}",
     "less_than_equal": "不能大于 {le}",
