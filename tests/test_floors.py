@@ -37,6 +37,7 @@ FLOORS: dict[str, float] = {
     "product_search.metrics": 2,
     "product_search.settings": 2,
     "product_search.text": 2,
+    "product_search.synonyms": 3,
     "product_search.outbox": 3,
     "product_search.outbox_state": 4,
     "product_search.runs": 4,
