@@ -14,11 +14,12 @@ _COMMA = re.compile("[,，]")
 _LATIN = re.compile("[a-z0-9]")
 
 
-class _Found(NamedTuple):
-    """A word of the file in a query: where it begins and ends."""
+class Found(NamedTuple):
+    """A word of the file in a folded query: where it begins and ends, and what else it may be."""
 
     start: int
     end: int
+    others: tuple[str, ...]
 
 
 class Synonyms:
@@ -31,28 +32,24 @@ class Synonyms:
         self._groups = _groups(path)
         self._longest = max(map(len, self._groups), default=0)
 
-    def expanded(self, query: str) -> list[str]:
-        """The other words of each group of which a word is in the query, in its order.
+    def found(self, folded: str) -> list[Found]:
+        """The words of a folded query that are in a group, in its order.
 
         Where words overlap the longest counts, and of these the first.
         """
-        text = _folded(query)
-        words = [text[found.start : found.end] for found in self._found(text)]
-        others = dict.fromkeys(other for word in words for other in self._groups[word])
-        return [other for other in others if other not in words]
-
-    def _found(self, text: str) -> list[_Found]:
-        kept: list[_Found] = []
-        for found in sorted(self._all_found(text), key=lambda one: (one.start - one.end, one)):
+        kept: list[Found] = []
+        for found in sorted(self._all_found(folded), key=lambda one: (one.start - one.end, one)):
             if all(found.end <= other.start or other.end <= found.start for other in kept):
                 kept.append(found)
         return sorted(kept)
 
-    def _all_found(self, text: str) -> Iterator[_Found]:
+    def _all_found(self, text: str) -> Iterator[Found]:
         for start in range(len(text)):
             for end in range(start + 1, min(start + self._longest, len(text)) + 1):
-                if text[start:end] in self._groups and _is_whole(text, start, end):
-                    yield _Found(start, end)
+                word = text[start:end]
+                if word in self._groups and _is_whole(text, start, end):
+                    others = tuple(other for other in self._groups[word] if other != word)
+                    yield Found(start, end, others)
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
