@@ -12,10 +12,10 @@ from product_search import text as texts
 from product_search.synonyms import Synonyms
 from product_search.text import Kind, Piece
 
-# Characters that ask for nothing: a product that has only these in common has nothing in common.
+# Words that ask for nothing: a product that has only these in common has nothing in common.
 _EMPTY = frozenset(
     "的得地了着过吗呢吧啊呀哦嘛和与或是在有把被给对从为以及之其这那个我你他它们很最都也就还要不没无用能可会让"
-)
+) | {"不是", "没有", "可以", "什么", "东西", "适合", "不要", "一个", "那种", "这种", "需要", "想要"}
 # What a match is worth for the characters that it covers.
 _WORD, _SYNONYM, _SOUND, _PART = 1.0, 0.9, 0.8, 0.5
 _NUMBER_WEIGHT = 2.0  # of a word or number in Latin letters, in characters
@@ -104,8 +104,10 @@ class _Cells:
                 self._cover(texts.sounds([one, two]), range(cell, other + 1), _SOUND)
 
     def _add_han(self, piece: Piece) -> None:
-        first = self._open(piece, [0.0 if char in _EMPTY else 1.0 for char in piece.text])
-        for word, start, end in texts.words(piece.text):
+        found = texts.words(piece.text)
+        said = {cell for word, *ends in found if word not in _EMPTY for cell in range(*ends)}
+        first = self._open(piece, [float(cell in said) for cell in range(len(piece.text))])
+        for word, start, end in found:
             self._cover([word], range(first + start, first + end), _WORD)
         for place, sound in enumerate(texts.sounds(texts.syllables_of(piece.text))):
             self._cover([sound], range(first + place, first + place + 2), _SOUND)

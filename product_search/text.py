@@ -160,10 +160,9 @@ def latin_terms(piece: str) -> list[str]:
 
 
 def words(piece: str) -> list[tuple[str, int, int]]:
-    """Words of Chinese characters, the shorter ones in longer ones too; where they begin and end."""
-    return [
-        (str(word), int(start), int(end)) for word, start, end in rjieba.tokenize(piece, "search")
-    ]
+    """Words of Chinese characters, those within longer ones too: each with its start and end."""
+    found = rjieba.tokenize(piece, "search")
+    return [(str(word), int(start), int(end)) for word, start, end in found]
 
 
 def syllables_of(piece: str) -> list[str]:

@@ -21,6 +21,8 @@ FLOORS: dict[str, float] = {
     "product_search.field_types": -1,
     "product_search.filter_models": -0.5,
     "product_search.import_models": -1,
+    "product_search.product_models": -0.4,
+    "product_search.search_models": -0.3,
     "product_search.leases": 0,
     "data_models": 0,
     "orm_models": 1,
