@@ -161,6 +161,16 @@ class Settings(BaseSettings):
         return ROOT / "models" / "starter"
 
     @property
+    def calibrations_dir(self) -> Path:
+        """Where `python -m product_search.evaluation.calibrate` puts what it has fitted."""
+        return self.data_dir.resolve() / "calibration"
+
+    @property
+    def shipped_calibrations(self) -> Path:
+        """What was fitted for the encoders that ship."""
+        return ROOT / "models" / "calibration"
+
+    @property
     def synonyms_path(self) -> Path:
         """The operator's synonyms, or those that ship."""
         return self.synonyms_file or ROOT / "product_search" / "synonyms.txt"

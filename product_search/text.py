@@ -54,6 +54,7 @@ _PIECES = re.compile(
 )
 _MEASURE = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})")
 _SEPARATORS = re.compile(r"[-*×/._+#]")
+_DESCRIBED = 200  # characters
 _SIZE_KEYS = ("尺码", "鞋码", "码数")
 _KEY_UNIT = re.compile(r".*?([a-z]+)")
 
@@ -61,6 +62,12 @@ _KEY_UNIT = re.compile(r".*?([a-z]+)")
 def plain(text: str) -> str:
     """NFKC, simplified characters, single spaces: what encoders are given."""
     return " ".join(_simplified(unicodedata.normalize("NFKC", text)).split())
+
+
+def document(title: str, category: str | None, description: str | None) -> str:
+    """What the text encoder is given of a product; the end of a long description adds nothing."""
+    about = f"。{description[:_DESCRIBED]}" if description else ""
+    return plain(f"{category or ''} {title}{about}")
 
 
 def document_terms(
