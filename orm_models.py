@@ -23,9 +23,23 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    InstrumentedAttribute,
+    Mapped,
+    Session,
+    mapped_column,
+    sessionmaker,
+)
 
-from data_models import IndexStatus, ListSort, PriceRange, ProductOut, SearchFilters
+from data_models import (
+    IndexStatus,
+    ListSort,
+    MomentRange,
+    PriceRange,
+    ProductOut,
+    SearchFilters,
+)
 from product_search.column_types import CountedId, ExactString, Money, UtcDateTime
 from product_search.engine import (
     LockPurpose,
@@ -260,21 +274,30 @@ class Database:
 
 
 def matching(filters: SearchFilters) -> list[ColumnElement[bool]]:
-    """The conditions that a product meets to pass the filters, as Milvus's filter has them."""
+    """The conditions on columns that a product meets to pass the filters, as Milvus has them.
+
+    Those on attributes are `filtering.passes`.
+    """
     conditions: list[ColumnElement[bool]] = []
     if filters.category is not None:
         conditions.append(Product.category.in_(filters.category))
     if filters.brand is not None:
         conditions.append(Product.brand.in_(filters.brand))
-    return conditions + _priced(filters.price or PriceRange.model_construct())
+    if filters.has_image is not None:
+        pictured = Product.image_hash.is_not(None)
+        conditions.append(pictured if filters.has_image else ~pictured)
+    conditions += _between(Product.price, filters.price)
+    return conditions + _between(Product.created_at, filters.created_at)
 
 
-def _priced(prices: PriceRange) -> list[ColumnElement[bool]]:
+def _between(
+    column: InstrumentedAttribute[Any], ends: PriceRange | MomentRange | None
+) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if prices.gte is not None:
-        conditions.append(Product.price >= prices.gte)
-    if prices.lte is not None:
-        conditions.append(Product.price <= prices.lte)
+    if ends is not None and ends.gte is not None:
+        conditions.append(column >= ends.gte)
+    if ends is not None and ends.lte is not None:
+        conditions.append(column <= ends.lte)
     return conditions
 
 

@@ -97,6 +97,24 @@ class OutboxFull(AppError):
     retry_after_s = 5
 
 
+class CursorInvalid(AppError):
+    """The cursor was not given out for this search."""
+
+    code = "cursor_invalid"
+
+
+class CursorStale(AppError):
+    """What the cursor was given out for is no longer searched."""
+
+    code = "cursor_stale"
+
+
+class NotCalibrated(AppError):
+    """A confidence is asked for, and none was fitted for these encoders and legs."""
+
+    code = "not_calibrated"
+
+
 class ImportNotFound(AppError):
     """No import has this id."""
 
@@ -215,6 +233,7 @@ _MESSAGES = {
     "int_parsing": "应为整数",
     "int_from_float": "应为整数",
     "int_parsing_size": "数值过大",
+    "bool_type": "应为 true 或 false",
     "bool_parsing": "应为 true 或 false",
     "greater_than_equal": "不能小于 {ge}",
     "less_than_equal": "不能大于 {le}",

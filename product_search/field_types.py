@@ -1,4 +1,4 @@
-"""Below every floor: single values of a request, each a type with its bounds and checks."""
+"""Below every floor: requests are strict, and their values are types with bounds and checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Annotated
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     JsonValue,
     PlainSerializer,
@@ -30,6 +32,12 @@ PRICE_PATTERN = r"^[0-9]{1,10}(\.[0-9]{1,2})?$"
 
 # Control, format, surrogate and separator characters: a text of only these shows nothing.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"}
+
+
+class Strict(BaseModel):
+    """A request body: unknown fields are refused, strings are kept as given."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def is_blank(text: str) -> bool:
@@ -57,7 +65,7 @@ def _parse_price(value: object) -> Decimal:
     return Decimal(text).quantize(Decimal("0.01"))
 
 
-def _check_json(value: object, depth: int = 0) -> None:
+def check_json(value: object, depth: int = 0) -> None:
     """Refuse what the two stores can't both keep: NaN, infinity, huge integers, lone surrogates."""
     if depth > 8:
         raise ValueError("嵌套过深（最多 8 层）")
@@ -69,15 +77,15 @@ def _check_json(value: object, depth: int = 0) -> None:
         raise ValueError("含有不完整的 Unicode 字符")
     if isinstance(value, Mapping):
         for key, item in value.items():
-            _check_json(key, depth + 1)
-            _check_json(item, depth + 1)
+            check_json(key, depth + 1)
+            check_json(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check_json(item, depth + 1)
+            check_json(item, depth + 1)
 
 
 def _check_attributes(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    _check_json(value)
+    check_json(value)
     if len(str(value)) > MAX_ATTRIBUTES_SIZE:
         raise ValueError(f"过大（最多 {MAX_ATTRIBUTES_SIZE} 个字符）")
     return value

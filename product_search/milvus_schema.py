@@ -14,10 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
-from data_models import MAX_LABEL, PriceRange, SearchFilters, VectorField
+from data_models import (
+    MAX_LABEL,
+    MomentRange,
+    NumberRange,
+    PriceRange,
+    SearchFilters,
+    VectorField,
+)
 
 # Raised when the schema below changes: a new version is a new collection, filled afresh.
 SCHEMA_VERSION = 2
+TERMS = "search_text"  # what BM25 sees of a product
 # A server refuses messages over 64 MB; smaller ones also hold up other requests less.
 MESSAGE_BYTES = 16 * 1024 * 1024
 DELETE_KEYS = 10_000
@@ -29,11 +37,12 @@ TEXT_BYTES = {
     "category": 400,
     "brand": 400,
     "encoder_fingerprint": 64,
-    "search_text": 32_000,
+    TERMS: 32_000,
 }
 # Index, metric and parameters of the field that Milvus itself fills, from search_text.
 BM25 = ("SPARSE_INVERTED_INDEX", "BM25", {"bm25_k1": 1.2, "bm25_b": 0.75})
-_ATTRIBUTES_BYTES = 60_000  # Milvus takes 65,536 in a JSON field
+# Milvus takes 65,536 in a JSON field; four bytes for each of 16,000 characters fit.
+_ATTRIBUTES_BYTES = 65_000
 STATE_FIELDS = [
     "primary_key",
     "product_id",
@@ -94,7 +103,7 @@ def collection_schema(dims: Mapping[VectorField, int]) -> CollectionSchema:
         schema.add_field(field.value, DataType.FLOAT_VECTOR, dim=dim)
     for text_field, size in TEXT_BYTES.items():
         terms = {"enable_analyzer": True, "analyzer_params": {"tokenizer": "whitespace"}}
-        more = terms if text_field == "search_text" else {}
+        more = terms if text_field == TERMS else {}
         schema.add_field(text_field, DataType.VARCHAR, max_length=size, **more)
     for int_field in ("product_id", "revision", "price", "created_at"):
         schema.add_field(int_field, DataType.INT64)
@@ -102,7 +111,7 @@ def collection_schema(dims: Mapping[VectorField, int]) -> CollectionSchema:
     schema.add_field("attributes", DataType.JSON)
     schema.add_field(VectorField.text_bm25.value, DataType.SPARSE_FLOAT_VECTOR)
     schema.add_function(
-        Function("bm25", FunctionType.BM25, ["search_text"], [VectorField.text_bm25.value])
+        Function("bm25", FunctionType.BM25, [TERMS], [VectorField.text_bm25.value])
     )
     return schema
 
@@ -125,7 +134,7 @@ def entity_row(entity: Entity, collection: str) -> Row:
         "product_id": entity.product_id,
         "revision": entity.revision,
         "title": entity.title,
-        "search_text": _cut(entity.search_text, TEXT_BYTES["search_text"]),
+        TERMS: _cut(entity.search_text, TEXT_BYTES[TERMS]),
         "image_path": entity.image_path or "",
         "has_image": image is not None,
         "category": scalar(entity.category),
@@ -156,7 +165,7 @@ def filterable(attributes: Mapping[str, Any]) -> dict[str, Any]:
         held = _held(value)
         size += len(json.dumps([key, held], ensure_ascii=False).encode())
         if held is not None and size <= _ATTRIBUTES_BYTES:
-            found[scalar(key)] = held
+            found[_held_key(key)] = held
     return found
 
 
@@ -166,6 +175,15 @@ def _held(value: object) -> object:
     if isinstance(value, list):
         return [held for item in value if (held := _held(item)) is not None]
     return value if isinstance(value, bool | int | float) else None
+
+
+def _held_key(key: str) -> str:
+    r"""A key as the collection holds it: without brackets, and never empty.
+
+    Milvus parts the path to a value at each `][`, even within quotes, and knows no empty key. A
+    lone backslash is no other key's form.
+    """
+    return scalar(key).replace("[", "\\x5b").replace("]", "\\x5d") or "\\"
 
 
 def microseconds(moment: datetime) -> int:
@@ -208,13 +226,22 @@ def _row_bytes(row: Row) -> int:
 
 
 def filter_expression(filters: SearchFilters, *, image_leg: bool) -> str:
-    """Milvus's boolean expression for the filters; "" where all entities pass."""
+    """Milvus's boolean expression for the filters; "" where all entities pass.
+
+    What it says of attributes is what `filtering.passes` says of a row.
+    """
     parts = ["has_image == true"] if image_leg else []
     for field, values in (("category", filters.category), ("brand", filters.brand)):
         if values is not None:
             parts.append(f"{field} in [{', '.join(quoted(value) for value in values)}]")
     if filters.price is not None:
         parts.append(_price_expression(filters.price))
+    if filters.has_image is not None:
+        parts.append(f"has_image == {_literal(filters.has_image)}")
+    if filters.created_at is not None:
+        parts += _created_expressions(filters.created_at)
+    for key, condition in (filters.attributes or {}).items():
+        parts.append(_attribute_expression(key, condition))
     return " and ".join(parts)
 
 
@@ -222,6 +249,47 @@ def _price_expression(prices: PriceRange) -> str:
     low = _cents(prices.gte) if prices.gte is not None else 0  # 0 leaves out _NO_PRICE
     high = f" and price <= {_cents(prices.lte)}" if prices.lte is not None else ""
     return f"price >= {low}{high}"
+
+
+def _created_expressions(moments: MomentRange) -> Iterator[str]:
+    for operator, moment in ((">=", moments.gte), ("<=", moments.lte)):
+        if moment is not None:
+            yield f"created_at {operator} {microseconds(moment)}"
+
+
+def _attribute_expression(key: str, condition: Sequence[object] | NumberRange) -> str:
+    name = f"attributes[{_string(_held_key(key))}]"
+    if isinstance(condition, NumberRange):
+        ends = {
+            ">=": condition.gte,
+            ">": condition.gt,
+            "<=": condition.lte,
+            "<": condition.lt,
+        }
+        return " and ".join(
+            f"{name} {operator} {_literal(end)}"
+            for operator, end in ends.items()
+            if end is not None
+        )
+    # A list of values has one type. Booleans are not looked for by json_contains_any.
+    parts = []
+    for kind in (str, float, bool):
+        literals = [_literal(value) for value in condition if type(value) is kind]
+        if literals:
+            values = ", ".join(literals)
+            parts.append(f"{name} in [{values}]")
+            if kind is bool:
+                parts += [f"json_contains({name}, {literal})" for literal in literals]
+            else:
+                parts.append(f"json_contains_any({name}, [{values}])")
+    return f"({' or '.join(parts)})"
+
+
+def _literal(value: object) -> str:
+    """A number is always a double: an int would not find a float in a list."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return quoted(value) if isinstance(value, str) else repr(value)
 
 
 def _cents(price: Decimal) -> int:
@@ -242,5 +310,9 @@ def scalar(value: str | None) -> str:
 
 def quoted(value: str) -> str:
     """The string, as the collection holds it, as a literal of an expression."""
-    escaped = scalar(value).replace("\\", "\\\\").replace('"', '\\"')
+    return _string(scalar(value))
+
+
+def _string(held: str) -> str:
+    escaped = held.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

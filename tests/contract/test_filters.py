@@ -1,0 +1,183 @@
+"""Filters in Milvus: keys and values are never syntax; what passes is what passes in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from data_models import SearchFilters
+from product_search.filtering import passes
+from tests.contract.entities import BGE, DIMS, IMAGE, entity, unit
+from tests.hostile import HOSTILE
+from vector_db import VectorStore
+
+# Keys and values that collide often; those that Milvus or JSON might take for others.
+KEYS = [
+    "颜色",
+    "",
+    "a",
+    "a/b",
+    "a~1b",
+    "~0",
+    "\\",
+    "\\\\",
+    "a.b",
+    "a']['b",
+    'a"] == 1 or attributes["a',
+    "$meta",
+    "0",
+    "\n",
+]
+TEXTS = [
+    "",
+    "红",
+    "1",
+    "true",
+    "1.0",
+    "null",
+    'a"b',
+    "\\",
+    "\\x5c",
+    "\x00",
+    '"] or true or "a" in ["',
+]
+NUMBERS = [0, 1, -1, 1.0, 0.5, -0.5, 1e-7, 5e-324, 1e308, 2**53, 2**53 + 1, 2**63 - 1, -(2**63) + 1]
+scalars = st.one_of(
+    st.sampled_from(TEXTS),
+    st.sampled_from(NUMBERS),
+    st.booleans(),
+    st.text(max_size=5),
+    st.integers(-(2**63) + 1, 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+held = st.recursive(
+    scalars | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner),
+    max_leaves=6,
+)
+keys = st.sampled_from(KEYS) | st.text(max_size=5)
+kept_attributes = st.dictionaries(keys, held, max_size=5)
+numbers = st.sampled_from(NUMBERS) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> dict[str, float]:
+    low, high = sorted([draw(numbers), draw(numbers)], key=float)
+    lower = draw(st.sampled_from([{"gte": low}, {"gt": low}, {}]))
+    upper = draw(st.sampled_from([{"lte": high}, {"lt": high}]))
+    return {**lower, **upper}
+
+
+conditions = scalars | st.lists(scalars, min_size=1, max_size=6) | ranges()
+asked = st.dictionaries(keys, conditions, min_size=1, max_size=3)
+
+
+@pytest.fixture
+def store(backend: VectorStore) -> Iterator[VectorStore]:
+    """An empty collection; making a new one for each test would take seconds."""
+    backend.open_collection("product_v1_000000000000", DIMS)
+    yield backend
+    backend.delete(list(range(1, 200)))
+
+
+def passing(store: VectorStore, field: Any = BGE, **filters: Any) -> set[int]:
+    hits = store.search(field, unit(0), 200, SearchFilters.model_validate(filters))
+    return {hit.milvus_id for hit in hits}
+
+
+@pytest.fixture(scope="module")
+def stocked(backend: VectorStore) -> VectorStore:
+    """A collection that generated cases share; each replaces all that is in it."""
+    backend.open_collection("product_v1_cccccccccccc", DIMS)
+    return backend
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(kept_attributes, min_size=1, max_size=12),
+    st.lists(asked, min_size=1, max_size=8),
+    st.data(),
+)
+def test_what_passes_in_milvus_is_what_passes_in_python(
+    stocked: VectorStore,
+    products: list[dict[str, Any]],
+    questions: list[dict[str, Any]],
+    data: st.DataObject,
+) -> None:
+    stocked.open_collection("product_v1_cccccccccccc", DIMS)
+    stocked.delete(list(range(1, 20)))
+    stocked.upsert([entity(key, attributes=kept) for key, kept in enumerate(products, start=1)])
+    there = [pair for kept in products for pair in _askable(kept)]
+    if there:  # else most questions would be of what no product has
+        questions = [*questions, *(dict([pair]) for pair in data.draw(st.permutations(there))[:8])]
+    for question in questions:
+        filters = SearchFilters.model_validate({"attributes": question})
+        wanted = {key for key, kept in enumerate(products, start=1) if passes(kept, filters)}
+        assert passing(stocked, attributes=question) == wanted, question
+
+
+def _askable(kept: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in kept.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str | bool | int | float):
+                yield key, one
+
+
+def test_each_hostile_key_and_value_finds_its_own_product(store: VectorStore) -> None:
+    store.upsert([entity(key, attributes={text: text}) for key, text in enumerate(HOSTILE, 1)])
+    for key, text in enumerate(HOSTILE, 1):
+        assert passing(store, attributes={text: text}) == {key}, ascii(text)
+        assert passing(store, attributes={text: HOSTILE}) == {key}, ascii(text)
+        assert passing(store, attributes={text: "没有"}) == set(), ascii(text)
+        assert passing(store, attributes={text: {"gte": 0}}) == set(), ascii(text)
+
+
+def test_each_hostile_element_of_a_list_finds_the_list(store: VectorStore) -> None:
+    store.upsert(
+        [
+            entity(1, attributes={"l": HOSTILE}),
+            entity(2, attributes={"l": [[text] for text in HOSTILE]}),
+        ]
+    )
+    for text in HOSTILE:
+        assert passing(store, attributes={"l": text}) == {1}, ascii(text)
+    assert (
+        passing(store, attributes={"l": [text + "。" for text in HOSTILE if len(text) < 100]})
+        == set()
+    )
+
+
+def test_as_many_conditions_as_a_filter_may_have_are_one_search(store: VectorStore) -> None:
+    keys = [f'{place}"\\\n' * 20 for place in range(20)]
+    values = [f"{place}\x01" * 33 for place in range(100)]
+    store.upsert([entity(1, attributes=dict.fromkeys(keys, values[99])), entity(2)])
+    assert passing(store, attributes=dict.fromkeys(keys, values)) == {1}
+
+
+def test_the_largest_attributes_are_found_by_their_last(store: VectorStore) -> None:
+    largest = {f"{place:03}": "🎒" * 99 for place in range(143)}
+    assert 15_500 < len(str(largest)) <= 16_000
+    store.upsert([entity(1, attributes=largest)])
+    assert passing(store, attributes={"142": "🎒" * 99}) == {1}
+
+
+def test_products_with_and_without_a_picture_are_parted(store: VectorStore) -> None:
+    store.upsert([entity(1), entity(2, image_clip_vector=None)])
+    assert passing(store, has_image=True) == {1}
+    assert passing(store, has_image=False) == {2}
+    assert passing(store, IMAGE, has_image=False) == set()
+
+
+def test_moments_are_compared_to_the_microsecond(store: VectorStore) -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    tick = timedelta(microseconds=1)
+    moments = [datetime(1, 1, 1, tzinfo=UTC), noon - tick, noon, noon + tick]
+    store.upsert([entity(key, created_at=moment) for key, moment in enumerate(moments, 1)])
+    assert passing(store, created_at={"gte": noon}) == {3, 4}
+    assert passing(store, created_at={"lte": noon}) == {1, 2, 3}
+    assert passing(store, created_at={"gte": "2026-01-01T20:00:00+08:00", "lte": noon}) == {3}
+    assert passing(store, created_at={"lte": "0001-01-01T00:00:00Z"}) == {1}
