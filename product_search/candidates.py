@@ -105,7 +105,7 @@ def _unwanted(plan: Plan, found: Mapping[Leg, list[Hit]]) -> set[int]:
     """The entities that are examples of what the query does not want, or say so in their words."""
     texts = plan.inputs.unwanted_texts
     terms = {hit.milvus_id: hit.terms for hits in found.values() for hit in hits} if texts else {}
-    return plan.inputs.unwanted | {
+    return set(plan.inputs.unwanted) | {
         milvus_id
         for milvus_id, its_terms in terms.items()
         if any(text.coverage(frozenset(its_terms.split())) >= _HAS_IT for text in texts)
