@@ -23,6 +23,7 @@ from data_models import (
 from nlp_models import EncoderPair
 from orm_models import Database, Product, matching, products_by_milvus_id
 from product_search.errors import ProductNotFound, ProductWithoutImage, VectorStoreUnavailable
+from product_search.filtering import passes
 from product_search.images import ImageStore, decode
 from product_search.live_collections import LiveCollections, OpenCollection
 from vector_db import MAX_LIMIT, VectorStore
@@ -176,7 +177,11 @@ class Retrieval:
             conditions.append(Product.image_hash.is_not(None))
         statement = products_by_milvus_id([hit.milvus_id for hit in hits], *conditions)
         products = self.database.read(lambda session: session.scalars(statement).all())
-        rows = {product.milvus_id: product for product in products}
+        rows = {
+            product.milvus_id: product
+            for product in products
+            if passes(product.attributes, request.filters)
+        }
         return [(hit, rows[hit.milvus_id]) for hit in hits if hit.milvus_id in rows]
 
 
