@@ -26,6 +26,10 @@ _SEARCH: dict[str, Params] = {
     "HNSW": {"ef": 64},
     "DISKANN": {"search_list": 100},
 }
+# With a filter at least this much: what passes it may be nowhere near the query, and an index that
+# stops at the nearest products would miss it. All lists: Milvus takes no more than there are, and
+# skips what the filter leaves out before it computes a distance.
+_FILTERED: dict[str, int] = {"nprobe": 65_536, "ef": 256, "search_list": 256}
 # A list of candidates that is shorter than the answer is refused.
 _AT_LEAST_LIMIT = ("ef", "search_list")
 
@@ -74,12 +78,18 @@ class MilvusOptions:
         index_type = self.index_type or ("FLAT" if embedded else "HNSW")
         return index_type, {**_BUILD.get(index_type, {}), **self.index_params}
 
-    def search(self, index_type: str, limit: int) -> dict[str, Any]:
+    def search(self, index_type: str, limit: int, *, is_filtered: bool = False) -> dict[str, Any]:
         """The parameters of a search in an index of this type for `limit` hits."""
         params = {**_SEARCH.get(index_type, {}), **self.search_params}
         for name in _AT_LEAST_LIMIT:
             if name in params:
                 params[name] = max(params[name], limit)
+        if is_filtered:
+            params |= {
+                name: max(params[name], least)
+                for name, least in _FILTERED.items()
+                if name in params
+            }
         return params
 
 
