@@ -30,6 +30,7 @@ from product_search.milvus_schema import (
     BM25,
     DELETE_KEYS,
     STATE_FIELDS,
+    TERMS,
     Entity as Entity,
     EntityState as EntityState,
     Vector as Vector,
@@ -222,7 +223,13 @@ class MilvusStore:
             self._call("delete", self._collection, ids=part)
 
     def search(
-        self, field: VectorField, vector: Vector, limit: int, filters: SearchFilters
+        self,
+        field: VectorField,
+        vector: Vector,
+        limit: int,
+        filters: SearchFilters,
+        *,
+        with_terms: bool = False,
     ) -> list[Hit]:
         """See VectorStore."""
         limit = min(limit, MAX_LIMIT)
@@ -235,9 +242,13 @@ class MilvusStore:
             limit=limit,
             filter=filter_expression(filters, image_leg=field is VectorField.image_clip),
             search_params={"metric_type": "COSINE", "params": params},
+            output_fields=[TERMS] if with_terms else [],
             consistency_level=self._options.consistency,
         )
-        return [Hit(int(hit["id"]), _score(hit["distance"]), field) for hit in found[0]]
+        return [
+            Hit(int(hit["id"]), _score(hit["distance"]), field, hit["entity"].get(TERMS, ""))
+            for hit in found[0]
+        ]
 
     def search_text(self, terms: str, limit: int, filters: SearchFilters) -> list[Hit]:
         """See VectorStore."""
@@ -250,9 +261,13 @@ class MilvusStore:
             limit=min(limit, MAX_LIMIT),
             filter=filter_expression(filters, image_leg=False),
             search_params={"metric_type": BM25[1]},
+            output_fields=[TERMS],
             consistency_level=self._options.consistency,
         )
-        return [Hit(int(hit["id"]), round(float(hit["distance"]), 6), field) for hit in found[0]]
+        return [
+            Hit(int(hit["id"]), round(float(hit["distance"]), 6), field, hit["entity"][TERMS])
+            for hit in found[0]
+        ]
 
     def count(self) -> int:
         """See VectorStore."""

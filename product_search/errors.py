@@ -97,6 +97,30 @@ class OutboxFull(AppError):
     retry_after_s = 5
 
 
+class RegionOutsideImage(AppError):
+    """The region is not wholly within the query's picture."""
+
+    code = "region_outside_image"
+
+
+class CursorInvalid(AppError):
+    """The cursor was not given out for this search."""
+
+    code = "cursor_invalid"
+
+
+class CursorStale(AppError):
+    """What the cursor was given out for is no longer searched."""
+
+    code = "cursor_stale"
+
+
+class NotCalibrated(AppError):
+    """A confidence is asked for, and none was fitted for these encoders and legs."""
+
+    code = "not_calibrated"
+
+
 class ImportNotFound(AppError):
     """No import has this id."""
 

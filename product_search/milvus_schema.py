@@ -26,6 +26,7 @@ from data_models import (
 
 # Raised when the schema below changes: a new version is a new collection, filled afresh.
 SCHEMA_VERSION = 2
+TERMS = "search_text"  # what BM25 sees of a product
 # A server refuses messages over 64 MB; smaller ones also hold up other requests less.
 MESSAGE_BYTES = 16 * 1024 * 1024
 DELETE_KEYS = 10_000
@@ -37,7 +38,7 @@ TEXT_BYTES = {
     "category": 400,
     "brand": 400,
     "encoder_fingerprint": 64,
-    "search_text": 32_000,
+    TERMS: 32_000,
 }
 # Index, metric and parameters of the field that Milvus itself fills, from search_text.
 BM25 = ("SPARSE_INVERTED_INDEX", "BM25", {"bm25_k1": 1.2, "bm25_b": 0.75})
@@ -103,16 +104,14 @@ def collection_schema(dims: Mapping[VectorField, int]) -> CollectionSchema:
         schema.add_field(field.value, DataType.FLOAT_VECTOR, dim=dim)
     for text_field, size in TEXT_BYTES.items():
         terms = {"enable_analyzer": True, "analyzer_params": {"tokenizer": "whitespace"}}
-        more = terms if text_field == "search_text" else {}
+        more = terms if text_field == TERMS else {}
         schema.add_field(text_field, DataType.VARCHAR, max_length=size, **more)
     for int_field in ("product_id", "revision", "price", "created_at"):
         schema.add_field(int_field, DataType.INT64)
     schema.add_field("has_image", DataType.BOOL)
     schema.add_field("attributes", DataType.JSON)
     schema.add_field(VectorField.text_bm25.value, DataType.SPARSE_FLOAT_VECTOR)
-    schema.add_function(
-        Function("bm25", FunctionType.BM25, ["search_text"], [VectorField.text_bm25.value])
-    )
+    schema.add_function(Function("bm25", FunctionType.BM25, [TERMS], [VectorField.text_bm25.value]))
     return schema
 
 
@@ -134,7 +133,7 @@ def entity_row(entity: Entity, collection: str) -> Row:
         "product_id": entity.product_id,
         "revision": entity.revision,
         "title": entity.title,
-        "search_text": _cut(entity.search_text, TEXT_BYTES["search_text"]),
+        TERMS: _cut(entity.search_text, TEXT_BYTES[TERMS]),
         "image_path": entity.image_path or "",
         "has_image": image is not None,
         "category": scalar(entity.category),

@@ -110,6 +110,7 @@ class Settings(BaseSettings):
     kafka_republish_s: float = Field(
         300.0, ge=1, le=86_400, description="what is not indexed by then is published again"
     )
+    synonyms_file: Path | None = Field(None, description="default: the one that ships")
     wait_timeout_s: float = Field(30.0, gt=0, description="longest wait of ?wait=true")
 
     @property
@@ -158,3 +159,18 @@ class Settings(BaseSettings):
     def shipped_starter(self) -> Path:
         """The starter image encoder that ships with the project."""
         return ROOT / "models" / "starter"
+
+    @property
+    def calibrations_dir(self) -> Path:
+        """Where `python -m product_search.evaluation.calibrate` puts what it has fitted."""
+        return self.data_dir.resolve() / "calibration"
+
+    @property
+    def shipped_calibrations(self) -> Path:
+        """What was fitted for the encoders that ship."""
+        return ROOT / "models" / "calibration"
+
+    @property
+    def synonyms_path(self) -> Path:
+        """The operator's synonyms, or those that ship."""
+        return self.synonyms_file or ROOT / "product_search" / "synonyms.txt"

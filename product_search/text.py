@@ -12,14 +12,15 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from enum import Enum
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import opencc
 import rjieba
 from pypinyin import lazy_pinyin, pinyin_dict
 
-# What a unit is counted in, and how many of those it is. Names as `_folded` has them.
+# What a unit is counted in, and how many of those it is. Names as `folded` has them.
 UNITS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("g", "克"), ("g", "1")),
     **dict.fromkeys(("kg", "千克", "公斤"), ("g", "1000")),
@@ -40,10 +41,9 @@ UNITS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("码",), ("码", "1")),
     **dict.fromkeys(("号",), ("号", "1")),
 }
-_UNIT = "|".join(sorted(UNITS, key=len, reverse=True))
-_CHINESE_UNIT = "|".join(
-    sorted((name for name in UNITS if not name.isascii()), key=len, reverse=True)
-)
+_UNITS_BY_LENGTH = sorted(UNITS, key=len, reverse=True)
+_UNIT = "|".join(_UNITS_BY_LENGTH)
+_CHINESE_UNIT = "|".join(name for name in _UNITS_BY_LENGTH if not name.isascii())
 _DIGITS = {char: value for value, char in enumerate("零一二三四五六七八九")} | {"两": 2}
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 _PIECES = re.compile(
@@ -54,6 +54,7 @@ _PIECES = re.compile(
 )
 _MEASURE = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})")
 _SEPARATORS = re.compile(r"[-*×/._+#]")
+_DESCRIBED = 200  # characters
 _SIZE_KEYS = ("尺码", "鞋码", "码数")
 _KEY_UNIT = re.compile(r".*?([a-z]+)")
 
@@ -63,9 +64,10 @@ def plain(text: str) -> str:
     return " ".join(_simplified(unicodedata.normalize("NFKC", text)).split())
 
 
-def query_terms(text: str) -> str:
-    """The terms of a query."""
-    return " ".join([*_terms(text), *_romanised(text)])
+def document(title: str, category: str | None, description: str | None) -> str:
+    """What the text encoder is given of a product; the end of a long description adds nothing."""
+    about = f"。{description[:_DESCRIBED]}" if description else ""
+    return plain(f"{category or ''} {title}{about}")
 
 
 def document_terms(
@@ -73,26 +75,53 @@ def document_terms(
 ) -> str:
     """The terms of a product."""
     texts = [title, brand or "", category or "", *_attribute_texts(attributes)]
-    return " ".join(term for text in texts for term in _terms(text))
+    return " ".join(term for text in texts for term in terms(text))
 
 
-def _terms(text: str) -> Iterator[str]:
-    for found in _PIECES.finditer(_folded(text)):
-        piece = found.group()
-        match found.lastgroup:
-            case "measure":
-                yield _measured(piece) or piece
-            case "counted":
-                yield from _counted(piece)
-            case "latin":
-                yield from _latin(piece)
-            case _:
-                yield from _words(piece)
-                yield from _sounds(lazy_pinyin(piece))
+def terms(text: str) -> Iterator[str]:
+    """The terms of any text, in its order."""
+    for piece in pieces(folded(text)):
+        if piece.kind is Kind.han:
+            yield from (word for word, _, _ in words(piece.text))
+            yield from sounds(syllables_of(piece.text))
+        else:
+            yield from latin_terms(piece.text)
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """Plain, and in lower case."""
     return plain(text).lower()
+
+
+class Kind(Enum):
+    """What a piece of a text is made of."""
+
+    han = "han"
+    latin = "latin"  # a word, a model number, or a measure, whose unit may be a Chinese one
+
+
+class Piece(NamedTuple):
+    """A piece of a folded text, and where in it it begins and ends."""
+
+    kind: Kind
+    text: str
+    start: int
+    end: int
+
+
+def pieces(text: str) -> Iterator[Piece]:
+    """Those of a folded text, in their order; what is between them is left out.
+
+    A number in characters with its unit (三吨) comes twice: as it is, and as a measure (3吨).
+    """
+    for found in _PIECES.finditer(text):
+        piece, start, end = found.group(), found.start(), found.end()
+        is_counted = found.lastgroup == "counted"
+        is_han = is_counted or found.lastgroup == "han"
+        yield Piece(Kind.han if is_han else Kind.latin, piece, start, end)
+        measure = _counted(piece) if is_counted else None
+        if measure is not None:
+            yield Piece(Kind.latin, measure, start, end)
 
 
 def _measured(piece: str) -> str | None:
@@ -105,14 +134,11 @@ def _measured(piece: str) -> str | None:
     return f"{amount:f}{unit}"
 
 
-def _counted(piece: str) -> Iterator[str]:
-    """A number in characters and its unit, as a measure and as the words that it also is."""
-    unit = next(name for name in sorted(UNITS, key=len, reverse=True) if piece.endswith(name))
+def _counted(piece: str) -> str | None:
+    """A number in characters and its unit, in digits."""
+    unit = next(name for name in _UNITS_BY_LENGTH if piece.endswith(name))
     number = _number(piece.removesuffix(unit))
-    if number is not None:
-        yield _measured(f"{number}{unit}") or piece
-    yield from _words(piece)
-    yield from _sounds(lazy_pinyin(piece))
+    return None if number is None else f"{number}{unit}"
 
 
 def _number(text: str) -> int | None:
@@ -129,34 +155,36 @@ def _number(text: str) -> int | None:
     return sum((part or 0) * size for part, size in zip(parts, (100, 10, 1), strict=True))
 
 
-def _latin(piece: str) -> Iterator[str]:
-    """A word, a measure, or a model number: whole without its separators, and its parts."""
+def latin_terms(piece: str) -> list[str]:
+    """A word, a measure in its unit, or a model number: whole without its separators, its parts."""
+    measure = _measured(piece)
+    if measure is not None:
+        return [measure]
     parts = [part for part in _SEPARATORS.split(piece) if part]
-    whole = _measured(piece)
-    yield whole or "".join(parts)
-    if len(parts) > 1 and whole is None:
-        yield from (_measured(part) or part for part in parts if len(part) > 1)
+    if len(parts) == 1:
+        return parts
+    return ["".join(parts), *(_measured(part) or part for part in parts if len(part) > 1)]
 
 
-def _words(piece: str) -> Iterable[str]:
-    return rjieba.cut_for_search(piece)
+def words(piece: str) -> list[tuple[str, int, int]]:
+    """Words of Chinese characters, those within longer ones too: each with its start and end."""
+    found = rjieba.tokenize(piece, "search")
+    return [(str(word), int(start), int(end)) for word, start, end in found]
 
 
-def _sounds(syllables: list[str]) -> Iterator[str]:
+def syllables_of(piece: str) -> list[str]:
+    """The pinyin of Chinese characters, a syllable each."""
+    return list(lazy_pinyin(piece))
+
+
+def sounds(syllables: Iterable[str]) -> Iterator[str]:
     """Pairs of syllables that follow each other."""
     for first, second in itertools.pairwise(syllables):
         yield f"~{first}.{second}"
 
 
-def _romanised(text: str) -> Iterator[str]:
-    """The sounds of the Latin words that are pinyin; words that follow each other are one."""
-    for run in re.findall(r"[a-z]+(?:[ '][a-z]+)*", _folded(text)):
-        syllables = [_syllables(word) for word in re.split("[ ']", run)]
-        yield from _sounds([syllable for word in syllables for syllable in word])
-
-
 @lru_cache(maxsize=4096)
-def _syllables(word: str) -> tuple[str, ...]:
+def romanised(word: str) -> tuple[str, ...]:
     """The word as the fewest syllables of pinyin; none for what is no pinyin."""
     known = _pinyin()
     best: list[tuple[str, ...] | None] = [()]

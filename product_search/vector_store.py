@@ -51,13 +51,22 @@ class VectorStore(Protocol):
         ...
 
     def search(
-        self, field: VectorField, vector: Vector, limit: int, filters: SearchFilters
+        self,
+        field: VectorField,
+        vector: Vector,
+        limit: int,
+        filters: SearchFilters,
+        *,
+        with_terms: bool = False,
     ) -> list[Hit]:
         """The nearest entities that pass the filters, best first; score is the cosine."""
         ...
 
     def search_text(self, terms: str, limit: int, filters: SearchFilters) -> list[Hit]:
-        """The best entities by BM25 for these terms, parted by spaces; score is above 0."""
+        """The best entities by BM25 for these terms, parted by spaces; score is above 0.
+
+        Their terms come with them.
+        """
         ...
 
     def count(self) -> int:

@@ -18,7 +18,7 @@ from product_search.retrieval import Retrieval
 from product_search.settings import Settings
 
 ADDRESS = "evaluation"
-TEXT_MODES = (SearchMode.text_to_text, SearchMode.text_to_image)
+TEXT_MODES = (SearchMode.text_to_text, SearchMode.text_to_image, SearchMode.hybrid)
 POLL_S = 0.1
 
 
@@ -59,7 +59,7 @@ def run_all(
 
 
 def _skus(retrieval: Retrieval, text: str, mode: SearchMode) -> Iterator[str]:
-    request = SearchRequest(mode=mode, text=text, top_k=DEPTH)
+    request = SearchRequest(mode=mode, text=text, top_k=DEPTH, min_confidence=0)
     for hit in retrieval.search(request, lambda: None).hits:
         if hit.product.sku is not None:
             yield hit.product.sku

@@ -1,0 +1,161 @@
+"""Below every floor: products as they are written, shown and listed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from product_search import api_examples
+from product_search.field_types import (
+    INT64_MAX,
+    MAX_TITLE,
+    Attributes,
+    Description,
+    Label,
+    Price,
+    Strict,
+    Title,
+    Whole,
+)
+from product_search.filter_models import PriceRange, SearchFilters
+
+
+class ProductCreate(Strict):
+    """A new product; only `title` is required."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.PRODUCT]})
+
+    title: Title = Field(description="商品标题，1–500 个字符，原样保存")
+    sku: Label | None = Field(None, description="商家自己的编号，唯一")
+    description: Description | None = None
+    category: Label | None = None
+    brand: Label | None = None
+    price: Price | None = Field(None, description="不小于 0，最多两位小数；数字或十进制字符串")
+    attributes: Attributes = Field(default_factory=dict, description="任意 JSON 对象")
+    image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+
+
+class ProductPatch(Strict):
+    """The fields to change; those not given stay as they are, `null` clears."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.CHANGE]})
+
+    title: Title | None = None
+    sku: Label | None = None
+    description: Description | None = None
+    category: Label | None = None
+    brand: Label | None = None
+    price: Price | None = None
+    attributes: Attributes | None = None
+    image_base64: str | None = Field(None, description="新图片；null 表示删除图片")
+
+    @field_validator("title")
+    @classmethod
+    def _title_is_required(cls, value: str | None) -> str:
+        if value is None:
+            raise ValueError("不能为 null")
+        return value
+
+
+class IndexStatus(StrEnum):
+    """Whether the vectors in Milvus are those of the product's current revision."""
+
+    pending = "pending"
+    indexed = "indexed"
+    failed = "failed"
+
+
+class ProductOut(BaseModel):
+    """A product as the API shows it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.SHOWN_PRODUCT]})
+
+    product_id: int
+    sku: str | None
+    title: str
+    description: str | None
+    category: str | None
+    brand: str | None
+    price: Price | None
+    attributes: dict[str, JsonValue]
+    image_url: str | None = Field(description="`/product/{product_id}/image`，没有图片时为 null")
+    milvus_id: str = Field(description="向量在 Milvus 中的主键（63 位整数，以字符串给出）")
+    revision: int
+    index_status: IndexStatus
+    index_error: str | None = Field(description="index_status 为 failed 时的原因")
+    created_at: datetime
+    updated_at: datetime
+
+
+class ListSort(StrEnum):
+    """Orders of `GET /product/list`; ties are broken by product_id."""
+
+    newest = "newest"
+    oldest = "oldest"
+    price_asc = "price_asc"
+    price_desc = "price_desc"
+
+
+class ProductPage(BaseModel):
+    """One page of the catalogue."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.PAGE]})
+
+    items: list[ProductOut]
+    total: int = Field(description="符合条件的商品总数")
+    page: int
+    page_size: int
+
+
+class ProductListQuery(Strict):
+    """The query string of `GET /product/list`."""
+
+    page: Whole = Field(1, ge=1, le=1_000_000)
+    page_size: Whole = Field(20, ge=1, le=100)
+    category: Label | None = Field(None, description="分类，完全一致")
+    brand: Label | None = Field(None, description="品牌，完全一致")
+    min_price: Price | None = None
+    max_price: Price | None = None
+    q: str | None = Field(None, min_length=1, max_length=MAX_TITLE, description="标题中的原文")
+    index_status: IndexStatus | None = None
+    sort: ListSort = ListSort.newest
+    after_id: Whole | None = Field(
+        None,
+        ge=0,
+        le=INT64_MAX,
+        description="只取 product_id 更大的商品，按 product_id 升序；从 0 起可走遍整个目录",
+    )
+
+    @model_validator(mode="after")
+    def _ends_in_order(self) -> Self:
+        low, high = self.min_price, self.max_price
+        if low is not None and high is not None and low > high:
+            raise ValueError("min_price 不能大于 max_price")
+        return self
+
+    @model_validator(mode="after")
+    def _walk_or_page(self) -> Self:
+        if self.after_id is not None and self.model_fields_set & {"page", "sort"}:
+            raise ValueError("after_id 不能与 page 或 sort 同时使用")
+        return self
+
+    @property
+    def order(self) -> ListSort:
+        """What the page is sorted by: a walk goes up the ids."""
+        return self.sort if self.after_id is None else ListSort.oldest
+
+    def filters(self) -> SearchFilters:
+        """The conditions that searches have too."""
+        return SearchFilters(
+            category=self.category and [self.category],
+            brand=self.brand and [self.brand],
+            price=self._prices(),
+        )
+
+    def _prices(self) -> PriceRange | None:
+        if self.min_price is None and self.max_price is None:
+            return None
+        return PriceRange(gte=self.min_price, lte=self.max_price)

@@ -1,0 +1,281 @@
+"""Below every floor: what a search is asked for, and what it answers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+
+from product_search import api_examples
+from product_search.field_types import (
+    MAX_OFFSET,
+    MAX_TOP_K,
+    ProductId,
+    Query,
+    Strict,
+    Whole,
+)
+from product_search.filter_models import Facets, SearchFilters
+from product_search.product_models import ProductOut
+
+MAX_PARTS = 16
+MAX_CURSOR = 200_000  # characters: of 10,000 products seen
+
+
+class SearchMode(StrEnum):
+    """What is compared with what, the user's A2, A4, A1, A3; and all of them together."""
+
+    text_to_text = "text_to_text"
+    text_to_image = "text_to_image"
+    image_to_image = "image_to_image"
+    image_to_text = "image_to_text"
+    hybrid = "hybrid"
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether the query is a text alone."""
+        return self in (SearchMode.text_to_text, SearchMode.text_to_image)
+
+
+class Leg(StrEnum):
+    """One way to look for products: terms, or one encoder on one field."""
+
+    bm25 = "bm25"
+    text_to_text = "text_to_text"
+    text_to_image = "text_to_image"
+    image_to_image = "image_to_image"
+    image_to_text = "image_to_text"
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether it looks for the query's texts; else for its pictures."""
+        return self in (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
+
+
+class VectorField(StrEnum):
+    """The vector fields of an entity; all are dense but the last, which Milvus makes itself."""
+
+    image_clip = "image_clip_vector"
+    text_clip = "text_clip_vector"
+    text_bge = "text_bge_vector"
+    text_bm25 = "text_bm25_vector"
+
+
+DENSE_FIELDS: tuple[VectorField, ...] = tuple(VectorField)[:-1]
+
+
+class Hit(NamedTuple):
+    """What recall gives for one entity; a higher score is nearer.
+
+    `terms` are those that BM25 sees of the product, where they were asked for.
+    """
+
+    milvus_id: int
+    score: float
+    field: VectorField
+    terms: str = ""
+
+
+class SearchSort(StrEnum):
+    """Orders of the products that fit the query; what does not fit is in none of them."""
+
+    relevance = "relevance"
+    price_asc = "price_asc"
+    price_desc = "price_desc"
+    newest = "newest"
+
+
+def _not_zero(weight: float) -> float:
+    if weight == 0:
+        raise ValueError("不能为 0")
+    return weight
+
+
+class QueryPart(Strict):
+    """One of the things that a composed query is made of: a text, a picture or a product."""
+
+    text: Query | None = None
+    image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    product_id: ProductId | None = Field(None, description="以该商品的图片为例；没有图片则用标题")
+    weight: Annotated[float, Field(ge=-1, le=1), AfterValidator(_not_zero)] = Field(
+        1.0, description="负数：不要这样的"
+    )
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        given = (self.text, self.image_base64, self.product_id)
+        if sum(one is not None for one in given) != 1:
+            raise ValueError("text、image_base64、product_id 须给出一个，且只能一个")
+        return self
+
+    @property
+    def thing(self) -> tuple[str | int | None, ...]:
+        """What it is, whatever its weight."""
+        return self.text, self.image_base64, self.product_id
+
+
+_INPUTS = {"text": "text", "image": "image_base64（或文件 image）"}
+Side = Annotated[Whole, Field(ge=0, le=100_000)]
+LegWeight = Annotated[float, Field(ge=0, le=10)]
+
+
+class SearchRequest(Strict):
+    """A query by text, picture or product; where `mode` is left out it follows from these."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": api_examples.SEARCHES})
+
+    mode: SearchMode | None = Field(
+        None, description="默认：有文字或商品时为 hybrid，只有图片时为 image_to_image"
+    )
+    text: Query | None = None
+    image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    product_id: ProductId | None = Field(None, description="用该商品的标题或图片作为查询")
+    parts: list[QueryPart] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_PARTS,
+        description="组合查询：多个文字、图片、商品，各有权重；只用于 hybrid",
+    )
+    region: tuple[Side, Side, Side, Side] | None = Field(
+        None, description="只用图片的一部分：[x, y, w, h]，像素，以正立的图片的左上角为原点"
+    )
+    legs: dict[Leg, LegWeight] | None = Field(
+        None, description="hybrid 各路的权重，0 关闭；未列出的用默认值"
+    )
+    top_k: Whole = Field(10, ge=1, le=MAX_TOP_K)
+    offset: Whole = Field(0, ge=0, le=MAX_OFFSET)
+    cursor: str | None = Field(
+        None, min_length=1, max_length=MAX_CURSOR, description="上一页的 next_cursor"
+    )
+    filters: SearchFilters = Field(default_factory=SearchFilters)
+    min_confidence: float | None = Field(
+        None, ge=0, le=1, description="默认：校准时定下的界线；0：给出一切"
+    )
+    sort: SearchSort = SearchSort.relevance
+    facets: bool = Field(False, description="回答里附上符合查询的商品按分类、品牌、价位的个数")
+    explain: bool = Field(False, description="回答里说明每个商品从哪来、为何排在这里")
+
+    @property
+    def chosen_mode(self) -> SearchMode:
+        """The mode that was given, or that follows from the inputs."""
+        if self.mode is not None:
+            return self.mode
+        is_hybrid = self.text is not None or self.product_id is not None or self.parts
+        return SearchMode.hybrid if is_hybrid else SearchMode.image_to_image
+
+    @model_validator(mode="after")
+    def _inputs_that_fit(self, info: ValidationInfo) -> Self:
+        """The context's `upload` says that a file `image` came beside these fields."""
+        uploaded = bool((info.context or {}).get("upload"))
+        has_image = uploaded or self.image_base64 is not None
+        if self.chosen_mode is SearchMode.hybrid:
+            self._check_hybrid(has_image)
+        else:
+            self._check_single(has_image)
+        if self.region is not None:
+            self._check_region(has_image)
+        if self.cursor is not None and "offset" in self.model_fields_set:
+            raise ValueError("cursor 与 offset 不能同时给出")
+        return self
+
+    def _check_single(self, has_image: bool) -> None:
+        mode = self.chosen_mode
+        for name in ("parts", "legs"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{mode} 不接受 {name}：请用 hybrid")
+        given = {"text": self.text is not None, "image": has_image}
+        wanted, other = ("text", "image") if mode.takes_text else ("image", "text")
+        if given[other]:
+            raise ValueError(f"{mode} 不接受 {_INPUTS[other]}")
+        if given[wanted] == (self.product_id is not None):
+            raise ValueError(f"{mode} 需要 {_INPUTS[wanted]} 或 product_id，且只能给出一个")
+
+    def _check_hybrid(self, has_image: bool) -> None:
+        parts = self.parts or []
+        plain = self.text is not None or has_image or self.product_id is not None
+        if not plain and not parts:
+            raise ValueError("hybrid 需要 text、image_base64（或文件 image）、product_id 或 parts")
+        if not plain and all(part.weight < 0 for part in parts):
+            raise ValueError("parts：只有负权重，没有要找的东西")
+        wanted = {part.thing for part in parts if part.weight > 0}
+        wanted |= {(self.text, None, None), (None, None, self.product_id)}
+        if any(part.thing in wanted for part in parts if part.weight < 0):
+            raise ValueError("parts：同一个内容不能既要又不要")
+
+    def _check_region(self, has_image: bool) -> None:
+        of_product = self.product_id is not None and not self.chosen_mode.takes_text
+        if not has_image and not of_product:
+            raise ValueError("region 需要图片")
+        if self.region is not None and 0 in self.region[2:]:
+            raise ValueError("region：宽和高至少为 1")
+
+
+class LegExplain(BaseModel):
+    """What one leg has added to a hit's fused score."""
+
+    leg: Leg
+    rank: int
+    score: float = Field(description="余弦相似度；bm25 是 BM25 分")
+    contribution: float = Field(description="占融合分的多少")
+
+
+class HitExplain(BaseModel):
+    """Why a product is where it is."""
+
+    legs: list[LegExplain]
+    features: dict[str, float] = Field(description="confidence 由这些算出")
+    rank_without_filters: int | None = Field(
+        None, description="没有 filters 时的名次；null：没有给出 filters，或按别的顺序排"
+    )
+
+
+class SearchHit(BaseModel):
+    """A product found, best first."""
+
+    rank: int = Field(description="从 1 起，含 offset")
+    score: float = Field(description="余弦相似度，hybrid 为融合分；越大越近")
+    confidence: float | None = Field(
+        None, description="符合查询的概率，0–1；null：在用的编码器与各路没有校准"
+    )
+    matched_field: VectorField = Field(description="hybrid：贡献最大的一路")
+    product: ProductOut
+    explain: HitExplain | None = None
+
+
+class TookMs(BaseModel):
+    """Milliseconds by stage."""
+
+    decode: float
+    encode: float
+    recall: float
+    hydrate: float
+    total: float
+
+
+class SearchResponse(BaseModel):
+    """The products that fit, best first, hydrated from the relational store."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.SEARCH_ANSWER]})
+
+    mode: SearchMode
+    hits: list[SearchHit]
+    total: int = Field(description="符合查询与 filters 的商品数")
+    total_is_exact: bool = Field(description="false：total 是下限，更远的没有再看")
+    next_cursor: str | None = Field(None, description="下一页；null：没有了")
+    no_match: bool = Field(False, description="没有商品达到 min_confidence")
+    near_misses: list[SearchHit] = Field(
+        default_factory=list, description="no_match 时离得最近的几个"
+    )
+    min_confidence: float | None = Field(None, description="用的界线；null：没有校准，一切都算")
+    facets: Facets | None = None
+    encoder: str = Field(description="作答的编码器：starter 或 chinese-clip")
+    dropped: int = Field(description="召回后因数据库中已无对应商品（或已改动）而舍去的向量数")
+    took_ms: TookMs
