@@ -233,7 +233,8 @@ class MilvusStore:
     ) -> list[Hit]:
         """See VectorStore."""
         limit = min(limit, MAX_LIMIT)
-        params = self._options.search(self._index_type, limit)
+        is_filtered = filters != SearchFilters()
+        params = self._options.search(self._index_type, limit, is_filtered=is_filtered)
         found: list[list[dict[str, Any]]] = self._call(
             "search",
             self._collection,

@@ -72,18 +72,6 @@ class Sampled:
 
     encode_queries = encode_documents = encode_texts = encode_images = _sample
 
-    def nearest(self, vectors: Matrix) -> Any:
-        """The place of the real one that each vector is nearest to."""
-        return np.argmax(vectors @ self._real.T, axis=1)
-
-
-def sample_titles() -> Sampled:
-    """Vectors near those of the sample catalogue's titles."""
-    with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
-        titles = [product["title"] for product in csv.DictReader(stream)]
-    real = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()
-    return Sampled("sampled", real.encode_titles(titles)[0])
-
 
 def _sampled_encoders(products: Sequence[dict[str, str]]) -> EncoderPair:
     real = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()

@@ -33,6 +33,25 @@ def test_no_list_of_candidates_is_shorter_than_the_answer(index_type: str, name:
     assert MilvusOptions(search_params={name: 5}).search(index_type, 64)[name] == 64
 
 
+@pytest.mark.parametrize(
+    ("index_type", "given", "params"),
+    [
+        ("IVF_FLAT", {}, {"nprobe": 65_536}),
+        ("IVF_SQ8", {"nprobe": 4}, {"nprobe": 65_536}),
+        ("HNSW", {}, {"ef": 256}),
+        ("HNSW", {"ef": 1000}, {"ef": 1000}),
+        ("DISKANN", {}, {"search_list": 256}),
+        ("FLAT", {}, {}),
+        ("AUTOINDEX", {}, {}),
+    ],
+)
+def test_a_filtered_search_looks_further(
+    index_type: str, given: dict[str, int], params: dict[str, int]
+) -> None:
+    options = MilvusOptions(search_params=given)
+    assert options.search(index_type, 64, is_filtered=True) == params
+
+
 @pytest.mark.parametrize("index_type", ["FLAT", "AUTOINDEX"])
 def test_an_index_without_parameters_is_searched_without(index_type: IndexType) -> None:
     assert MilvusOptions(index_type).index(embedded=True) == (index_type, {})
@@ -71,14 +90,15 @@ def test_a_token_in_the_clear_is_warned_of_and_not_said(
 
 def rows(count: int, title: str) -> list[Row]:
     vector = np.ones(512, np.float32)
-    return [{"primary_key": key, "title": title, "v": vector} for key in range(count)]
+    whole = {"title": title, "attributes": {}, "v": vector}
+    return [{"primary_key": key} | whole for key in range(count)]
 
 
 def test_rows_are_parted_by_their_bytes_and_keep_their_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(milvus_schema, "MESSAGE_BYTES", 10_000)
-    parts = list(messages(rows(9, "🎒" * 250)))  # 3,248 bytes each
+    parts = list(messages(rows(9, "🎒" * 250)))  # 3,250 bytes each
     assert [len(part) for part in parts] == [3, 3, 3]
     assert [row["primary_key"] for part in parts for row in part] == list(range(9))
 
