@@ -12,6 +12,7 @@ from product_search.errors import StartError
 
 IndexType = Literal["FLAT", "IVF_FLAT", "IVF_SQ8", "HNSW", "DISKANN", "AUTOINDEX"]
 Consistency = Literal["Strong", "Bounded", "Session", "Eventually"]
+PartitionKey = Literal["category"]
 Params = Mapping[str, Any]
 
 EMBEDDED_INDEXES = ("FLAT", "IVF_FLAT", "AUTOINDEX")
@@ -59,6 +60,7 @@ class MilvusOptions:
     replicas: int = 1
     shards: int = 1
     mmap: bool = False
+    partition_key: PartitionKey | None = None
     consistency: Consistency = "Strong"
 
     def check_embedded(self) -> None:
@@ -68,7 +70,12 @@ class MilvusOptions:
                 f"PRODUCT_SEARCH_MILVUS_INDEX_TYPE：本地文件（Milvus Lite）只支持 "
                 f"{'、'.join(EMBEDDED_INDEXES)}；{self.index_type} 需要 Milvus 服务器"
             )
-        chosen = {"REPLICAS": self.replicas > 1, "SHARDS": self.shards > 1, "MMAP": self.mmap}
+        chosen = {
+            "REPLICAS": self.replicas > 1,
+            "SHARDS": self.shards > 1,
+            "MMAP": self.mmap,
+            "PARTITION_KEY": self.partition_key is not None,
+        }
         if any(chosen.values()):
             names = "、".join(f"PRODUCT_SEARCH_MILVUS_{name}" for name, on in chosen.items() if on)
             raise StartError(f"{names}：只对 Milvus 服务器有效，本地文件（Milvus Lite）不支持")

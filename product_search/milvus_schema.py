@@ -96,8 +96,10 @@ def collection_name(fingerprint: str) -> str:
     return f"product_v{SCHEMA_VERSION}_{fingerprint}"
 
 
-def collection_schema(dims: Mapping[VectorField, int]) -> CollectionSchema:
-    """The fields of a collection with these vectors."""
+def collection_schema(
+    dims: Mapping[VectorField, int], partition_key: str | None = None
+) -> CollectionSchema:
+    """The fields of a collection with these vectors; `partition_key` is for servers alone."""
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
     schema.add_field("primary_key", DataType.INT64, is_primary=True)
     for field, dim in dims.items():
@@ -105,7 +107,10 @@ def collection_schema(dims: Mapping[VectorField, int]) -> CollectionSchema:
     for text_field, size in TEXT_BYTES.items():
         terms = {"enable_analyzer": True, "analyzer_params": {"tokenizer": "whitespace"}}
         more = terms if text_field == TERMS else {}
-        schema.add_field(text_field, DataType.VARCHAR, max_length=size, **more)
+        is_key = text_field == partition_key
+        schema.add_field(
+            text_field, DataType.VARCHAR, max_length=size, is_partition_key=is_key, **more
+        )
     for int_field in ("product_id", "revision", "price", "created_at"):
         schema.add_field(int_field, DataType.INT64)
     schema.add_field("has_image", DataType.BOOL)
