@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from data_models import SearchFilters
 from product_search.filtering import passes
 from tests.contract.entities import BGE, DIMS, IMAGE, entity, unit
 from tests.hostile import HOSTILE
-from vector_db import VectorStore
+from vector_db import MilvusOptions, MilvusStore, VectorStore
 
 # Keys and values that collide often; those that Milvus or JSON might take for others.
 KEYS = [
@@ -201,3 +202,15 @@ def test_moments_are_compared_to_the_microsecond(store: VectorStore) -> None:
     assert passing(store, created_at={"lte": noon}) == {1, 2, 3}
     assert passing(store, created_at={"gte": "2026-01-01T20:00:00+08:00", "lte": noon}) == {3}
     assert passing(store, created_at={"lte": "0001-01-01T00:00:00Z"}) == {1}
+
+
+def test_a_filtered_search_asks_an_inverted_file_for_all_its_lists(tmp_path: Path) -> None:
+    store = MilvusStore(tmp_path / "milvus.db", "here", MilvusOptions("IVF_FLAT"))
+    try:
+        store.open_collection("product_v1_000000000000", DIMS)
+        store.upsert(
+            [entity(key, unit(key), brand="甲" if key % 2 else "乙") for key in range(1, 9)]
+        )
+        assert passing(store, brand="甲") == {1, 3, 5, 7}
+    finally:
+        store.close()

@@ -18,12 +18,12 @@ from product_search.settings import Settings
 
 def test_a_file_is_searched_whole_and_a_server_by_a_graph() -> None:
     assert MilvusOptions().index(embedded=True) == ("FLAT", {})
-    assert MilvusOptions().index(embedded=False) == ("HNSW", {"M": 16, "efConstruction": 200})
+    assert MilvusOptions().index(embedded=False) == ("HNSW", {"M": 32, "efConstruction": 400})
 
 
 def test_given_parameters_win_over_the_defaults() -> None:
-    options = MilvusOptions("HNSW", {"M": 32}, {"ef": 200})
-    assert options.index(embedded=False) == ("HNSW", {"M": 32, "efConstruction": 200})
+    options = MilvusOptions("HNSW", {"M": 48}, {"ef": 200})
+    assert options.index(embedded=False) == ("HNSW", {"M": 48, "efConstruction": 400})
     assert options.search("HNSW", 10) == {"ef": 200}
 
 
@@ -40,7 +40,7 @@ def test_no_list_of_candidates_is_shorter_than_the_answer(index_type: str, name:
         ("IVF_SQ8", {"nprobe": 4}, {"nprobe": 65_536}),
         ("HNSW", {}, {"ef": 256}),
         ("HNSW", {"ef": 1000}, {"ef": 1000}),
-        ("DISKANN", {}, {"search_list": 256}),
+        ("DISKANN", {}, {"search_list": 100}),
         ("FLAT", {}, {}),
         ("AUTOINDEX", {}, {}),
     ],
