@@ -110,9 +110,7 @@ def collection_schema(dims: Mapping[VectorField, int]) -> CollectionSchema:
     schema.add_field("has_image", DataType.BOOL)
     schema.add_field("attributes", DataType.JSON)
     schema.add_field(VectorField.text_bm25.value, DataType.SPARSE_FLOAT_VECTOR)
-    schema.add_function(
-        Function("bm25", FunctionType.BM25, [TERMS], [VectorField.text_bm25.value])
-    )
+    schema.add_function(Function("bm25", FunctionType.BM25, [TERMS], [VectorField.text_bm25.value]))
     return schema
 
 
