@@ -26,6 +26,7 @@ SHOWN_PRODUCT: Example = PRODUCT | {
     "created_at": "2026-01-01T08:00:00.000001Z",
     "updated_at": "2026-01-01T08:00:00.000001Z",
 }
+CREATED_PRODUCT: Example = SHOWN_PRODUCT | {"duplicates": []}
 PAGE: Example = {"items": [SHOWN_PRODUCT], "total": 1, "page": 1, "page_size": 20}
 SEARCHES: list[Any] = [
     {"mode": "text_to_image", "text": "雨伞", "top_k": 5},

@@ -1,4 +1,4 @@
-"""Exact duplicates: the same picture file, or the same title and brand but for how it is written."""
+"""Exact duplicates: the same picture file, or title and brand but for how they are written."""
 
 from __future__ import annotations
 

@@ -125,8 +125,7 @@ def _pictures_alike(
         for other in range(start, len(shown), BLOCK):
             check()
             found.append(_candidates(looks, pictures, titles, start, other))
-        for pair in _confirmed(_joined(found), looks, listings, shown, facts, check):
-            yield pair
+        yield from _confirmed(_joined(found), looks, listings, shown, facts, check)
 
 
 def _with_own_picture(listings: Sequence[Listing], places: Sequence[int]) -> list[int]:
@@ -260,7 +259,7 @@ class _Facts:
                 }
                 if not all(together.values()):
                     continue
-                merged = _Group(first.places | second.places, first.stated | together)
+                merged = _Group(first.places | second.places, {**first.stated, **together})
                 groups |= dict.fromkeys(merged.places, merged)
             yield pair
 

@@ -34,7 +34,8 @@ def perceptual_hash(image: Image.Image) -> bytes:
     pixels = np.asarray(small, np.float32)
     cell = SIDE // CELLS
     colours = pixels[..., 1:].reshape(CELLS, cell, CELLS, cell, 2).mean(axis=(1, 3))
-    return pixels[..., 0].astype(np.uint8).tobytes() + colours.round().astype(np.uint8).tobytes()
+    values = np.concatenate([pixels[..., 0].ravel(), colours.round().ravel()])
+    return bytes(values.astype(np.uint8))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from product_search.settings import ROOT, load_settings
 from product_search.text import plain
 
 ENCODED_AT_ONCE = 64
-_VARIANTS = tuple(Variant)
+_VARIANTS = (None, Variant.other_colour, None, Variant.other_size)
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Figures:
 def measure(
     listings: Sequence[Listing], encoders: EncoderPair, changes: Sequence[Change]
 ) -> Figures:
-    """As many rounds as there are changes; in each, every product has a copy and a variant.
+    """As many rounds as there are changes; in each, every product has a copy, every second one a variant.
 
     A copy's change and its new title go round, so that every product has had every change.
     """
@@ -78,7 +79,8 @@ def measure(
             retitled = tuple(Retitled)[(place // len(changes) + turn) % len(Retitled)]
             copies[place, len(shelf)] = (change, retitled)
             shelf.append(copy(one, change, retitled, rng))
-            other = variant(one, _VARIANTS[(place + turn) % len(_VARIANTS)], rng)
+            kind = _VARIANTS[(place + turn) % len(_VARIANTS)]
+            other = kind and variant(one, kind, rng)
             if other is not None:
                 shelf.append(other)
         found = _pairs_in_groups(near_pairs(_shelf(shelf, encoders), lambda: None))
@@ -117,8 +119,12 @@ def _sets(photos: Path | None) -> dict[str, Callable[[], list[Listing]]]:
     }
     for folder in sorted(photos.iterdir()) if photos else []:
         if (folder / "labels.csv").exists():
-            sets[folder.name] = lambda folder=folder: list(photo_listings(folder, random.Random(1)))
+            sets[folder.name] = partial(_photos, folder)
     return sets
+
+
+def _photos(folder: Path) -> list[Listing]:
+    return list(photo_listings(folder, random.Random(1)))
 
 
 def _show(name: str, figures: Figures) -> None:
