@@ -63,14 +63,15 @@ class Figures:
 
 
 def measure(
-    listings: Sequence[Listing], encoders: EncoderPair, changes: Sequence[Change]
+    listings: Sequence[Listing], encoders: EncoderPair, changes: Sequence[Change], rounds: int
 ) -> Figures:
-    """As many rounds as there are changes; in each, every product has a copy, every second one a variant.
+    """In each round a copy of every product is planted.
 
-    A copy's change and its new title go round, so that every product has had every change.
+    Every second one has a variant too, which is no copy of it. A copy's change and its new title
+    go round, so that after as many rounds as there are changes every product has had every one.
     """
     figures = Figures()
-    for turn in range(len(changes)):
+    for turn in range(rounds):
         rng = random.Random(turn)
         shelf = list(listings)
         copies: dict[tuple[int, int], tuple[Change, Retitled]] = {}
@@ -80,7 +81,7 @@ def measure(
             copies[place, len(shelf)] = (change, retitled)
             shelf.append(copy(one, change, retitled, rng))
             kind = _VARIANTS[(place + turn) % len(_VARIANTS)]
-            other = kind and variant(one, kind, rng)
+            other = variant(one, kind, rng) if kind else None
             if other is not None:
                 shelf.append(other)
         found = _pairs_in_groups(near_pairs(_shelf(shelf, encoders), lambda: None))
@@ -150,7 +151,7 @@ def main() -> int:
     for name, listings in _sets(options.photos).items():
         tuning, reported = halves(listings(), random.Random(1))
         part = tuning if options.half == "tuning" else reported
-        figures = measure(part, encoders, tuple(Change))
+        figures = measure(part, encoders, tuple(Change), rounds=len(Change))
         _show(name, figures)
         total.planted.update(figures.planted)
         total.found.update(figures.found)
