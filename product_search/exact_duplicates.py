@@ -12,7 +12,7 @@ from orm_models import Product
 from product_search.text import plain
 
 SHOWN = 10
-_NO_WORDS = re.compile(r"[\W_]+")
+_NO_WORDS = re.compile(r"(?<!\d)[\W_]+|[\W_]+(?!\d)")  # 1.5L is not 15L
 
 
 def title_key(title: str, brand: str | None) -> str:

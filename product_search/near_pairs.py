@@ -90,11 +90,11 @@ def near_pairs(shelf: Shelf, check: Callable[[], None]) -> list[Pair]:
             pairs.append(Pair(first, place, why, 1.0))
     distinct = sorted(first_of.values())
     facts = _Facts(shelf.listings)
-    found = [
+    found = {
         *_titles_alike(shelf.listings, distinct, facts),
         *_pictures_alike(shelf, distinct, facts, check),
-    ]
-    return pairs + facts.without_riddles(found)
+    }
+    return pairs + facts.without_riddles(sorted(found))
 
 
 def _titles_alike(

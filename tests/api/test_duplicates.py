@@ -90,6 +90,11 @@ def test_a_title_that_was_changed_counts_as_it_is_now(shop: TestClient) -> None:
     assert create(shop, title="雨 伞")["duplicates"] == [product]
 
 
+def test_a_point_in_a_number_is_no_mere_sign(shop: TestClient) -> None:
+    create(shop, title="可乐 1.5L")
+    assert create(shop, title="可乐 15L")["duplicates"] == []
+
+
 def test_copies_are_found_and_variants_are_not(shop: TestClient) -> None:
     title = "学生双肩包 大容量 20L"
     first = create(shop, title=title, image_base64=altered(lambda image: image))["product_id"]
