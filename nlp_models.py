@@ -89,13 +89,19 @@ class EncoderPair:
     image_text: ImageTextEncoder
     device: str
 
-    def encode_titles(self, titles: Sequence[str]) -> tuple[Matrix, Matrix]:
-        """Titles as documents of the text encoder and as texts of the image-text encoder."""
-        documents = self.text.encode_documents(titles)
+    def encode_products(
+        self, documents: Sequence[str], titles: Sequence[str]
+    ) -> tuple[Matrix, Matrix]:
+        """Documents for the text encoder, titles for the image-text encoder."""
         if isinstance(self.image_text, StarterEncoder):
-            # Its texts are made from the same BGE embeddings, the costly part of an import.
-            return documents, self.image_text.from_documents(titles, documents)
-        return documents, self.image_text.encode_texts(titles)
+            return self.image_text.encode_products(documents, titles)
+        return self.text.encode_documents(documents), self.image_text.encode_texts(titles)
+
+    def encode_search(self, queries: Sequence[str], texts: Sequence[str]) -> tuple[Matrix, Matrix]:
+        """Queries for the text encoder, texts for the image-text encoder."""
+        if isinstance(self.image_text, StarterEncoder):
+            return self.image_text.encode_search(queries, texts)
+        return self.text.encode_queries(queries), self.image_text.encode_texts(texts)
 
     @property
     def fingerprint(self) -> str:
@@ -196,6 +202,21 @@ class StarterEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Float32 (n, dim), L2-normalised."""
         return self.from_documents(texts, self._bge.encode_documents(texts))
+
+    def encode_products(
+        self, documents: Sequence[str], titles: Sequence[str]
+    ) -> tuple[Matrix, Matrix]:
+        """BGE's documents, and titles of its own, which are made from BGE's: each text once."""
+        texts = {text: row for row, text in enumerate(dict.fromkeys([*documents, *titles]))}
+        embedded = self._bge.encode_documents(list(texts))
+        of_titles = embedded[[texts[title] for title in titles]]
+        return embedded[[texts[one] for one in documents]], self.from_documents(titles, of_titles)
+
+    def encode_search(self, queries: Sequence[str], texts: Sequence[str]) -> tuple[Matrix, Matrix]:
+        """BGE's queries, and texts of its own, which are made from BGE's too: all in one go."""
+        asked = [BGE_QUERY_INSTRUCTION + query for query in queries]
+        both = self._bge.encode_documents([*asked, *texts])
+        return both[: len(asked)], self.from_documents(texts, both[len(asked) :])
 
     def from_documents(self, texts: Sequence[str], documents: Matrix) -> Matrix:
         """Of texts whose BGE document embeddings (n, d) are known."""

@@ -40,6 +40,7 @@ from product_search.encoder_folders import EncoderFolders
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections
+from product_search.resources import open_retrieval
 from product_search.retrieval import Retrieval
 from product_search.settings import ROOT, Settings
 from tests.encoders import OnePair
@@ -74,7 +75,8 @@ class Sampled:
 
 def _sampled_encoders(products: Sequence[dict[str, str]]) -> EncoderPair:
     real = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()
-    documents, texts = real.encode_titles([product["title"] for product in products])
+    titles = [product["title"] for product in products]
+    documents, texts = real.encode_products(titles, titles)
     pictures = []
     for product in products:
         if product["image_path"]:
@@ -194,7 +196,11 @@ def _one_search(retrieval: Retrieval, request: SearchRequest, _turn: int) -> Non
 
 
 def _run(
-    indexer: Indexer, store: MilvusStore, count: int, products: Sequence[dict[str, str]]
+    indexer: Indexer,
+    store: MilvusStore,
+    count: int,
+    products: Sequence[dict[str, str]],
+    settings: Settings,
 ) -> None:
     catalog = Catalog(indexer.database, indexer.images, lambda: None)
     with _phase(f"write {count} products"):
@@ -206,8 +212,8 @@ def _run(
         assert _walk(catalog) == count == indexer.collections.active().store.count()
     with _phase("list pages"):
         _list(catalog, count)
-    with _phase("search"):
-        _search(Retrieval(indexer.database, indexer.images, indexer.collections))
+    with _phase("search"), open_retrieval(settings, indexer) as retrieval:
+        _search(retrieval)
     with _phase("doctor"):
         walked = walk(indexer.database, store, indexer.images, repair=False)
     _say(f"  {walked.products} products, {walked.entities} entities, {walked.left} drifted")
@@ -230,7 +236,8 @@ def main() -> None:
             collections = LiveCollections(database, store, OnePair(encoders))
             activate(collections, is_service=True, is_alone=True)
             indexer = Indexer(database, ImageStore(folder / "images"), collections)
-            _run(indexer, store, options.products, products)
+            settings = Settings(_env_file=None, data_dir=folder)
+            _run(indexer, store, options.products, products, settings)
 
 
 if __name__ == "__main__":

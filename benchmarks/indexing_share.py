@@ -59,7 +59,8 @@ def _encode(encoders: EncoderPair, rows: Sequence[Row], batch_size: int) -> floa
     begun = time.perf_counter()
     for start in range(0, len(rows), batch_size):
         part = slice(start, start + batch_size)
-        encoders.encode_titles([title for title, _ in rows[part]])
+        titles = [title for title, _ in rows[part]]
+        encoders.encode_products(titles, titles)
         encoders.image_text.encode_images(pictures[part])
     return len(rows) / (time.perf_counter() - begun)
 

@@ -33,7 +33,13 @@ SEARCHES: list[Any] = [
     {
         "mode": "text_to_text",
         "text": "学生用的书包",
-        "filters": {"category": ["箱包"], "price": {"lte": 200}},
+        "filters": {
+            "category": ["箱包"],
+            "price": {"lte": 200},
+            "attributes": {"颜色": ["红", "蓝"]},
+            "has_image": True,
+            "created_at": {"gte": "2026-01-01T00:00:00+08:00"},
+        },
     },
     {"mode": "image_to_image", "product_id": 1},
 ]

@@ -30,7 +30,9 @@ from product_search.exact_duplicates import same_products, title_key
 from product_search.images import ImageStore, StoredImage, decode
 
 # A change of these changes what Milvus holds; a change of the others does not.
-_INDEXED = frozenset({"title", "category", "brand", "price", "attributes", "image_hash"})
+_INDEXED = frozenset(
+    {"title", "description", "category", "brand", "price", "attributes", "image_hash"}
+)
 _RETRIED_AT_ONCE = 500
 # What a new product has where nothing is given; a bulk INSERT names the same columns in every row.
 _EMPTY: dict[str, Any] = {

@@ -61,8 +61,8 @@ class Cursors:
         packed = zlib.compress(json.dumps(payload, separators=(",", ":")).encode(), 9)
         return base64.urlsafe_b64encode(self._mac(packed) + packed).decode()
 
-    def read(self, cursor: str, search: str, collection: str) -> Seen:
-        """What the cursor says was seen of this search.
+    def read(self, cursor: str, search: str, collection: str) -> frozenset[int]:
+        """The ids of the products that were seen of this search.
 
         Raises:
             CursorInvalid: it was not written here, or for another search.
@@ -80,7 +80,7 @@ class Cursors:
             raise CursorInvalid("cursor 属于另一个搜索：翻页时除 top_k 外请求须保持不变")
         if its_collection != collection:
             raise CursorStale("cursor 已失效：在用的向量集合已更换，请从第一页重新搜索")
-        return Seen(search, collection, frozenset(_ids(steps)))
+        return frozenset(_ids(steps))
 
     def _mac(self, packed: bytes) -> bytes:
         return hmac.new(self.key, packed, hashlib.sha256).digest()[:_MAC_BYTES]

@@ -97,6 +97,12 @@ class OutboxFull(AppError):
     retry_after_s = 5
 
 
+class RegionOutsideImage(AppError):
+    """The region is not wholly within the query's picture."""
+
+    code = "region_outside_image"
+
+
 class CursorInvalid(AppError):
     """The cursor was not given out for this search."""
 

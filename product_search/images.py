@@ -25,6 +25,7 @@ from product_search.errors import (
     ImageTooLarge,
     ImageTooManyPixels,
     InvalidImage,
+    RegionOutsideImage,
     or_storage_unavailable,
 )
 
@@ -35,6 +36,7 @@ THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
 # No encoder and no thumbnail needs more; it bounds what a batch of pictures takes in memory.
 MAX_DECODED_SIDE = 1024
 _DECODED_SIZE = (MAX_DECODED_SIDE, MAX_DECODED_SIDE)
+Region = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright picture
 # A picture at the limit takes some 400 MB while it is decoded: so many at once, the others wait.
 _decoding = threading.BoundedSemaphore(2)
 _TIFF_TILE_TAGS = (322, 323)  # TileWidth, TileLength
@@ -101,23 +103,27 @@ def from_base64(text: str) -> bytes:
         raise InvalidImage("图片不是有效的 base64") from error
 
 
-def decode(content: bytes) -> Image.Image:
+def decode(content: bytes, region: Region | None = None) -> Image.Image:
     """The picture in the bytes: first frame, upright, RGB, transparency over white.
 
-    Its longer side is at most MAX_DECODED_SIDE: larger pictures come shrunk. The format is
-    told by the bytes, whatever the file was named.
+    Of it the region alone, if one is given. Its longer side is at most MAX_DECODED_SIDE: larger
+    pictures come shrunk. The format is told by the bytes, whatever the file was named.
 
     Raises:
         ImageTooLarge: over MAX_BYTES.
         ImageTooManyPixels: over MAX_PIXELS or MAX_SIDE, by the header; nothing was decoded.
         InvalidImage: not a picture, or truncated.
+        RegionOutsideImage: the region is not wholly within it.
     """
     with _decoding:
         image = _open(content)
         try:
-            image.draft(None, _DECODED_SIZE)  # JPEG: decode fewer pixels
+            if region is None:
+                image.draft(None, _DECODED_SIZE)  # JPEG: decode fewer pixels
             image.load()
             image = _shrinkable(image)
+            if region is not None:
+                image = _cut(_upright(image), region)
             image.thumbnail(_DECODED_SIZE, Image.Resampling.BICUBIC, reducing_gap=2.0)
             return _on_white(_upright(image))
         except _DECODE_ERRORS as error:
@@ -155,6 +161,14 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except _DECODE_ERRORS:
         return image  # broken EXIF says nothing about the pixels, which did decode
+
+
+def _cut(image: Image.Image, region: Region) -> Image.Image:
+    left, top, width, height = region
+    if left + width > image.width or top + height > image.height:
+        size = f"{image.width} × {image.height}"
+        raise RegionOutsideImage(f"region 超出图片：图片为 {size} 像素")
+    return image.crop((left, top, left + width, top + height))
 
 
 def _shrinkable(image: Image.Image) -> Image.Image:
@@ -270,9 +284,12 @@ class ImageStore:
             raise ValueError(f"not a content hash: {image_hash!r}")
         return self._pictures / image_hash[:2] / image_hash
 
-    def load(self, image_hash: str) -> Image.Image:
-        """The picture, decoded. Raises ImageNotFound where its file is gone or damaged."""
-        return decode(self._read(image_hash))
+    def load(self, image_hash: str, region: Region | None = None) -> Image.Image:
+        """The picture, or a region of it, decoded.
+
+        Raises ImageNotFound where its file is gone or damaged, RegionOutsideImage.
+        """
+        return decode(self._read(image_hash), region)
 
     def original(self, image_hash: str) -> StoredImage:
         """The bytes as they came. Raises ImageNotFound where the file is gone or damaged."""

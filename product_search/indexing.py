@@ -21,7 +21,7 @@ from product_search.images import ImageStore
 from product_search.live_collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import Claim, Clock, Policy, Work
 from product_search.perceptual_hash import perceptual_hash
-from product_search.text import document_terms, plain
+from product_search.text import document, document_terms, plain
 from vector_db import Entity
 
 log = logging.getLogger(__name__)
@@ -222,7 +222,7 @@ class Indexer:
 
 def _check(encoders: EncoderPair) -> None:
     """Raise what the plainest input raises: then no product is at fault, and all wait."""
-    encoders.encode_titles(["商品"])
+    encoders.encode_products(["商品"], ["商品"])
     encoders.image_text.encode_images([Image.new("RGB", (32, 32))])
 
 
@@ -246,7 +246,10 @@ def _shared_out(
 def _entities(
     encoders: EncoderPair, products: Sequence[Product], pictures: Mapping[int, Image.Image]
 ) -> list[Entity]:
-    documents, texts = encoders.encode_titles([plain(product.title) for product in products])
+    documents, texts = encoders.encode_products(
+        [document(product.title, product.category, product.description) for product in products],
+        [plain(product.title) for product in products],
+    )
     with_picture = [product.id for product in products if product.id in pictures]
     images = encoders.image_text.encode_images([pictures[one] for one in with_picture])
     image_vectors = dict(zip(with_picture, images, strict=True))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 from nlp_models import EncoderPair
 from orm_models import Database
-from product_search import outbox, runs
+from product_search import calibration, outbox, runs
 from product_search.activation import activate
 from product_search.backpressure import OutboxGate
 from product_search.bulk_import import import_rows
+from product_search.calibration import Calibration
 from product_search.catalog import Catalog
+from product_search.cursors import Cursors, open_key
 from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
 from product_search.engine import Pool
@@ -25,6 +29,7 @@ from product_search.indexing import Indexer
 from product_search.kafka_bus import GroupMember, KafkaTopic, Publisher
 from product_search.live_collections import LiveCollections
 from product_search.metrics import Metrics
+from product_search.query_inputs import InputReader
 from product_search.reconcile import Reconciler
 from product_search.reindex import Reindexing
 from product_search.relay import Relay, consume
@@ -34,9 +39,12 @@ from product_search.runs import Kind
 from product_search.schema import open_schema
 from product_search.settings import Settings
 from product_search.step_loop import StepLoop
+from product_search.synonyms import Synonyms
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
 log = logging.getLogger(__name__)
+
+_LEG_THREADS = 32  # of all searches together; one leg of each runs in the search's own thread
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,8 @@ def open_resources(
         if settings.index_in_process:
             loop.start()
         relay = stack.enter_context(_running_relay(settings, indexer.database))
-        resources = _assembled(settings, indexer, loop, relay)
+        retrieval = stack.enter_context(open_retrieval(settings, indexer))
+        resources = _assembled(settings, indexer, retrieval, loop, relay)
         stack.callback(resources.run_loop.stop)
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
@@ -112,7 +121,11 @@ def open_resources(
 
 
 def _assembled(
-    settings: Settings, indexer: Indexer, loop: StepLoop, relay: StepLoop | None
+    settings: Settings,
+    indexer: Indexer,
+    retrieval: Retrieval,
+    loop: StepLoop,
+    relay: StepLoop | None,
 ) -> Resources:
     database, images, collections = indexer.database, indexer.images, indexer.collections
     on_commit = (relay or loop).wake
@@ -134,11 +147,35 @@ def _assembled(
         loop=loop,
         relay=relay,
         catalog=catalog,
-        retrieval=Retrieval(database, images, collections),
+        retrieval=retrieval,
         imports=imports,
         run_loop=RunLoop(database, handlers),
         metrics=Metrics(),
     )
+
+
+@contextmanager
+def open_retrieval(settings: Settings, indexer: Indexer) -> Iterator[Retrieval]:
+    """What answers searches.
+
+    Raises StartError where the synonyms or the active encoders' calibration can't be read.
+    """
+    folders = (settings.calibrations_dir, settings.shipped_calibrations)
+
+    @cache
+    def calibrated(fingerprint: str) -> Calibration:
+        return calibration.find(fingerprint, *folders)
+
+    calibrated(indexer.collections.active().encoders.fingerprint)  # a damaged file is told at once
+    with ThreadPoolExecutor(_LEG_THREADS, "leg") as threads:
+        yield Retrieval(
+            database=indexer.database,
+            inputs=InputReader(indexer.database, indexer.images, Synonyms(settings.synonyms_path)),
+            collections=indexer.collections,
+            cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
+            calibrated=calibrated,
+            threads=threads,
+        )
 
 
 def _check_who_indexes(settings: Settings) -> None:
@@ -174,6 +211,7 @@ def open_store(settings: Settings, address: str) -> MilvusStore:
         replicas=settings.milvus_replicas,
         shards=settings.milvus_shards,
         mmap=settings.milvus_mmap,
+        partition_key=settings.milvus_partition_key,
         consistency=settings.milvus_consistency,
     )
     if settings.milvus_server is None:

@@ -1,62 +1,40 @@
-"""From query to hits: choose the leg, embed, recall from Milvus, hydrate from the database."""
+"""From query to hits: plan the legs, embed, recall from Milvus, hydrate from the database."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from data_models import (
-    Hit,
-    SearchHit,
-    SearchMode,
-    SearchRequest,
-    SearchResponse,
-    TookMs,
-    VectorField,
-)
-from nlp_models import EncoderPair
-from orm_models import Database, Product, matching, products_by_milvus_id
-from product_search.errors import ProductNotFound, ProductWithoutImage, VectorStoreUnavailable
-from product_search.images import ImageStore, decode
+from data_models import SearchMode, SearchRequest, SearchResponse
+from orm_models import Database
+from product_search.answers import Search, Stopwatch
+from product_search.calibration import Calibration
+from product_search.cursors import Cursors, search_hash
+from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
 from product_search.live_collections import LiveCollections, OpenCollection
-from vector_db import MAX_LIMIT, VectorStore
+from product_search.query_inputs import InputReader, ReadImage
+from product_search.query_plan import Plan, QueryInputs, Weighted, embed, plan
+from product_search.spelling import corrected, is_doubtful
 
-# How many entities are recalled: more than a page needs, since some may have lost their row
-# meanwhile, and in few sizes, since Milvus orders equal scores otherwise for each size.
-_LIMITS = (64, 256, 1024, 4096, MAX_LIMIT)
-
-LEGS: dict[SearchMode, VectorField] = {
-    SearchMode.image_to_image: VectorField.image_clip,
-    SearchMode.text_to_text: VectorField.text_bge,
-    SearchMode.image_to_text: VectorField.text_clip,
-    SearchMode.text_to_image: VectorField.image_clip,
-}
+T = TypeVar("T")
+_LIKELY = 32  # products whose words a doubtful query is compared with
+Query = tuple[SearchRequest, ReadImage]
+Answer = SearchResponse | AppError
 
 
-@dataclass
-class _Stopwatch:
-    """Milliseconds by stage."""
+@dataclass(frozen=True)
+class _Question:
+    """A request whose inputs are ready."""
 
-    stages: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = 1000 * (time.perf_counter() - start)
-            self.stages[name] = self.stages.get(name, 0.0) + spent
-
-    def took(self) -> TookMs:
-        rounded = {name: round(spent, 2) for name, spent in self.stages.items()}
-        return TookMs(**{"decode": 0.0, **rounded})
+    request: SearchRequest
+    inputs: QueryInputs
+    digest: str  # of the request and its picture
+    watch: Stopwatch
+    corrected: str | None = None  # the text that is searched with instead
 
 
 @dataclass(frozen=True)
@@ -64,129 +42,119 @@ class Retrieval:
     """Answers searches from the two stores."""
 
     database: Database
-    images: ImageStore
+    inputs: InputReader
     collections: LiveCollections
+    cursors: Cursors
+    calibrated: Callable[[str], Calibration]  # by the encoders' fingerprint
+    threads: Executor  # where the legs of a search run
 
-    def search(
-        self, request: SearchRequest, read_image: Callable[[], bytes | None]
-    ) -> SearchResponse:
+    def search(self, request: SearchRequest, read_image: ReadImage) -> SearchResponse:
         """The products nearest to the query that pass the filters.
 
         `read_image` gives the bytes of the query's picture; None where the request has none.
 
         Raises:
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: of the query's picture.
+            InvalidRequest: the legs don't suit the inputs.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, RegionOutsideImage: of a picture.
             ProductNotFound, ProductWithoutImage, ImageNotFound: of the product that is the query.
+            CursorInvalid, CursorStale, NotCalibrated: what was asked for can't be had.
             DatabaseUnavailable, VectorStoreUnavailable: a store is down.
         """
-        watch = _Stopwatch()
-        with watch.stage("total"):
-            with watch.stage("decode"):
-                query = self._query(request, read_image)
-            collection = self.collections.active()
-            try:
-                found, dropped = self._find(collection, request, query, watch)
-            except VectorStoreUnavailable:
-                before, collection = collection, self.collections.refresh()
-                if collection is before:
-                    raise
-                found, dropped = self._find(collection, request, query, watch)
-            page = found[request.offset : request.offset + request.top_k]
-        return SearchResponse(
-            mode=request.mode,
-            hits=[
-                SearchHit(
-                    rank=request.offset + place,
-                    score=hit.score,
-                    matched_field=hit.field,
-                    product=product.to_out(),
-                )
-                for place, (hit, product) in enumerate(page, start=1)
-            ],
-            encoder=collection.encoders.name,
-            dropped=dropped,
-            took_ms=watch.took(),
-        )
+        (answer,) = self.search_all([(request, read_image)])
+        if isinstance(answer, AppError):
+            raise answer
+        return answer
 
-    def _query(
-        self, request: SearchRequest, read_image: Callable[[], bytes | None]
-    ) -> str | Image.Image:
-        if request.product_id is not None:
-            return self._query_of_product(request.product_id, request.mode)
-        if request.text is not None:
-            return request.text
-        content = read_image()
-        assert content is not None, "SearchRequest has checked that its mode has its input"
-        return decode(content)
+    def search_all(self, queries: Sequence[Query]) -> list[Answer]:
+        """The answer to each, or its error; all are encoded together.
 
-    def _query_of_product(self, product_id: int, mode: SearchMode) -> str | Image.Image:
-        product = self.database.read(lambda session: session.get(Product, product_id))
-        if product is None:
-            raise ProductNotFound(f"商品 {product_id} 不存在")
-        if mode.takes_text:
-            return product.title
-        if product.image_hash is None:
-            raise ProductWithoutImage(f"商品 {product_id} 没有图片，不能用作图片查询")
-        return self.images.load(product.image_hash)
-
-    def _find(
-        self,
-        collection: OpenCollection,
-        request: SearchRequest,
-        query: str | Image.Image,
-        watch: _Stopwatch,
-    ) -> tuple[list[tuple[Hit, Product]], int]:
-        """The collection is searched with a vector of its own encoders, whatever becomes active."""
-        with watch.stage("encode"):
-            vector = _embed(collection.encoders, request.mode, query)
-        return self._recall(collection.store, request, vector, watch)
-
-    def _recall(
-        self,
-        store: VectorStore,
-        request: SearchRequest,
-        vector: NDArray[np.float32],
-        watch: _Stopwatch,
-    ) -> tuple[list[tuple[Hit, Product]], int]:
-        """Enough hits for the page, best first, and how many were dropped on the way.
-
-        Equal scores are ordered by key. Among those of the page none may be missing from the
-        recall, or another page would order them otherwise.
+        Raises DatabaseUnavailable, VectorStoreUnavailable where no query can be answered.
         """
-        wanted = request.offset + request.top_k
-        found: list[tuple[Hit, Product]] = []
-        dropped = 0
-        for limit in (size for size in _LIMITS if size > wanted):
-            with watch.stage("recall"):
-                hits = store.search(LEGS[request.mode], vector, limit, request.filters)
-            hits.sort(key=lambda hit: (-hit.score, hit.milvus_id))
-            with watch.stage("hydrate"):
-                found = self._hydrate(hits, request)
-            dropped = len(hits) - len(found)
-            if len(hits) < limit:
-                break
-            if len(found) >= wanted and found[wanted - 1][0].score > hits[-1].score:
-                break
-        return found, dropped
+        asked = [_or_error(partial(self._ready, *query)) for query in queries]
+        collection = self.collections.active()
+        try:
+            return self._answers(collection, asked)
+        except VectorStoreUnavailable:
+            before, collection = collection, self.collections.refresh()
+            if collection is before:
+                raise
+            return self._answers(collection, asked)
 
-    def _hydrate(self, hits: list[Hit], request: SearchRequest) -> list[tuple[Hit, Product]]:
-        """The hits whose row exists and, as it is now, meets the filters; order kept."""
-        conditions = matching(request.filters)
-        if LEGS[request.mode] is VectorField.image_clip:
-            conditions.append(Product.image_hash.is_not(None))
-        statement = products_by_milvus_id([hit.milvus_id for hit in hits], *conditions)
-        products = self.database.read(lambda session: session.scalars(statement).all())
-        rows = {product.milvus_id: product for product in products}
-        return [(hit, rows[hit.milvus_id]) for hit in hits if hit.milvus_id in rows]
+    def _ready(self, request: SearchRequest, read_image: ReadImage) -> _Question:
+        watch = Stopwatch()
+        with watch.stage("decode"):
+            content = read_image()
+            inputs = self.inputs.read(request, content)
+        given = request.model_dump(exclude={"cursor", "top_k", "explain", "facets"})
+        picture = hashlib.sha256(content or b"").hexdigest()
+        return _Question(request, inputs, search_hash([given, picture]), watch)
+
+    def _answers(
+        self, collection: OpenCollection, asked: Sequence[_Question | AppError]
+    ) -> list[Answer]:
+        """The collection is searched with vectors of its own encoders, whatever becomes active."""
+        calibration = self.calibrated(collection.encoders.fingerprint)
+        planned = [
+            one
+            if isinstance(one, AppError)
+            else _or_error(partial(_planned, self._spelled(collection, one), calibration))
+            for one in asked
+        ]
+        plans = [one for one in planned if not isinstance(one, AppError)]
+        watch = Stopwatch()
+        with watch.stage("encode"):
+            vectors = embed(collection.encoders, [one for _, one in plans])
+        answers: list[Answer] = []
+        for one in planned:
+            if isinstance(one, AppError):
+                answers.append(one)
+                continue
+            question, its_plan = one
+            question.watch.stages |= watch.stages
+            search = Search(
+                database=self.database,
+                threads=self.threads,
+                cursors=self.cursors,
+                collection=collection,
+                calibration=calibration,
+                request=question.request,
+                digest=question.digest,
+                corrected=question.corrected,
+                plan=its_plan,
+                vectors=vectors,
+                watch=question.watch,
+            )
+            answers.append(_or_error(search.answer))
+        return answers
+
+    def _spelled(self, collection: OpenCollection, question: _Question) -> _Question:
+        """The question, with what its text probably meant."""
+        request, texts = question.request, question.inputs.texts
+        is_alone = len(texts) == 1 and not question.inputs.images
+        if request.chosen_mode is not SearchMode.hybrid or not (request.correct and is_alone):
+            return question
+        query = texts[0].thing
+        if not is_doubtful(query) or not query.terms:
+            return question
+        with question.watch.stage("recall"):
+            hits = collection.store.search_text(query.terms, _LIKELY, request.filters)
+        terms = [frozenset(hit.terms.split()) for hit in hits]
+        text = corrected(query, sorted(terms, key=query.coverage, reverse=True))
+        if text is None:
+            return question
+        inputs = QueryInputs([Weighted(self.inputs.analyse(text), texts[0].weight)])
+        return replace(question, inputs=inputs, corrected=text)
 
 
-def _embed(
-    encoders: EncoderPair, mode: SearchMode, query: str | Image.Image
-) -> NDArray[np.float32]:
-    if isinstance(query, Image.Image):
-        vectors = encoders.image_text.encode_images([query])
-    elif mode is SearchMode.text_to_text:
-        vectors = encoders.text.encode_queries([query])
-    else:
-        vectors = encoders.image_text.encode_texts([query])
-    return np.asarray(vectors[0])
+def _planned(question: _Question, calibration: Calibration) -> tuple[_Question, Plan]:
+    return question, plan(question.request, question.inputs, calibration.weights)
+
+
+def _or_error(work: Callable[[], T]) -> T | AppError:
+    """What the work gives, or the error that is this query's own."""
+    try:
+        return work()
+    except (DatabaseUnavailable, VectorStoreUnavailable):
+        raise  # which is every query's
+    except AppError as error:
+        return error

@@ -31,7 +31,7 @@ from product_search.images import decode
 from product_search.near_pairs import Listing as Compared, Shelf, near_pairs
 from product_search.perceptual_hash import perceptual_hash
 from product_search.settings import ROOT, load_settings
-from product_search.text import plain
+from product_search.text import document, plain
 
 ENCODED_AT_ONCE = 64
 _VARIANTS = (None, Variant.other_colour, None, Variant.other_size)
@@ -99,7 +99,10 @@ def _pairs_in_groups(pairs: Iterable[tuple[int, int, object, float]]) -> set[tup
 
 def _shelf(listings: Sequence[Listing], encoders: EncoderPair) -> Shelf:
     images = [decode(one.picture) for one in listings]
-    titles, _ = encoders.encode_titles([plain(one.title) for one in listings])
+    documents, _ = encoders.encode_products(
+        [document(one.title, one.category, one.description) for one in listings],
+        [plain(one.title) for one in listings],
+    )
     compared = [
         Compared(
             product_id=place,
@@ -111,7 +114,7 @@ def _shelf(listings: Sequence[Listing], encoders: EncoderPair) -> Shelf:
         )
         for place, (one, image) in enumerate(zip(listings, images, strict=True))
     ]
-    return Shelf(compared, encoders.image_text.encode_images(images), titles)
+    return Shelf(compared, encoders.image_text.encode_images(images), documents)
 
 
 def _sets(photos: Path | None) -> dict[str, Callable[[], list[Listing]]]:

@@ -27,6 +27,7 @@ class Listing:
     title: str
     picture: bytes
     brand: str | None = None
+    category: str | None = None
     description: str = ""
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -77,10 +78,16 @@ def copy(listing: Listing, change: Change, retitled: Retitled, rng: Rng) -> List
     quality = rng.randint(30, 60) if change is Change.recompressed else 88
     title, brand = _RETITLED[retitled](listing, rng), listing.brand
     kept = dict(listing.attributes) if rng.random() < 0.5 else {}
+    described = listing.description if rng.random() < 0.5 else ""
     if retitled is Retitled.rewritten and rng.random() < 0.5:
         brand = None
     return replace(
-        listing, title=title, picture=_encoded(image, quality), brand=brand, attributes=kept
+        listing,
+        title=title,
+        picture=_encoded(image, quality),
+        brand=brand,
+        description=described,
+        attributes=kept,
     )
 
 
@@ -222,6 +229,7 @@ def sample_listings(catalogue: Path) -> list[Listing]:
                 title=row["title"],
                 picture=(catalogue.parent / row["image_path"]).read_bytes(),
                 brand=row["brand"] or None,
+                category=row["category"] or None,
                 description=row["description"],
                 attributes=json.loads(row["attributes"] or "{}"),
             )

@@ -60,7 +60,7 @@ def searched(api: TestClient, **query: int) -> dict[str, Any]:
 
 
 def test_before_the_first_search_nothing_is_claimed(shop: TestClient) -> None:
-    nothing = {"last": None, "newest": None, "groups": [], "next_after": None}
+    nothing: dict[str, Any] = {"last": None, "newest": None, "groups": [], "next_after": None}
     assert shop.get("/product/duplicates").json() == nothing
     assert code_of(shop.get("/product/duplicates", params={"limit": 101})) == (
         422,

@@ -182,15 +182,15 @@ def test_what_was_lost_before_the_write_is_not_written(
     api: TestClient, indexer: Indexer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create(api)
-    encode = EncoderPair.encode_titles
+    encode = EncoderPair.encode_products
 
-    def overtake(encoders: EncoderPair, titles: Sequence[str]) -> object:
+    def overtake(encoders: EncoderPair, *texts: Sequence[str]) -> object:
         monkeypatch.undo()
         clock.now += LEASE
         assert indexer.apply_oldest(64) == 1
-        return encode(encoders, titles)
+        return encode(encoders, *texts)
 
-    monkeypatch.setattr(EncoderPair, "encode_titles", overtake)
+    monkeypatch.setattr(EncoderPair, "encode_products", overtake)
     written: list[int] = []
     watched(indexer, lambda entities: written.append(len(entities))).apply_oldest(64)
     assert written == [0]

@@ -207,14 +207,14 @@ def finish(api: TestClient, run_id: int) -> None:
 
 def while_it_encodes(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
     """Once: after a worker has read the rows, and before it writes to Milvus."""
-    encode = EncoderPair.encode_titles
+    encode = EncoderPair.encode_products
 
-    def interrupted(encoders: EncoderPair, titles: list[str]) -> tuple[Matrix, Matrix]:
-        monkeypatch.setattr(EncoderPair, "encode_titles", encode)
+    def interrupted(encoders: EncoderPair, *texts: list[str]) -> tuple[Matrix, Matrix]:
+        monkeypatch.setattr(EncoderPair, "encode_products", encode)
         meanwhile()
-        return encode(encoders, titles)
+        return encode(encoders, *texts)
 
-    monkeypatch.setattr(EncoderPair, "encode_titles", interrupted)
+    monkeypatch.setattr(EncoderPair, "encode_products", interrupted)
 
 
 def test_a_worker_that_claimed_before_the_filling_began_leaves_nothing_out(
@@ -251,14 +251,14 @@ def test_a_fill_alone_writes_to_the_new_collection_alone(
     frozen: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api, encoded_by = frozen, []
-    encode = EncoderPair.encode_titles
+    encode = EncoderPair.encode_products
 
-    def noting(encoders: EncoderPair, titles: list[str]) -> tuple[Matrix, Matrix]:
-        encoded_by.extend([encoders.name] * len(titles))
-        return encode(encoders, titles)
+    def noting(encoders: EncoderPair, *texts: list[str]) -> tuple[Matrix, Matrix]:
+        encoded_by.extend([encoders.name] * len(texts[0]))
+        return encode(encoders, *texts)
 
     run_id = begin(api)
-    monkeypatch.setattr(EncoderPair, "encode_titles", noting)
+    monkeypatch.setattr(EncoderPair, "encode_products", noting)
     finish(api, run_id)
     assert encoded_by == ["chinese-clip"] * PRODUCTS
 

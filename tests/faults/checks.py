@@ -16,6 +16,7 @@ from orm_models import OutboxEvent, Product, Run, VectorCollection
 from product_search import runs
 from product_search.images import ImageStore
 from product_search.live_collections import Role
+from product_search.text import document, plain
 from vector_db import collection_name
 
 _SAME = 1e-4  # numbers of a vector that was computed in another batch
@@ -62,7 +63,10 @@ def _expected(
     rows: Sequence[Product], images: ImageStore, encoders: EncoderPair
 ) -> list[dict[str, Any]]:
     """The entities that the rows should have, encoded anew."""
-    bge, clip = encoders.encode_titles([row.title for row in rows])
+    bge, clip = encoders.encode_products(
+        [document(row.title, row.category, row.description) for row in rows],
+        [plain(row.title) for row in rows],
+    )
     pictures = [images.load(row.image_hash) for row in rows if row.image_hash]
     seen = iter(encoders.image_text.encode_images(pictures))
     nothing = np.zeros(encoders.image_text.dim, np.float32)

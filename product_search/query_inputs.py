@@ -1,0 +1,97 @@
+"""What a request asks for, made ready: pictures decoded and cut, products looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import Image
+
+from data_models import QueryPart, SearchMode, SearchRequest
+from orm_models import Database, Product
+from product_search.errors import ProductNotFound, ProductWithoutImage
+from product_search.images import ImageStore, decode, from_base64
+from product_search.query_plan import QueryInputs, Weighted
+from product_search.query_text import QueryText, analyse
+from product_search.synonyms import Synonyms
+
+ReadImage = Callable[[], bytes | None]
+Thing = QueryText | Image.Image
+
+
+@dataclass(frozen=True)
+class InputReader:
+    """Makes a request's inputs ready."""
+
+    database: Database
+    images: ImageStore
+    synonyms: Synonyms
+
+    def read(self, request: SearchRequest, content: bytes | None) -> QueryInputs:
+        """The texts and pictures that the request asks for; `content` are its own picture's bytes.
+
+        Raises:
+            InvalidImage, ImageTooLarge, ImageTooManyPixels: of a picture.
+            RegionOutsideImage: the region is not wholly within it.
+            ProductNotFound, ProductWithoutImage, ImageNotFound: of a product that is an example.
+        """
+        things: list[tuple[Thing, float]] = []
+        if request.text is not None:
+            things.append((self.analyse(request.text), 1.0))
+        if content is not None:
+            things.append((decode(content, request.region), 1.0))
+        if request.product_id is not None:
+            things += [(thing, 1.0) for thing in self._of_product(request, bool(things))]
+        unwanted: set[int] = set()
+        for part in request.parts or ():
+            thing, milvus_id = self._of_part(part)
+            things.append((thing, part.weight))
+            if part.weight < 0 and milvus_id is not None:
+                unwanted.add(milvus_id)
+        return QueryInputs(
+            texts=[Weighted(one, weight) for one, weight in things if isinstance(one, QueryText)],
+            images=[
+                Weighted(one, weight) for one, weight in things if isinstance(one, Image.Image)
+            ],
+            unwanted=frozenset(unwanted),
+        )
+
+    def analyse(self, text: str) -> QueryText:
+        """The text's words, with the operator's synonyms."""
+        return analyse(text, self.synonyms)
+
+    def _of_product(self, request: SearchRequest, is_beside: bool) -> list[Thing]:
+        """In a single mode what it compares; in hybrid the title and the picture.
+
+        Beside other things it is an example: its title would ask for what these want otherwise.
+        """
+        assert request.product_id is not None
+        product = self._product(request.product_id)
+        mode = request.chosen_mode
+        if mode.takes_text:
+            return [self.analyse(product.title)]
+        if product.image_hash is None:
+            if mode is SearchMode.hybrid and request.region is None:
+                return [self.analyse(product.title)]
+            raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
+        picture = self.images.load(product.image_hash, request.region)
+        is_alone = mode is SearchMode.hybrid and not is_beside and not request.parts
+        return [self.analyse(product.title), picture] if is_alone else [picture]
+
+    def _of_part(self, part: QueryPart) -> tuple[Thing, int | None]:
+        """What it is, and of a product its milvus_id."""
+        if part.text is not None:
+            return self.analyse(part.text), None
+        if part.image_base64 is not None:
+            return decode(from_base64(part.image_base64)), None
+        assert part.product_id is not None, "QueryPart has checked that one is given"
+        product = self._product(part.product_id)
+        if product.image_hash is None:
+            return self.analyse(product.title), product.milvus_id
+        return self.images.load(product.image_hash), product.milvus_id
+
+    def _product(self, product_id: int) -> Product:
+        product = self.database.read(lambda session: session.get(Product, product_id))
+        if product is None:
+            raise ProductNotFound(f"商品 {product_id} 不存在")
+        return product
