@@ -15,6 +15,7 @@ from product_search.drift_models import (
     DriftRun as DriftRun,
     DriftTotal as DriftTotal,
 )
+from product_search.errors import ErrorBody as ErrorBody
 from product_search.field_types import (
     INT64_MAX as INT64_MAX,
     MAX_DESCRIPTION as MAX_DESCRIPTION,
@@ -49,6 +50,12 @@ from product_search.import_models import (
     ImportAccepted as ImportAccepted,
     ImportCounts as ImportCounts,
     ImportStatus as ImportStatus,
+)
+from product_search.match_models import (
+    MAX_BATCH_PICTURES as MAX_BATCH_PICTURES,
+    MAX_QUERIES as MAX_QUERIES,
+    BatchRequest as BatchRequest,
+    BatchResponse as BatchResponse,
 )
 from product_search.product_models import (
     IndexStatus as IndexStatus,
@@ -111,11 +118,3 @@ class Health(BaseModel):
     drift: DriftTotal | None = Field(
         None, description="最近一次核对剩下的不一致；从未核对则为 null"
     )
-
-
-class ErrorBody(BaseModel):
-    """The body of every answer that is not a success."""
-
-    code: str
-    message: str
-    fields: dict[str, str] | None = Field(None, description="出错的字段及原因")

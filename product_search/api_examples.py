@@ -50,6 +50,13 @@ SEARCH_ANSWER: Example = {
     "dropped": 0,
     "took_ms": {"decode": 0.0, "encode": 11.2, "recall": 4.1, "hydrate": 1.3, "total": 16.8},
 }
+BATCH: Example = {"queries": [{"text": "雨伞", "top_k": 3}, {"text": "书包", "min_confidence": 0}]}
+BATCH_ANSWER: Example = {
+    "results": [
+        SEARCH_ANSWER,
+        {"code": "product_not_found", "message": "商品 9 不存在"},
+    ]
+}
 HEALTH: Example = {
     "status": "ok",
     "database": "ok",

@@ -68,14 +68,7 @@ class Retrieval:
         Raises DatabaseUnavailable, VectorStoreUnavailable where no query can be answered.
         """
         asked = [_or_error(partial(self._ready, *query)) for query in queries]
-        collection = self.collections.active()
-        try:
-            return self._answers(collection, asked)
-        except VectorStoreUnavailable:
-            before, collection = collection, self.collections.refresh()
-            if collection is before:
-                raise
-            return self._answers(collection, asked)
+        return self.collections.ask(lambda collection: self._answers(collection, asked))
 
     def _ready(self, request: SearchRequest, read_image: ReadImage) -> _Question:
         watch = Stopwatch()

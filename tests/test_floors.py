@@ -23,6 +23,7 @@ FLOORS: dict[str, float] = {
     "product_search.import_models": -1,
     "product_search.product_models": -0.4,
     "product_search.search_models": -0.3,
+    "product_search.match_models": -0.2,
     "product_search.leases": 0,
     "data_models": 0,
     "orm_models": 1,

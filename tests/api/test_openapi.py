@@ -57,6 +57,7 @@ def test_every_route_is_there() -> None:
         "DELETE /product/{product_id}",
         "GET /product/{product_id}/image",
         "POST /search",
+        "POST /search/batch",
         "GET /health",
         "GET /system/drift",
         "POST /system/drift",
