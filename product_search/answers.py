@@ -93,6 +93,7 @@ class Search:
     calibration: Calibration
     request: SearchRequest
     digest: str  # of the request and its picture
+    corrected: str | None  # the text that is searched with instead
     plan: Plan
     vectors: Vectors
     watch: Stopwatch
@@ -116,6 +117,7 @@ class Search:
         is_none = not relevant.found
         return SearchResponse(
             mode=self.plan.mode,
+            corrected_query=self.corrected,
             hits=self._hits(page, skipped, unfiltered),
             total=len(relevant.found),
             total_is_exact=relevant.is_whole,

@@ -102,10 +102,10 @@ def _coverage(texts: Sequence[QueryText], terms: str) -> float:
 
 
 def _unwanted(plan: Plan, found: Mapping[Leg, list[Hit]]) -> set[int]:
-    """The entities whose own words say that they are what the query does not want."""
+    """The entities that are examples of what the query does not want, or say so in their words."""
     texts = plan.inputs.unwanted_texts
     terms = {hit.milvus_id: hit.terms for hits in found.values() for hit in hits} if texts else {}
-    return {
+    return set(plan.inputs.unwanted) | {
         milvus_id
         for milvus_id, its_terms in terms.items()
         if any(text.coverage(frozenset(its_terms.split())) >= _HAS_IT for text in texts)

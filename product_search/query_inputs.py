@@ -37,20 +37,27 @@ class InputReader:
         """
         things: list[tuple[Thing, float]] = []
         if request.text is not None:
-            things.append((self._text(request.text), 1.0))
+            things.append((self.analyse(request.text), 1.0))
         if content is not None:
             things.append((decode(content, request.region), 1.0))
         if request.product_id is not None:
             things += [(thing, 1.0) for thing in self._of_product(request, bool(things))]
-        things += [(self._of_part(part), part.weight) for part in request.parts or ()]
+        unwanted: set[int] = set()
+        for part in request.parts or ():
+            thing, milvus_id = self._of_part(part)
+            things.append((thing, part.weight))
+            if part.weight < 0 and milvus_id is not None:
+                unwanted.add(milvus_id)
         return QueryInputs(
             texts=[Weighted(one, weight) for one, weight in things if isinstance(one, QueryText)],
             images=[
                 Weighted(one, weight) for one, weight in things if isinstance(one, Image.Image)
             ],
+            unwanted=frozenset(unwanted),
         )
 
-    def _text(self, text: str) -> QueryText:
+    def analyse(self, text: str) -> QueryText:
+        """The text's words, with the operator's synonyms."""
         return analyse(text, self.synonyms)
 
     def _of_product(self, request: SearchRequest, is_beside: bool) -> list[Thing]:
@@ -62,25 +69,26 @@ class InputReader:
         product = self._product(request.product_id)
         mode = request.chosen_mode
         if mode.takes_text:
-            return [self._text(product.title)]
+            return [self.analyse(product.title)]
         if product.image_hash is None:
             if mode is SearchMode.hybrid and request.region is None:
-                return [self._text(product.title)]
+                return [self.analyse(product.title)]
             raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
         picture = self.images.load(product.image_hash, request.region)
         is_alone = mode is SearchMode.hybrid and not is_beside and not request.parts
-        return [self._text(product.title), picture] if is_alone else [picture]
+        return [self.analyse(product.title), picture] if is_alone else [picture]
 
-    def _of_part(self, part: QueryPart) -> Thing:
+    def _of_part(self, part: QueryPart) -> tuple[Thing, int | None]:
+        """What it is, and of a product its milvus_id."""
         if part.text is not None:
-            return self._text(part.text)
+            return self.analyse(part.text), None
         if part.image_base64 is not None:
-            return decode(from_base64(part.image_base64))
+            return decode(from_base64(part.image_base64)), None
         assert part.product_id is not None, "QueryPart has checked that one is given"
         product = self._product(part.product_id)
         if product.image_hash is None:
-            return self._text(product.title)
-        return self.images.load(product.image_hash)
+            return self.analyse(product.title), product.milvus_id
+        return self.images.load(product.image_hash), product.milvus_id
 
     def _product(self, product_id: int) -> Product:
         product = self.database.read(lambda session: session.get(Product, product_id))

@@ -30,7 +30,7 @@ DEFAULT_WEIGHTS: dict[Leg, float] = {
     Leg.bm25: 1.5,
     Leg.text_to_text: 1.0,
     Leg.text_to_image: 0.5,
-    Leg.image_to_image: 1.0,
+    Leg.image_to_image: 2.5,
     Leg.image_to_text: 0.0,
 }
 
@@ -52,6 +52,7 @@ class QueryInputs:
 
     texts: Sequence[Weighted[QueryText]] = ()
     images: Sequence[Weighted[Image.Image]] = ()
+    unwanted: frozenset[int] = frozenset()  # milvus_ids of products that are examples of what not
 
     @property
     def wanted_texts(self) -> list[QueryText]:
@@ -69,6 +70,10 @@ class QueryInputs:
             self.texts if leg.takes_text else self.images
         )
         return any(one.weight > 0 for one in things)
+
+
+# How much of an unwanted vector is taken away: more of it leads nowhere (docs/decisions/0023).
+_LESS = 0.3
 
 
 @dataclass(frozen=True)
@@ -96,15 +101,20 @@ class Vectors:
 
     def of(self, leg: Leg, inputs: QueryInputs) -> Vector:
         """What the leg looks for: what is wanted less what is not, of length 1."""
-        found: list[tuple[Vector, float]]
-        if leg.takes_text:
-            known = self.queries if leg is Leg.text_to_text else self.texts
-            found = [(known[one.thing.plain], one.weight) for one in inputs.texts]
+        images = [(self.images[id(one.thing)], one.weight) for one in inputs.images]
+        if leg is Leg.text_to_text:
+            found = [(self.queries[one.thing.plain], one.weight) for one in inputs.texts]
+        elif leg.takes_text:
+            found = [(self.texts[one.thing.plain], one.weight) for one in inputs.texts]
+            found += [(vector, weight) for vector, weight in images if weight < 0]
         else:
-            found = [(self.images[id(one.thing)], one.weight) for one in inputs.images]
-        joined = np.sum([vector * np.float32(weight) for vector, weight in found], axis=0)
-        length = float(np.linalg.norm(joined))
-        return np.asarray(joined / length if length > 1e-6 else found[0][0], np.float32)
+            found = images
+        shares = [weight if weight > 0 else weight * _LESS for _, weight in found]
+        joined = np.sum(
+            [vector * np.float32(share) for (vector, _), share in zip(found, shares, strict=True)],
+            axis=0,
+        )
+        return np.asarray(joined / max(float(np.linalg.norm(joined)), 1e-6), np.float32)
 
 
 def plan(request: SearchRequest, inputs: QueryInputs, weights: Mapping[str, float]) -> Plan:
@@ -139,12 +149,7 @@ def embed(encoders: EncoderPair, plans: Sequence[Plan]) -> Vectors:
     """What all these plans need, each thing once, encoded together."""
     queries = _texts(plans, lambda leg: leg is Leg.text_to_text)
     texts = _texts(plans, lambda leg: leg is Leg.text_to_image)
-    images = {
-        id(one.thing): one.thing
-        for each in plans
-        if any(not leg.takes_text for leg in each.legs)
-        for one in each.inputs.images
-    }
+    images = {id(one.thing): one.thing for each in plans for one in each.inputs.images}
     of_queries, of_texts = encoders.encode_search(queries, texts)
     of_images = encoders.image_text.encode_images(list(images.values()))
     return Vectors(

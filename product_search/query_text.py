@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ _EMPTY = frozenset(
     "的得地了着过吗呢吧啊呀哦嘛和与或是在有把被给对从为以及之其这那个我你他它们很最都也就还要不没无用能可会让"
 ) | {"不是", "没有", "可以", "什么", "东西", "适合", "不要", "一个", "那种", "这种", "需要", "想要"}
 # What a match is worth for the characters that it covers.
-_WORD, _SYNONYM, _SOUND, _PART = 1.0, 0.9, 0.8, 0.5
+_WORD, _SYNONYM, SOUND, _PART = 1.0, 0.9, 0.8, 0.5
+_OTHER_WORD = 0.3  # for a word that means something as it is written
 _NUMBER_WEIGHT = 2.0  # of a word or number in Latin letters, in characters
 
 
@@ -29,35 +30,60 @@ class Span(NamedTuple):
     credit: float
 
 
+class Cell(NamedTuple):
+    """A Chinese character, a syllable of pinyin, or a word or number in Latin letters."""
+
+    text: str
+    start: int  # in the folded query
+    syllable: str | None  # how it sounds, of characters and pinyin
+    weight: float  # how much it has to say
+
+
 @dataclass(frozen=True)
 class QueryText:
-    """A text query: as encoders are given it, and by its cells.
-
-    A cell is a Chinese character, a syllable of pinyin, or a word or number in Latin letters;
-    `weights` says how much each has to say.
-    """
+    """A text query: as encoders are given it, and by its cells."""
 
     plain: str
-    weights: tuple[float, ...]
+    cells: tuple[Cell, ...]
     spans: tuple[Span, ...]
+
+    @property
+    def is_phrase(self) -> bool:
+        """Whether it says more than names: phrases are less near to what they mean."""
+        return any(not cell.weight for cell in self.cells)
+
+    @property
+    def words(self) -> list[range]:
+        """Where words of the dictionary of more than one character are."""
+        return [
+            span.cells
+            for span in self.spans
+            if span.credit == _WORD and len(span.cells) > 1 and texts.is_known(min(span.terms))
+        ]
 
     @property
     def terms(self) -> str:
         """What BM25 looks for; empty where the query has nothing to say."""
-        said = [span for span in self.spans if any(self.weights[cell] for cell in span.cells)]
+        said = [span for span in self.spans if any(self.cells[cell].weight for cell in span.cells)]
         return " ".join(dict.fromkeys(term for span in said for term in sorted(span.terms)))
 
     def coverage(self, terms: Collection[str]) -> float:
         """The share of the query, from 0 to 1, that a product with these terms has."""
-        whole = math.fsum(self.weights)
+        whole = math.fsum(cell.weight for cell in self.cells)
         if not whole:
             return 0.0
-        credits = [0.0] * len(self.weights)
+        credits = self.credits(terms)
+        had = (cell.weight * credit for cell, credit in zip(self.cells, credits, strict=True))
+        return math.fsum(had) / whole
+
+    def credits(self, terms: Collection[str]) -> list[float]:
+        """How well a product with these terms covers each cell, from 0 to 1."""
+        credits = [0.0] * len(self.cells)
         for span in self.spans:
             if span.terms.issubset(terms):
                 for cell in span.cells:
                     credits[cell] = max(credits[cell], span.credit)
-        return math.fsum(map(float.__mul__, self.weights, credits)) / whole
+        return credits
 
 
 def analyse(text: str, synonyms: Synonyms) -> QueryText:
@@ -73,17 +99,15 @@ def analyse(text: str, synonyms: Synonyms) -> QueryText:
             terms = frozenset(term for term in texts.terms(other) if not term.startswith("~"))
             if terms:
                 cells.spans.append(Span(terms, covered, _SYNONYM))
-    return QueryText(texts.plain(text), tuple(cells.weights), tuple(cells.spans))
+    return QueryText(texts.plain(text), tuple(cells.cells), tuple(cells.spans))
 
 
 class _Cells:
-    """The cells as they are found, and where in the text each begins."""
+    """The cells as they are found, and what covers them."""
 
     def __init__(self) -> None:
-        self.weights: list[float] = []
+        self.cells: list[Cell] = []
         self.spans: list[Span] = []
-        self._starts: list[int] = []
-        self._syllables: list[tuple[int, int, str]] = []  # cell, end in the text, syllable
 
     def add(self, piece: Piece) -> None:
         """The piece's cells; a second piece at the same place covers the cells of the first."""
@@ -94,52 +118,59 @@ class _Cells:
 
     def between(self, start: int, end: int) -> range:
         """The cells that begin in this part of the text."""
-        inside = [cell for cell, at in enumerate(self._starts) if start <= at < end]
+        inside = [place for place, cell in enumerate(self.cells) if start <= cell.start < end]
         return range(inside[0], inside[-1] + 1) if inside else range(0)
 
     def join_romanised(self, text: str) -> None:
         """Sounds that two romanised words make together: lanya erji has ya.er too."""
-        for (cell, end, one), (other, _, two) in itertools.pairwise(self._syllables):
-            if other == cell + 1 and text[end : end + 1] in (" ", "'"):
-                self._cover(texts.sounds([one, two]), range(cell, other + 1), _SOUND)
+        for place, (one, other) in enumerate(itertools.pairwise(self.cells)):
+            between = text[one.start + len(one.text) : other.start]
+            both = (one.syllable, other.syllable)
+            if between in (" ", "'") and all(cell.text == cell.syllable for cell in (one, other)):
+                self._cover(texts.sounds(filter(None, both)), range(place, place + 2), SOUND)
 
     def _add_han(self, piece: Piece) -> None:
         found = texts.words(piece.text)
         said = {cell for word, *ends in found if word not in _EMPTY for cell in range(*ends)}
-        first = self._open(piece, [float(cell in said) for cell in range(len(piece.text))])
+        syllables = texts.syllables_of(piece.text)
+        first = len(self.cells)
+        self.cells += [
+            Cell(char, piece.start + place, syllable, float(place in said))
+            for place, (char, syllable) in enumerate(zip(piece.text, syllables, strict=True))
+        ]
         for word, start, end in found:
             self._cover([word], range(first + start, first + end), _WORD)
-        for place, sound in enumerate(texts.sounds(texts.syllables_of(piece.text))):
-            self._cover([sound], range(first + place, first + place + 2), _SOUND)
+        known = [range(*ends) for word, *ends in found if texts.is_known(word)]
+        self._cover_sounds(first, syllables, known)
 
     def _add_latin(self, piece: Piece) -> None:
         syllables = texts.romanised(piece.text) if piece.text.isalpha() else ()
-        first = self._open(piece, [1.0] * len(syllables) or [_NUMBER_WEIGHT])
-        for place, sound in enumerate(texts.sounds(syllables)):
-            self._cover([sound], range(first + place, first + place + 2), _SOUND)
-        cells = range(first, len(self.weights))
+        places = self.between(piece.start, piece.end)
+        if not places:
+            first = len(self.cells)
+            self.cells += _latin_cells(piece, syllables)
+            self._cover_sounds(first, syllables)
+            places = range(first, len(self.cells))
         whole, *parts = texts.latin_terms(piece.text)
-        self._cover([whole], cells, _WORD)
+        self._cover([whole], places, _WORD)
         for part in parts:
-            self._cover([part], cells, _PART)
-        ends = [piece.end if cell == cells[-1] else -1 for cell in cells]
-        self._syllables += list(zip(cells, ends, syllables, strict=False))
+            self._cover([part], places, _PART)
 
-    def _open(self, piece: Piece, weights: list[float]) -> int:
-        """The number of the piece's first cell."""
-        if piece.start in self._starts:
-            return self._starts.index(piece.start)
-        first = len(self.weights)
-        self.weights += weights
-        self._starts += _starts_of(piece, len(weights))
-        return first
+    def _cover_sounds(
+        self, first: int, syllables: Sequence[str], words: Sequence[range] = ()
+    ) -> None:
+        for place, sound in enumerate(texts.sounds(syllables)):
+            is_word = any(place in word and place + 1 in word for word in words)
+            pair = range(first + place, first + place + 2)
+            self._cover([sound], pair, _OTHER_WORD if is_word else SOUND)
 
-    def _cover(self, terms: Iterable[str], cells: range, credit: float) -> None:
-        self.spans.append(Span(frozenset(terms), cells, credit))
+    def _cover(self, terms: Iterable[str], places: range, credit: float) -> None:
+        self.spans.append(Span(frozenset(terms), places, credit))
 
 
-def _starts_of(piece: Piece, count: int) -> list[int]:
-    """Of characters each its own; of syllables the word's first letter, which is enough."""
-    if piece.kind is Kind.han:
-        return list(range(piece.start, piece.end))
-    return [piece.start] * count
+def _latin_cells(piece: Piece, syllables: Sequence[str]) -> list[Cell]:
+    """A cell for each syllable of what may be pinyin, else one for all."""
+    if not syllables:
+        return [Cell(piece.text, piece.start, None, _NUMBER_WEIGHT)]
+    starts = itertools.accumulate(map(len, syllables), initial=piece.start)
+    return [Cell(one, start, one, 1.0) for one, start in zip(syllables, starts, strict=False)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from data_models import SearchRequest, SearchResponse
+from data_models import SearchMode, SearchRequest, SearchResponse
 from orm_models import Database
 from product_search.answers import Search, Stopwatch
 from product_search.calibration import Calibration
@@ -17,9 +17,11 @@ from product_search.cursors import Cursors, search_hash
 from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
 from product_search.live_collections import LiveCollections, OpenCollection
 from product_search.query_inputs import InputReader, ReadImage
-from product_search.query_plan import Plan, QueryInputs, embed, plan
+from product_search.query_plan import Plan, QueryInputs, Weighted, embed, plan
+from product_search.spelling import corrected, is_doubtful
 
 T = TypeVar("T")
+_LIKELY = 32  # products whose words a doubtful query is compared with
 Query = tuple[SearchRequest, ReadImage]
 Answer = SearchResponse | AppError
 
@@ -32,6 +34,7 @@ class _Question:
     inputs: QueryInputs
     digest: str  # of the request and its picture
     watch: Stopwatch
+    corrected: str | None = None  # the text that is searched with instead
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class Retrieval:
         """The collection is searched with vectors of its own encoders, whatever becomes active."""
         calibration = self.calibrated(collection.encoders.fingerprint)
         planned = [
-            one if isinstance(one, AppError) else _or_error(partial(_planned, one, calibration))
+            one
+            if isinstance(one, AppError)
+            else _or_error(partial(_planned, self._spelled(collection, one), calibration))
             for one in asked
         ]
         plans = [one for one in planned if not isinstance(one, AppError)]
@@ -107,12 +112,31 @@ class Retrieval:
                 calibration=calibration,
                 request=question.request,
                 digest=question.digest,
+                corrected=question.corrected,
                 plan=its_plan,
                 vectors=vectors,
                 watch=question.watch,
             )
             answers.append(_or_error(search.answer))
         return answers
+
+    def _spelled(self, collection: OpenCollection, question: _Question) -> _Question:
+        """The question, with what its text probably meant."""
+        request, texts = question.request, question.inputs.texts
+        is_alone = len(texts) == 1 and not question.inputs.images
+        if request.chosen_mode is not SearchMode.hybrid or not (request.correct and is_alone):
+            return question
+        query = texts[0].thing
+        if not is_doubtful(query) or not query.terms:
+            return question
+        with question.watch.stage("recall"):
+            hits = collection.store.search_text(query.terms, _LIKELY, request.filters)
+        terms = [frozenset(hit.terms.split()) for hit in hits]
+        text = corrected(query, sorted(terms, key=query.coverage, reverse=True))
+        if text is None:
+            return question
+        inputs = QueryInputs([Weighted(self.inputs.analyse(text), texts[0].weight)])
+        return replace(question, inputs=inputs, corrected=text)
 
 
 def _planned(question: _Question, calibration: Calibration) -> tuple[_Question, Plan]:

@@ -159,6 +159,7 @@ class SearchRequest(Strict):
     min_confidence: float | None = Field(
         None, ge=0, le=1, description="默认：校准时定下的界线；0：给出一切"
     )
+    correct: bool = Field(True, description="hybrid：拼音与同音的错字按商品里的词改正")
     sort: SearchSort = SearchSort.relevance
     facets: bool = Field(False, description="回答里附上符合查询的商品按分类、品牌、价位的个数")
     explain: bool = Field(False, description="回答里说明每个商品从哪来、为何排在这里")
@@ -275,6 +276,9 @@ class SearchResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [api_examples.SEARCH_ANSWER]})
 
     mode: SearchMode
+    corrected_query: str | None = Field(
+        None, description="按这个词搜索：原词像是拼音或同音的错字；correct: false 按原词"
+    )
     hits: list[SearchHit]
     total: int = Field(description="符合查询与 filters 的商品数")
     total_is_exact: bool = Field(description="false：total 是下限，更远的没有再看")

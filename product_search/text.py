@@ -53,6 +53,7 @@ _PIECES = re.compile(
     rf"|(?P<han>[{_HAN}]+)"
 )
 _MEASURE = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})")
+_ALL_HAN = re.compile(rf"[{_HAN}]+")
 _SEPARATORS = re.compile(r"[-*×/._+#]")
 _DESCRIBED = 200  # characters
 _SIZE_KEYS = ("尺码", "鞋码", "码数")
@@ -170,6 +171,16 @@ def words(piece: str) -> list[tuple[str, int, int]]:
     """Words of Chinese characters, those within longer ones too: each with its start and end."""
     found = rjieba.tokenize(piece, "search")
     return [(str(word), int(start), int(end)) for word, start, end in found]
+
+
+def is_known(word: str) -> bool:
+    """Whether the dictionary has it; `words` also guesses at what may be one."""
+    return bool(rjieba.has_word(word))
+
+
+def is_han(word: str) -> bool:
+    """Whether it is of Chinese characters alone."""
+    return _ALL_HAN.fullmatch(word) is not None
 
 
 def syllables_of(piece: str) -> list[str]:

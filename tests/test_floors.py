@@ -48,6 +48,7 @@ FLOORS: dict[str, float] = {
     "product_search.cursors": 2,
     "product_search.synonyms": 3,
     "product_search.query_text": 3.5,
+    "product_search.spelling": 3.55,
     "product_search.outbox": 3,
     "product_search.outbox_state": 4,
     "product_search.runs": 4,

@@ -1,0 +1,68 @@
+"""What a query with wrong homophones or in pinyin meant, by the catalogue's own words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Sequence
+
+from product_search import text as texts
+from product_search.query_text import SOUND, Cell, QueryText
+
+_LOOKED_AT = 10  # products
+
+
+def is_doubtful(query: QueryText) -> bool:
+    """Whether something of it may be no word: pinyin, or single characters side by side."""
+    in_words = {place for word in query.words for place in word}
+    odd = [
+        cell.syllable is not None and cell.weight > 0 and place not in in_words
+        for place, cell in enumerate(query.cells)
+    ]
+    return any(odd) and len(odd) > 1
+
+
+def corrected(query: QueryText, products: Iterable[Collection[str]]) -> str | None:
+    """The query with the products' words that sound like what it says; None where it stays.
+
+    `products` are the terms of those that cover most of it, the best first. What one of them has
+    as it is written is right; what they have only by its sound is written as they do.
+    """
+    likely = list(itertools.islice(products, _LOOKED_AT))
+    if not likely:
+        return None
+    credits = [max(column) for column in zip(*map(query.credits, likely), strict=True)]
+    doubtful = {place for place, credit in enumerate(credits) if 0 < credit <= SOUND}
+    written = [cell.text for cell in query.cells]
+    for word in (word for terms in likely for word in sorted(terms, key=len, reverse=True)):
+        place = _sounding_like(word, query, doubtful)
+        if place is not None:
+            written[place : place + len(word)] = word
+            doubtful -= set(range(place, place + len(word)))
+    return _joined(query.cells, written) if written != [c.text for c in query.cells] else None
+
+
+def _sounding_like(word: str, query: QueryText, doubtful: set[int]) -> int | None:
+    """Where in the query a Chinese word is heard that takes in something doubtful.
+
+    Nor may the query have another word there, unless what is heard is all of it.
+    """
+    cells = query.cells
+    if not doubtful or not texts.is_han(word) or not 2 <= len(word) <= len(cells):
+        return None
+    heard = texts.syllables_of(word)
+    for place in range(len(cells) - len(word) + 1):
+        part = range(place, place + len(word))
+        if [cells[one].syllable for one in part] != heard or doubtful.isdisjoint(part):
+            continue
+        if len(part) == len(cells) or not any(set(part) >= set(other) for other in query.words):
+            return place
+    return None
+
+
+def _joined(cells: Sequence[Cell], written: Sequence[str]) -> str:
+    """The text again; between Latin words a space."""
+    joined = ""
+    for cell, text in zip(cells, written, strict=True):
+        is_apart = joined and joined[-1].isascii() and text.isascii() and cell.syllable is None
+        joined += f" {text}" if is_apart else text
+    return joined
