@@ -54,8 +54,11 @@ from product_search.import_models import (
 from product_search.match_models import (
     MAX_BATCH_PICTURES as MAX_BATCH_PICTURES,
     MAX_QUERIES as MAX_QUERIES,
+    MAX_RERANKED as MAX_RERANKED,
     BatchRequest as BatchRequest,
     BatchResponse as BatchResponse,
+    RerankRequest as RerankRequest,
+    RerankResponse as RerankResponse,
 )
 from product_search.product_models import (
     IndexStatus as IndexStatus,

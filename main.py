@@ -17,6 +17,7 @@ from product_search import (
     http_bodies,
     http_errors,
     import_routes,
+    match_routes,
     outbox_state,
     product_routes,
     search_routes,
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(import_routes.router)
     app.include_router(product_routes.router)
     app.include_router(search_routes.router)
+    app.include_router(match_routes.router)
     app.include_router(system_routes.router)
     app.add_api_route(
         "/health",

@@ -57,6 +57,14 @@ BATCH_ANSWER: Example = {
         {"code": "product_not_found", "message": "商品 9 不存在"},
     ]
 }
+RERANK: Example = {"product_ids": [3, 1, 2], "text": "雨伞"}
+RERANK_ANSWER: Example = {
+    "hits": SEARCH_ANSWER["hits"],
+    "total": 1,
+    "missing": [3, 2],
+    "encoder": "starter",
+    "took_ms": SEARCH_ANSWER["took_ms"],
+}
 HEALTH: Example = {
     "status": "ok",
     "database": "ok",

@@ -104,6 +104,12 @@ class ProductWithoutImage(AppError):
     code = "product_without_image"
 
 
+class ProductNotIndexed(AppError):
+    """The product's vectors are not there yet: ask again once it is indexed."""
+
+    code = "product_not_indexed"
+
+
 class DuplicateSku(AppError):
     """Another product has this sku."""
 

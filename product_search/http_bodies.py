@@ -17,7 +17,13 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message as AsgiMessage, Receive, Scope, Send
 
-from data_models import BatchRequest, ProductCreate, ProductPatch, SearchRequest
+from data_models import (
+    BatchRequest,
+    ProductCreate,
+    ProductPatch,
+    RerankRequest,
+    SearchRequest,
+)
 from product_search.errors import (
     InvalidJson,
     InvalidRequest,
@@ -33,8 +39,13 @@ MAX_BODY = 15 * 1024 * 1024
 _MAX_DRAINED = 100 * 1024 * 1024
 _CHARSET = re.compile(r";\s*charset=[^;]*", re.ASCII | re.IGNORECASE)
 _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
-_JSON_FIELDS = ("attributes", "filters")
-_BODIES: tuple[type[BaseModel], ...] = (ProductCreate, ProductPatch, SearchRequest)
+_JSON_FIELDS = ("attributes", "filters", "product_ids")
+_BODIES: tuple[type[BaseModel], ...] = (
+    ProductCreate,
+    ProductPatch,
+    SearchRequest,
+    RerankRequest,
+)
 _JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest,)  # which no file comes beside
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,14 @@ class Plan:
         """What confidence is computed from: each leg's score; of BM25's, which has no bounds,
         the coverage of the query."""
         return frozenset(COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs)
+
+
+class LegVectors(Protocol):
+    """What the legs of a query look for."""
+
+    def of(self, leg: Leg, inputs: QueryInputs) -> Vector:
+        """What the leg looks for, of length 1."""
+        ...
 
 
 @dataclass

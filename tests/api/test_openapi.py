@@ -58,6 +58,7 @@ def test_every_route_is_there() -> None:
         "GET /product/{product_id}/image",
         "POST /search",
         "POST /search/batch",
+        "POST /rerank",
         "GET /health",
         "GET /system/drift",
         "POST /system/drift",
