@@ -53,14 +53,24 @@ from product_search.import_models import (
 )
 from product_search.match_models import (
     MAX_BATCH_PICTURES as MAX_BATCH_PICTURES,
+    MAX_MATCHED as MAX_MATCHED,
     MAX_QUERIES as MAX_QUERIES,
     MAX_RERANKED as MAX_RERANKED,
     BatchRequest as BatchRequest,
     BatchResponse as BatchResponse,
+    MatchImage as MatchImage,
+    MatchPair as MatchPair,
+    MatchRequest as MatchRequest,
+    MatchResponse as MatchResponse,
+    MatchText as MatchText,
     RerankRequest as RerankRequest,
     RerankResponse as RerankResponse,
+    SimilarBy as SimilarBy,
+    SimilarQuery as SimilarQuery,
+    Verdict as Verdict,
 )
 from product_search.product_models import (
+    FilterQuery as FilterQuery,
     IndexStatus as IndexStatus,
     ListSort as ListSort,
     ProductCreate as ProductCreate,

@@ -65,6 +65,17 @@ RERANK_ANSWER: Example = {
     "encoder": "starter",
     "took_ms": SEARCH_ANSWER["took_ms"],
 }
+MATCHES: list[Any] = [
+    {"image": {"product_id": 1}, "texts": [{"text": "红色双肩包"}, {"text": "雨伞"}]},
+    {"text": {"product_id": 1}, "images": [{"product_id": 1}]},
+]
+MATCH_ANSWER: Example = {
+    "pairs": [
+        {"score": 0.61, "confidence": 0.93, "verdict": "match", "label": "图文相符"},
+        {"score": 0.04, "confidence": 0.02, "verdict": "mismatch", "label": "图文不符"},
+    ],
+    "encoder": "starter",
+}
 HEALTH: Example = {
     "status": "ok",
     "database": "ok",

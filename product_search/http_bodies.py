@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message as AsgiMessage, Receive, Scope, Sen
 
 from data_models import (
     BatchRequest,
+    MatchRequest,
     ProductCreate,
     ProductPatch,
     RerankRequest,
@@ -46,7 +47,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     SearchRequest,
     RerankRequest,
 )
-_JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest,)  # which no file comes beside
+_JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest, MatchRequest)  # no file beside these
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from enum import Enum, StrEnum
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,12 +17,14 @@ from pydantic import (
 
 from product_search import api_examples
 from product_search.errors import ErrorBody
-from product_search.field_types import ProductId, Query, Strict
+from product_search.field_types import MAX_TOP_K, ProductId, Query, Strict, Whole
+from product_search.product_models import FilterQuery
 from product_search.search_models import SearchHit, SearchRequest, SearchResponse, TookMs
 
 MAX_QUERIES = 64
 MAX_BATCH_PICTURES = 64  # 3 MB each, once decoded
 MAX_RERANKED = 500
+MAX_MATCHED = 64
 
 
 def _distinct(product_ids: list[int]) -> list[int]:
@@ -84,3 +87,99 @@ class RerankResponse(BaseModel):
     corrected_query: str | None = Field(None, description="代替 text 的查询：原文像是写错了")
     encoder: str = Field(description="作答的编码器：starter 或 chinese-clip")
     took_ms: TookMs
+
+
+class Verdict(StrEnum):
+    """Whether a picture shows what a text says."""
+
+    match = "match"
+    mismatch = "mismatch"
+
+    @property
+    def label(self) -> VerdictLabel:
+        """In Chinese."""
+        return "图文相符" if self is Verdict.match else "图文不符"
+
+
+VerdictLabel = Literal["图文相符", "图文不符"]
+
+
+class MatchImage(Strict):
+    """A picture, or that of a product."""
+
+    image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    product_id: ProductId | None = Field(None, description="该商品的图片")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.image_base64 is None) == (self.product_id is None):
+            raise ValueError("image_base64、product_id 须给出一个，且只能一个")
+        return self
+
+
+class MatchText(Strict):
+    """A title, or that of a product."""
+
+    text: Query | None = None
+    product_id: ProductId | None = Field(None, description="该商品的标题")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.text is None) == (self.product_id is None):
+            raise ValueError("text、product_id 须给出一个，且只能一个")
+        return self
+
+
+class MatchRequest(Strict):
+    """One picture and its candidate titles, or one title and its candidate pictures."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": api_examples.MATCHES})
+
+    image: MatchImage | None = None
+    texts: list[MatchText] | None = Field(None, min_length=1, max_length=MAX_MATCHED)
+    text: MatchText | None = None
+    images: list[MatchImage] | None = Field(None, min_length=1, max_length=MAX_MATCHED)
+
+    @model_validator(mode="after")
+    def _one_with_many(self) -> Self:
+        names = ("image", "texts", "text", "images")
+        given = {name for name in names if getattr(self, name) is not None}
+        if given not in ({"image", "texts"}, {"text", "images"}):
+            raise ValueError("须给出 image 与 texts，或 text 与 images")
+        return self
+
+
+class MatchPair(BaseModel):
+    """How well a picture and a text fit each other."""
+
+    score: float = Field(description="图片与文字的余弦相似度")
+    confidence: float | None = Field(description="相符的概率，0–1；null：在用的编码器没有校准")
+    verdict: Verdict | None = Field(description="confidence 是否达到校准时定下的界线")
+    label: VerdictLabel | None
+
+
+class MatchResponse(BaseModel):
+    """A pair for each of the many, in their order."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.MATCH_ANSWER]})
+
+    pairs: list[MatchPair]
+    encoder: str = Field(description="作答的编码器：starter 或 chinese-clip")
+
+
+class SimilarBy(Enum):
+    """What makes products similar."""
+
+    picture = "picture"
+    title = "title"
+    both = "both"
+
+
+class SimilarQuery(FilterQuery):
+    """The query string of `GET /product/{product_id}/similar`."""
+
+    by: SimilarBy = Field(SimilarBy.both, description="both：没有图片的商品只看标题")
+    top_k: Whole = Field(10, ge=1, le=MAX_TOP_K)
+    min_confidence: float | None = Field(
+        None, ge=0, le=1, description="只用于 by=picture；默认：校准时定下的界线；0：给出一切"
+    )

@@ -59,6 +59,8 @@ def test_every_route_is_there() -> None:
         "POST /search",
         "POST /search/batch",
         "POST /rerank",
+        "POST /match",
+        "GET /product/{product_id}/similar",
         "GET /health",
         "GET /system/drift",
         "POST /system/drift",
