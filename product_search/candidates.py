@@ -10,7 +10,7 @@ from functools import partial
 from data_models import Hit, Leg, SearchFilters, SearchMode, VectorField
 from product_search.calibration import Calibration, Curve
 from product_search.fusion import Fused, Part, RankedLeg, fuse, ramp, ranked
-from product_search.query_plan import COVERAGE, FIELDS, LegVectors, Plan
+from product_search.query_plan import COVERAGE, FIELDS, PHRASE, LegVectors, Plan
 from product_search.query_text import QueryText
 from vector_db import VectorStore
 
@@ -53,6 +53,8 @@ def recall(
 
     Raises VectorStoreUnavailable.
     """
+    if plan.asks_nothing:
+        return Candidates([], is_whole=True)
     legs = list(plan.legs)
     tasks = [partial(_hits, store, leg, plan, vectors, filters, limit) for leg in legs]
     waiting = [threads.submit(task) for task in tasks[1:]]
@@ -101,6 +103,9 @@ def _features(plan: Plan, found: Mapping[Leg, list[Hit]]) -> dict[int, dict[str,
         terms = {hit.milvus_id: hit.terms for hits in found.values() for hit in hits}
         for milvus_id, known in features.items():
             known[COVERAGE] = _coverage(plan.inputs.wanted_texts, terms[milvus_id])
+    if PHRASE in plan.feature_names:
+        is_phrase = float(any(text.is_phrase for text in plan.inputs.wanted_texts))
+        features = {key: known | {PHRASE: is_phrase} for key, known in features.items()}
     unwanted = _unwanted(plan, found)
     return {key: known for key, known in features.items() if key not in unwanted}
 

@@ -18,6 +18,7 @@ from product_search.query_text import QueryText
 Vector = NDArray[np.float32]
 
 COVERAGE = "coverage"
+PHRASE = "phrase"
 FIELDS: dict[Leg, VectorField] = {
     Leg.bm25: VectorField.text_bm25,
     Leg.text_to_text: VectorField.text_bge,
@@ -85,10 +86,21 @@ class Plan:
     legs: Mapping[Leg, float]
 
     @property
+    def asks_nothing(self) -> bool:
+        """Whether a hybrid search has texts alone, and these only words that ask for nothing."""
+        texts = self.inputs.wanted_texts
+        has_none = not any(leg for leg in self.legs if not leg.takes_text)
+        is_hybrid = self.mode is SearchMode.hybrid
+        return is_hybrid and has_none and not any(text.terms for text in texts)
+
+    @property
     def feature_names(self) -> frozenset[str]:
         """What confidence is computed from: each leg's score; of BM25's, which has no bounds,
-        the coverage of the query."""
-        return frozenset(COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs)
+        the coverage of the query; of texts whether they are phrases, which are less near to what
+        they mean than names are.
+        """
+        scores = frozenset(COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs)
+        return scores | {PHRASE} if any(leg.takes_text for leg in self.legs) else scores
 
 
 class LegVectors(Protocol):

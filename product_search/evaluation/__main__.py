@@ -8,14 +8,13 @@ import logging
 import sys
 from pathlib import Path
 
-from data_models import SearchMode
 from product_search.errors import AppError, StartError
 from product_search.evaluation import measures, report, runner, trec
+from product_search.evaluation.asked import TEXT_WAYS, Asked
+from product_search.evaluation.halves import HALVES, half_of
 from product_search.settings import load_settings
 
 log = logging.getLogger(__name__)
-
-HALVES = {"tuning": 1, "reported": 0}  # odd numbers of each kind tune, even ones are reported
 
 
 def main() -> int:
@@ -39,13 +38,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--modes",
         nargs="+",
-        type=SearchMode,
-        default=list(runner.TEXT_MODES),
-        choices=runner.TEXT_MODES,
+        default=list(TEXT_WAYS),
+        choices=TEXT_WAYS,
     )
     parser.add_argument("--half", choices=HALVES, help="只用编号为奇数（tuning）或偶数的查询")
     parser.add_argument("--json", type=Path, help="结果写到这个文件")
     parser.add_argument("--plot", type=Path, help="图写到这个文件（.png、.svg）")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        action="append",
+        default=[],
+        choices=TEXT_WAYS,
+        metavar=("A", "B"),
+        help="A 减 B 的差，附 95% 区间与配对检验的 p",
+    )
     parser.add_argument("--gate", type=Path, help="以前的结果；显著变差则退出码为 1")
     return parser
 
@@ -55,31 +62,25 @@ def _run(options: argparse.Namespace) -> int:
     unknown = qrels.keys() - queries.keys()
     if unknown:
         raise StartError(f"{options.qrels.name} 里有没有查询词的 qid：{'、'.join(sorted(unknown))}")
-    judged = {qid: grades for qid, grades in qrels.items() if _is_in(qid, options.half)}
+    judged = {qid: grades for qid, grades in qrels.items() if options.half in (None, half_of(qid))}
     if not judged:
         raise StartError("没有带等级的查询")
     with runner.catalogue(load_settings(), options.catalogue) as resources:
-        runs = runner.run_all(
-            resources.retrieval, {qid: queries[qid] for qid in judged}, options.modes
-        )
+        questions = {qid: Asked({"text": queries[qid]}) for qid in judged}
+        runs = {
+            mode: runner.run(resources.retrieval, questions, TEXT_WAYS[mode])
+            for mode in options.modes
+        }
         about = {"encoder": resources.encoders.name, "queries": len(judged)}
-    results = {str(mode): measures.per_query(judged, run) for mode, run in runs.items()}
-    sys.stdout.write("\n".join(report.table(results)) + "\n")
+    results = {mode: measures.per_query(judged, run) for mode, run in runs.items()}
+    lines = [*report.table(results), *report.comparisons(results, options.compare)]
+    sys.stdout.write("\n".join(lines) + "\n")
     if options.json:
         found = report.document(results, about)
         options.json.write_text(json.dumps(found, ensure_ascii=False, indent=1), "utf-8")
     if options.plot:
         report.plot(results, options.plot)
     return _gate(results, options.gate) if options.gate else 0
-
-
-def _is_in(qid: str, half: str | None) -> bool:
-    number = qid.rpartition("-")[2]
-    if half is None:
-        return True
-    if not number.isdecimal():
-        raise StartError(f"{qid} 没有编号，分不出两半")
-    return int(number) % 2 == HALVES[half]
 
 
 def _gate(results: report.Results, baseline: Path) -> int:

@@ -61,13 +61,21 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, float(interval.low), float(interval.high))
 
 
-def compare(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[float, float]:
-    """Mean difference over the queries that both have, and its two-sided p by permutation."""
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference over queries, its bootstrap interval and its p."""
+
+    estimate: Estimate
+    p: float
+
+
+def compare(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Difference:
+    """Ours less theirs over the queries that both have; p is two-sided, by permutation."""
     shared = sorted(ours.keys() & theirs.keys())
     differences = np.array([ours[qid] - theirs[qid] for qid in shared])
     if not differences.any():
-        return 0.0, 1.0
+        return Difference(Estimate(0.0, 0.0, 0.0), 1.0)
     tested = permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=SEED
     )
-    return float(differences.mean()), float(tested.pvalue)
+    return Difference(estimate(list(differences)), float(tested.pvalue))

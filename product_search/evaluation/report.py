@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,19 @@ def table(results: Results) -> Iterator[str]:
         yield f"| {mode} | " + " | ".join(cells) + " |"
 
 
+def comparisons(results: Results, pairs: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A line for each pair: the first less the second in ndcg@10. Raises StartError."""
+    for first, second in pairs:
+        if not {first, second} <= results.keys():
+            raise StartError(f"--compare {first} {second}：请在 --modes 里列出这两种")
+        found = compare(results[first]["ndcg@10"], results[second]["ndcg@10"])
+        one = found.estimate
+        yield (
+            f"{first} - {second}, ndcg@10: {one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f}), "
+            f"p = {found.p:.4f}"
+        )
+
+
 def document(results: Results, about: Mapping[str, Any]) -> dict[str, Any]:
     """All of it, for machines and for a later gate."""
     means = {
@@ -54,9 +67,9 @@ def losses(results: Results, baseline: Path) -> Iterator[str]:
         raise StartError(f"{baseline} 里没有同样的检索方式：{'、'.join(before)}")
     for mode in shared:
         for name in MEASURES:
-            change, p = compare(results[mode][name], before[mode][name])
-            if change < 0 and p < SIGNIFICANT:
-                yield f"{mode} {name}：{change:+.3f}（p = {p:.4f}）"
+            found = compare(results[mode][name], before[mode][name])
+            if found.estimate.mean < 0 and found.p < SIGNIFICANT:
+                yield f"{mode} {name}：{found.estimate.mean:+.3f}（p = {found.p:.4f}）"
 
 
 def plot(results: Results, path: Path) -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from data_models import SearchMode, SearchRequest
+from sqlalchemy import select
+
+from data_models import SearchRequest, SearchResponse
+from orm_models import Database, Product
 from product_search import outbox_state
 from product_search.bulk_import import import_file
+from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.measures import DEPTH
-from product_search.evaluation.trec import Queries
 from product_search.resources import Resources, open_resources
 from product_search.retrieval import Retrieval
 from product_search.settings import Settings
 
 ADDRESS = "evaluation"
-TEXT_MODES = (SearchMode.text_to_text, SearchMode.text_to_image, SearchMode.hybrid)
 POLL_S = 0.1
 
 
@@ -46,20 +49,26 @@ def wait_until_indexed(resources: Resources) -> None:
         time.sleep(POLL_S)
 
 
-def run(retrieval: Retrieval, queries: Queries, mode: SearchMode) -> dict[str, list[str]]:
+def ask(retrieval: Retrieval, asked: Asked, way: Way, **more: Any) -> SearchResponse:
+    """One query by the real retrieval, the best DEPTH products whatever their confidence."""
+    fields = {"top_k": DEPTH, "min_confidence": 0, **asked.fields, **way, **more}
+    context = {"upload": asked.content is not None}
+    request = SearchRequest.model_validate(fields, context=context)
+    return retrieval.search(request, lambda: asked.content)
+
+
+def run(retrieval: Retrieval, questions: Mapping[str, Asked], way: Way) -> dict[str, list[str]]:
     """The skus of the hits of every query, best first; a product without one is left out."""
-    return {qid: list(_skus(retrieval, text, mode)) for qid, text in queries.items()}
+    return {qid: skus(ask(retrieval, asked, way)) for qid, asked in questions.items()}
 
 
-def run_all(
-    retrieval: Retrieval, queries: Queries, modes: Iterable[SearchMode]
-) -> Mapping[SearchMode, dict[str, list[str]]]:
-    """Every query in every mode."""
-    return {mode: run(retrieval, queries, mode) for mode in modes}
+def skus(answer: SearchResponse) -> list[str]:
+    """Of the hits that have one, best first."""
+    return [hit.product.sku for hit in answer.hits if hit.product.sku is not None]
 
 
-def _skus(retrieval: Retrieval, text: str, mode: SearchMode) -> Iterator[str]:
-    request = SearchRequest(mode=mode, text=text, top_k=DEPTH, min_confidence=0)
-    for hit in retrieval.search(request, lambda: None).hits:
-        if hit.product.sku is not None:
-            yield hit.product.sku
+def product_ids(database: Database) -> dict[str, int]:
+    """By sku."""
+    known = select(Product.sku, Product.id)
+    found = database.read(lambda session: session.execute(known).tuples().all())
+    return {sku: product_id for sku, product_id in found if sku is not None}

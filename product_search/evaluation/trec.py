@@ -14,7 +14,7 @@ Qrels = dict[str, dict[str, int]]  # grades by product's sku, by query id
 def read_queries(path: Path) -> Queries:
     """Lines of `qid<TAB>text`. Raises StartError."""
     queries: Queries = {}
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         qid, tab, text = line.partition("\t")
         if not (qid and tab and text.strip()):
             raise _wrong(path, number, "qid<TAB>text")
@@ -27,7 +27,7 @@ def read_queries(path: Path) -> Queries:
 def read_qrels(path: Path) -> Qrels:
     """Lines of `qid 0 sku grade`; what is not listed has grade 0. Raises StartError."""
     qrels: Qrels = {}
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         parts = line.split()
         if len(parts) != 4 or not parts[3].isdecimal():
             raise _wrong(path, number, "qid 0 sku grade")
@@ -35,7 +35,8 @@ def read_qrels(path: Path) -> Qrels:
     return qrels
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that say something, numbered from 1. Raises StartError."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

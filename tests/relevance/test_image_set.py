@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 from collections import Counter, defaultdict
 
-import numpy as np
 import pytest
 from PIL import Image
 
+from product_search.evaluation.pictures import Pictures
+from product_search.evaluation.trec import read_queries
 from product_search.settings import ROOT
-from tests.conftest import shared_folder
-from tests.relevance.pictures import FOLDER, file_of, picture, picture_queries
+from tests.conftest import SHARED, shared_folder
 
 KINDS = {"sold": 76, "surface": 26, "scene": 30, "plain": 14, "unsold": 14}
-QUERIES = picture_queries()
+FOLDER = ROOT / "tests" / "relevance" / "images"
+PICTURES = Pictures(FOLDER, SHARED / "data")
+QUERIES = read_queries(FOLDER / "queries.tsv")
 JUDGED = [
     (qid, zero, sku, int(grade))
     for qid, zero, sku, grade in map(
@@ -67,7 +69,7 @@ def test_photos_are_validation_photos(folder: str) -> None:
     asked = [name for name in QUERIES.values() if name.startswith(f"shared/{folder}/")]
     assert asked
     assert {name: kinds.get(name) for name in asked if kinds.get(name) != "validation"} == {}
-    assert [name for name in asked if not file_of(name).is_file()] == []
+    assert [name for name in asked if not PICTURES.file_of(name).is_file()] == []
 
 
 def test_every_repeated_picture_has_its_source_and_none_lies_idle() -> None:
@@ -86,14 +88,14 @@ def test_patches_of_one_picture_are_in_one_half() -> None:
 
 
 def test_repeated_pictures_are_small() -> None:
-    assert sum(file_of(name).stat().st_size for name in REPEATED) < 600_000
+    assert sum(PICTURES.file_of(name).stat().st_size for name in REPEATED) < 600_000
     for name in REPEATED:
-        with Image.open(file_of(name)) as image:
+        with Image.open(PICTURES.file_of(name)) as image:
             assert max(image.size) <= 288, name
 
 
 def test_drawn_pictures_differ_and_are_drawn_alike_each_time() -> None:
     drawn = [name for name in QUERIES.values() if name.startswith("plain/")]
-    first = [np.asarray(picture(name)).tobytes() for name in drawn]
+    first = [PICTURES.content(name) for name in drawn]
     assert len(set(first)) == KINDS["plain"]
-    assert first == [np.asarray(picture(name)).tobytes() for name in drawn]
+    assert first == [PICTURES.content(name) for name in drawn]

@@ -1,40 +1,44 @@
-"""The pictures that the picture queries name; images/README.md says which and why."""
+"""Pictures as queries: files, photos beside the project, and surfaces that are drawn."""
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from tests.conftest import SHARED
-
-FOLDER = Path(__file__).parent / "images"
 SIDE = 224
 
 
-def picture_queries() -> dict[str, str]:
-    """What each query shows: qid -> name of a picture."""
-    lines = (FOLDER / "queries.tsv").read_text("utf-8").splitlines()
-    return dict(line.split("\t") for line in lines)
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures by the names that a set of queries has for them.
+
+    `shared/…` lies under `photos`, `plain/sort-seed` is drawn, all others lie in `folder`.
+    """
+
+    folder: Path
+    photos: Path
+
+    def content(self, name: str) -> bytes:
+        """The picture's file. Raises FileNotFoundError where there is none."""
+        if name.startswith("plain/"):
+            drawn = io.BytesIO()
+            draw_plain(name.removeprefix("plain/")).save(drawn, "PNG")
+            return drawn.getvalue()
+        return self.file_of(name).read_bytes()
+
+    def file_of(self, name: str) -> Path:
+        """Where a picture that is not drawn lies."""
+        if name.startswith("shared/"):
+            return self.photos / name.removeprefix("shared/")
+        return self.folder / name
 
 
-def picture(name: str) -> Image.Image:
-    """The picture of that name, RGB. A missing file raises FileNotFoundError."""
-    if name.startswith("plain/"):
-        return _plain(name.removeprefix("plain/"))
-    with Image.open(file_of(name)) as image:
-        return image.convert("RGB")
-
-
-def file_of(name: str) -> Path:
-    """Where a picture that is not drawn lies: beside the checkout or beside the queries."""
-    if name.startswith("shared/"):
-        return SHARED / "data" / name.removeprefix("shared/")
-    return FOLDER / name
-
-
-def _plain(name: str) -> Image.Image:
+def draw_plain(name: str) -> Image.Image:
     """A surface without any thing on it; `name` is its sort and a seed, like noise-09."""
     sort, _, seed = name.partition("-")
     random = np.random.default_rng(int(seed))
@@ -51,7 +55,7 @@ def _plain(name: str) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _grain(random: np.random.Generator) -> np.ndarray:
+def _grain(random: np.random.Generator) -> NDArray[np.float32]:
     """Unevenness like plaster's, coarse and fine: float32 (SIDE, SIDE, 1)."""
     grain = np.zeros((SIDE, SIDE), np.float32)
     for cells in (7, 28, 112):

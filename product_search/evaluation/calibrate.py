@@ -1,0 +1,195 @@
+"""Door: `python -m product_search.evaluation.calibrate`, confidence fitted on judged queries."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from data_models import Leg, SearchResponse
+from product_search.calibration import Calibration, Curve, curve_name
+from product_search.errors import AppError, StartError
+from product_search.evaluation import asked, runner, trec
+from product_search.evaluation.asked import Asked, Way
+from product_search.evaluation.halves import half_of
+from product_search.evaluation.measures import FITS
+from product_search.resources import Resources
+from product_search.retrieval import Retrieval
+from product_search.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
+
+_LOOKED_AT = 50  # hits of a query: further down nothing is like what a threshold decides on
+_TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
+# A dense leg's ranks count from the best score that it gives to what has no match, and in full
+# from the one that it gives to what has: these shares of the queries are left out on either side.
+_OUTLIERS = 0.1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A hit of a judged query."""
+
+    qid: str
+    features: Mapping[str, float]
+    fits: bool
+
+
+def main() -> int:
+    """0; 2 where it can't be done, with the reason."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    options = _parser().parse_args()
+    try:
+        path = _calibrate(options, load_settings())
+    except (AppError, StartError) as error:
+        log.error("%s", error)
+        return 2
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m product_search.evaluation.calibrate")
+    parser.add_argument("--texts", type=Path, required=True, help="文件夹：queries.tsv、qrels.txt")
+    parser.add_argument("--composed", type=Path, help="文件夹：queries.jsonl、qrels.txt")
+    parser.add_argument("--pictures", type=Path, help="文件夹：queries.tsv（图片名）、qrels.txt")
+    parser.add_argument("--photos", type=Path, default=Path(), help="shared/… 的图片所在的文件夹")
+    parser.add_argument("--catalogue", type=Path, help="临时导入这个商品文件")
+    parser.add_argument("--out", type=Path, help="写到这个文件夹（默认：数据文件夹里）")
+    return parser
+
+
+def _calibrate(options: argparse.Namespace, settings: Settings) -> Path:
+    with runner.catalogue(settings, options.catalogue) as resources:
+        sets = _sets(options, resources)
+        fitted = fit(resources.retrieval, resources.encoders.fingerprint, sets)
+    folder = options.out or settings.calibrations_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    path: Path = folder / f"{fitted.fingerprint}.json"
+    path.write_text(fitted.model_dump_json(indent=1) + "\n", "utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """Queries of one kind, their judgements, and the ways to search with them."""
+
+    questions: Mapping[str, Asked]
+    qrels: trec.Qrels
+    ways: Sequence[Way]
+
+
+def _sets(options: argparse.Namespace, resources: Resources) -> Iterator[JudgedSet]:
+    """The tuning halves."""
+    yield _tuning(asked.texts(options.texts / "queries.tsv"), options.texts, _text_ways())
+    if options.pictures:
+        questions = asked.pictures(options.pictures / "queries.tsv", options.photos)
+        yield _tuning(questions, options.pictures, list(asked.PICTURE_WAYS.values()))
+    if options.composed:
+        ids = runner.product_ids(resources.database)
+        questions = asked.composed(options.composed / "queries.jsonl", ids)
+        yield _tuning(questions, options.composed, list(asked.COMPOSED_WAYS.values()))
+
+
+def _tuning(questions: asked.Questions, folder: Path, ways: Sequence[Way]) -> JudgedSet:
+    chosen = {qid: one for qid, one in questions.items() if half_of(qid) == "tuning"}
+    return JudgedSet(chosen, trec.read_qrels(folder / "qrels.txt"), ways)
+
+
+def _text_ways() -> list[Way]:
+    """Every choice of legs; of one dense leg as its own mode, which has the same features."""
+    return [
+        asked.legs(*chosen)
+        for count in range(1, len(_TEXT_LEGS) + 1)
+        for chosen in itertools.combinations(_TEXT_LEGS, count)
+    ]
+
+
+def fit(retrieval: Retrieval, fingerprint: str, sets: Iterable[JudgedSet]) -> Calibration:
+    """The curves of all features that the answers have, and the ramps of the dense legs."""
+    samples: dict[frozenset[str], list[Sample]] = {}
+    for judged in sets:
+        for way in judged.ways:
+            for qid, question in judged.questions.items():
+                answer = runner.ask(retrieval, question, way, explain=True)
+                for sample in _samples(qid, answer, judged.qrels.get(qid, {})):
+                    samples.setdefault(frozenset(sample.features), []).append(sample)
+    curves = {curve_name(names): _curve(found) for names, found in samples.items()}
+    return Calibration(
+        fingerprint=fingerprint,
+        ramps={
+            leg.value: _ramp(leg, samples[frozenset({leg.value, "phrase"})])
+            for leg in (Leg.text_to_text, Leg.text_to_image)
+        },
+        curves=dict(sorted(curves.items())),
+    )
+
+
+def _samples(qid: str, answer: SearchResponse, grades: Mapping[str, int]) -> Iterator[Sample]:
+    for hit in answer.hits[:_LOOKED_AT]:
+        assert hit.explain is not None
+        fits = grades.get(hit.product.sku or "", 0) >= FITS
+        yield Sample(qid, hit.explain.features, fits)
+
+
+def _curve(samples: Sequence[Sample]) -> Curve:
+    names = sorted(samples[0].features)
+    values = np.array([[sample.features[name] for name in names] for sample in samples])
+    model = LogisticRegression(C=1000.0, max_iter=10_000)
+    model.fit(values, [sample.fits for sample in samples])
+    curve = Curve(
+        coefficients={
+            name: round(float(one), 6) for name, one in zip(names, model.coef_[0], strict=True)
+        },
+        intercept=round(float(model.intercept_[0]), 6),
+        line=0.0,
+    )
+    return curve.model_copy(update={"line": round(_line(curve, samples), 6)})
+
+
+def _line(curve: Curve, samples: Sequence[Sample]) -> float:
+    """Where no match is told best from a match, by F1 of no match over the queries."""
+    best: dict[str, float] = {}
+    matched: set[str] = set()
+    for sample in samples:
+        found = curve.confidence(sample.features)
+        best[sample.qid] = max(best.get(sample.qid, 0.0), found)
+        if sample.fits:
+            matched.add(sample.qid)
+    if len(matched) == len(best):  # nothing has no match here: a little below them all
+        return min(best.values()) / 2
+    ordered = sorted((found, qid in matched) for qid, found in best.items())
+    unmatched = sum(not is_matched for _, is_matched in ordered)
+
+    def f1(cut: int) -> float:
+        right = sum(not is_matched for _, is_matched in ordered[:cut])
+        return 2 * right / (cut + unmatched)
+
+    cut = max(range(len(ordered) + 1), key=f1)
+    ends = [0.0, *(found for found, _ in ordered), 1.0]
+    return (ends[cut] + ends[cut + 1]) / 2
+
+
+def _ramp(leg: Leg, samples: Sequence[Sample]) -> tuple[float, float]:
+    """From what the leg's best score is for queries without a match to what it is for others."""
+    best: dict[str, float] = {}
+    matched: set[str] = set()
+    for sample in samples:
+        score = sample.features[leg.value]
+        best[sample.qid] = max(best.get(sample.qid, -1.0), score)
+        matched |= {sample.qid} if sample.fits else set()
+    none = [score for qid, score in best.items() if qid not in matched]
+    some = [score for qid, score in best.items() if qid in matched]
+    low, high = np.quantile(none, _OUTLIERS), np.quantile(some, 0.5)
+    return round(float(low), 4), round(max(float(high), float(low) + 0.05), 4)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
