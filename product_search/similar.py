@@ -23,12 +23,6 @@ from product_search.query_plan import DEFAULT_WEIGHTS, Plan, QueryInputs, Vector
 from product_search.retrieval import Question, Retrieval
 from vector_db import VectorStore
 
-_MODES: dict[SimilarBy, SearchMode] = {
-    SimilarBy.picture: SearchMode.image_to_image,
-    SimilarBy.title: SearchMode.text_to_text,
-    SimilarBy.both: SearchMode.hybrid,
-}
-
 
 @dataclass(frozen=True)
 class _Stored:
@@ -61,8 +55,9 @@ def _answer(
     watch = Stopwatch()
     with watch.stage("recall"):
         vectors = _vectors(collection.store, product, query.by)
+    legs = list(vectors)
     request = SearchRequest(
-        mode=_MODES[query.by],
+        mode=SearchMode.hybrid if len(legs) > 1 else SearchMode(legs[0].value),
         product_id=product.id,
         top_k=query.top_k,
         filters=query.filters(),
@@ -71,7 +66,7 @@ def _answer(
     plan = Plan(
         mode=request.chosen_mode,
         inputs=QueryInputs(unwanted=frozenset({product.milvus_id})),
-        legs={leg: DEFAULT_WEIGHTS[leg] for leg in vectors},
+        legs={leg: DEFAULT_WEIGHTS[leg] for leg in legs},
     )
     question = Question(request, plan.inputs, "", watch)
     calibration = _that_holds(retrieval.calibrated(collection.encoders.fingerprint), vectors)
