@@ -56,6 +56,7 @@ from product_search.match_models import (
     MAX_MATCHED as MAX_MATCHED,
     MAX_QUERIES as MAX_QUERIES,
     MAX_RERANKED as MAX_RERANKED,
+    MAX_TITLES as MAX_TITLES,
     BatchRequest as BatchRequest,
     BatchResponse as BatchResponse,
     MatchImage as MatchImage,
@@ -67,6 +68,10 @@ from product_search.match_models import (
     RerankResponse as RerankResponse,
     SimilarBy as SimilarBy,
     SimilarQuery as SimilarQuery,
+    TitleHit as TitleHit,
+    TitlesRequest as TitlesRequest,
+    TitlesResponse as TitlesResponse,
+    TitleSuggestion as TitleSuggestion,
     Verdict as Verdict,
 )
 from product_search.product_models import (

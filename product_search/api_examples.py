@@ -76,6 +76,22 @@ MATCH_ANSWER: Example = {
     ],
     "encoder": "starter",
 }
+TITLES: Example = {"product_id": 1, "top_k": 3}
+TITLES_ANSWER: Example = {
+    "titles": [
+        {"title": "蓝色双肩包 旅行背包", "product_id": 2, "score": 0.52, "confidence": 0.91},
+        {"title": "绿色双肩包 户外", "product_id": 7, "score": 0.5, "confidence": 0.88},
+    ],
+    "no_match": False,
+    "suggestion": {
+        "title": "双肩包",
+        "category": "箱包",
+        "attributes": {},
+        "words": ["双肩包"],
+    },
+    "encoder": "starter",
+    "took_ms": SEARCH_ANSWER["took_ms"],
+}
 HEALTH: Example = {
     "status": "ok",
     "database": "ok",

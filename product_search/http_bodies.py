@@ -24,6 +24,7 @@ from data_models import (
     ProductPatch,
     RerankRequest,
     SearchRequest,
+    TitlesRequest,
 )
 from product_search.errors import (
     InvalidJson,
@@ -46,6 +47,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     ProductPatch,
     SearchRequest,
     RerankRequest,
+    TitlesRequest,
 )
 _JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest, MatchRequest)  # no file beside these
 

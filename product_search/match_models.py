@@ -25,6 +25,7 @@ MAX_QUERIES = 64
 MAX_BATCH_PICTURES = 64  # 3 MB each, once decoded
 MAX_RERANKED = 500
 MAX_MATCHED = 64
+MAX_TITLES = 20
 
 
 def _distinct(product_ids: list[int]) -> list[int]:
@@ -183,3 +184,52 @@ class SimilarQuery(FilterQuery):
     min_confidence: float | None = Field(
         None, ge=0, le=1, description="只用于 by=picture；默认：校准时定下的界线；0：给出一切"
     )
+
+
+class TitlesRequest(Strict):
+    """A picture that wants a title."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.TITLES]})
+
+    image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    product_id: ProductId | None = Field(None, description="该商品的图片；不含它自己的标题")
+    top_k: Whole = Field(5, ge=1, le=MAX_TITLES)
+
+    @model_validator(mode="after")
+    def _one_picture(self, info: ValidationInfo) -> Self:
+        """The context's `upload` says that a file `image` came beside these fields."""
+        uploaded = bool((info.context or {}).get("upload"))
+        has_image = uploaded or self.image_base64 is not None
+        if has_image == (self.product_id is not None):
+            raise ValueError("image_base64（或文件 image）、product_id 须给出一个，且只能一个")
+        return self
+
+
+class TitleHit(BaseModel):
+    """A title that is there already."""
+
+    title: str
+    product_id: int = Field(description="有这个标题的商品中最近的")
+    score: float = Field(description="图片与标题的余弦相似度")
+    confidence: float | None = Field(description="相符的概率，0–1；null：在用的编码器没有校准")
+
+
+class TitleSuggestion(BaseModel):
+    """What the best titles agree on."""
+
+    title: str = Field(description="由属性与共有的词拼成")
+    category: str | None
+    attributes: dict[str, str]
+    words: list[str] = Field(description="标题共有的词，最有把握的在前")
+
+
+class TitlesResponse(BaseModel):
+    """Titles for the picture, the nearest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.TITLES_ANSWER]})
+
+    titles: list[TitleHit]
+    no_match: bool = Field(description="没有标题与图片相近")
+    suggestion: TitleSuggestion | None = Field(description="null：最近的几个标题说法不一")
+    encoder: str = Field(description="作答的编码器：starter 或 chinese-clip")
+    took_ms: TookMs

@@ -15,8 +15,10 @@ from data_models import (
     RerankResponse,
     SearchResponse,
     SimilarQuery,
+    TitlesRequest,
+    TitlesResponse,
 )
-from product_search import errors, matching, reranking, similar
+from product_search import errors, matching, reranking, similar, titles
 from product_search.http_bodies import documented_body, picture, read_body, read_json
 from product_search.http_errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
 from product_search.resources import Resources
@@ -82,3 +84,28 @@ def get_similar(
     """图片、标题或两者都与该商品相近的商品，不含它自己；用的是已存的向量，可加条件。"""
     resources: Resources = request.app.state.resources
     return similar.similar(resources.retrieval, product_id, query)
+
+
+@router.post(
+    "/product/titles",
+    summary="为图片找标题",
+    responses=documented(
+        errors.ProductNotFound,
+        errors.ImageNotFound,
+        errors.ProductWithoutImage,
+        *BODY_ERRORS,
+        *PICTURE_ERRORS,
+        *STORE_ERRORS,
+    ),
+    openapi_extra=documented_body(TitlesRequest),
+)
+async def find_titles(request: Request) -> TitlesResponse:
+    """与图片最相近的已有标题，以及由它们一致之处拼成的建议；请求体为 JSON 或 multipart。"""
+    raw = await read_body(request)
+    resources: Resources = request.app.state.resources
+
+    def answer() -> TitlesResponse:
+        body = raw.checked(TitlesRequest)
+        return titles.titles(resources.retrieval, body.model, picture(body))
+
+    return await run_in_threadpool(answer)

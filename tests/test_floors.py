@@ -65,6 +65,7 @@ FLOORS: dict[str, float] = {
     "product_search.matching": 4.5,
     "product_search.reranking": 4.5,
     "product_search.similar": 4.5,
+    "product_search.titles": 4.5,
     "product_search.catalog": 5,
     "product_search.relay": 5,
     "product_search.step_loop": 5,

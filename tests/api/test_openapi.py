@@ -60,6 +60,7 @@ def test_every_route_is_there() -> None:
         "POST /search/batch",
         "POST /rerank",
         "POST /match",
+        "POST /product/titles",
         "GET /product/{product_id}/similar",
         "GET /health",
         "GET /system/drift",
