@@ -142,7 +142,7 @@ class MilvusStore:
         settings: dict[str, Any] = {"num_shards": self._options.shards}
         if self._options.mmap:
             settings["properties"] = {"mmap.enabled": True}
-        schema = collection_schema(dims)
+        schema = collection_schema(dims, self._options.partition_key)
         # Strong is also what `scan` goes by, whose reads can't name a level.
         settings |= {"schema": schema, "consistency_level": "Strong"}
         try:
@@ -233,7 +233,8 @@ class MilvusStore:
     ) -> list[Hit]:
         """See VectorStore."""
         limit = min(limit, MAX_LIMIT)
-        params = self._options.search(self._index_type, limit)
+        is_filtered = filters != SearchFilters()
+        params = self._options.search(self._index_type, limit, is_filtered=is_filtered)
         found: list[list[dict[str, Any]]] = self._call(
             "search",
             self._collection,

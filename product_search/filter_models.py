@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    PlainSerializer,
     PlainValidator,
     WithJsonSchema,
     model_validator,
@@ -107,6 +108,10 @@ def _number_range(given: Mapping[object, object]) -> NumberRange:
     return NumberRange(**ends)
 
 
+def _as_asked(condition: tuple[Scalar, ...] | NumberRange) -> object:
+    return asdict(condition) if isinstance(condition, NumberRange) else list(condition)
+
+
 def _moment(value: object) -> datetime:
     """A moment in UTC, from ISO 8601 with a zone."""
     example = "例如 2026-01-01T08:00:00+08:00"
@@ -132,6 +137,7 @@ def _key(value: object) -> object:
 Condition = Annotated[
     tuple[Scalar, ...] | NumberRange,
     PlainValidator(_condition),
+    PlainSerializer(_as_asked, return_type=Any),
     WithJsonSchema(_CONDITION_SCHEMA),
 ]
 Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=datetime)]

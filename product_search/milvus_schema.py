@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ TEXT_BYTES = {
 }
 # Index, metric and parameters of the field that Milvus itself fills, from search_text.
 BM25 = ("SPARSE_INVERTED_INDEX", "BM25", {"bm25_k1": 1.2, "bm25_b": 0.75})
-# Milvus takes 65,536 in a JSON field; four bytes for each of 16,000 characters fit.
+# Milvus takes 65,536 in a JSON field: all that the API allows, but for thousands of elements.
 _ATTRIBUTES_BYTES = 65_000
 STATE_FIELDS = [
     "primary_key",
@@ -95,8 +96,10 @@ def collection_name(fingerprint: str) -> str:
     return f"product_v{SCHEMA_VERSION}_{fingerprint}"
 
 
-def collection_schema(dims: Mapping[VectorField, int]) -> CollectionSchema:
-    """The fields of a collection with these vectors."""
+def collection_schema(
+    dims: Mapping[VectorField, int], partition_key: str | None = None
+) -> CollectionSchema:
+    """The fields of a collection with these vectors; `partition_key` is for servers alone."""
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
     schema.add_field("primary_key", DataType.INT64, is_primary=True)
     for field, dim in dims.items():
@@ -104,7 +107,10 @@ def collection_schema(dims: Mapping[VectorField, int]) -> CollectionSchema:
     for text_field, size in TEXT_BYTES.items():
         terms = {"enable_analyzer": True, "analyzer_params": {"tokenizer": "whitespace"}}
         more = terms if text_field == TERMS else {}
-        schema.add_field(text_field, DataType.VARCHAR, max_length=size, **more)
+        is_key = text_field == partition_key
+        schema.add_field(
+            text_field, DataType.VARCHAR, max_length=size, is_partition_key=is_key, **more
+        )
     for int_field in ("product_id", "revision", "price", "created_at"):
         schema.add_field(int_field, DataType.INT64)
     schema.add_field("has_image", DataType.BOOL)
@@ -161,18 +167,34 @@ def filterable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     size = 0
     for key, value in attributes.items():
         held = _held(value)
-        size += len(json.dumps([key, held], ensure_ascii=False).encode())
+        size += len(json.dumps([key, held], ensure_ascii=False, separators=(",", ":")).encode())
         if held is not None and size <= _ATTRIBUTES_BYTES:
             found[_held_key(key)] = held
     return found
 
 
 def _held(value: object) -> object:
-    if isinstance(value, str):
-        return scalar(value) if len(value) <= MAX_LABEL else None
     if isinstance(value, list):
-        return [held for item in value if (held := _held(item)) is not None]
-    return value if isinstance(value, bool | int | float) else None
+        return sorted({_hashed(one) for one in value if _is_filterable(one)})
+    if not _is_filterable(value):
+        return None
+    return scalar(value) if isinstance(value, str) else value
+
+
+def _is_filterable(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_LABEL
+    return isinstance(value, bool | int | float)
+
+
+def _hashed(value: object) -> int:
+    """An element of a list, equal to another's where the values are; true is not 1.
+
+    Milvus Lite ends, or misses entities, when it looks for strings in lists; numbers are safe.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = float(value) + 0.0  # of the two zeros one
+    return int.from_bytes(blake2b(json.dumps(value).encode(), digest_size=6).digest())
 
 
 def _held_key(key: str) -> str:
@@ -240,7 +262,15 @@ def filter_expression(filters: SearchFilters, *, image_leg: bool) -> str:
         parts += _created_expressions(filters.created_at)
     for key, condition in (filters.attributes or {}).items():
         parts.append(_attribute_expression(key, condition))
-    return " and ".join(parts)
+    return _all(parts) if parts else ""
+
+
+def _all(parts: Sequence[str]) -> str:
+    """Every part holds. In halves of halves: Milvus refuses a chain as long as a filter may be."""
+    if len(parts) <= 4:
+        return " and ".join(parts)
+    half = len(parts) // 2
+    return f"({_all(parts[:half])}) and ({_all(parts[half:])})"
 
 
 def _price_expression(prices: PriceRange) -> str:
@@ -269,22 +299,17 @@ def _attribute_expression(key: str, condition: Sequence[object] | NumberRange) -
             for operator, end in ends.items()
             if end is not None
         )
-    # A list of values has one type. Booleans are not looked for by json_contains_any.
     parts = []
-    for kind in (str, float, bool):
+    for kind in (str, float, bool):  # a list of values has one type
         literals = [_literal(value) for value in condition if type(value) is kind]
         if literals:
-            values = ", ".join(literals)
-            parts.append(f"{name} in [{values}]")
-            if kind is bool:
-                parts += [f"json_contains({name}, {literal})" for literal in literals]
-            else:
-                parts.append(f"json_contains_any({name}, [{values}])")
+            parts.append(f"{name} in [{', '.join(literals)}]")
+    parts.append(f"json_contains_any({name}, {[_hashed(value) for value in condition]})")
     return f"({' or '.join(parts)})"
 
 
 def _literal(value: object) -> str:
-    """A number is always a double: an int would not find a float in a list."""
+    """Numbers are doubles, all of them: the literals of a list have one type."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return quoted(value) if isinstance(value, str) else repr(value)

@@ -18,6 +18,7 @@ _EMPTY = frozenset(
 ) | {"不是", "没有", "可以", "什么", "东西", "适合", "不要", "一个", "那种", "这种", "需要", "想要"}
 # What a match is worth for the characters that it covers.
 _WORD, _SYNONYM, SOUND, _PART = 1.0, 0.9, 0.8, 0.5
+_WITHIN = 0.6  # for a word of a longer one: a train is not yet a train ticket
 _OTHER_WORD = 0.3  # for a word that means something as it is written
 _NUMBER_WEIGHT = 2.0  # of a word or number in Latin letters, in characters
 
@@ -58,7 +59,7 @@ class QueryText:
         return [
             span.cells
             for span in self.spans
-            if span.credit == _WORD and len(span.cells) > 1 and texts.is_known(min(span.terms))
+            if len(span.cells) > 1 and any(map(texts.is_known, span.terms))
         ]
 
     @property
@@ -138,8 +139,11 @@ class _Cells:
             Cell(char, piece.start + place, syllable, float(place in said))
             for place, (char, syllable) in enumerate(zip(piece.text, syllables, strict=True))
         ]
-        for word, start, end in found:
-            self._cover([word], range(first + start, first + end), _WORD)
+        places = [range(start, end) for _, start, end in found]
+        for (word, start, end), place in zip(found, places, strict=True):
+            is_within = any(set(place) < set(other) for other in places)
+            cells = range(first + start, first + end)
+            self._cover([word], cells, _WITHIN if is_within else _WORD)
         known = [range(*ends) for word, *ends in found if texts.is_known(word)]
         self._cover_sounds(first, syllables, known)
 

@@ -209,6 +209,7 @@ def open_store(settings: Settings, address: str) -> MilvusStore:
         replicas=settings.milvus_replicas,
         shards=settings.milvus_shards,
         mmap=settings.milvus_mmap,
+        partition_key=settings.milvus_partition_key,
         consistency=settings.milvus_consistency,
     )
     if settings.milvus_server is None:

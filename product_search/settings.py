@@ -9,7 +9,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from product_search.errors import StartError, invalid_request
-from product_search.milvus_options import Consistency, IndexType, check_uri, json_object
+from product_search.milvus_options import (
+    Consistency,
+    IndexType,
+    PartitionKey,
+    check_uri,
+    json_object,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(json_object)]
@@ -61,6 +67,7 @@ class Settings(BaseSettings):
     milvus_replicas: int = Field(1, ge=1, le=100)
     milvus_shards: int = Field(1, ge=1, le=64)
     milvus_mmap: bool = False
+    milvus_partition_key: PartitionKey | None = None
     milvus_consistency: Consistency = "Strong"
     api_url: str = Field(
         "http://127.0.0.1:8000", description="where the page and the commands reach the API"

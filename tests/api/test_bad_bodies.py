@@ -129,9 +129,19 @@ def test_an_unknown_field_is_refused_and_named(send: Send, name: str) -> None:
         '{"attributes": {"\\ud800": 1}, "title": "x", "filters": {"\\udc00": 1}}',
         '{"attributes": {"a": ["\\ud800"]}, "title": "x", "filters": {"brand": "\\ud800"}}',
         '{"sku": "\\ud83d", "title": "x", "mode": "\\ud83d", "text": "x"}',
+        '{"title": "\\ud83d", "text": "x", "filters": {"attributes": {"\\ud800": ["\\ud800"]}}}',
         '{"price": "\\ud83d", "title": "x", "mode": "text_to_text", "product_id": "\\ud83d"}',
     ],
-    ids=["text", "field name", "image", "inner name", "inner value", "label", "number"],
+    ids=[
+        "text",
+        "field name",
+        "image",
+        "inner name",
+        "inner value",
+        "label",
+        "attribute",
+        "number",
+    ],
 )
 def test_half_a_character_is_refused_wherever_it_stands(send: Send, text: str) -> None:
     assert code_of(send(content=text.encode(), headers=JSON)) == (422, "invalid_request")

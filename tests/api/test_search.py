@@ -42,7 +42,7 @@ def query(mode: str, place: int = 0) -> dict[str, Any]:
 
 
 def answer_to(api: TestClient, mode: str, **fields: Any) -> dict[str, Any]:
-    answer = api.post("/search", json={"mode": mode} | fields)
+    answer = api.post("/search", json={"mode": mode, "min_confidence": 0} | fields)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body

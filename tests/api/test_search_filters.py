@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings, strategies as st
+from sqlalchemy import Update, update
+from sqlalchemy.orm import Session
 
 from data_models import is_blank
-from tests.api.helpers import base64_of, create, create_all, ids, listed, search
+from orm_models import Product
+from tests.api.helpers import base64_of, create, create_all, ids, listed, resources, search
 from tests.hostile import HOSTILE as ANY_HOSTILE
 from tests.unit.pictures import encoded, noise
 
@@ -107,8 +112,100 @@ def test_any_value_finds_its_own_product(api: TestClient, value: str) -> None:
     assert len(hits) <= 2
 
 
+@pytest.mark.parametrize("mode", ["text_to_text", "image_to_text"])
+def test_attributes_filter_by_value_list_and_range(api: TestClient, mode: str) -> None:
+    red, blue, plain = (
+        made["product_id"]
+        for made in create_all(
+            api,
+            [
+                {"category": mode, "attributes": attributes}
+                for attributes in (
+                    {"颜色": "红", "容量": 25, "适合": ["男", "女"], "防水": True},
+                    {"颜色": "蓝", "容量": 30.5, "适合": ["女"], "防水": 1},
+                    {"颜色": None, "容量": "25"},
+                )
+            ],
+        )
+    )
+
+    def passing(**asked: Any) -> list[int]:
+        return found(api, mode, category=mode, attributes=asked)
+
+    assert passing(颜色="红") == [red]
+    assert passing(颜色=["红", "蓝", "None"]) == [red, blue]
+    assert passing(容量={"gte": 25}) == [red, blue]
+    assert passing(容量={"gt": 25, "lte": 30.5}) == [blue]
+    assert passing(容量=["25", 25]) == [red, plain]
+    assert passing(适合="女") == [red, blue]
+    assert passing(适合=["男", "孩子"]) == [red]
+    assert passing(防水=True) == [red]
+    assert passing(颜色="红", 适合="男", 容量={"lt": 25}) == []
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+def test_a_hostile_attribute_matches_itself_and_nothing_else(api: TestClient, value: str) -> None:
+    made = create(api, wait=True, attributes={value: [value, 1], f"{value}]": value})
+    assert found(api, attributes={value: value}) == [made["product_id"]]
+    assert found(api, attributes={f"{value}]": value}) == [made["product_id"]]
+    assert found(api, attributes={value: f"{value}。"[:100]}) == (
+        [made["product_id"]] if len(value) == 100 else []
+    )
+    assert api.delete(f"/product/{made['product_id']}").status_code == 204
+
+
+def test_products_with_and_without_a_picture_are_parted(api: TestClient) -> None:
+    everything = found(api)
+    pictured = found(api, has_image=True)
+    assert pictured == found(api, "text_to_image")
+    assert sorted(pictured + found(api, has_image=False)) == everything
+    assert found(api, "text_to_image", has_image=False) == []
+
+
+def test_the_time_of_creation_is_compared_to_the_microsecond(api: TestClient) -> None:
+    made = create_all(api, [{"category": "时间"}] * 3)
+    moments = [product["created_at"] for product in made]
+    ids_ = [product["product_id"] for product in made]
+
+    def passing(**ends: str) -> list[int]:
+        return found(api, category="时间", created_at=ends)
+
+    assert passing(gte=moments[1]) == ids_[1:]
+    assert passing(lte=moments[1]) == ids_[:2]
+    assert passing(gte=moments[1], lte=moments[1]) == ids_[1:2]
+    assert passing(lte="0001-01-01T00:00:00Z") == []
+    assert passing(gte="0001-01-01T00:00:00+00:00", lte="9999-12-31T23:59:59+00:00") == ids_
+
+
+@pytest.mark.parametrize(
+    ("asked", "changed"),
+    [
+        ({"attributes": {"成色": "新"}}, {"attributes": {"成色": "旧"}}),
+        (
+            {"created_at": {"gte": "2021-01-01T00:00:00Z"}},
+            {"created_at": datetime(2020, 1, 1, tzinfo=UTC)},
+        ),
+        ({"has_image": False}, {"image_hash": "0" * 64}),
+    ],
+    ids=["attributes", "created_at", "has_image"],
+)
+def test_a_row_that_no_longer_passes_is_dropped_though_milvus_still_has_it(
+    api: TestClient, asked: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    made = create(api, wait=True, category="旧货", attributes={"成色": "新"})
+    assert made["product_id"] in found(api, category="旧货", **asked)
+    change = update(Product).where(Product.id == made["product_id"]).values(changed)
+    resources(api).database.write(partial(_executed, statement=change))
+    assert made["product_id"] not in found(api, category="旧货", **asked)
+
+
+def _executed(session: Session, statement: Update) -> None:
+    session.execute(statement)
+
+
 def test_empty_filters_let_all_pass(api: TestClient) -> None:
     everything = found(api)
     assert found(api, brand=None) == everything
     assert found(api, price=None) == everything
     assert found(api, brand=None, category=None) == everything
+    assert found(api, attributes=None, has_image=None, created_at=None) == everything

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut, SearchFilters
@@ -129,6 +129,29 @@ def test_texts_are_equal_only_to_themselves(catalog: Catalog, field: str) -> Non
         with reading(catalog.database) as session:
             rows = session.scalars(select(Product.id).where(*matching(filters))).all()
         assert list(rows) == [product_id], ascii(text)
+
+
+def test_rows_are_parted_by_their_picture_and_their_time(catalog: Catalog) -> None:
+    made = [catalog.create({"title": "书包"}, image).product_id for image in (PNG, None, None)]
+    moments = [datetime(2026, 1, 1, 12, 0, 0, micros, UTC) for micros in (1, 2, 3)]
+    for product_id, moment in zip(made, moments, strict=True):
+        with writing(catalog.database) as session:
+            session.execute(
+                update(Product).where(Product.id == product_id).values(created_at=moment)
+            )
+
+    def passing(**filters: Any) -> list[int]:
+        conditions = matching(SearchFilters.model_validate(filters))
+        with reading(catalog.database) as session:
+            return [*session.scalars(select(Product.id).where(*conditions).order_by(Product.id))]
+
+    assert passing(has_image=True) == made[:1]
+    assert passing(has_image=False) == made[1:]
+    assert passing(created_at={"gte": moments[1]}) == made[1:]
+    assert passing(created_at={"lte": "2026-01-01T20:00:00.000002+08:00"}) == made[:2]
+    whole = {"gte": "0001-01-01T00:00:00Z", "lte": "9999-12-31T23:59:59Z"}
+    assert passing(created_at=whole, has_image=False) == made[1:]
+    assert passing(created_at={"lte": whole["gte"]}) == []
 
 
 def test_skus_differ_as_texts_do(catalog: Catalog) -> None:

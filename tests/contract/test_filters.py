@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from data_models import SearchFilters
 from product_search.filtering import passes
 from tests.contract.entities import BGE, DIMS, IMAGE, entity, unit
 from tests.hostile import HOSTILE
-from vector_db import VectorStore
+from vector_db import MilvusOptions, MilvusStore, VectorStore
 
 # Keys and values that collide often; those that Milvus or JSON might take for others.
 KEYS = [
@@ -154,8 +156,27 @@ def test_each_hostile_element_of_a_list_finds_the_list(store: VectorStore) -> No
 def test_as_many_conditions_as_a_filter_may_have_are_one_search(store: VectorStore) -> None:
     keys = [f'{place}"\\\n' * 20 for place in range(20)]
     values = [f"{place}\x01" * 33 for place in range(100)]
-    store.upsert([entity(1, attributes=dict.fromkeys(keys, values[99])), entity(2)])
-    assert passing(store, attributes=dict.fromkeys(keys, values)) == {1}
+    one, some = dict.fromkeys(keys, values[99]), dict.fromkeys(keys, values[98:])
+    store.upsert([entity(1, attributes=one), entity(2, attributes=some), entity(3)])
+    assert passing(store, attributes=dict.fromkeys(keys, values)) == {1, 2}
+    store.upsert([entity(4, attributes=dict.fromkeys(keys, 5))])
+    ends = {"gte": 5, "gt": 4, "lte": 5, "lt": 6}
+    whole = {"category": ["a"], "price": {"gte": 0, "lte": 1}, "has_image": True}
+    assert passing(store, attributes=dict.fromkeys(keys, ends)) == {4}
+    assert passing(store, attributes=dict.fromkeys(keys, ends), **whole) == set()
+
+
+def test_long_lists_are_told_apart_by_many_at_once(store: VectorStore) -> None:
+    words = [f"词{place}{'长' * (place % 40)}" for place in range(160)]
+    store.upsert([entity(key, attributes={"l": words[key : key + 3]}) for key in range(1, 120)])
+    some = [words[120:], words[1:2], words[60:160], [*words[5:100:9], 1.0, True]] * 20
+
+    def asked(values: list[Any]) -> bool:
+        wanted = {key for key in range(1, 120) if {*words[key : key + 3]} & {*values}}
+        return passing(store, attributes={"l": values}) == wanted
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(asked, some))
 
 
 def test_the_largest_attributes_are_found_by_their_last(store: VectorStore) -> None:
@@ -181,3 +202,15 @@ def test_moments_are_compared_to_the_microsecond(store: VectorStore) -> None:
     assert passing(store, created_at={"lte": noon}) == {1, 2, 3}
     assert passing(store, created_at={"gte": "2026-01-01T20:00:00+08:00", "lte": noon}) == {3}
     assert passing(store, created_at={"lte": "0001-01-01T00:00:00Z"}) == {1}
+
+
+def test_a_filtered_search_asks_an_inverted_file_for_all_its_lists(tmp_path: Path) -> None:
+    store = MilvusStore(tmp_path / "milvus.db", "here", MilvusOptions("IVF_FLAT"))
+    try:
+        store.open_collection("product_v1_000000000000", DIMS)
+        store.upsert(
+            [entity(key, unit(key), brand="甲" if key % 2 else "乙") for key in range(1, 9)]
+        )
+        assert passing(store, brand="甲") == {1, 3, 5, 7}
+    finally:
+        store.close()

@@ -145,6 +145,7 @@ def test_a_file_that_is_lost_with_its_milvus_lite_is_an_outage_and_no_hang(
         (MilvusOptions(replicas=2), "PRODUCT_SEARCH_MILVUS_REPLICAS"),
         (MilvusOptions(shards=2), "PRODUCT_SEARCH_MILVUS_SHARDS"),
         (MilvusOptions(mmap=True), "PRODUCT_SEARCH_MILVUS_MMAP"),
+        (MilvusOptions(partition_key="category"), "PRODUCT_SEARCH_MILVUS_PARTITION_KEY"),
     ],
 )
 def test_what_only_a_server_can_do_is_refused_for_a_file(

@@ -18,12 +18,12 @@ from product_search.settings import Settings
 
 def test_a_file_is_searched_whole_and_a_server_by_a_graph() -> None:
     assert MilvusOptions().index(embedded=True) == ("FLAT", {})
-    assert MilvusOptions().index(embedded=False) == ("HNSW", {"M": 16, "efConstruction": 200})
+    assert MilvusOptions().index(embedded=False) == ("HNSW", {"M": 32, "efConstruction": 400})
 
 
 def test_given_parameters_win_over_the_defaults() -> None:
-    options = MilvusOptions("HNSW", {"M": 32}, {"ef": 200})
-    assert options.index(embedded=False) == ("HNSW", {"M": 32, "efConstruction": 200})
+    options = MilvusOptions("HNSW", {"M": 48}, {"ef": 200})
+    assert options.index(embedded=False) == ("HNSW", {"M": 48, "efConstruction": 400})
     assert options.search("HNSW", 10) == {"ef": 200}
 
 
@@ -31,6 +31,25 @@ def test_given_parameters_win_over_the_defaults() -> None:
 def test_no_list_of_candidates_is_shorter_than_the_answer(index_type: str, name: str) -> None:
     assert MilvusOptions().search(index_type, 16_384)[name] == 16_384
     assert MilvusOptions(search_params={name: 5}).search(index_type, 64)[name] == 64
+
+
+@pytest.mark.parametrize(
+    ("index_type", "given", "params"),
+    [
+        ("IVF_FLAT", {}, {"nprobe": 65_536}),
+        ("IVF_SQ8", {"nprobe": 4}, {"nprobe": 65_536}),
+        ("HNSW", {}, {"ef": 256}),
+        ("HNSW", {"ef": 1000}, {"ef": 1000}),
+        ("DISKANN", {}, {"search_list": 100}),
+        ("FLAT", {}, {}),
+        ("AUTOINDEX", {}, {}),
+    ],
+)
+def test_a_filtered_search_looks_further(
+    index_type: str, given: dict[str, int], params: dict[str, int]
+) -> None:
+    options = MilvusOptions(search_params=given)
+    assert options.search(index_type, 64, is_filtered=True) == params
 
 
 @pytest.mark.parametrize("index_type", ["FLAT", "AUTOINDEX"])
@@ -71,14 +90,15 @@ def test_a_token_in_the_clear_is_warned_of_and_not_said(
 
 def rows(count: int, title: str) -> list[Row]:
     vector = np.ones(512, np.float32)
-    return [{"primary_key": key, "title": title, "v": vector} for key in range(count)]
+    whole = {"title": title, "attributes": {}, "v": vector}
+    return [{"primary_key": key} | whole for key in range(count)]
 
 
 def test_rows_are_parted_by_their_bytes_and_keep_their_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(milvus_schema, "MESSAGE_BYTES", 10_000)
-    parts = list(messages(rows(9, "🎒" * 250)))  # 3,248 bytes each
+    parts = list(messages(rows(9, "🎒" * 250)))  # 3,250 bytes each
     assert [len(part) for part in parts] == [3, 3, 3]
     assert [row["primary_key"] for part in parts for row in part] == list(range(9))
 

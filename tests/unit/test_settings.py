@@ -103,6 +103,7 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
         ("milvus_replicas", 0),
         ("milvus_shards", 0),
         ("milvus_mmap", "perhaps"),
+        ("milvus_partition_key", "brand"),
         ("milvus_consistency", "strong"),
     ],
 )

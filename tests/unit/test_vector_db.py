@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 from data_models import PriceRange, SearchFilters
 from product_search import milvus_schema
 from product_search.milvus_schema import filter_expression
+from tests.contract.entities import DIMS
 from vector_db import FileLock, VectorFileBusy, collection_name
 
 TEXTS = st.text(max_size=50)
@@ -97,6 +98,12 @@ def test_a_collection_is_named_by_schema_and_encoder() -> None:
     assert (
         collection_name("0123456789ab") == f"product_v{milvus_schema.SCHEMA_VERSION}_0123456789ab"
     )
+
+
+@pytest.mark.parametrize("chosen", [None, "category"])
+def test_a_collection_is_parted_by_what_is_chosen(chosen: str | None) -> None:
+    fields = milvus_schema.collection_schema(DIMS, chosen).fields
+    assert [field.name for field in fields if field.is_partition_key] == [chosen] * bool(chosen)
 
 
 def test_a_lock_says_who_holds_the_file(tmp_path: Path) -> None:
