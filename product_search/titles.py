@@ -23,7 +23,7 @@ from product_search.text import Kind, folded, pieces, words
 # The confidence from which a title says what kind of thing the picture shows. Lower than a
 # search's line, below which the title is not the picture's own: measured by
 # product_search.evaluation.titles.
-KIND_LINE = 0.02
+KIND_LINE = 0.05
 _VOTERS = 5
 _SCALE = 0.05  # of two titles, the one whose cosine is this much lower counts 1/e of the other
 _MAJORITY = 0.6

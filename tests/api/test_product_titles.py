@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from main import create_app
 from product_search.settings import Settings
+from product_search.titles import KIND_LINE
 from tests.api.helpers import base64_of, calibrate, code_of, create, create_all, fields_of
 
 CURVE = {"coefficients": {"image_to_text": 20.0}, "intercept": -8.0, "line": 0.4}
@@ -57,7 +58,7 @@ def test_the_nearest_titles_come_each_once(api: TestClient, apple: bytes) -> Non
     assert len(set(found)) == len(found)
     scores = [one["score"] for one in answer["titles"]]
     assert scores == sorted(scores, reverse=True)
-    assert all(0.02 <= one["confidence"] <= 1 for one in answer["titles"])
+    assert all(KIND_LINE <= one["confidence"] <= 1 for one in answer["titles"])
     assert not answer["no_match"]
 
 
