@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
+from product_search import api_examples
 from product_search.settings import Settings
 from product_search.titles import KIND_LINE
 from tests.api.helpers import base64_of, calibrate, code_of, create, create_all, fields_of
@@ -41,7 +42,7 @@ def apple(sample_image: Callable[[str], bytes]) -> bytes:
 @pytest.fixture(scope="module", autouse=True)
 def catalogue(api: TestClient, apple: bytes) -> list[dict[str, Any]]:
     rows = [{"category": "生鲜果蔬"} | row for row in ROWS]
-    rows[1]["image_base64"] = base64_of(apple)
+    rows[0]["image_base64"] = base64_of(apple)
     return create_all(api, rows)
 
 
@@ -74,7 +75,7 @@ def test_the_suggestion_is_what_the_best_titles_agree_on(api: TestClient, apple:
 def test_a_product_is_not_given_its_own_title(
     api: TestClient, catalogue: list[dict[str, Any]]
 ) -> None:
-    product = catalogue[1]["product_id"]
+    product = catalogue[0]["product_id"]
     answer = titles(api, product_id=product, top_k=20)
     assert product not in {one["product_id"] for one in answer["titles"]}
     assert answer["suggestion"]["words"] == ["苹果"]
@@ -118,6 +119,10 @@ def test_uncalibrated_all_titles_count(open_settings: Callable[[], Settings], ap
     assert answer["suggestion"]["words"] == ["苹果"]
 
 
+def test_the_example_works_as_it_is_pasted(api: TestClient) -> None:
+    assert titles(api, **api_examples.TITLES)["titles"]
+
+
 @pytest.mark.parametrize(
     ("body", "fields"),
     [
@@ -138,7 +143,7 @@ def test_a_bad_request_says_what_is_wrong(
 
 
 def test_a_product_must_have_a_picture(api: TestClient, catalogue: list[dict[str, Any]]) -> None:
-    plain = {"product_id": catalogue[0]["product_id"]}
+    plain = {"product_id": catalogue[1]["product_id"]}
     assert code_of(api.post("/product/titles", json=plain)) == (422, "product_without_image")
     gone = {"product_id": 999_999}
     assert code_of(api.post("/product/titles", json=gone)) == (404, "product_not_found")
