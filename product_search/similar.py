@@ -19,7 +19,7 @@ from product_search.answers import Stopwatch
 from product_search.calibration import Calibration
 from product_search.errors import ProductNotIndexed, ProductWithoutImage
 from product_search.live_collections import OpenCollection
-from product_search.query_plan import DEFAULT_WEIGHTS, Plan, QueryInputs, Vector
+from product_search.query_plan import Plan, QueryInputs, Vector
 from product_search.retrieval import Question, Retrieval
 from vector_db import VectorStore
 
@@ -66,7 +66,7 @@ def _answer(
     plan = Plan(
         mode=request.chosen_mode,
         inputs=QueryInputs(unwanted=frozenset({product.milvus_id})),
-        legs={leg: DEFAULT_WEIGHTS[leg] for leg in legs},
+        legs=dict.fromkeys(legs, 1.0),
     )
     question = Question(request, plan.inputs, "", watch)
     calibration = _that_holds(retrieval.calibrated(collection.encoders.fingerprint), vectors)
