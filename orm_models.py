@@ -40,7 +40,7 @@ from data_models import (
     ProductOut,
     SearchFilters,
 )
-from product_search.column_types import CountedId, ExactString, Money, UtcDateTime
+from product_search.column_types import CountedId, ExactJson, ExactString, Money, UtcDateTime
 from product_search.engine import (
     LockPurpose,
     Pool,
@@ -109,7 +109,7 @@ class Product(Base):
     category: Mapped[str | None] = mapped_column(ExactString(100))
     brand: Mapped[str | None] = mapped_column(ExactString(100))
     price: Mapped[Decimal | None] = mapped_column(Money)
-    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    attributes: Mapped[dict[str, Any]] = mapped_column(ExactJson, default=dict)
     image_hash: Mapped[str | None] = mapped_column(String(64))
     revision: Mapped[int] = mapped_column(default=1)
     index_status: Mapped[str] = mapped_column(String(16), default=IndexStatus.pending)

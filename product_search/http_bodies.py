@@ -41,7 +41,7 @@ MAX_BODY = 15 * 1024 * 1024
 _MAX_DRAINED = 100 * 1024 * 1024
 _CHARSET = re.compile(r";\s*charset=[^;]*", re.ASCII | re.IGNORECASE)
 _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
-_JSON_FIELDS = ("attributes", "filters", "product_ids")
+_JSON_FIELDS = ("attributes", "filters", "legs", "parts", "region", "product_ids")
 _BODIES: tuple[type[BaseModel], ...] = (
     ProductCreate,
     ProductPatch,

@@ -41,7 +41,12 @@ router = APIRouter(tags=["搜索"])
     openapi_extra=documented_body(SearchRequest),
 )
 async def search(request: Request) -> SearchResponse:
-    """以文搜文、以文搜图、以图搜图、以图搜文；请求体为 JSON 或 multipart（文件 `image`）。"""
+    """按文字、图片、商品或它们的组合搜索；请求体为 JSON 或 multipart（文件 `image`）。
+
+    只给文字时是 hybrid：按词（BM25）、按意思（BGE）、按图片（CLIP）同时找，合成一个次序。
+    `confidence` 是符合查询的概率；没有商品达到 `min_confidence` 时 `no_match` 为 true，
+    `near_misses` 里是最接近的几个。用 `next_cursor` 翻页，期间的增删不会造成重复或遗漏。
+    """
     raw = await read_body(request)
     resources: Resources = request.app.state.resources
 

@@ -129,6 +129,7 @@ HOLD_A_SESSION = {
     "product_search.reindex",
     "product_search.catalog",
     "product_search.bulk_import",
+    "product_search.evaluation",
     "product_search.export",
     "product_search.imports",
     "product_search.drift",

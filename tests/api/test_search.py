@@ -172,7 +172,7 @@ def test_an_offset_behind_the_end_finds_nothing(api: TestClient, offset: int) ->
 def test_a_picture_may_come_as_a_file(api: TestClient, mode: str) -> None:
     answer = api.post(
         "/search",
-        data={"mode": mode, "top_k": "3", "offset": "1", "filters": "{}"},
+        data={"mode": mode, "top_k": "3", "offset": "1", "filters": "{}", "min_confidence": "0"},
         files={"image": ("../../etc/passwd", PHOTOS[1], "text/plain")},
     )
     assert answer.status_code == 200, answer.text
