@@ -19,6 +19,7 @@ Vector = NDArray[np.float32]
 
 COVERAGE = "coverage"
 PHRASE = "phrase"
+PHRASE_COVERAGE = "phrase_coverage"  # coverage once more, of phrases, of which it says less
 FIELDS: dict[Leg, VectorField] = {
     Leg.bm25: VectorField.text_bm25,
     Leg.text_to_text: VectorField.text_bge,
@@ -99,8 +100,12 @@ class Plan:
         the coverage of the query; of texts whether they are phrases, which are less near to what
         they mean than names are.
         """
-        scores = frozenset(COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs)
-        return scores | {PHRASE} if any(leg.takes_text for leg in self.legs) else scores
+        names = {COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs}
+        if any(leg.takes_text for leg in self.legs):
+            names |= {PHRASE}
+        if Leg.bm25 in self.legs:
+            names |= {PHRASE_COVERAGE}
+        return frozenset(names)
 
 
 class LegVectors(Protocol):

@@ -11,8 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_models import Leg
 from product_search.errors import AppError, StartError
-from product_search.evaluation import asked, measures, no_match, reliability, report, runner, trec
+from product_search.evaluation import (
+    asked,
+    measures,
+    no_match,
+    pairs,
+    reliability,
+    report,
+    runner,
+    trec,
+)
 from product_search.evaluation.asked import Questions, Way
 from product_search.evaluation.halves import HALVES, half_of, kind_of
 from product_search.evaluation.measures import FITS, PerQuery
@@ -67,7 +77,21 @@ def _write(resources: Resources, photos: Path, out: Path) -> None:
     lines = [*_head(resources)]
     for judged in _sets(resources, photos):
         lines += _section(resources.retrieval, judged, pictures)
+    lines += _pairs(resources)
     (out / "evaluation.md").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _pairs(resources: Resources) -> Iterator[str]:
+    """The half of the products that the pair curve was not fitted on."""
+    calibration = resources.retrieval.calibrated(resources.encoders.fingerprint)
+    assert calibration.pairs is not None, "the encoders are calibrated"
+    found = pairs.judged(calibration.pairs, Leg.image_to_text.value, pairs.pairs(resources, 1))
+    yield from ["", "## Pictures and titles", ""]
+    yield (
+        f"`POST /match` over {found.count} pairs of the products that were not fitted on: of "
+        f"pictures with their own titles {found.of_own:.3f} are told to belong together, of those "
+        f"with a title from another category {found.of_others:.3f} not to."
+    )
 
 
 def _head(resources: Resources) -> Iterator[str]:

@@ -113,11 +113,13 @@ def everything(api: TestClient) -> tuple[Any, ...]:
     return rows, pictures
 
 
-def calibrate(settings: Settings, **curves: Mapping[str, Any]) -> None:
+def calibrate(
+    settings: Settings, pairs: Mapping[str, Any] | None = None, **curves: Mapping[str, Any]
+) -> None:
     """Give the service that opens with these settings just these curves, by their features."""
     fingerprint = EncoderFolders(settings).chosen().fingerprint
     settings.calibrations_dir.mkdir(parents=True)
-    fitted = {"fingerprint": fingerprint, "curves": curves}
+    fitted = {"fingerprint": fingerprint, "curves": curves, "pairs": pairs}
     path = settings.calibrations_dir / f"{fingerprint}.json"
     path.write_text(json.dumps(fitted), "utf-8")
 
