@@ -27,7 +27,7 @@ FIELDS: dict[Leg, VectorField] = {
     Leg.image_to_image: VectorField.image_clip,
     Leg.image_to_text: VectorField.text_clip,
 }
-# Where no calibration says otherwise: found on the tuning half (docs/decisions/0023).
+# Where no calibration says otherwise: found on the tuning half (docs/decisions/0014).
 DEFAULT_WEIGHTS: dict[Leg, float] = {
     Leg.bm25: 1.5,
     Leg.text_to_text: 1.0,
@@ -74,7 +74,7 @@ class QueryInputs:
         return any(one.weight > 0 for one in things)
 
 
-# How much of an unwanted vector is taken away: more of it leads nowhere (docs/decisions/0023).
+# How much of an unwanted vector is taken away: more of it leads nowhere (docs/decisions/0014).
 _LESS = 0.3
 
 
