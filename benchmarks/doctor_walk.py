@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy.orm import Session
 
-from data_models import DriftRun, IndexStatus, VectorField
+from data_models import DENSE_FIELDS, DriftRun, IndexStatus
 from orm_models import Database, PrimaryKeySource, Product, VectorCollection
 from product_search import drift
 from product_search.drift import Options
@@ -55,7 +55,7 @@ class Shop:
         name = collection_name(FINGERPRINT)
         active = VectorCollection(name=name, role=Role.active, encoder_fingerprint=FINGERPRINT)
         self.database.write(lambda session: session.add(active))
-        self.store.open_collection(name, dict.fromkeys(VectorField, DIM))
+        self.store.open_collection(name, dict.fromkeys(DENSE_FIELDS, DIM))
         keys = PrimaryKeySource()
         drawn: list[int] = []
         for start in range(1, products + 1, BATCH):

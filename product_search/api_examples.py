@@ -29,9 +29,8 @@ SHOWN_PRODUCT: Example = PRODUCT | {
 CREATED_PRODUCT: Example = SHOWN_PRODUCT | {"duplicates": []}
 PAGE: Example = {"items": [SHOWN_PRODUCT], "total": 1, "page": 1, "page_size": 20}
 SEARCHES: list[Any] = [
-    {"mode": "text_to_image", "text": "雨伞", "top_k": 5},
+    {"text": "露营要带的", "top_k": 5},
     {
-        "mode": "text_to_text",
         "text": "学生用的书包",
         "filters": {
             "category": ["箱包"],
@@ -40,22 +39,87 @@ SEARCHES: list[Any] = [
             "has_image": True,
             "created_at": {"gte": "2026-01-01T00:00:00+08:00"},
         },
+        "facets": True,
+        "explain": True,
     },
+    {"text": "双肩包", "sort": "price_asc", "legs": {"text_to_image": 0}, "min_confidence": 0.3},
+    {
+        "parts": [
+            {"product_id": 1},
+            {"text": "红色"},
+            {"text": "儿童", "weight": -0.5},
+        ]
+    },
+    {"mode": "text_to_image", "text": "雨伞", "top_k": 5},
+    {"mode": "text_to_text", "text": "下雨天用的", "offset": 5, "top_k": 5},
     {"mode": "image_to_image", "product_id": 1},
+    {"mode": "image_to_text", "product_id": 1, "region": [0, 0, 64, 64]},
 ]
 SEARCH_ANSWER: Example = {
-    "mode": "text_to_text",
+    "mode": "hybrid",
+    "corrected_query": None,
     "hits": [
         {
             "rank": 1,
-            "score": 0.66,
-            "matched_field": "text_bge_vector",
+            "score": 0.333333,
+            "confidence": 0.93,
+            "matched_field": "text_bm25_vector",
             "product": SHOWN_PRODUCT,
+            "explain": None,
         }
     ],
+    "total": 1,
+    "total_is_exact": True,
+    "next_cursor": None,
+    "no_match": False,
+    "near_misses": [],
+    "min_confidence": 0.04,
+    "facets": None,
     "encoder": "starter",
     "dropped": 0,
-    "took_ms": {"decode": 0.0, "encode": 11.2, "recall": 4.1, "hydrate": 1.3, "total": 16.8},
+    "took_ms": {"decode": 0.3, "encode": 11.2, "recall": 8.1, "hydrate": 1.3, "total": 20.9},
+}
+BATCH: Example = {"queries": [{"text": "雨伞", "top_k": 3}, {"text": "书包", "min_confidence": 0}]}
+BATCH_ANSWER: Example = {
+    "results": [
+        SEARCH_ANSWER,
+        {"code": "product_not_found", "message": "商品 9 不存在"},
+    ]
+}
+RERANK: Example = {"product_ids": [3, 1, 2], "text": "雨伞"}
+RERANK_ANSWER: Example = {
+    "hits": SEARCH_ANSWER["hits"],
+    "total": 1,
+    "missing": [3, 2],
+    "encoder": "starter",
+    "took_ms": SEARCH_ANSWER["took_ms"],
+}
+MATCHES: list[Any] = [
+    {"image": {"product_id": 1}, "texts": [{"text": "红色双肩包"}, {"text": "雨伞"}]},
+    {"text": {"product_id": 1}, "images": [{"product_id": 1}]},
+]
+MATCH_ANSWER: Example = {
+    "pairs": [
+        {"score": 0.61, "confidence": 0.93, "verdict": "match", "label": "图文相符"},
+        {"score": 0.04, "confidence": 0.02, "verdict": "mismatch", "label": "图文不符"},
+    ],
+    "encoder": "starter",
+}
+TITLES: Example = {"product_id": 1, "top_k": 3}
+TITLES_ANSWER: Example = {
+    "titles": [
+        {"title": "蓝色双肩包 旅行背包", "product_id": 2, "score": 0.52, "confidence": 0.91},
+        {"title": "绿色双肩包 户外", "product_id": 7, "score": 0.5, "confidence": 0.88},
+    ],
+    "no_match": False,
+    "suggestion": {
+        "title": "双肩包",
+        "category": "箱包",
+        "attributes": {},
+        "words": ["双肩包"],
+    },
+    "encoder": "starter",
+    "took_ms": SEARCH_ANSWER["took_ms"],
 }
 HEALTH: Example = {
     "status": "ok",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from orm_models import (
     with_title_part,
 )
 from product_search import outbox
+from product_search.column_types import same_json
 from product_search.engine import read_committed
 from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
 from product_search.exact_duplicates import same_products, title_key
@@ -270,7 +270,7 @@ def change_product(session: Session, product: Product, columns: Mapping[str, Any
 def _differ(old: object, new: object) -> bool:
     """Whether a change is one; in attributes, True and 1 are not the same, key order is nothing."""
     if isinstance(old, dict) and isinstance(new, dict):
-        return json.dumps(old, sort_keys=True) != json.dumps(new, sort_keys=True)
+        return not same_json(old, new)
     return old != new
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, Numeric, String
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, Numeric, String
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -75,6 +76,22 @@ class ExactString(TypeDecorator[str]):
         collation = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
         exact = mysql.VARCHAR(self.length, collation=collation)
         return dialect.type_descriptor(exact)
+
+
+class ExactJson(TypeDecorator[Any]):
+    """JSON in which true, 1 and 1.0 are not the same, nor is a change of one into another none."""
+
+    impl = JSON
+    cache_ok = True
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """As the texts are; the order of keys is nothing."""
+        return same_json(x, y)
+
+
+def same_json(one: object, other: object) -> bool:
+    """Whether both are the same JSON; Python's == does not tell true from 1."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 CountedId = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only INTEGER keys

@@ -59,9 +59,7 @@ class QueryText:
         return [
             span.cells
             for span in self.spans
-            if span.credit in (_WORD, _WITHIN)
-            and len(span.cells) > 1
-            and texts.is_known(min(span.terms))
+            if len(span.cells) > 1 and any(map(texts.is_known, span.terms))
         ]
 
     @property

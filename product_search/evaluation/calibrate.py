@@ -33,6 +33,9 @@ _TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
 _OUTLIERS = 0.1
 
 
+_PRECISION = 0.9
+
+
 @dataclass(frozen=True)
 class Sample:
     """A hit of a judged query."""
@@ -155,7 +158,11 @@ def _curve(samples: Sequence[Sample]) -> Curve:
 
 
 def _line(curve: Curve, samples: Sequence[Sample]) -> float:
-    """Where no match is told best from a match, by F1 of no match over the queries."""
+    """Where most of what has no match is told, and nine of ten that are told have none.
+
+    0, where nothing is told, if that can't be had: to be told of no match where there is one is
+    worse than to be shown the nearest.
+    """
     best: dict[str, float] = {}
     matched: set[str] = set()
     for sample in samples:
@@ -166,13 +173,11 @@ def _line(curve: Curve, samples: Sequence[Sample]) -> float:
     if len(matched) == len(best):  # nothing has no match here: a little below them all
         return min(best.values()) / 2
     ordered = sorted((found, qid in matched) for qid, found in best.items())
-    unmatched = sum(not is_matched for _, is_matched in ordered)
-
-    def f1(cut: int) -> float:
-        right = sum(not is_matched for _, is_matched in ordered[:cut])
-        return 2 * right / (cut + unmatched)
-
-    cut = max(range(len(ordered) + 1), key=f1)
+    right = list(itertools.accumulate((not one for _, one in ordered), initial=0))
+    precise = [cut for cut in range(1, len(ordered) + 1) if right[cut] >= _PRECISION * cut]
+    if not precise:
+        return 0.0
+    cut = max(precise, key=lambda cut: (right[cut], -cut))
     ends = [0.0, *(found for found, _ in ordered), 1.0]
     return (ends[cut] + ends[cut + 1]) / 2
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, cast
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from product_search.encoder_folders import EncoderFolders
 from product_search.resources import Resources
+from product_search.settings import Settings
 
 
 class Answer(Protocol):
@@ -61,8 +64,8 @@ def create_all(api: TestClient, products: Iterable[Mapping[str, Any]]) -> list[d
 
 
 def search(api: TestClient, mode: str, **fields: Any) -> list[dict[str, Any]]:
-    """The hits of a search over JSON."""
-    answer = api.post("/search", json={"mode": mode} | fields)
+    """The hits of a search over JSON, however little they fit unless told otherwise."""
+    answer = api.post("/search", json={"mode": mode, "min_confidence": 0} | fields)
     assert answer.status_code == 200, answer.text
     return cast(list[dict[str, Any]], answer.json()["hits"])
 
@@ -108,6 +111,15 @@ def everything(api: TestClient) -> tuple[Any, ...]:
     pictures = sorted(path.name for path in folder.rglob("*") if path.is_file())
     rows = [{k: v for k, v in item.items() if k != "index_status"} for item in items]
     return rows, pictures
+
+
+def calibrate(settings: Settings, **curves: Mapping[str, Any]) -> None:
+    """Give the service that opens with these settings just these curves, by their features."""
+    fingerprint = EncoderFolders(settings).chosen().fingerprint
+    settings.calibrations_dir.mkdir(parents=True)
+    fitted = {"fingerprint": fingerprint, "curves": curves}
+    path = settings.calibrations_dir / f"{fingerprint}.json"
+    path.write_text(json.dumps(fitted), "utf-8")
 
 
 def form(boundary: str, *parts: tuple[str, bytes]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def query(mode: str, place: int = 0) -> dict[str, Any]:
 
 
 def answer_to(api: TestClient, mode: str, **fields: Any) -> dict[str, Any]:
-    answer = api.post("/search", json={"mode": mode} | fields)
+    answer = api.post("/search", json={"mode": mode, "min_confidence": 0} | fields)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
@@ -172,7 +172,7 @@ def test_an_offset_behind_the_end_finds_nothing(api: TestClient, offset: int) ->
 def test_a_picture_may_come_as_a_file(api: TestClient, mode: str) -> None:
     answer = api.post(
         "/search",
-        data={"mode": mode, "top_k": "3", "offset": "1", "filters": "{}"},
+        data={"mode": mode, "top_k": "3", "offset": "1", "filters": "{}", "min_confidence": "0"},
         files={"image": ("../../etc/passwd", PHOTOS[1], "text/plain")},
     )
     assert answer.status_code == 200, answer.text

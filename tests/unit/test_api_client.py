@@ -12,6 +12,7 @@ import pytest
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, SearchMode
 from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.api_examples import SEARCH_ANSWER
 
 PRODUCT: dict[str, Any] = {
     "product_id": 7,
@@ -100,10 +101,7 @@ def test_a_picture_travels_as_base64(server: Server, client: ApiClient) -> None:
 
 
 def test_a_search_sends_only_what_was_given(server: Server, client: ApiClient) -> None:
-    took = dict.fromkeys(("decode", "encode", "recall", "hydrate", "total"), 1.0)
-    server.answer(
-        {"mode": "text_to_text", "hits": [], "encoder": "starter", "dropped": 0, "took_ms": took}
-    )
+    server.answer(SEARCH_ANSWER)
     client.search(SearchMode.text_to_text, text="书包", filters={"brand": "拾光"}, top_k=5)
     body = {"mode": "text_to_text", "top_k": 5, "offset": 0, "text": "书包"}
     assert server.seen == ("POST", "/search", body | {"filters": {"brand": "拾光"}})

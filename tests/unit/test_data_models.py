@@ -230,7 +230,7 @@ def test_an_image_mode_takes_an_image_or_a_product(mode: SearchMode) -> None:
     "values",
     [{}, {"text": "x", "image_base64": "AA=="}, {"text": "x", "image_base64": "", "product_id": 1}],
 )
-@pytest.mark.parametrize("mode", SearchMode)
+@pytest.mark.parametrize("mode", TEXT_MODES + IMAGE_MODES)
 def test_a_mode_has_exactly_one_input(mode: SearchMode, values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         request(mode=mode, **values)
@@ -264,7 +264,13 @@ def test_an_image_mode_takes_nothing_else(mode: SearchMode, values: dict[str, An
         ("product_id", -5),
         ("product_id", INT64_MAX + 1),
         ("product_id", "one"),
-        ("mode", "hybrid"),
+        ("mode", "fuzzy"),
+        ("legs", {"bm25": 1}),
+        ("parts", [{"text": "x"}]),
+        ("region", [0, 0, 1, 1]),
+        ("min_confidence", 1.1),
+        ("sort", "best"),
+        ("cursor", ""),
         ("text", ""),
         ("text", " \n"),
         ("text", "\x00\x01\x1f"),
