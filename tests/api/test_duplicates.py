@@ -73,7 +73,7 @@ def test_a_product_that_is_there_already_is_added_and_named(shop: TestClient) ->
         shop, title="红色双肩包 大号", brand="拾光", image_base64=base64_of(PHOTO)
     )
     assert first["duplicates"] == []
-    same_file = create_answer(shop, title="书包", **pictured)
+    same_file = create_answer(shop, title="书包", image_base64=base64_of(PHOTO))
     assert same_file["duplicates"] == [first["product_id"]]
     same_title = create_answer(shop, wait=True, title="红色雙肩包，大号！", brand="拾光")
     assert same_title["duplicates"] == [first["product_id"]]
