@@ -160,14 +160,14 @@ class DuplicateFinder:
         view = self._active()
         listings: list[Listing] = []
         pictures: list[Floats] = []
-        titles: list[Floats] = []
+        texts: list[Floats] = []
         for rows in self._pages():
             check()
             listings += self._listings(rows)
             keys = [row.milvus_id for row in rows]
             pictures.append(_vectors(view, VectorField.image_clip, keys))
-            titles.append(_vectors(view, VectorField.text_bge, keys))
-        return Shelf(listings, _stacked(pictures), _stacked(titles))
+            texts.append(_vectors(view, VectorField.text_bge, keys))
+        return Shelf(listings, _stacked(pictures), _stacked(texts))
 
     def _active(self) -> VectorStore | None:
         """The collection that searches read; None before there is any."""

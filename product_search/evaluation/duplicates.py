@@ -33,7 +33,7 @@ from product_search.perceptual_hash import perceptual_hash
 from product_search.settings import ROOT, load_settings
 from product_search.text import document, plain
 
-ENCODED_AT_ONCE = 64
+ROUNDS = 3
 _VARIANTS = (None, Variant.other_colour, None, Variant.other_size)
 
 
@@ -154,7 +154,7 @@ def main() -> int:
     for name, listings in _sets(options.photos).items():
         tuning, reported = halves(listings(), random.Random(1))
         part = tuning if options.half == "tuning" else reported
-        figures = measure(part, encoders, tuple(Change), rounds=len(Change))
+        figures = measure(part, encoders, tuple(Change), rounds=ROUNDS)
         _show(name, figures)
         total.planted.update(figures.planted)
         total.found.update(figures.found)
