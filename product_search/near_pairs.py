@@ -27,7 +27,7 @@ from product_search.perceptual_hash import (
 )
 from product_search.text import document_terms, plain
 
-# Chosen on one half of the planted copies (decision [0012): precise before complete.
+# Chosen on one half of the planted copies (decision 0012): precise before complete.
 MAX_BITS = 12  # of 64, by which pictures differ that look the same
 SURE_BITS = 2  # a smaller difference needs less of the texts
 MAX_BITS_OF_PARTS = 26  # that may be a picture and a part of it
