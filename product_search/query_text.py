@@ -22,8 +22,8 @@ _WORD, _SYNONYM, SOUND, _PART = 1.0, 0.9, 0.8, 0.5
 _WITHIN = 0.6  # for a word of a longer one: a train is not yet a train ticket
 _OTHER_WORD = 0.3  # for a word that means something as it is written
 _NEGATION = re.compile(
-    r"(?:不要|不是|不含|不带|没有|除了)([^\s,.;、，。；的]{1,8})"
-    r"(?:的|以外|之外|(?=[\s,.;、，。；])|$)"
+    r"(?:不要|不是|不含|不带|没有|除了)([^\s,.;、，。；的]{1,8}?)"
+    r"(?:以外的?|之外的?|的|(?=[\s,.;、，。；])|$)"
 )
 _NUMBER_WEIGHT = 2.0  # of a word or number in Latin letters, in characters
 
