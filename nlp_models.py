@@ -93,15 +93,23 @@ class EncoderPair:
         self, documents: Sequence[str], titles: Sequence[str]
     ) -> tuple[Matrix, Matrix]:
         """Documents for the text encoder, titles for the image-text encoder."""
-        if isinstance(self.image_text, StarterEncoder):
-            return self.image_text.encode_products(documents, titles)
-        return self.text.encode_documents(documents), self.image_text.encode_texts(titles)
+        if not isinstance(self.image_text, StarterEncoder):
+            return self.text.encode_documents(documents), self.image_text.encode_texts(titles)
+        # Its texts are made from the same BGE embeddings, the costly part: each text once.
+        texts = {text: row for row, text in enumerate(dict.fromkeys([*documents, *titles]))}
+        embedded = self.text.encode_documents(list(texts))
+        of_titles = embedded[[texts[title] for title in titles]]
+        of_documents = embedded[[texts[document] for document in documents]]
+        return of_documents, self.image_text.from_documents(titles, of_titles)
 
     def encode_search(self, queries: Sequence[str], texts: Sequence[str]) -> tuple[Matrix, Matrix]:
         """Queries for the text encoder, texts for the image-text encoder."""
-        if isinstance(self.image_text, StarterEncoder):
-            return self.image_text.encode_search(queries, texts)
-        return self.text.encode_queries(queries), self.image_text.encode_texts(texts)
+        if not isinstance(self.image_text, StarterEncoder):
+            return self.text.encode_queries(queries), self.image_text.encode_texts(texts)
+        asked = [BGE_QUERY_INSTRUCTION + query for query in queries]
+        both = self.text.encode_documents([*asked, *texts])  # all in one go
+        of_texts = self.image_text.from_documents(texts, both[len(asked) :])
+        return both[: len(asked)], of_texts
 
     @property
     def fingerprint(self) -> str:
@@ -202,21 +210,6 @@ class StarterEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Float32 (n, dim), L2-normalised."""
         return self.from_documents(texts, self._bge.encode_documents(texts))
-
-    def encode_products(
-        self, documents: Sequence[str], titles: Sequence[str]
-    ) -> tuple[Matrix, Matrix]:
-        """BGE's documents, and titles of its own, which are made from BGE's: each text once."""
-        texts = {text: row for row, text in enumerate(dict.fromkeys([*documents, *titles]))}
-        embedded = self._bge.encode_documents(list(texts))
-        of_titles = embedded[[texts[title] for title in titles]]
-        return embedded[[texts[one] for one in documents]], self.from_documents(titles, of_titles)
-
-    def encode_search(self, queries: Sequence[str], texts: Sequence[str]) -> tuple[Matrix, Matrix]:
-        """BGE's queries, and texts of its own, which are made from BGE's too: all in one go."""
-        asked = [BGE_QUERY_INSTRUCTION + query for query in queries]
-        both = self._bge.encode_documents([*asked, *texts])
-        return both[: len(asked)], self.from_documents(texts, both[len(asked) :])
 
     def from_documents(self, texts: Sequence[str], documents: Matrix) -> Matrix:
         """Of texts whose BGE document embeddings (n, d) are known."""

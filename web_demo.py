@@ -15,12 +15,14 @@ from product_search import demo
 from product_search.api_client import ApiClient
 
 MODE_NAMES = {
+    SearchMode.hybrid: "综合",
     SearchMode.text_to_text: "以文搜文",
     SearchMode.text_to_image: "以文搜图",
     SearchMode.image_to_image: "以图搜图",
     SearchMode.image_to_text: "以图搜文",
 }
 MODE_NOTES = {
+    SearchMode.hybrid: "同时按词、按意思、按图片找：输入文字或上传图片，也可以两样一起（这个，但是红色）。",
     SearchMode.text_to_text: "按标题找：输入文字，找标题意思相近的商品。",
     SearchMode.text_to_image: "按图片内容找：输入文字，找图片里是这样东西的商品。",
     SearchMode.image_to_image: "找相似图片：上传一张图片，找图片看起来相似的商品。",
@@ -40,15 +42,16 @@ def search_page() -> None:
         demo.show_encoder(health)
     mode = st.segmented_control(
         "搜索方式",
-        list(SearchMode),
-        default=SearchMode.text_to_text,
+        list(MODE_NAMES),
+        default=SearchMode.hybrid,
         required=True,
         format_func=MODE_NAMES.__getitem__,
         key="mode",
         persist_state="session",
     )
     st.caption(MODE_NOTES[mode])
-    text = _text_input() if mode.takes_text else None
+    is_hybrid = mode is SearchMode.hybrid
+    text = _text_input() if mode.takes_text or is_hybrid else None
     image = None if mode.takes_text else demo.picture_input("查询图片", "image")
     if health is None or (text is None and image is None):
         return
@@ -122,6 +125,8 @@ def _offset(query: object) -> int:
 def _show_answer(client: ApiClient, answer: SearchResponse, offset: int, top_k: int) -> None:
     took = f"用时 {answer.took_ms.total:.0f} 毫秒"
     encoder = demo.encoder_name(answer.encoder)
+    if answer.corrected_query:
+        st.caption(f"已按“{answer.corrected_query}”搜索。")
     if answer.hits:
         first, last = answer.hits[0].rank, answer.hits[-1].rank
         st.caption(f"第 {first}–{last} 件 · {took} · 编码器：{encoder}")
@@ -130,6 +135,9 @@ def _show_answer(client: ApiClient, answer: SearchResponse, offset: int, top_k: 
         st.info(f"没有更多结果了（{took}）。")
     else:
         st.info(f"没有找到符合条件的商品（{took}）。可以换个说法，或放宽左侧的筛选条件。")
+        if answer.near_misses:
+            st.caption("最接近的是：")
+            st.html(demo.cards_html(client, answer.near_misses))
     if answer.dropped:
         st.caption(f"另有 {answer.dropped} 个结果因商品刚被改动或删除而略去。")
     with st.container(horizontal=True):

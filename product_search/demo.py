@@ -279,8 +279,14 @@ def _card_html(client: ApiClient, hit: SearchHit) -> str:
         f'<div class="ps-labels">{escape(" · ".join(labels))}</div>'
         '<div class="ps-foot">'
         f'<span class="ps-price">{price_text(product)}</span>'
-        f'<span class="ps-score">相似度 {hit.score:.3f}</span></div></div>'
+        f'<span class="ps-score">{_fit(hit)}</span></div></div>'
     )
+
+
+def _fit(hit: SearchHit) -> str:
+    if hit.confidence is None:
+        return f"相似度 {hit.score:.3f}"
+    return f"符合度 {hit.confidence:.0%}"
 
 
 def row_html(client: ApiClient, product: ProductOut) -> str:

@@ -31,7 +31,7 @@ FIELDS: dict[Leg, VectorField] = {
 DEFAULT_WEIGHTS: dict[Leg, float] = {
     Leg.bm25: 1.5,
     Leg.text_to_text: 1.0,
-    Leg.text_to_image: 0.5,
+    Leg.text_to_image: 1.0,
     Leg.image_to_image: 2.5,
     Leg.image_to_text: 0.0,
 }

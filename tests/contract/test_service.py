@@ -34,7 +34,7 @@ def settings(request: pytest.FixtureRequest, open_settings: Callable[[], Setting
 
 
 def found(client: TestClient, **query: object) -> list[str]:
-    answer = client.post("/search", json={"top_k": 5, **query})
+    answer = client.post("/search", json={"top_k": 5, "min_confidence": 0, **query})
     assert answer.status_code == 200, answer.text
     return [hit["product"]["title"] for hit in answer.json()["hits"]]
 
