@@ -22,7 +22,7 @@ MODE_NAMES = {
     SearchMode.image_to_text: "以图搜文",
 }
 MODE_NOTES = {
-    SearchMode.hybrid: "同时按词、按意思、按图片找：输入文字或上传图片，也可以两样一起（这个，但是红色）。",
+    SearchMode.hybrid: "按词、按意思、按图片同时找：输入文字、上传图片，或两样一起。",
     SearchMode.text_to_text: "按标题找：输入文字，找标题意思相近的商品。",
     SearchMode.text_to_image: "按图片内容找：输入文字，找图片里是这样东西的商品。",
     SearchMode.image_to_image: "找相似图片：上传一张图片，找图片看起来相似的商品。",
