@@ -15,6 +15,14 @@ from product_search.drift_models import (
     DriftRun as DriftRun,
     DriftTotal as DriftTotal,
 )
+from product_search.duplicate_models import (
+    DuplicateGroup as DuplicateGroup,
+    DuplicatePair as DuplicatePair,
+    DuplicateRun as DuplicateRun,
+    DuplicatesPage as DuplicatesPage,
+    DuplicatesQuery as DuplicatesQuery,
+    Why as Why,
+)
 from product_search.field_types import (
     INT64_MAX as INT64_MAX,
     MAX_DESCRIPTION as MAX_DESCRIPTION,
@@ -54,6 +62,7 @@ from product_search.product_models import (
     IndexStatus as IndexStatus,
     ListSort as ListSort,
     ProductCreate as ProductCreate,
+    ProductCreated as ProductCreated,
     ProductListQuery as ProductListQuery,
     ProductOut as ProductOut,
     ProductPage as ProductPage,

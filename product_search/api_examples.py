@@ -26,6 +26,7 @@ SHOWN_PRODUCT: Example = PRODUCT | {
     "created_at": "2026-01-01T08:00:00.000001Z",
     "updated_at": "2026-01-01T08:00:00.000001Z",
 }
+CREATED_PRODUCT: Example = SHOWN_PRODUCT | {"duplicates": []}
 PAGE: Example = {"items": [SHOWN_PRODUCT], "total": 1, "page": 1, "page_size": 20}
 SEARCHES: list[Any] = [
     {"text": "露营要带的", "top_k": 5},
@@ -145,3 +146,32 @@ DRIFT: Example = {
     "newest": {"run_id": 3, "state": "done", "repair": True, "error": None},
 }
 QUEUED_RUN: Example = {"run_id": 4, "state": "queued", "repair": False, "error": None}
+QUEUED_DUPLICATES: Example = {
+    "run_id": 6,
+    "state": "queued",
+    "error": None,
+    "finished_at": None,
+    "products": 0,
+    "groups": 0,
+}
+_FOUND_DUPLICATES = QUEUED_DUPLICATES | {
+    "run_id": 5,
+    "state": "done",
+    "finished_at": "2026-01-01T08:00:01.500001Z",
+    "products": 298,
+    "groups": 1,
+}
+DUPLICATES: Example = {
+    "last": _FOUND_DUPLICATES,
+    "newest": _FOUND_DUPLICATES,
+    "groups": [
+        {
+            "product_ids": [3, 17],
+            "size": 2,
+            "pairs": [
+                {"product_ids": [3, 17], "why": "perceptual_hash", "similarity": 0.9688},
+            ],
+        }
+    ],
+    "next_after": None,
+}

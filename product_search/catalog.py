@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from data_models import IndexStatus, ProductListQuery, ProductOut, ProductPage
+from data_models import IndexStatus, ProductCreated, ProductListQuery, ProductOut, ProductPage
 from orm_models import (
     Database,
     Product,
@@ -26,6 +26,7 @@ from product_search import outbox
 from product_search.column_types import same_json
 from product_search.engine import read_committed
 from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
+from product_search.exact_duplicates import same_products, title_key
 from product_search.images import ImageStore, StoredImage, decode
 
 # A change of these changes what Milvus holds; a change of the others does not.
@@ -42,6 +43,7 @@ _EMPTY: dict[str, Any] = {
     "price": None,
     "attributes": {},
     "image_hash": None,
+    "image_phash": None,
     "revision": 1,
     "index_status": IndexStatus.pending,
     "index_error": None,
@@ -74,8 +76,8 @@ class Catalog:
     on_commit: Callable[[], None]
     admit: Callable[[int], None] = _admit_all
 
-    def create(self, fields: Mapping[str, Any], image: bytes | None) -> ProductOut:
-        """Add a product. `fields` are columns by name, validated.
+    def create(self, fields: Mapping[str, Any], image: bytes | None) -> ProductCreated:
+        """Add a product, and name those that are it already. `fields` are columns, validated.
 
         Raises:
             DuplicateSku: another product has the sku.
@@ -83,10 +85,16 @@ class Catalog:
         """
         self.admit(1)
         columns = dict(fields) | {"image_hash": self.keep_picture(image)}
+        key = title_key(columns["title"], columns.get("brand"))
+
+        def add(session: Session) -> tuple[Product, list[int]]:
+            same = same_products(session, key, columns["image_hash"])
+            return insert_product(session, columns), same
+
         with _unique_sku(fields):
-            product = self.database.write(lambda session: insert_product(session, columns))
+            product, same = self.database.write(add)
         self.on_commit()
-        return product.to_out()
+        return ProductCreated(**dict(product.to_out()), duplicates=same)
 
     def get(self, product_id: int) -> ProductOut:
         """One product. Raises ProductNotFound."""
@@ -216,7 +224,9 @@ def _insert_products(session: Session, rows: Sequence[Mapping[str, Any]]) -> Non
         return
     now = datetime.now(UTC)
     new = [
-        _EMPTY | dict(row) | {"milvus_id": draw_primary_key(), "created_at": now, "updated_at": now}
+        _EMPTY
+        | _with_key(row)
+        | {"milvus_id": draw_primary_key(), "created_at": now, "updated_at": now}
         for row in rows
     ]
     session.execute(insert(Product), new)
@@ -226,11 +236,15 @@ def _insert_products(session: Session, rows: Sequence[Mapping[str, Any]]) -> Non
 def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
     """Add the row and its outbox event to the session's transaction, which holds neither."""
     # Not by the unit of work, which costs more than both statements (benchmarks.write_throughput).
-    added: Any = session.connection().execute(_INSERT, dict(columns))
+    added: Any = session.connection().execute(_INSERT, _with_key(columns))
     drawn = {"id": added.inserted_primary_key[0]}
     product = Product(**added.last_inserted_params(), **drawn)
     outbox.record(session, product, outbox.Operation.upsert)
     return product
+
+
+def _with_key(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(columns) | {"title_key": title_key(columns["title"], columns.get("brand"))}
 
 
 def change_product(session: Session, product: Product, columns: Mapping[str, Any]) -> Outcome:
@@ -241,6 +255,10 @@ def change_product(session: Session, product: Product, columns: Mapping[str, Any
     for name in changed:
         setattr(product, name, columns[name])
     product.updated_at = datetime.now(UTC)
+    if changed & {"title", "brand"}:
+        product.title_key = title_key(product.title, product.brand)
+    if "image_hash" in changed:
+        product.image_phash = None  # the new picture's comes when it is indexed
     if changed & _INDEXED:
         product.revision += 1
         product.index_status = IndexStatus.pending

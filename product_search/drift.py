@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 
 from data_models import DoctorRun, DriftExample, DriftKind, DriftReport, DriftRun
 from orm_models import Database, Run
-from product_search import runs
-from product_search.errors import RunInProgress
-from product_search.runs import UNFINISHED, Claimed, Kind, Problem, State
+from product_search import runs, sole_runs
+from product_search.runs import Claimed, Kind, Problem, State
 
 EXAMPLES = 100  # of each kind; the counts are of all
 
@@ -70,13 +69,7 @@ def _added(counts: dict[DriftKind, int], findings: Iterable[Problem]) -> dict[Dr
 
 def queue(database: Database, options: Options) -> DoctorRun:
     """A walk that waits for the service's loop. Raises RunInProgress where one has not ended."""
-
-    def add(session: Session) -> DoctorRun:
-        _check_none(session)
-        return _as_run(runs.queue(session, Kind.doctor, options.model_dump()))
-
-    with database.alone("doctor"):
-        return database.write(add)
+    return _as_run(sole_runs.queue(database, Kind.doctor, options.model_dump()))
 
 
 def begin(database: Database, options: Options, lease: timedelta) -> Claimed:
@@ -84,24 +77,7 @@ def begin(database: Database, options: Options, lease: timedelta) -> Claimed:
 
     Raises RunInProgress where another process holds one.
     """
-
-    def add(session: Session) -> Claimed:
-        while left := runs.claim(session, [Kind.doctor], lease):
-            runs.cancel(session, left.id)
-        _check_none(session)
-        run = runs.queue(session, Kind.doctor, options.model_dump())
-        claimed = runs.claim(session, [Kind.doctor], lease, run_id=run.id)
-        assert claimed is not None  # nobody else sees it before the commit
-        return claimed
-
-    with database.alone("doctor"):
-        return database.write(add)
-
-
-def _check_none(session: Session) -> None:
-    unfinished = runs.latest(session, Kind.doctor, *UNFINISHED)
-    if unfinished is not None:
-        raise RunInProgress(f"已有一次核对尚未结束（编号 {unfinished.id}），请等它结束")
+    return sole_runs.begin(database, Kind.doctor, options.model_dump(), lease)
 
 
 def run_state(session: Session, run_id: int) -> DoctorRun:

@@ -20,6 +20,7 @@ from product_search.errors import AppError
 from product_search.images import ImageStore
 from product_search.live_collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import Claim, Clock, Policy, Work
+from product_search.perceptual_hash import perceptual_hash
 from product_search.text import document, document_terms, plain
 from vector_db import Entity
 
@@ -33,7 +34,7 @@ Targets = Sequence[tuple[Role, OpenCollection]]
 _MARK_INDEXED = (
     update(Product)
     .where(Product.id == bindparam("product"), Product.revision == bindparam("seen"))
-    .values(index_status=IndexStatus.indexed, index_error=None)
+    .values(index_status=IndexStatus.indexed, index_error=None, image_phash=bindparam("looks"))
 )
 
 
@@ -135,7 +136,8 @@ class Indexer:
             for _, target in targets:
                 _check(target.encoders)
             log.exception("product %d could not be indexed", work.product_id)
-            self._settle(claim, [work], [], {work.product_id: f"{type(error).__name__}: {error}"})
+            reason = f"{type(error).__name__}: {error}"
+            self._settle(claim, [work], [], {work.product_id: reason}, {})
 
     def _apply(self, claim: Claim, works: Sequence[Work], targets: Targets) -> None:
         """Products that are there are written as they are now; the others leave Milvus."""
@@ -156,7 +158,8 @@ class Indexer:
             target.store.upsert([entity for entity in made if entity.product_id in held])
             target.store.delete([work.milvus_id for work in gone if work.product_id in held])
         written = [work for work in works if work.product_id in held]
-        self._settle(claim, written, products, failures)
+        looks = {one: perceptual_hash(picture) for one, picture in pictures.items()}
+        self._settle(claim, written, products, failures, looks)
 
     def _settle(
         self,
@@ -164,6 +167,7 @@ class Indexer:
         works: Sequence[Work],
         products: Sequence[Product],
         failures: Mapping[int, str],
+        looks: Mapping[int, bytes],
     ) -> None:
         """Say of each product whether it is indexed, and forget or postpone its events.
 
@@ -176,7 +180,11 @@ class Indexer:
             outbox.requeue(session, [work for work in works if work.product_id not in held])
             ours = [work for work in works if work.product_id in held]
             written = [
-                {"product": product.id, "seen": product.revision}
+                {
+                    "product": product.id,
+                    "seen": product.revision,
+                    "looks": looks.get(product.id),
+                }
                 for product in products
                 if product.id in held and product.id not in failures
             ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from product_search.commands import (
     doctor,
     download_models,
+    duplicates,
     export_products,
     import_products,
     migrate,
@@ -25,6 +26,7 @@ COMMANDS = {
     import_products: "导入商品文件（CSV、JSONL，或连同图片的 ZIP），按 sku 新增或更新",
     export_products: "把整个商品目录连同图片导出为 ZIP，可再导入",
     doctor: "核对数据库、Milvus 与图片文件是否一致，--repair 修复",
+    duplicates: "找出重复的商品：图片与标题都相近",
     retry: "重新为索引失败（failed）的商品建立索引",
     reindex: "换编码器：在后台写满一个新的向量集合，然后切换",
     migrate: "把数据库的表结构升级到本版本所需的",

@@ -90,6 +90,17 @@ class ProductOut(BaseModel):
     updated_at: datetime
 
 
+class ProductCreated(ProductOut):
+    """A product that was just added, and those that are the same one already."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.CREATED_PRODUCT]})
+
+    duplicates: list[int] = Field(
+        description="图片文件相同，或标题与品牌相同的商品（不计空格、标点、大小写、繁简），"
+        "最多 10 个"
+    )
+
+
 class ListSort(StrEnum):
     """Orders of `GET /product/list`; ties are broken by product_id."""
 

@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from data_models import (
     IndexStatus,
     ProductCreate,
+    ProductCreated,
     ProductId,
     ProductListQuery,
     ProductOut,
@@ -51,19 +52,25 @@ Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再�
     responses=documented(*_BODY_ERRORS),
     openapi_extra=documented_body(ProductCreate),
 )
-async def create_product(request: Request, wait: Wait = False) -> ProductOut:
-    """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）。"""
+async def create_product(request: Request, wait: Wait = False) -> ProductCreated:
+    """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）。
+
+    目录里已有的相同商品列在 `duplicates`，不妨碍新增。
+    """
     raw = await read_body(request)
     resources: Resources = request.app.state.resources
 
-    def create() -> ProductOut:
+    def create() -> ProductCreated:
         body = raw.checked(ProductCreate)
         fields = body.model.model_dump(exclude={"image_base64"})
         image = _picture(body)
         return resources.catalog.create(fields, image if isinstance(image, bytes) else None)
 
     product = await run_in_threadpool(create)
-    return await _settled(resources, product) if wait else product
+    if not wait:
+        return product
+    settled = await _settled(resources, product)
+    return ProductCreated(**dict(settled) | {"duplicates": product.duplicates})
 
 
 @router.get(

@@ -19,6 +19,7 @@ from product_search.bulk_import import import_rows
 from product_search.calibration import Calibration
 from product_search.catalog import Catalog
 from product_search.cursors import Cursors, open_key
+from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
 from product_search.engine import Pool
 from product_search.errors import StartError
@@ -136,6 +137,7 @@ def _assembled(
         Kind.import_: _import_handler(imports, catalog),
         Kind.reindex: Reindexing(collections, settings.index_batch_size, on_commit),
         Kind.doctor: doctor.handle,
+        Kind.duplicates: DuplicateFinder(database, collections.store, images).handle,
     }
     return Resources(
         settings=settings,
@@ -186,7 +188,7 @@ def _check_who_indexes(settings: Settings) -> None:
 def _end_dead_claims(database: Database) -> None:
     """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
     database.write(outbox.release_all)
-    kinds = [Kind.import_, Kind.reindex, Kind.doctor]
+    kinds = [Kind.import_, Kind.reindex, Kind.doctor, Kind.duplicates]
     database.write(lambda session: runs.release_all(session, kinds))
 
 
@@ -243,12 +245,22 @@ def open_reconciler(settings: Settings) -> Iterator[Reconciler]:
     """
     with ExitStack() as stack:
         _make_data_dir(settings)
-        store = open_store(settings, "manage doctor")
+        store = open_store(settings, "manage")
         stack.callback(store.close)
         database = stack.enter_context(open_database(settings))
         gate = OutboxGate(database, settings.outbox_max_depth)
         images = ImageStore(settings.images_dir)
         yield Reconciler(database, store, images, gate.admit, on_queued=lambda: None)
+
+
+@contextmanager
+def open_duplicate_finder(settings: Settings) -> Iterator[DuplicateFinder]:
+    """What `manage duplicates` searches with: both stores, and no encoder.
+
+    Raises as open_resources.
+    """
+    with open_reconciler(settings) as opened:
+        yield DuplicateFinder(opened.database, opened.store, opened.images)
 
 
 @contextmanager

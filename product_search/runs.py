@@ -1,4 +1,4 @@
-"""The one durable table of long work: imports, reindexings, doctor's walks.
+"""The one durable table of long work: imports, reindexings, doctor's walks, duplicates.
 
 A run is claimed by one process at a time, with a lease that `save` and `renew` prolong; when that
 process dies, another goes on from the progress that was saved last. Progress is saved in the
@@ -30,6 +30,7 @@ class Kind(StrEnum):
     local_import = "local_import"  # of `manage import`, whose file no other process can count on
     reindex = "reindex"
     doctor = "doctor"
+    duplicates = "duplicates"
 
 
 class State(StrEnum):

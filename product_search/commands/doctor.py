@@ -5,24 +5,20 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import threading
-import time
 
 from data_models import DriftKind, DriftRun
 from orm_models import Database
 from product_search import drift
+from product_search.command_runs import carried_out, followed
 from product_search.drift import Options
-from product_search.reconcile import Reconciler
 from product_search.resources import open_database, open_reconciler
-from product_search.run_loop import LEASE, RunContext, carry_out
-from product_search.runs import RunLost
+from product_search.run_loop import LEASE
 from product_search.settings import Settings
 from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
 
 NAME = "doctor"
-POLL_S = 0.2
 SHOWN = 5  # examples of each kind
 KINDS = {
     DriftKind.missing: "缺少向量",
@@ -52,11 +48,15 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     wanted = Options(repair=options.repair, drop=options.drop)
     try:
         with open_reconciler(settings) as reconciler:
-            found = _carry_out(reconciler, wanted)
+            database, claimed = reconciler.database, drift.begin(reconciler.database, wanted, LEASE)
+            is_done = carried_out(database, claimed, reconciler.handle)
+            found = _found(database, claimed.id) if is_done else None
     except VectorFileBusy as busy:
         log.info("Milvus 文件由另一个进程使用（%s）：由它核对", busy.holder)
         with open_database(settings) as database:
-            found = _follow(database, FileLock(settings.milvus_path), wanted)
+            run_id = drift.queue(database, wanted).run_id
+            is_done = followed(database, FileLock(settings.milvus_path), run_id)
+            found = _found(database, run_id) if is_done else None
     if found is None:
         return 2
     if options.json:
@@ -66,33 +66,8 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     return 1 if found.left else 0
 
 
-def _carry_out(reconciler: Reconciler, wanted: Options) -> DriftRun | None:
-    claimed = drift.begin(reconciler.database, wanted, LEASE)
-    context = RunContext(reconciler.database, claimed, threading.Event())
-    try:
-        carry_out(context, reconciler.handle)
-    except RunLost:  # cancelled, or taken over while this process was stopped: as it says below
-        log.warning("这次核对已不由本进程进行")
-    return _ended(reconciler.database, claimed.id)
-
-
-def _follow(database: Database, lock: FileLock, wanted: Options) -> DriftRun | None:
-    run_id = drift.queue(database, wanted).run_id
-    while database.read(lambda session: drift.run_state(session, run_id)).is_under_way:
-        if lock.holder() is None:
-            log.error("服务已停止：核对未完成（编号 %d），会在它下次启动时继续", run_id)
-            return None
-        time.sleep(POLL_S)
-    return _ended(database, run_id)
-
-
-def _ended(database: Database, run_id: int) -> DriftRun | None:
-    """What it found; None, and why, where it did not come to its end."""
-    state = database.read(lambda session: drift.run_state(session, run_id))
-    if state.state == "done":
-        return database.read(lambda session: drift.of_run(session, run_id))
-    log.error("核对未完成（编号 %d，%s）：%s", run_id, state.state, state.error or "被中止")
-    return None
+def _found(database: Database, run_id: int) -> DriftRun:
+    return database.read(lambda session: drift.of_run(session, run_id))
 
 
 def _report(found: DriftRun) -> None:

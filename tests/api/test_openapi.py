@@ -52,6 +52,8 @@ def test_every_route_is_there() -> None:
         "GET /product/list",
         "POST /product/import",
         "GET /product/import/{import_id}",
+        "GET /product/duplicates",
+        "POST /product/duplicates",
         "GET /product/{product_id}",
         "PATCH /product/{product_id}",
         "DELETE /product/{product_id}",

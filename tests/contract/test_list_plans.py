@@ -1,8 +1,8 @@
-"""Every filter and every order of the product list is served by an index: EXPLAIN says so."""
+"""Every filter and order of the list, and exact duplicates, are found by an index, EXPLAIN says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, event, insert, text
 from data_models import ProductListQuery
 from orm_models import Database, Product
 from product_search.catalog import Catalog
+from product_search.exact_duplicates import same_products
 from product_search.images import ImageStore
 from tests.contract.conftest import empty_tables, mysql_url
 
@@ -28,6 +29,8 @@ def row(number: int) -> dict[str, Any]:
         "category": f"分类 {number % KINDS}",
         "brand": f"品牌 {number // 3 % KINDS}",
         "price": None if number % 10 == 0 else Decimal(number * 7919 % ROWS),
+        "image_hash": str(number % 5_000),
+        "title_key": str(number % 5_000),
         "index_status": "failed" if number % 100 == 0 else "indexed",
     }
 
@@ -60,21 +63,26 @@ class Plan:
 
 def plans(catalog: Catalog, **parameters: object) -> list[Plan]:
     """The plan of each statement that this list runs; the last one counts all that is found."""
+    query = ProductListQuery.model_validate(parameters)
+    made = _plans_of(catalog.database.engine, lambda: catalog.list(query))
+    assert len(made) >= 2
+    return made
+
+
+def _plans_of(engine: Engine, work: Callable[[], object]) -> list[Plan]:
     sent: list[tuple[str, Any]] = []
 
     def keep(_c: object, _cursor: object, statement: str, values: Any, *_rest: object) -> None:
         sent.append((statement, values))
 
-    engine = catalog.database.engine
     event.listen(engine, "before_cursor_execute", keep)
     try:
-        catalog.list(ProductListQuery.model_validate(parameters))
+        work()
     finally:
         event.remove(engine, "before_cursor_execute", keep)
     selects = [
         (" ".join(statement.split()), values) for statement, values in sent if "SELECT" in statement
     ]
-    assert len(selects) >= 2
     return [_explained(engine, *select) for select in selects]
 
 
@@ -164,3 +172,13 @@ def test_a_range_of_prices_is_an_index(catalog: Catalog, sort: str) -> None:
         assert plan.indexes, plan
         assert plan.indexes <= by_price, plan
         assert not plan.sorts or sort != "price_asc", plan  # else the few in the range
+
+
+def test_exact_duplicates_are_two_indexes_and_nothing_is_sorted(catalog: Catalog) -> None:
+    database = catalog.database
+    (plan,) = _plans_of(
+        database.engine,
+        lambda: database.read(lambda session: same_products(session, "77", "99")),
+    )
+    assert plan.indexes - {PRIMARY} == {"ix_product_title_key", "ix_product_image_hash"}, plan
+    assert not plan.sorts, plan

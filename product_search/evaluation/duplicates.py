@@ -1,0 +1,167 @@
+"""Door: `python -m product_search.evaluation.duplicates`, copies planted and looked for."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+from nlp_models import EncoderPair
+from product_search.encoder_folders import EncoderFolders
+from product_search.evaluation.planted import (
+    Change,
+    Listing,
+    Retitled,
+    Variant,
+    copy,
+    halves,
+    photo_listings,
+    sample_listings,
+    variant,
+)
+from product_search.exact_duplicates import title_key
+from product_search.groups import grouped
+from product_search.images import decode
+from product_search.near_pairs import Listing as Compared, Shelf, near_pairs
+from product_search.perceptual_hash import perceptual_hash
+from product_search.settings import ROOT, load_settings
+from product_search.text import document, plain
+
+ENCODED_AT_ONCE = 64
+_VARIANTS = (None, Variant.other_colour, None, Variant.other_size)
+
+
+@dataclass
+class Figures:
+    """Pairs counted: how many were planted and how many of these found, by kind; and wrong ones."""
+
+    planted: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
+    wrong: int = 0
+
+    @property
+    def recall(self) -> float:
+        """Of the planted pairs, those that were found."""
+        return self.found["all"] / max(1, self.planted["all"])
+
+    @property
+    def precision(self) -> float:
+        """Of the pairs that were found, those that were planted."""
+        return self.found["all"] / max(1, self.found["all"] + self.wrong)
+
+    def count(self, kinds: Iterable[str], found: bool) -> None:
+        """One planted pair."""
+        for kind in (*kinds, "all"):
+            self.planted[kind] += 1
+            self.found[kind] += found
+
+
+def measure(
+    listings: Sequence[Listing], encoders: EncoderPair, changes: Sequence[Change], rounds: int
+) -> Figures:
+    """In each round a copy of every product is planted.
+
+    Every second one has a variant too, which is no copy of it. A copy's change and its new title
+    go round, so that after as many rounds as there are changes every product has had every one.
+    """
+    figures = Figures()
+    for turn in range(rounds):
+        rng = random.Random(turn)
+        shelf = list(listings)
+        copies: dict[tuple[int, int], tuple[Change, Retitled]] = {}
+        for place, one in enumerate(listings):
+            change = changes[(place + turn) % len(changes)]
+            retitled = tuple(Retitled)[(place // len(changes) + turn) % len(Retitled)]
+            copies[place, len(shelf)] = (change, retitled)
+            shelf.append(copy(one, change, retitled, rng))
+            kind = _VARIANTS[(place + turn) % len(_VARIANTS)]
+            other = variant(one, kind, rng) if kind else None
+            if other is not None:
+                shelf.append(other)
+        found = _pairs_in_groups(near_pairs(_shelf(shelf, encoders), lambda: None))
+        for pair, kinds in copies.items():
+            figures.count(kinds, pair in found)
+        figures.wrong += len(found - copies.keys())
+    return figures
+
+
+def _pairs_in_groups(pairs: Iterable[tuple[int, int, object, float]]) -> set[tuple[int, int]]:
+    """Every two products of a group, whether a pair or a chain of pairs has put them there."""
+    groups = grouped((first, second) for first, second, *_ in pairs)
+    return {pair for group in groups for pair in combinations(group, 2)}
+
+
+def _shelf(listings: Sequence[Listing], encoders: EncoderPair) -> Shelf:
+    images = [decode(one.picture) for one in listings]
+    documents, _ = encoders.encode_products(
+        [document(one.title, one.category, one.description) for one in listings],
+        [plain(one.title) for one in listings],
+    )
+    compared = [
+        Compared(
+            product_id=place,
+            title=one.title,
+            attributes=one.attributes,
+            title_key=title_key(one.title, one.brand),
+            image_hash=str(hash(one.picture)),
+            perceptual_hash=perceptual_hash(image),
+        )
+        for place, (one, image) in enumerate(zip(listings, images, strict=True))
+    ]
+    return Shelf(compared, encoders.image_text.encode_images(images), documents)
+
+
+def _sets(photos: Path | None) -> dict[str, Callable[[], list[Listing]]]:
+    sets: dict[str, Callable[[], list[Listing]]] = {
+        "sample": lambda: sample_listings(ROOT / "sample_data" / "catalog.csv")
+    }
+    for folder in sorted(photos.iterdir()) if photos else []:
+        if (folder / "labels.csv").exists():
+            sets[folder.name] = partial(_photos, folder)
+    return sets
+
+
+def _photos(folder: Path) -> list[Listing]:
+    return list(photo_listings(folder, random.Random(1)))
+
+
+def _show(name: str, figures: Figures) -> None:
+    kinds = [*Change, *Retitled, "all"]
+    recalls = "  ".join(
+        f"{kind} {figures.found[kind] / figures.planted[kind]:.3f}" for kind in kinds
+    )
+    sys.stdout.write(
+        f"{name}: precision {figures.precision:.4f} ({figures.wrong} wrong), "
+        f"recall {figures.recall:.3f} of {figures.planted['all']}\n  {recalls}\n"
+    )
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Print precision and recall of both halves, or of one."""
+    parser = argparse.ArgumentParser(prog="python -m product_search.evaluation.duplicates")
+    parser.add_argument("--photos", type=Path, help="照片集所在的文件夹（各有 labels.csv）")
+    parser.add_argument("--half", choices=("tuning", "reported"), default="reported")
+    options = parser.parse_args()
+    encoders = EncoderFolders(load_settings()).chosen()
+    total = Figures()
+    for name, listings in _sets(options.photos).items():
+        tuning, reported = halves(listings(), random.Random(1))
+        part = tuning if options.half == "tuning" else reported
+        figures = measure(part, encoders, tuple(Change), rounds=len(Change))
+        _show(name, figures)
+        total.planted.update(figures.planted)
+        total.found.update(figures.found)
+        total.wrong += figures.wrong
+    _show("all sets", total)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

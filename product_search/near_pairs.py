@@ -1,0 +1,286 @@
+"""Which products seem to be the same one, by their pictures and their titles together.
+
+A picture alone proves little: shops show one photo for every size and colour of a thing. Nor does
+a title: many sell apples. So pictures have to look alike, titles have to be near, and nothing that
+both products state (a measure, a number, a colour, an attribute) may differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from product_search.colour import text_colours
+from product_search.duplicate_models import Why
+from product_search.perceptual_hash import (
+    Floats,
+    Looks,
+    Places,
+    colour_distances,
+    differing,
+    part_correlation,
+)
+from product_search.text import document_terms, plain
+
+# Chosen on one half of the planted copies (decision 0021): precise before complete.
+MAX_BITS = 12  # of 64, by which pictures differ that look the same
+SURE_BITS = 2  # a smaller difference needs less of the titles
+MAX_BITS_OF_PARTS = 26  # that may be a picture and a part of it
+MIN_COSINE_OF_PARTS = 0.85  # of their embeddings
+MIN_FIT = 0.95  # of a picture and a part of the other
+MAX_COLOUR_DISTANCE = 0.2
+MIN_TITLE_COSINE = 0.6
+MIN_TITLE_COSINE_UNSURE = 0.7
+# A picture that so many products share says "no picture yet" more than what they are.
+PLACEHOLDER_FROM = 20
+BLOCK = 1024
+PARTS_TRIED = 5  # for each product, the nearest by embedding
+COMPARED = 50  # of the products that one goes with: they are few, or all alike
+_NUMBER = re.compile(r"([\d.]+)(\D*)")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What of a product is compared beside its vectors. `title_key`: see exact_duplicates."""
+
+    product_id: int
+    title: str
+    attributes: Mapping[str, Any]
+    title_key: str
+    image_hash: str | None
+    perceptual_hash: bytes | None
+
+
+class Pair(NamedTuple):
+    """Two products, by their places, that seem to be one."""
+
+    first: int
+    second: int
+    why: Why
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Products side by side; vectors are float32 (n, …), unit or, where there is none, zero."""
+
+    listings: Sequence[Listing]
+    pictures: Floats
+    titles: Floats
+
+
+def near_pairs(shelf: Shelf, check: Callable[[], None]) -> list[Pair]:
+    """The pairs that hold groups together; `check` may raise, and is asked often.
+
+    Of products that are alike in everything that is compared, each is paired with the first.
+    No two products that contradict each other come into one group.
+    """
+    first_of: dict[tuple[str | None, str, str], int] = {}
+    pairs: list[Pair] = []
+    for place, one in enumerate(shelf.listings):
+        key = (one.image_hash, one.title_key, repr(sorted(one.attributes.items())))
+        first = first_of.setdefault(key, place)
+        if first != place:
+            why = Why.same_file if one.image_hash else Why.same_title
+            pairs.append(Pair(first, place, why, 1.0))
+    distinct = sorted(first_of.values())
+    facts = _Facts(shelf.listings)
+    found = {
+        *_titles_alike(shelf.listings, distinct, facts),
+        *_pictures_alike(shelf, distinct, facts, check),
+    }
+    return pairs + facts.without_riddles(sorted(found))
+
+
+def _titles_alike(
+    listings: Sequence[Listing], places: Sequence[int], facts: _Facts
+) -> Iterator[Pair]:
+    """Where a product has no picture that could say more, the same title and brand will do."""
+    by_title: defaultdict[str, list[int]] = defaultdict(list)
+    for place in places:
+        by_title[listings[place].title_key].append(place)
+    for same in by_title.values():
+        for place in same:
+            if listings[place].image_hash is None:
+                for other in same[:PLACEHOLDER_FROM]:
+                    if other != place and not facts.contradict(place, other):
+                        yield Pair(min(place, other), max(place, other), Why.same_title, 1.0)
+                        break
+
+
+def _pictures_alike(
+    shelf: Shelf, places: Sequence[int], facts: _Facts, check: Callable[[], None]
+) -> Iterator[Pair]:
+    shown = _with_own_picture(shelf.listings, places)
+    listings = [shelf.listings[place] for place in shown]
+    looks = Looks.of([one.perceptual_hash or b"" for one in listings])
+    pictures, titles = shelf.pictures[shown], shelf.titles[shown]
+    for start in range(0, len(shown), BLOCK):
+        found: list[_Candidates] = []
+        for other in range(start, len(shown), BLOCK):
+            check()
+            found.append(_candidates(looks, pictures, titles, start, other))
+        yield from _confirmed(_joined(found), looks, listings, shown, facts, check)
+
+
+def _with_own_picture(listings: Sequence[Listing], places: Sequence[int]) -> list[int]:
+    shared: defaultdict[str | None, int] = defaultdict(int)
+    for place in places:
+        shared[listings[place].image_hash] += 1
+    return [
+        place
+        for place in places
+        if listings[place].perceptual_hash is not None
+        and shared[listings[place].image_hash] < PLACEHOLDER_FROM
+    ]
+
+
+class _Candidates(NamedTuple):
+    """Pairs that numbers alone don't rule out: places, differing bits, cosine of pictures."""
+
+    first: Places
+    second: Places
+    bits: Floats
+    cosines: Floats
+
+
+def _candidates(
+    looks: Looks, pictures: Floats, titles: Floats, start: int, other: int
+) -> _Candidates:
+    """Of one block of products and another, or itself."""
+    ours, theirs = slice(start, start + BLOCK), slice(other, other + BLOCK)
+    bits, mirrored = differing(looks.signs[ours], looks.signs[theirs])
+    cosines = pictures[ours] @ pictures[theirs].T
+    near = (bits <= MAX_BITS) | ((bits <= MAX_BITS_OF_PARTS) & (cosines >= MIN_COSINE_OF_PARTS))
+    if start == other:
+        near = np.triu(near, 1)
+    row, column = np.nonzero(near)
+    first, second = row + start, column + other
+    alike = np.einsum("nd,nd->n", titles[first], titles[second])
+    sure = bits[row, column] <= SURE_BITS
+    named = alike >= np.where(sure, MIN_TITLE_COSINE, MIN_TITLE_COSINE_UNSURE)
+    row, column, first, second = row[named], column[named], first[named], second[named]
+    coloured = colour_distances(looks, first, second, mirrored[row, column])
+    kept = coloured <= MAX_COLOUR_DISTANCE
+    row, column = row[kept], column[kept]
+    differ = bits[row, column].astype(np.float32)
+    return _Candidates(first[kept], second[kept], differ, cosines[row, column])
+
+
+def _joined(found: Sequence[_Candidates]) -> _Candidates:
+    return _Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _confirmed(
+    found: _Candidates,
+    looks: Looks,
+    listings: Sequence[Listing],
+    shown: Sequence[int],
+    facts: _Facts,
+    check: Callable[[], None],
+) -> Iterator[Pair]:
+    """Those whose products don't contradict each other and, of parts, those that fit."""
+    tried: defaultdict[int, int] = defaultdict(int)
+    for place in np.lexsort((-found.cosines, found.bits > MAX_BITS)):
+        check()
+        first, second = int(found.first[place]), int(found.second[place])
+        if facts.contradict(shown[first], shown[second]):
+            continue
+        bits = int(found.bits[place])
+        if bits <= MAX_BITS:
+            same = listings[first].image_hash == listings[second].image_hash
+            why, similarity = (Why.same_file, 1.0) if same else (Why.perceptual_hash, 1 - bits / 64)
+        else:
+            tried[first] += 1
+            if tried[first] > PARTS_TRIED or part_correlation(looks, first, second) < MIN_FIT:
+                continue
+            why, similarity = Why.embedding, float(found.cosines[place])
+        yield Pair(shown[first], shown[second], why, round(similarity, 4))
+
+
+class _Group(NamedTuple):
+    """Products that are one so far, and what all of them that state it have in common."""
+
+    places: set[int]
+    stated: Mapping[str, frozenset[str]]
+
+
+class _Facts:
+    """What products state of themselves; worked out once for each that is asked about."""
+
+    def __init__(self, listings: Sequence[Listing]) -> None:
+        self._listings = listings
+        self._stated: dict[int, dict[str, frozenset[str]]] = {}
+
+    def contradict(self, first: int, second: int) -> bool:
+        """Whether both state something and have nothing of it in common."""
+        ours, theirs = self._of(first), self._of(second)
+        return any(ours[key].isdisjoint(theirs[key]) for key in ours.keys() & theirs.keys())
+
+    def without_riddles(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """The pairs, strongest first, that leave every group without a contradiction.
+
+        A product that states no size, say, and goes with two that state different ones, is
+        either's or nobody's copy: it is paired with neither.
+        """
+        others: defaultdict[int, list[int]] = defaultdict(list)
+        for pair in pairs:
+            others[pair.first].append(pair.second)
+            others[pair.second].append(pair.first)
+        riddles = {
+            (place, one)
+            for place, all_others in others.items()
+            for one in all_others
+            if any(self.contradict(one, other) for other in all_others[:COMPARED])
+        }
+        clear = [
+            pair
+            for pair in pairs
+            if not {(pair.first, pair.second), (pair.second, pair.first)} & riddles
+        ]
+        return list(self._consistent(sorted(clear, key=lambda pair: -pair.similarity)))
+
+    def _consistent(self, pairs: Sequence[Pair]) -> Iterator[Pair]:
+        groups: dict[int, _Group] = {}
+        for pair in pairs:
+            first, second = (
+                groups.setdefault(place, _Group({place}, self._of(place)))
+                for place in (pair.first, pair.second)
+            )
+            if first is not second:
+                together = {
+                    key: first.stated.get(key, values) & values
+                    for key, values in second.stated.items()
+                }
+                if not all(together.values()):
+                    continue
+                merged = _Group(first.places | second.places, {**first.stated, **together})
+                groups |= dict.fromkeys(merged.places, merged)
+            yield pair
+
+    def _of(self, place: int) -> dict[str, frozenset[str]]:
+        if place not in self._stated:
+            self._stated[place] = _stated(self._listings[place])
+        return self._stated[place]
+
+
+def _stated(listing: Listing) -> dict[str, frozenset[str]]:
+    """Measures by their unit, numbers, colours, and attributes by their key."""
+    stated: defaultdict[str, set[str]] = defaultdict(set)
+    for term in document_terms(listing.title, None, None, {}).split():
+        found = _NUMBER.fullmatch(term)
+        if found is not None:
+            stated[f"in {found[2]}"].add(found[1])
+        elif any(char.isdigit() for char in term):
+            stated["model"].add(term)
+    for colour in np.nonzero(text_colours([plain(listing.title)])[0])[0]:
+        stated["colour"].add(str(colour))
+    for key, value in listing.attributes.items():
+        values = value if isinstance(value, list) else [value]
+        stated[f"attribute {key}"] = {document_terms(str(one), None, None, {}) for one in values}
+    return {key: frozenset(values) for key, values in stated.items()}

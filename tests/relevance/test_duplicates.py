@@ -1,0 +1,22 @@
+"""Near-duplicates planted among a part of the sample catalogue are found, and little else is."""
+
+from __future__ import annotations
+
+import random
+
+from product_search.encoder_folders import EncoderFolders
+from product_search.evaluation.duplicates import measure
+from product_search.evaluation.planted import Change, halves, sample_listings
+from product_search.settings import ROOT, Settings
+
+PRODUCTS = 90
+
+
+def test_planted_copies_are_found_and_variants_are_not() -> None:
+    encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()
+    _, reported = halves(sample_listings(ROOT / "sample_data" / "catalog.csv"), random.Random(1))
+    # One round: a copy of each, by one change each.
+    figures = measure(reported[:PRODUCTS], encoders, tuple(Change), rounds=1)
+    assert figures.planted["all"] == PRODUCTS
+    assert figures.precision >= 0.98
+    assert figures.recall >= 0.90
