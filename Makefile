@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROUNDS ?= 20
 
-.PHONY: demo test test-stack faults check serve web openapi
+.PHONY: demo test test-stack faults check serve web openapi calibration evaluation
 
 demo: .venv/runtime
 	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
@@ -39,6 +39,17 @@ serve: .venv/runtime
 
 web: .venv/runtime
 	$(BIN)/streamlit run web_demo.py --server.port=6006
+
+# models/calibration, fitted on the tuning halves of the query sets; PHOTOS holds ../shared's photos.
+PHOTOS ?= ../shared/data
+calibration: .venv/dev
+	$(BIN)/python -m product_search.evaluation.calibrate --catalogue sample_data/catalog.csv \
+		--texts tests/relevance/catalog --composed tests/relevance/composed \
+		--pictures tests/relevance/images --photos $(PHOTOS) --out models/calibration
+
+# docs/evaluation.md, its plots and figures.
+evaluation: .venv/dev
+	$(BIN)/python -m product_search.evaluation.full --photos $(PHOTOS)
 
 openapi: .venv/dev
 	$(BIN)/python -c 'import json; from main import app; \

@@ -23,6 +23,7 @@ from product_search.duplicate_models import (
     DuplicatesQuery as DuplicatesQuery,
     Why as Why,
 )
+from product_search.errors import ErrorBody as ErrorBody
 from product_search.field_types import (
     INT64_MAX as INT64_MAX,
     MAX_DESCRIPTION as MAX_DESCRIPTION,
@@ -58,7 +59,31 @@ from product_search.import_models import (
     ImportCounts as ImportCounts,
     ImportStatus as ImportStatus,
 )
+from product_search.match_models import (
+    MAX_BATCH_PICTURES as MAX_BATCH_PICTURES,
+    MAX_MATCHED as MAX_MATCHED,
+    MAX_QUERIES as MAX_QUERIES,
+    MAX_RERANKED as MAX_RERANKED,
+    MAX_TITLES as MAX_TITLES,
+    BatchRequest as BatchRequest,
+    BatchResponse as BatchResponse,
+    MatchImage as MatchImage,
+    MatchPair as MatchPair,
+    MatchRequest as MatchRequest,
+    MatchResponse as MatchResponse,
+    MatchText as MatchText,
+    RerankRequest as RerankRequest,
+    RerankResponse as RerankResponse,
+    SimilarBy as SimilarBy,
+    SimilarQuery as SimilarQuery,
+    TitleHit as TitleHit,
+    TitlesRequest as TitlesRequest,
+    TitlesResponse as TitlesResponse,
+    TitleSuggestion as TitleSuggestion,
+    Verdict as Verdict,
+)
 from product_search.product_models import (
+    FilterQuery as FilterQuery,
     IndexStatus as IndexStatus,
     ListSort as ListSort,
     ProductCreate as ProductCreate,
@@ -120,11 +145,3 @@ class Health(BaseModel):
     drift: DriftTotal | None = Field(
         None, description="最近一次核对剩下的不一致；从未核对则为 null"
     )
-
-
-class ErrorBody(BaseModel):
-    """The body of every answer that is not a success."""
-
-    code: str
-    message: str
-    fields: dict[str, str] | None = Field(None, description="出错的字段及原因")

@@ -18,6 +18,7 @@ from product_search import (
     http_bodies,
     http_errors,
     import_routes,
+    match_routes,
     outbox_state,
     product_routes,
     search_routes,
@@ -64,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(duplicate_routes.router)
     app.include_router(product_routes.router)
     app.include_router(search_routes.router)
+    app.include_router(match_routes.router)
     app.include_router(system_routes.router)
     app.add_api_route(
         "/health",

@@ -337,6 +337,11 @@ def list_walks(sort: ListSort) -> tuple[Walk, ...]:
     return walks[sort]
 
 
+def products_by_id(product_ids: Sequence[int]) -> Select[Product]:
+    """Those of these products that exist, in no order."""
+    return select(Product).where(Product.id.in_(product_ids))
+
+
 def products_by_milvus_id(
     milvus_ids: Sequence[int], *conditions: ColumnElement[bool]
 ) -> Select[Product]:

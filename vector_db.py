@@ -251,16 +251,26 @@ class MilvusStore:
             for hit in found[0]
         ]
 
-    def search_text(self, terms: str, limit: int, filters: SearchFilters) -> list[Hit]:
+    def search_text(
+        self,
+        terms: str,
+        limit: int,
+        filters: SearchFilters,
+        *,
+        only: Sequence[int] | None = None,
+    ) -> list[Hit]:
         """See VectorStore."""
         field = VectorField.text_bm25
+        conditions = [filter_expression(filters, image_leg=False)]
+        if only is not None:
+            conditions.append(f"primary_key in {list(only)}")
         found: list[list[dict[str, Any]]] = self._call(
             "search",
             self._collection,
             data=[terms],
             anns_field=field.value,
             limit=min(limit, MAX_LIMIT),
-            filter=filter_expression(filters, image_leg=False),
+            filter=" and ".join(filter(None, conditions)),
             search_params={"metric_type": BM25[1]},
             output_fields=[TERMS],
             consistency_level=self._options.consistency,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from data_models import (
@@ -31,7 +32,7 @@ from product_search.errors import NotCalibrated
 from product_search.facets import Faceted, facets
 from product_search.filtering import passes
 from product_search.live_collections import OpenCollection
-from product_search.query_plan import FIELDS, Plan, Vectors
+from product_search.query_plan import FIELDS, LegVectors, Plan
 from vector_db import MAX_LIMIT
 
 # How many entities are recalled: more than a page needs, since some may have lost their row
@@ -95,7 +96,7 @@ class Search:
     digest: str  # of the request and its picture
     corrected: str | None  # the text that is searched with instead
     plan: Plan
-    vectors: Vectors
+    vectors: LegVectors
     watch: Stopwatch
 
     def answer(self) -> SearchResponse:
@@ -118,12 +119,12 @@ class Search:
         return SearchResponse(
             mode=self.plan.mode,
             corrected_query=self.corrected,
-            hits=self._hits(page, skipped, unfiltered),
+            hits=shown(page, skipped, explain=request.explain, unfiltered=unfiltered),
             total=len(relevant.found),
             total_is_exact=relevant.is_whole,
             next_cursor=self._next(relevant.found, seen, page, len(rest) > len(page)),
             no_match=is_none,
-            near_misses=self._hits(self._near_misses(relevant), 0, {}) if is_none else [],
+            near_misses=self._near_misses(relevant) if is_none else [],
             min_confidence=line,
             facets=_facets(relevant.found) if request.facets else None,
             encoder=self.collection.encoders.name,
@@ -204,10 +205,11 @@ class Search:
         rows = {row.milvus_id: row for row in products if passes(row.attributes, filters)}
         return [Found(one, rows[one.milvus_id]) for one in candidates if one.milvus_id in rows]
 
-    def _near_misses(self, relevant: Relevant) -> list[Found]:
+    def _near_misses(self, relevant: Relevant) -> list[SearchHit]:
         with self.watch.stage("hydrate"):
             nearest = sorted(relevant.missed, key=lambda one: (-_confidence(one), one.milvus_id))
-            return self._hydrate(nearest[:_NEAR_MISSES])
+            found = self._hydrate(nearest[:_NEAR_MISSES])
+        return shown(found, explain=self.request.explain)
 
     def _ranks_without_filters(self) -> dict[int, int]:
         """By milvus_id; none where nothing was filtered, or the order is not by relevance."""
@@ -230,20 +232,29 @@ class Search:
             return None
         return self.cursors.write(Seen(self.digest, self.collection.name, so_far))
 
-    def _hits(
-        self, page: Sequence[Found], skipped: int, unfiltered: dict[int, int]
-    ) -> list[SearchHit]:
-        return [
-            SearchHit(
-                rank=rank,
-                score=round(one.candidate.score, 6),
-                confidence=_rounded(one.candidate.confidence),
-                matched_field=one.candidate.field,
-                product=one.product.to_out(),
-                explain=_explained(one.candidate, unfiltered) if self.request.explain else None,
-            )
-            for rank, one in enumerate(page, start=skipped + 1)
-        ]
+
+def shown(
+    page: Sequence[Found],
+    skipped: int = 0,
+    *,
+    explain: bool = False,
+    unfiltered: Mapping[int, int] = MappingProxyType({}),
+) -> list[SearchHit]:
+    """The hits of a page, before which so many were skipped.
+
+    `unfiltered` has their ranks without filters, by milvus_id, where these are known.
+    """
+    return [
+        SearchHit(
+            rank=rank,
+            score=round(one.candidate.score, 6),
+            confidence=rounded(one.candidate.confidence),
+            matched_field=one.candidate.field,
+            product=one.product.to_out(),
+            explain=_explained(one.candidate, unfiltered) if explain else None,
+        )
+        for rank, one in enumerate(page, start=skipped + 1)
+    ]
 
 
 def _is_settled(found: Sequence[Found], wanted: int, last: float) -> bool:
@@ -259,7 +270,8 @@ def _confidence(candidate: Candidate) -> float:
     return candidate.confidence or 0.0
 
 
-def _rounded(confidence: float | None) -> float | None:
+def rounded(confidence: float | None) -> float | None:
+    """As answers show it."""
     return None if confidence is None else round(confidence, 4)
 
 
@@ -283,7 +295,7 @@ def _facets(found: Sequence[Found]) -> Facets:
     return facets(Faceted(row.category, row.brand, row.price) for row in rows)
 
 
-def _explained(candidate: Candidate, unfiltered: dict[int, int]) -> HitExplain:
+def _explained(candidate: Candidate, unfiltered: Mapping[int, int]) -> HitExplain:
     legs = [
         LegExplain(
             leg=Leg(name),

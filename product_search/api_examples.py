@@ -79,6 +79,48 @@ SEARCH_ANSWER: Example = {
     "dropped": 0,
     "took_ms": {"decode": 0.3, "encode": 11.2, "recall": 8.1, "hydrate": 1.3, "total": 20.9},
 }
+BATCH: Example = {"queries": [{"text": "雨伞", "top_k": 3}, {"text": "书包", "min_confidence": 0}]}
+BATCH_ANSWER: Example = {
+    "results": [
+        SEARCH_ANSWER,
+        {"code": "product_not_found", "message": "商品 9 不存在"},
+    ]
+}
+RERANK: Example = {"product_ids": [3, 1, 2], "text": "雨伞"}
+RERANK_ANSWER: Example = {
+    "hits": SEARCH_ANSWER["hits"],
+    "total": 1,
+    "missing": [3, 2],
+    "encoder": "starter",
+    "took_ms": SEARCH_ANSWER["took_ms"],
+}
+MATCHES: list[Any] = [
+    {"image": {"product_id": 1}, "texts": [{"text": "红色双肩包"}, {"text": "雨伞"}]},
+    {"text": {"product_id": 1}, "images": [{"product_id": 1}]},
+]
+MATCH_ANSWER: Example = {
+    "pairs": [
+        {"score": 0.61, "confidence": 0.93, "verdict": "match", "label": "图文相符"},
+        {"score": 0.04, "confidence": 0.02, "verdict": "mismatch", "label": "图文不符"},
+    ],
+    "encoder": "starter",
+}
+TITLES: Example = {"product_id": 1, "top_k": 3}
+TITLES_ANSWER: Example = {
+    "titles": [
+        {"title": "蓝色双肩包 旅行背包", "product_id": 2, "score": 0.52, "confidence": 0.91},
+        {"title": "绿色双肩包 户外", "product_id": 7, "score": 0.5, "confidence": 0.88},
+    ],
+    "no_match": False,
+    "suggestion": {
+        "title": "双肩包",
+        "category": "箱包",
+        "attributes": {},
+        "words": ["双肩包"],
+    },
+    "encoder": "starter",
+    "took_ms": SEARCH_ANSWER["took_ms"],
+}
 HEALTH: Example = {
     "status": "ok",
     "database": "ok",

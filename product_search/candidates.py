@@ -10,7 +10,7 @@ from functools import partial
 from data_models import Hit, Leg, SearchFilters, SearchMode, VectorField
 from product_search.calibration import Calibration, Curve
 from product_search.fusion import Fused, Part, RankedLeg, fuse, ramp, ranked
-from product_search.query_plan import COVERAGE, FIELDS, PHRASE, Plan, Vectors
+from product_search.query_plan import COVERAGE, FIELDS, PHRASE, LegVectors, Plan
 from product_search.query_text import QueryText
 from vector_db import VectorStore
 
@@ -44,7 +44,7 @@ def recall(
     store: VectorStore,
     threads: Executor,
     plan: Plan,
-    vectors: Vectors,
+    vectors: LegVectors,
     filters: SearchFilters,
     calibration: Calibration,
     limit: int,
@@ -61,15 +61,24 @@ def recall(
     found = {legs[0]: tasks[0]()}
     found |= {leg: each.result() for leg, each in zip(legs[1:], waiting, strict=True)}
     is_whole = all(len(hits) < limit for hits in found.values())
+    return Candidates(weigh(plan, found, calibration), is_whole)
+
+
+def weigh(plan: Plan, found: Mapping[Leg, list[Hit]], calibration: Calibration) -> list[Candidate]:
+    """What the plan's legs have found as one list, best first; what is unwanted is left out."""
     features = _features(plan, found)
     fused = _fused(plan, found, features, calibration)
     curve = calibration.curve(plan.feature_names)
-    found_ = [_candidate(one, features[one.milvus_id], curve) for one in fused]
-    return Candidates(found_, is_whole)
+    return [_candidate(one, features[one.milvus_id], curve) for one in fused]
 
 
 def _hits(
-    store: VectorStore, leg: Leg, plan: Plan, vectors: Vectors, filters: SearchFilters, limit: int
+    store: VectorStore,
+    leg: Leg,
+    plan: Plan,
+    vectors: LegVectors,
+    filters: SearchFilters,
+    limit: int,
 ) -> list[Hit]:
     if leg is Leg.bm25:
         terms = " ".join(text.terms for text in plan.inputs.wanted_texts).strip()
@@ -125,7 +134,7 @@ def _fused(
 ) -> list[Fused]:
     if plan.mode is not SearchMode.hybrid:
         ((leg, hits),) = found.items()
-        order = ranked((hit.milvus_id, hit.score) for hit in hits)
+        order = ranked((hit.milvus_id, hit.score) for hit in hits if hit.milvus_id in features)
         return [
             Fused(milvus_id, score, {leg.value: Part(rank, score, score)})
             for rank, (milvus_id, score) in enumerate(order, start=1)

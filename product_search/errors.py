@@ -7,6 +7,18 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ClassVar
 
+from pydantic import BaseModel, Field
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is not a success."""
+
+    code: str
+    message: str
+    fields: dict[str, str] | None = Field(
+        None, description="出错的字段及原因", exclude_if=lambda fields: fields is None
+    )
+
 
 class AppError(Exception):
     """The family of all errors that a client can cause or meet; `code` never changes."""
@@ -18,6 +30,14 @@ class AppError(Exception):
         super().__init__(message)
         self.message = message
         self.fields = dict(fields) if fields else None
+
+    def body(self) -> ErrorBody:
+        """As an answer says it."""
+        return ErrorBody(code=self.code, message=self.message, fields=self.fields)
+
+    def at(self, place: str) -> AppError:
+        """The same error, naming where in the request it is."""
+        return type(self)(f"{place}：{self.message}", {place: self.message})
 
 
 class StartError(Exception):
@@ -82,6 +102,12 @@ class ProductWithoutImage(AppError):
     """An image query by a product that has no picture."""
 
     code = "product_without_image"
+
+
+class ProductNotIndexed(AppError):
+    """The product's vectors are not there yet: ask again once it is indexed."""
+
+    code = "product_not_indexed"
 
 
 class DuplicateSku(AppError):

@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 # Cormack et al. (SIGIR 2009) use 60 for long lists. Where the first few ranks decide, as in a
 # shop, a small one is better: measured on the tuning half (docs/decisions/0023).
 RANK_CONSTANT = 8.0
@@ -67,3 +70,12 @@ def ranked(hits: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
 def ramp(value: float, low: float, high: float, floor: float = 0.05) -> float:
     """How far a leg's best score is on the way from `low`, what it gives to anything, to `high`."""
     return min(1.0, max(floor, (value - low) / (high - low)))
+
+
+def cosines(query: NDArray[np.float32], vectors: Sequence[NDArray[np.float32]]) -> list[float]:
+    """Of vectors that are not zero; in as many digits as a vector store's scores."""
+    if not vectors:
+        return []
+    others = np.stack(vectors)
+    lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(query)
+    return [max(-1.0, min(1.0, round(float(one), 6))) for one in others @ query / lengths]

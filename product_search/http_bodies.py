@@ -17,7 +17,15 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message as AsgiMessage, Receive, Scope, Send
 
-from data_models import ProductCreate, ProductPatch, SearchRequest
+from data_models import (
+    BatchRequest,
+    MatchRequest,
+    ProductCreate,
+    ProductPatch,
+    RerankRequest,
+    SearchRequest,
+    TitlesRequest,
+)
 from product_search.errors import (
     InvalidJson,
     InvalidRequest,
@@ -25,7 +33,7 @@ from product_search.errors import (
     UnsupportedMediaType,
     invalid_request,
 )
-from product_search.images import MAX_BYTES
+from product_search.images import MAX_BYTES, from_base64
 
 # A picture at its limit as base64, and the other fields.
 MAX_BODY = 15 * 1024 * 1024
@@ -33,8 +41,15 @@ MAX_BODY = 15 * 1024 * 1024
 _MAX_DRAINED = 100 * 1024 * 1024
 _CHARSET = re.compile(r";\s*charset=[^;]*", re.ASCII | re.IGNORECASE)
 _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
-_JSON_FIELDS = ("attributes", "filters", "legs", "parts", "region")
-_BODIES: tuple[type[BaseModel], ...] = (ProductCreate, ProductPatch, SearchRequest)
+_JSON_FIELDS = ("attributes", "filters", "legs", "parts", "region", "product_ids")
+_BODIES: tuple[type[BaseModel], ...] = (
+    ProductCreate,
+    ProductPatch,
+    SearchRequest,
+    RerankRequest,
+    TitlesRequest,
+)
+_JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest, MatchRequest)  # no file beside these
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -63,9 +78,7 @@ class RawBody:
             InvalidJson, InvalidRequest.
         """
         values = _parse_json(self.content) if isinstance(self.content, bytes) else self.content
-        if not isinstance(values, dict):
-            raise InvalidRequest("请求体应为 JSON 对象")
-        return Body(_validated(kind, values, self.upload), self.upload)
+        return Body(validated(kind, values, self.upload), self.upload)
 
 
 class BodyLimit:
@@ -112,12 +125,23 @@ async def read_body(request: Request) -> RawBody:
     Raises:
         UnsupportedMediaType, InvalidRequest, PayloadTooLarge.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     if media_type == "application/json":
         return RawBody(await request.body())
     if media_type == "multipart/form-data":
         return RawBody(*await _read_form(request))
     raise UnsupportedMediaType("请求体应为 application/json 或 multipart/form-data")
+
+
+async def read_json(request: Request) -> RawBody:
+    """The body, where no file may come. Raises UnsupportedMediaType, PayloadTooLarge."""
+    if _media_type(request) != "application/json":
+        raise UnsupportedMediaType("请求体应为 application/json")
+    return RawBody(await request.body())
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _parse_json(text: bytes) -> Any:
@@ -194,7 +218,10 @@ async def _read_upload(name: str, file: UploadFile) -> bytes | None:
     return content if content or file.filename else None
 
 
-def _validated(kind: type[Model], values: dict[str, Any], upload: bytes | None) -> Model:
+def validated(kind: type[Model], values: object, upload: bytes | None = None) -> Model:
+    """Parsed JSON, or the values of a form, as `kind`. Raises InvalidRequest."""
+    if not isinstance(values, dict):
+        raise InvalidRequest("请求应为 JSON 对象")
     if upload is not None and "image_base64" in values:
         reason = "image_base64 与文件 image 只能给出一个"
         raise InvalidRequest(f"请求有误：{reason}", {"image": reason})
@@ -204,15 +231,22 @@ def _validated(kind: type[Model], values: dict[str, Any], upload: bytes | None) 
         raise invalid_request(error.errors()) from error
 
 
+def picture(body: Body[Any]) -> bytes | None:
+    """The file, or the bytes of `image_base64`. Raises InvalidImage, ImageTooLarge."""
+    if body.upload is not None:
+        return body.upload
+    text: str | None = body.model.image_base64
+    return None if text is None else from_base64(text)
+
+
 def documented_body(kind: type[BaseModel]) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads `kind` with `read_body`."""
-    name = kind.__name__
+    """The `openapi_extra` of a route that reads `kind` with `read_body` or `read_json`."""
+    schemas = {"application/json": kind.__name__}
+    if kind in _BODIES:
+        schemas["multipart/form-data"] = f"{kind.__name__}Form"
     content = {
         media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}
-        for media_type, schema in (
-            ("application/json", name),
-            ("multipart/form-data", f"{name}Form"),
-        )
+        for media_type, schema in schemas.items()
     }
     return {"requestBody": {"required": True, "content": content}}
 
@@ -238,7 +272,8 @@ def describe_bodies(app: FastAPI) -> None:
 
 def _body_schemas() -> dict[str, Any]:
     _, top = models_json_schema(
-        [(kind, "validation") for kind in _BODIES], ref_template="#/components/schemas/{model}"
+        [(kind, "validation") for kind in (*_BODIES, *_JSON_BODIES)],
+        ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, Any] = dict(top["$defs"])
     for kind in _BODIES:

@@ -29,6 +29,7 @@ STATUS: dict[type[AppError], int] = {
     errors.ProductNotFound: 404,
     errors.ImageNotFound: 404,
     errors.ProductWithoutImage: 422,
+    errors.ProductNotIndexed: 409,
     errors.DuplicateSku: 409,
     errors.RegionOutsideImage: 422,
     errors.CursorInvalid: 422,
@@ -62,6 +63,7 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.ProductNotFound: "商品 1 不存在",
     errors.ImageNotFound: "商品 1 没有图片",
     errors.ProductWithoutImage: "商品 1 没有图片，不能用作图片查询",
+    errors.ProductNotIndexed: "商品 1 尚未建立索引，请稍后再试",
     errors.DuplicateSku: "sku 'DEMO-0001' 已被另一个商品使用",
     errors.RegionOutsideImage: "region 超出图片：图片为 800 × 600 像素",
     errors.CursorInvalid: "cursor 无法识别：请原样使用上一页的 next_cursor",
@@ -86,6 +88,22 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.StorageUnavailable: "图片暂时无法保存，请稍后重试",
     errors.VectorStoreUnavailable: "向量库暂时不可用，请稍后重试",
 }
+# What may be wrong with any body that is read here, with a picture in it, and with both stores.
+BODY_ERRORS: tuple[type[AppError], ...] = (
+    errors.InvalidRequest,
+    errors.InvalidJson,
+    errors.UnsupportedMediaType,
+    errors.PayloadTooLarge,
+)
+PICTURE_ERRORS: tuple[type[AppError], ...] = (
+    errors.InvalidImage,
+    errors.ImageTooLarge,
+    errors.ImageTooManyPixels,
+)
+STORE_ERRORS: tuple[type[AppError], ...] = (
+    errors.DatabaseUnavailable,
+    errors.VectorStoreUnavailable,
+)
 _RETRY_AFTER = {
     "Retry-After": {
         "description": "多少秒后可以重试；outcome_unknown 没有它：先查看，再决定是否重试",
@@ -111,7 +129,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(AppError)
     def _app_error(_request: Request, error: AppError) -> JSONResponse:
-        answer = _answer(STATUS[type(error)], error.code, error.message, error.fields)
+        answer = _answer(STATUS[type(error)], error.body())
         if error.retry_after_s is not None:
             answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
@@ -125,7 +143,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _routing_error(_request: Request, error: HTTPException) -> JSONResponse:
         code, message = _ROUTING.get(error.status_code, ("http_error", str(error.detail)))
-        answer = _answer(error.status_code, code, message, None)
+        answer = _answer(error.status_code, ErrorBody(code=code, message=message))
         answer.headers.update(error.headers or {})  # 405 says what is allowed
         return answer
 
@@ -137,7 +155,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def _unknown_error(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _answer(500, AppError.code, "服务内部错误", None)
+        return _answer(500, ErrorBody(code=AppError.code, message="服务内部错误"))
 
 
 def documented(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:
@@ -165,6 +183,5 @@ def documented(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
-def _answer(status: int, code: str, message: str, fields: dict[str, str] | None) -> JSONResponse:
-    body = ErrorBody(code=code, message=message, fields=fields)
-    return JSONResponse(body.model_dump(exclude_none=True), status_code=status)
+def _answer(status: int, body: ErrorBody) -> JSONResponse:
+    return JSONResponse(body.model_dump(), status_code=status)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -22,6 +22,7 @@ from vector_db import VectorStore, collection_name
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 REFRESH_S = 1.0  # searches follow a switch that another process made this late
 RETRY_S = 30.0  # encoders that could not be loaded are tried again this late
 
@@ -151,6 +152,20 @@ class LiveCollections:
         if self._active is None:
             raise VectorStoreUnavailable("还没有可以搜索的向量集合，请稍后重试")
         return self._active
+
+    def ask(self, work: Callable[[OpenCollection], T]) -> T:
+        """What the work gives of the active collection; of the new one where that has changed.
+
+        Raises VectorStoreUnavailable.
+        """
+        collection = self.active()
+        try:
+            return work(collection)
+        except VectorStoreUnavailable:
+            refreshed = self.refresh()
+            if refreshed is collection:
+                raise
+            return work(refreshed)
 
     def refresh(self) -> OpenCollection:
         """Look at the rows now."""

@@ -121,15 +121,40 @@ class ProductPage(BaseModel):
     page_size: int
 
 
-class ProductListQuery(Strict):
-    """The query string of `GET /product/list`."""
+class FilterQuery(Strict):
+    """The filters of searches that fit into a query string."""
 
-    page: Whole = Field(1, ge=1, le=1_000_000)
-    page_size: Whole = Field(20, ge=1, le=100)
     category: Label | None = Field(None, description="分类，完全一致")
     brand: Label | None = Field(None, description="品牌，完全一致")
     min_price: Price | None = None
     max_price: Price | None = None
+
+    @model_validator(mode="after")
+    def _ends_in_order(self) -> Self:
+        low, high = self.min_price, self.max_price
+        if low is not None and high is not None and low > high:
+            raise ValueError("min_price 不能大于 max_price")
+        return self
+
+    def filters(self) -> SearchFilters:
+        """The conditions as searches have them."""
+        return SearchFilters(
+            category=self.category and [self.category],
+            brand=self.brand and [self.brand],
+            price=self._prices(),
+        )
+
+    def _prices(self) -> PriceRange | None:
+        if self.min_price is None and self.max_price is None:
+            return None
+        return PriceRange(gte=self.min_price, lte=self.max_price)
+
+
+class ProductListQuery(FilterQuery):
+    """The query string of `GET /product/list`."""
+
+    page: Whole = Field(1, ge=1, le=1_000_000)
+    page_size: Whole = Field(20, ge=1, le=100)
     q: str | None = Field(None, min_length=1, max_length=MAX_TITLE, description="标题中的原文")
     index_status: IndexStatus | None = None
     sort: ListSort = ListSort.newest
@@ -141,13 +166,6 @@ class ProductListQuery(Strict):
     )
 
     @model_validator(mode="after")
-    def _ends_in_order(self) -> Self:
-        low, high = self.min_price, self.max_price
-        if low is not None and high is not None and low > high:
-            raise ValueError("min_price 不能大于 max_price")
-        return self
-
-    @model_validator(mode="after")
     def _walk_or_page(self) -> Self:
         if self.after_id is not None and self.model_fields_set & {"page", "sort"}:
             raise ValueError("after_id 不能与 page 或 sort 同时使用")
@@ -157,16 +175,3 @@ class ProductListQuery(Strict):
     def order(self) -> ListSort:
         """What the page is sorted by: a walk goes up the ids."""
         return self.sort if self.after_id is None else ListSort.oldest
-
-    def filters(self) -> SearchFilters:
-        """The conditions that searches have too."""
-        return SearchFilters(
-            category=self.category and [self.category],
-            brand=self.brand and [self.brand],
-            price=self._prices(),
-        )
-
-    def _prices(self) -> PriceRange | None:
-        if self.min_price is None and self.max_price is None:
-            return None
-        return PriceRange(gte=self.min_price, lte=self.max_price)

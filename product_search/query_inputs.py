@@ -10,7 +10,7 @@ from PIL import Image
 from data_models import QueryPart, SearchMode, SearchRequest
 from orm_models import Database, Product
 from product_search.errors import ProductNotFound, ProductWithoutImage
-from product_search.images import ImageStore, decode, from_base64
+from product_search.images import ImageStore, Region, decode, from_base64
 from product_search.query_plan import QueryInputs, Weighted
 from product_search.query_text import QueryText, analyse
 from product_search.synonyms import Synonyms
@@ -66,15 +66,14 @@ class InputReader:
         Beside other things it is an example: its title would ask for what these want otherwise.
         """
         assert request.product_id is not None
-        product = self._product(request.product_id)
+        product = self.product(request.product_id)
         mode = request.chosen_mode
         if mode.takes_text:
             return [self.analyse(product.title)]
-        if product.image_hash is None:
-            if mode is SearchMode.hybrid and request.region is None:
-                return [self.analyse(product.title)]
-            raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
-        picture = self.images.load(product.image_hash, request.region)
+        is_whole_hybrid = mode is SearchMode.hybrid and request.region is None
+        if product.image_hash is None and is_whole_hybrid:
+            return [self.analyse(product.title)]
+        picture = self.picture(product, request.region)
         is_alone = mode is SearchMode.hybrid and not is_beside and not request.parts
         return [self.analyse(product.title), picture] if is_alone else [picture]
 
@@ -85,13 +84,20 @@ class InputReader:
         if part.image_base64 is not None:
             return decode(from_base64(part.image_base64)), None
         assert part.product_id is not None, "QueryPart has checked that one is given"
-        product = self._product(part.product_id)
+        product = self.product(part.product_id)
         if product.image_hash is None:
             return self.analyse(product.title), product.milvus_id
         return self.images.load(product.image_hash), product.milvus_id
 
-    def _product(self, product_id: int) -> Product:
+    def product(self, product_id: int) -> Product:
+        """The row. Raises ProductNotFound."""
         product = self.database.read(lambda session: session.get(Product, product_id))
         if product is None:
             raise ProductNotFound(f"商品 {product_id} 不存在")
         return product
+
+    def picture(self, product: Product, region: Region | None = None) -> Image.Image:
+        """The product's picture, or the part of it. Raises ProductWithoutImage, ImageNotFound."""
+        if product.image_hash is None:
+            raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
+        return self.images.load(product.image_hash, region)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,14 @@ class Plan:
         """
         scores = frozenset(COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs)
         return scores | {PHRASE} if any(leg.takes_text for leg in self.legs) else scores
+
+
+class LegVectors(Protocol):
+    """What the legs of a query look for."""
+
+    def of(self, leg: Leg, inputs: QueryInputs) -> Vector:
+        """What the leg looks for, of length 1."""
+        ...
 
 
 @dataclass

@@ -17,7 +17,7 @@ from product_search.cursors import Cursors, search_hash
 from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
 from product_search.live_collections import LiveCollections, OpenCollection
 from product_search.query_inputs import InputReader, ReadImage
-from product_search.query_plan import Plan, QueryInputs, Weighted, embed, plan
+from product_search.query_plan import LegVectors, Plan, QueryInputs, Weighted, embed, plan
 from product_search.spelling import corrected, is_doubtful
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ Answer = SearchResponse | AppError
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """A request whose inputs are ready."""
 
     request: SearchRequest
@@ -70,34 +70,26 @@ class Retrieval:
 
         Raises DatabaseUnavailable, VectorStoreUnavailable where no query can be answered.
         """
-        asked = [_or_error(partial(self._ready, *query)) for query in queries]
-        collection = self.collections.active()
-        try:
-            return self._answers(collection, asked)
-        except VectorStoreUnavailable:
-            before, collection = collection, self.collections.refresh()
-            if collection is before:
-                raise
-            return self._answers(collection, asked)
+        asked = [_or_error(partial(self.ready, *query)) for query in queries]
+        return self.collections.ask(lambda collection: self._answers(collection, asked))
 
-    def _ready(self, request: SearchRequest, read_image: ReadImage) -> _Question:
+    def ready(self, request: SearchRequest, read_image: ReadImage) -> Question:
+        """The request with its pictures decoded and its products looked up; raises as `search`."""
         watch = Stopwatch()
         with watch.stage("decode"):
             content = read_image()
             inputs = self.inputs.read(request, content)
         given = request.model_dump(exclude={"cursor", "top_k", "explain", "facets"})
         picture = hashlib.sha256(content or b"").hexdigest()
-        return _Question(request, inputs, search_hash([given, picture]), watch)
+        return Question(request, inputs, search_hash([given, picture]), watch)
 
     def _answers(
-        self, collection: OpenCollection, asked: Sequence[_Question | AppError]
+        self, collection: OpenCollection, asked: Sequence[Question | AppError]
     ) -> list[Answer]:
         """The collection is searched with vectors of its own encoders, whatever becomes active."""
         calibration = self.calibrated(collection.encoders.fingerprint)
         planned = [
-            one
-            if isinstance(one, AppError)
-            else _or_error(partial(_planned, self._spelled(collection, one), calibration))
+            one if isinstance(one, AppError) else _or_error(partial(self.planned, collection, one))
             for one in asked
         ]
         plans = [one for one in planned if not isinstance(one, AppError)]
@@ -111,23 +103,40 @@ class Retrieval:
                 continue
             question, its_plan = one
             question.watch.stages |= watch.stages
-            search = Search(
-                database=self.database,
-                threads=self.threads,
-                cursors=self.cursors,
-                collection=collection,
-                calibration=calibration,
-                request=question.request,
-                digest=question.digest,
-                corrected=question.corrected,
-                plan=its_plan,
-                vectors=vectors,
-                watch=question.watch,
-            )
+            search = self.opened(collection, calibration, question, its_plan, vectors)
             answers.append(_or_error(search.answer))
         return answers
 
-    def _spelled(self, collection: OpenCollection, question: _Question) -> _Question:
+    def planned(self, collection: OpenCollection, question: Question) -> tuple[Question, Plan]:
+        """The question as it was probably meant, and its legs. Raises InvalidRequest."""
+        meant = self._spelled(collection, question)
+        weights = self.calibrated(collection.encoders.fingerprint).weights
+        return meant, plan(meant.request, meant.inputs, weights)
+
+    def opened(
+        self,
+        collection: OpenCollection,
+        calibration: Calibration,
+        question: Question,
+        its_plan: Plan,
+        vectors: LegVectors,
+    ) -> Search:
+        """A search that only has to be answered."""
+        return Search(
+            database=self.database,
+            threads=self.threads,
+            cursors=self.cursors,
+            collection=collection,
+            calibration=calibration,
+            request=question.request,
+            digest=question.digest,
+            corrected=question.corrected,
+            plan=its_plan,
+            vectors=vectors,
+            watch=question.watch,
+        )
+
+    def _spelled(self, collection: OpenCollection, question: Question) -> Question:
         """The question, with what its text probably meant."""
         request, texts = question.request, question.inputs.texts
         is_alone = len(texts) == 1 and not question.inputs.images
@@ -144,10 +153,6 @@ class Retrieval:
             return question
         inputs = QueryInputs([Weighted(self.inputs.analyse(text), texts[0].weight)])
         return replace(question, inputs=inputs, corrected=text)
-
-
-def _planned(question: _Question, calibration: Calibration) -> tuple[_Question, Plan]:
-    return question, plan(question.request, question.inputs, calibration.weights)
 
 
 def _or_error(work: Callable[[], T]) -> T | AppError:

@@ -172,6 +172,15 @@ class SearchRequest(Strict):
         is_hybrid = self.text is not None or self.product_id is not None or self.parts
         return SearchMode.hybrid if is_hybrid else SearchMode.image_to_image
 
+    @property
+    def picture_count(self) -> int:
+        """At most so many pictures are decoded for it."""
+        parts = self.parts or ()
+        given = [part.text for part in parts]
+        return given.count(None) + sum(
+            one is not None for one in (self.image_base64, self.product_id)
+        )
+
     @model_validator(mode="after")
     def _inputs_that_fit(self, info: ValidationInfo) -> Self:
         """The context's `upload` says that a file `image` came beside these fields."""

@@ -1,16 +1,24 @@
-"""Search over HTTP."""
+"""Search over HTTP: one query, and many at once."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
-from data_models import SearchRequest, SearchResponse
+from data_models import (
+    MAX_BATCH_PICTURES,
+    BatchRequest,
+    BatchResponse,
+    SearchRequest,
+    SearchResponse,
+)
 from product_search import errors
-from product_search.http_bodies import Body, documented_body, read_body
-from product_search.http_errors import documented
+from product_search.errors import AppError, InvalidRequest
+from product_search.http_bodies import documented_body, picture, read_body, read_json, validated
+from product_search.http_errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
 from product_search.images import from_base64
 from product_search.resources import Resources
+from product_search.retrieval import Query
 
 router = APIRouter(tags=["搜索"])
 
@@ -21,20 +29,14 @@ router = APIRouter(tags=["搜索"])
     responses=documented(
         errors.ProductNotFound,
         errors.ImageNotFound,
-        errors.InvalidRequest,
-        errors.InvalidJson,
-        errors.InvalidImage,
-        errors.ImageTooManyPixels,
         errors.ProductWithoutImage,
         errors.RegionOutsideImage,
         errors.CursorInvalid,
         errors.CursorStale,
         errors.NotCalibrated,
-        errors.UnsupportedMediaType,
-        errors.PayloadTooLarge,
-        errors.ImageTooLarge,
-        errors.DatabaseUnavailable,
-        errors.VectorStoreUnavailable,
+        *BODY_ERRORS,
+        *PICTURE_ERRORS,
+        *STORE_ERRORS,
     ),
     openapi_extra=documented_body(SearchRequest),
 )
@@ -50,13 +52,48 @@ async def search(request: Request) -> SearchResponse:
 
     def answer() -> SearchResponse:
         body = raw.checked(SearchRequest)
-        return resources.retrieval.search(body.model, lambda: _picture(body))
+        return resources.retrieval.search(body.model, lambda: picture(body))
 
     return await run_in_threadpool(answer)
 
 
-def _picture(body: Body[SearchRequest]) -> bytes | None:
-    if body.upload is not None:
-        return body.upload
-    text = body.model.image_base64
-    return None if text is None else from_base64(text)
+@router.post(
+    "/search/batch",
+    summary="一次搜索多个查询",
+    responses=documented(*BODY_ERRORS, *STORE_ERRORS),
+    openapi_extra=documented_body(BatchRequest),
+)
+async def search_batch(request: Request) -> BatchResponse:
+    """1 到 64 个查询，一起编码；`results` 与查询一一对应，一个有误不影响其他。"""
+    raw = await read_json(request)
+    resources: Resources = request.app.state.resources
+
+    def answer() -> BatchResponse:
+        asked = [_query(value) for value in raw.checked(BatchRequest).model.queries]
+        queries = [one for one in asked if not isinstance(one, AppError)]
+        _check_pictures([request for request, _ in queries])
+        answers = iter(resources.retrieval.search_all(queries))
+        results = [one if isinstance(one, AppError) else next(answers) for one in asked]
+        return BatchResponse(
+            results=[one.body() if isinstance(one, AppError) else one for one in results]
+        )
+
+    return await run_in_threadpool(answer)
+
+
+def _query(value: object) -> Query | InvalidRequest:
+    """A query that may be asked, or what is wrong with it."""
+    try:
+        request = validated(SearchRequest, value)
+    except InvalidRequest as error:
+        return error
+    text = request.image_base64
+    return request, lambda: None if text is None else from_base64(text)
+
+
+def _check_pictures(requests: list[SearchRequest]) -> None:
+    """All of a batch are in memory at the same time. Raises InvalidRequest."""
+    count = sum(request.picture_count for request in requests)
+    if count > MAX_BATCH_PICTURES:
+        reason = f"共 {count} 张图片，最多 {MAX_BATCH_PICTURES} 张"
+        raise InvalidRequest(f"请求有误：queries：{reason}", {"queries": reason})

@@ -62,10 +62,17 @@ class VectorStore(Protocol):
         """The nearest entities that pass the filters, best first; score is the cosine."""
         ...
 
-    def search_text(self, terms: str, limit: int, filters: SearchFilters) -> list[Hit]:
+    def search_text(
+        self,
+        terms: str,
+        limit: int,
+        filters: SearchFilters,
+        *,
+        only: Sequence[int] | None = None,
+    ) -> list[Hit]:
         """The best entities by BM25 for these terms, parted by spaces; score is above 0.
 
-        Their terms come with them.
+        Their terms come with them. `only` are the entities to look at, at most MAX_LIMIT.
         """
         ...
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, cast
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from product_search.encoder_folders import EncoderFolders
 from product_search.resources import Resources
+from product_search.settings import Settings
 
 
 class Answer(Protocol):
@@ -108,6 +111,15 @@ def everything(api: TestClient) -> tuple[Any, ...]:
     pictures = sorted(path.name for path in folder.rglob("*") if path.is_file())
     rows = [{k: v for k, v in item.items() if k != "index_status"} for item in items]
     return rows, pictures
+
+
+def calibrate(settings: Settings, **curves: Mapping[str, Any]) -> None:
+    """Give the service that opens with these settings just these curves, by their features."""
+    fingerprint = EncoderFolders(settings).chosen().fingerprint
+    settings.calibrations_dir.mkdir(parents=True)
+    fitted = {"fingerprint": fingerprint, "curves": curves}
+    path = settings.calibrations_dir / f"{fingerprint}.json"
+    path.write_text(json.dumps(fitted), "utf-8")
 
 
 def form(boundary: str, *parts: tuple[str, bytes]) -> dict[str, Any]:

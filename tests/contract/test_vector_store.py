@@ -334,3 +334,16 @@ def test_a_scan_of_more_than_a_query_may_give_is_in_pages(backend: VectorStore) 
     assert [state.milvus_id for state in scanned(backend, 1_000_000)] == sorted(keys)
     backend.delete([int(key) for key in keys])
     assert backend.count() == 0
+
+
+def test_terms_are_looked_for_in_these_entities_alone_and_weigh_as_in_all(
+    store: VectorStore,
+) -> None:
+    texts = {1: "红 书包", 2: "蓝 书包", 3: "雨伞", 4: "书包 书包 大"}
+    store.upsert([entity(key, search_text=text) for key, text in texts.items()])
+    everywhere = {hit.milvus_id: hit for hit in store.search_text("书包 红", 9, ALL)}
+    assert set(everywhere) == {1, 2, 4}
+    some = store.search_text("书包 红", 9, ALL, only=[4, 3, 2, 77])
+    assert {hit.milvus_id: hit for hit in some} == {key: everywhere[key] for key in (2, 4)}
+    cheap = SearchFilters.model_validate({"category": ["没有"]})
+    assert store.search_text("书包", 9, cheap, only=[1, 2]) == []

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from product_search.fusion import RANK_CONSTANT, RankedLeg, fuse, ramp, ranked
+from product_search.fusion import RANK_CONSTANT, RankedLeg, cosines, fuse, ramp, ranked
 
 KEYS = st.integers(1, 30)
 SCORES = st.floats(-1, 1, allow_nan=False)
@@ -79,3 +80,10 @@ def test_ranks_count_by_the_constant_the_weight_and_the_factor() -> None:
 )
 def test_a_ramp_goes_from_its_floor_to_one(value: float, share: float) -> None:
     assert ramp(value, 0.3, 0.5) == pytest.approx(share)
+
+
+def test_cosines_are_of_directions_and_never_beyond_one() -> None:
+    query = np.array([3, 4], np.float32)
+    others = [query * 7, -query, np.array([4, -3], np.float32), np.array([1, 0], np.float32)]
+    assert cosines(query, others) == [1.0, -1.0, 0.0, 0.6]
+    assert cosines(query, []) == []

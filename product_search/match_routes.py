@@ -1,0 +1,111 @@
+"""What else the vectors of products are good for, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+
+from data_models import (
+    MatchRequest,
+    MatchResponse,
+    ProductId,
+    RerankRequest,
+    RerankResponse,
+    SearchResponse,
+    SimilarQuery,
+    TitlesRequest,
+    TitlesResponse,
+)
+from product_search import errors, matching, reranking, similar, titles
+from product_search.http_bodies import documented_body, picture, read_body, read_json
+from product_search.http_errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
+from product_search.resources import Resources
+
+router = APIRouter(tags=["搜索"])
+
+
+@router.post(
+    "/rerank",
+    summary="给商品排序",
+    responses=documented(*BODY_ERRORS, *PICTURE_ERRORS, *STORE_ERRORS),
+    openapi_extra=documented_body(RerankRequest),
+)
+async def rerank(request: Request) -> RerankResponse:
+    """给出的商品按与文字、图片的符合程度排序，用的是已存的向量；请求体为 JSON 或 multipart。"""
+    raw = await read_body(request)
+    resources: Resources = request.app.state.resources
+
+    def answer() -> RerankResponse:
+        body = raw.checked(RerankRequest)
+        return reranking.rerank(resources.retrieval, body.model, picture(body))
+
+    return await run_in_threadpool(answer)
+
+
+@router.post(
+    "/match",
+    summary="图文是否相符",
+    responses=documented(
+        errors.ProductNotFound,
+        errors.ImageNotFound,
+        errors.ProductWithoutImage,
+        *BODY_ERRORS,
+        *PICTURE_ERRORS,
+        *STORE_ERRORS,
+    ),
+    openapi_extra=documented_body(MatchRequest),
+)
+async def match(request: Request) -> MatchResponse:
+    """一张图片与 1–64 个标题，或一个标题与 1–64 张图片：每一对的分数、置信度与结论。"""
+    raw = await read_json(request)
+    resources: Resources = request.app.state.resources
+    return await run_in_threadpool(
+        lambda: matching.match(resources.retrieval, raw.checked(MatchRequest).model)
+    )
+
+
+@router.get(
+    "/product/{product_id}/similar",
+    summary="相似的商品",
+    responses=documented(
+        errors.ProductNotFound,
+        errors.ProductNotIndexed,
+        errors.NotCalibrated,
+        errors.ProductWithoutImage,
+        errors.InvalidRequest,
+        *STORE_ERRORS,
+    ),
+)
+def get_similar(
+    request: Request, product_id: ProductId, query: Annotated[SimilarQuery, Query()]
+) -> SearchResponse:
+    """图片、标题或两者都与该商品相近的商品，不含它自己；用的是已存的向量，可加条件。"""
+    resources: Resources = request.app.state.resources
+    return similar.similar(resources.retrieval, product_id, query)
+
+
+@router.post(
+    "/product/titles",
+    summary="为图片找标题",
+    responses=documented(
+        errors.ProductNotFound,
+        errors.ImageNotFound,
+        errors.ProductWithoutImage,
+        *BODY_ERRORS,
+        *PICTURE_ERRORS,
+        *STORE_ERRORS,
+    ),
+    openapi_extra=documented_body(TitlesRequest),
+)
+async def find_titles(request: Request) -> TitlesResponse:
+    """与图片最相近的已有标题，以及由它们一致之处拼成的建议；请求体为 JSON 或 multipart。"""
+    raw = await read_body(request)
+    resources: Resources = request.app.state.resources
+
+    def answer() -> TitlesResponse:
+        body = raw.checked(TitlesRequest)
+        return titles.titles(resources.retrieval, body.model, picture(body))
+
+    return await run_in_threadpool(answer)

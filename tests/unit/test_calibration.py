@@ -1,0 +1,61 @@
+"""Calibrations: found by their fingerprint, refused where they are another's, monotone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from product_search.calibration import Calibration, Curve, curve_name, find
+from product_search.errors import StartError
+from product_search.evaluation.reliability import reliability
+
+CURVE = Curve(coefficients={"a": 2.0, "b": 1.0}, intercept=-1.0, line=0.3)
+MADE = Calibration(fingerprint="f" * 12, curves={"a+b": CURVE})
+
+
+def test_a_curve_is_found_by_what_it_was_fitted_on() -> None:
+    assert MADE.curve(frozenset({"b", "a"})) is CURVE
+    assert MADE.curve(frozenset({"a"})) is None
+    assert curve_name(frozenset({"b", "a"})) == "a+b"
+
+
+def test_a_confidence_is_the_logistic_of_the_weighted_sum() -> None:
+    assert CURVE.confidence({"a": 0.5, "b": 0.0}) == 0.5
+    assert CURVE.confidence({"a": 1.0, "b": 1.0}) == pytest.approx(0.8808, abs=1e-4)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_a_confidence_is_a_probability_and_rises_with_the_score(low: float, high: float) -> None:
+    one, other = sorted((low, high))
+    found = [CURVE.confidence({"a": value, "b": 0.0}) for value in (one, other)]
+    assert 0 <= found[0] <= found[1] <= 1
+
+
+def test_the_first_folder_that_has_it_counts(tmp_path: Path) -> None:
+    mine, shipped = tmp_path / "mine", tmp_path / "shipped"
+    for folder in (mine, shipped):
+        folder.mkdir()
+    (shipped / f"{MADE.fingerprint}.json").write_text(MADE.model_dump_json())
+    assert find(MADE.fingerprint, mine, shipped) == MADE
+    other = MADE.model_copy(update={"weights": {"bm25": 2.0}})
+    (mine / f"{MADE.fingerprint}.json").write_text(other.model_dump_json())
+    assert find(MADE.fingerprint, mine, shipped) == other
+    assert find("0" * 12, mine, shipped) == Calibration(fingerprint="0" * 12)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"fingerprint": "0"}', "[]"])
+def test_a_damaged_file_or_anothers_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "abc.json").write_text(content)
+    with pytest.raises(StartError, match="校准文件"):
+        find("abc", tmp_path)
+
+
+def test_what_is_well_calibrated_has_no_error() -> None:
+    sure = reliability([1.0] * 4 + [0.0] * 4, [True] * 4 + [False] * 4)
+    assert (sure.brier, sure.error) == (0, 0)
+    even = reliability([0.5] * 10, [True, False] * 5)
+    assert (even.brier, even.error, len(even.bins)) == (0.25, 0, 1)
+    wrong = reliability([0.95] * 10, [False] * 10)
+    assert wrong.error == pytest.approx(0.95)

@@ -1,0 +1,147 @@
+"""The normalisation that indexing and search share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from product_search.query_text import QueryText, analyse
+from product_search.settings import Settings
+from product_search.spelling import corrected, is_doubtful
+from product_search.synonyms import Synonyms
+from product_search.text import document, document_terms, plain, terms
+from tests.hostile import HOSTILE
+
+
+@pytest.fixture(scope="module")
+def synonyms() -> Synonyms:
+    return Synonyms(Settings(_env_file=None).synonyms_path)
+
+
+def words(text: str) -> set[str]:
+    return set(terms(text))
+
+
+def of_product(title: str, **more: object) -> frozenset[str]:
+    given = {"brand": None, "category": None, "attributes": {}} | more
+    return frozenset(document_terms(title, **given).split())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("500ml", "500毫升"),
+        ("５００ＭＬ", "0.5升"),
+        ("5kg", "10斤"),
+        ("十斤", "5公斤"),
+        ("三吨", "3t"),
+        ("2.2kW", "2200瓦"),
+        ("28cm", "280毫米"),
+        ("20英寸", "20寸"),
+        ("四十二码", "42码"),
+        ("一百二十米", "120m"),
+        ("XR-200", "xr200"),
+        ("M16×60", "m16*60"),
+        ("IS80-65-160", "is80/65/160"),
+        ("雙肩包", "双肩包"),
+        ("Ａ４", "a4"),
+    ],
+)
+def test_what_is_written_in_two_ways_has_a_term_in_common(one: str, other: str) -> None:
+    assert next(iter(terms(one))) in words(other) or words(one) & words(other) - {""}
+
+
+@pytest.mark.parametrize(("one", "other"), [("500ml", "500g"), ("42码", "43码"), ("M16", "M6")])
+def test_what_differs_has_no_term_in_common(one: str, other: str) -> None:
+    assert not words(one) & words(other)
+
+
+def test_a_model_number_stays_whole_and_its_parts_are_found_too() -> None:
+    assert {"s13m400kva", "s13", "400kva"} <= words("S13-M-400kVA")
+
+
+def test_a_word_has_its_parts_and_its_sounds() -> None:
+    assert {"双肩包", "双肩", "~shuang.jian", "~jian.bao"} <= words("双肩包")
+
+
+def test_attributes_are_searched_by_their_values_and_true_by_its_name() -> None:
+    found = of_product(
+        "鞋", attributes={"颜色": "红", "尺码": 42, "承重kg": 50, "可折叠": True, "含糖": False}
+    )
+    assert {"红", "42码", "50000g", "折叠"} <= found
+    assert not found & {"含糖", "颜色"}
+
+
+def test_a_document_is_category_title_and_the_beginning_of_the_description() -> None:
+    assert document("雨傘", "家居", "很" * 500) == "家居 雨伞。" + "很" * 200
+    assert document("雨伞", None, None) == "雨伞"
+
+
+@given(st.sampled_from(HOSTILE) | st.text(max_size=60))
+def test_any_text_has_terms_without_spaces_and_is_plain_once(text: str) -> None:
+    assert plain(plain(text)) == plain(text)
+    assert all(term and " " not in term and term == term.strip() for term in terms(text))
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_coverage_is_a_share_and_a_product_covers_its_own_title(
+    synonyms: Synonyms, text: str, title: str
+) -> None:
+    query = analyse(text, synonyms)
+    assert 0 <= query.coverage(of_product(title)) <= 1
+    own = query.coverage(of_product(text))
+    assert own in (0, pytest.approx(1)) or own > 0.5
+
+
+def covered(query: QueryText, title: str) -> float:
+    return query.coverage(of_product(title))
+
+
+def test_words_cover_most_then_synonyms_then_sounds_then_parts_of_words(
+    synonyms: Synonyms,
+) -> None:
+    query = analyse("凤梨", synonyms)
+    assert covered(query, "台湾凤梨") == 1
+    assert 1 > covered(query, "云南菠萝") > covered(analyse("风离", synonyms), "凤梨") > 0
+    assert covered(query, "苹果") == 0
+    assert covered(analyse("火车票", synonyms), "火车头玩具") < 0.5
+
+
+def test_what_asks_for_nothing_has_no_terms(synonyms: Synonyms) -> None:
+    assert analyse("的得地", synonyms).terms == ""
+    assert analyse("！！！", synonyms).terms == ""
+    assert analyse("给老人用的", synonyms).is_phrase
+    assert not analyse("老人手机", synonyms).is_phrase
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "meant"),
+    [
+        ("拉杆相", "蓝色拉杆箱 20寸", "拉杆箱"),
+        ("lanya erji", "蓝牙耳机", "蓝牙耳机"),
+        ("机械健盘 87键", "机械键盘 87键", "机械键盘 87键"),
+        ("shubiao logitech", "无线鼠标", "鼠标logitech"),
+    ],
+)
+def test_a_query_is_corrected_by_the_words_that_sound_like_it(
+    synonyms: Synonyms, text: str, title: str, meant: str
+) -> None:
+    query = analyse(text, synonyms)
+    assert is_doubtful(query)
+    assert corrected(query, [of_product(title)]) is not None
+    assert str(corrected(query, [of_product(title)])).replace(" ", "") == meant.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [("睡觉的玩偶", "荠菜水饺"), ("实木椅子", "一字夹"), ("拉杆箱", "拉杆箱"), ("雨伞", "毛巾")],
+)
+def test_a_word_that_is_one_stays(synonyms: Synonyms, text: str, title: str) -> None:
+    assert corrected(analyse(text, synonyms), [of_product(title)]) is None
+
+
+def test_nothing_is_corrected_by_no_product(synonyms: Synonyms) -> None:
+    assert corrected(analyse("拉杆相", synonyms), []) is None
+    assert Path(Settings(_env_file=None).synonyms_path).is_file()
