@@ -1,4 +1,4 @@
-"""The one durable table of long work: imports, reindexings, doctor's walks, duplicates.
+"""The one durable table of long work: imports, reindexings, doctor's walks, surveys.
 
 A run is claimed by one process at a time, with a lease that `save` and `renew` prolong; when that
 process dies, another goes on from the progress that was saved last. Progress is saved in the
@@ -31,6 +31,8 @@ class Kind(StrEnum):
     reindex = "reindex"
     doctor = "doctor"
     duplicates = "duplicates"
+    audit = "audit"
+    map = "map"
 
 
 class State(StrEnum):
