@@ -131,6 +131,7 @@ class Auditor:
     database: Database
     store: VectorStore
     calibrated: Callable[[str], Calibration]  # by the fingerprint of encoders
+    page: int = stored_vectors.PAGE
 
     def handle(self, context: RunContext) -> None:
         """See run_loop.Handler; one that is cut off begins anew.
@@ -158,7 +159,7 @@ class Auditor:
         sample = self._sample(active, check)
         progress = Progress(mismatched=None if curve is None else 0)
         worst: list[Noted] = []
-        for rows in stored_vectors.pages(self.database, _COLUMNS, _PICTURED):
+        for rows in stored_vectors.pages(self.database, _COLUMNS, _PICTURED, size=self.page):
             check()
             ready = [row for row in rows if row.index_status == IndexStatus.indexed]
             pairs = _pairs(active, [row.milvus_id for row in ready])
@@ -180,7 +181,8 @@ class Auditor:
         """Pictures and titles from all over the catalogue; always the same ones of the same."""
         columns = (Product.id, Product.milvus_id)
         keys: list[int] = []
-        for rows in stored_vectors.pages(self.database, columns, _PICTURED, _INDEXED):
+        met = (_PICTURED, _INDEXED)
+        for rows in stored_vectors.pages(self.database, columns, *met, size=self.page):
             check()
             keys += [row.milvus_id for row in rows]
         return _pairs(active, [keys[place] for place in stored_vectors.evenly(len(keys), SAMPLE)])

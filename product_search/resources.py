@@ -19,6 +19,7 @@ from product_search.backpressure import OutboxGate
 from product_search.bulk_import import import_rows
 from product_search.calibration import Calibration
 from product_search.catalog import Catalog
+from product_search.catalogue_map import MapMaker, Maps
 from product_search.cursors import Cursors, open_key
 from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
@@ -61,6 +62,7 @@ class Resources:
     catalog: Catalog
     retrieval: Retrieval
     imports: Imports
+    maps: Maps
     run_loop: RunLoop
     metrics: Metrics
 
@@ -140,7 +142,9 @@ def _assembled(
         Kind.doctor: doctor.handle,
         Kind.duplicates: DuplicateFinder(database, collections.store, images).handle,
         Kind.audit: Auditor(database, collections.store, retrieval.calibrated).handle,
+        Kind.map: MapMaker(database, collections.store).handle,
     }
+    run_loop = RunLoop(database, handlers)
     return Resources(
         settings=settings,
         database=database,
@@ -151,7 +155,8 @@ def _assembled(
         catalog=catalog,
         retrieval=retrieval,
         imports=imports,
-        run_loop=RunLoop(database, handlers),
+        maps=Maps(database, run_loop.wake),
+        run_loop=run_loop,
         metrics=Metrics(),
     )
 

@@ -196,6 +196,15 @@ def forget_problems(session: Session, kind: Kind, before: int) -> None:
     session.execute(delete(RunProblem).where(RunProblem.run_id.in_(old)))
 
 
+def drop_older(session: Session, taken: Claimed) -> None:
+    """Delete ended runs that were asked for the same before this one, which takes their place."""
+    ended = select(Run.id, Run.options).where(
+        Run.kind == taken.kind, Run.id < taken.id, Run.state.not_in(UNFINISHED)
+    )
+    old = [row.id for row in session.execute(ended) if row.options == taken.options]
+    session.execute(delete(Run).where(Run.id.in_(old)))
+
+
 def latest(session: Session, kind: Kind, *states: State) -> Run | None:
     """The newest run of the kind, of those in these states where any are given."""
     found = select(Run).where(Run.kind == kind)

@@ -1,12 +1,12 @@
-"""The catalogue looked over as a whole, over HTTP: audits."""
+"""The catalogue looked over as a whole, over HTTP: audits and maps."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
-from data_models import AuditPage, AuditQuery, AuditRun
+from data_models import AuditPage, AuditQuery, AuditRun, CatalogueMap, MapComputing, MapQuery
 from product_search import audit, errors
 from product_search.http_errors import documented
 from product_search.resources import Resources
@@ -39,3 +39,23 @@ def start_audit(request: Request) -> AuditRun:
     run = audit.queue(resources.database)
     resources.run_loop.wake()
     return run
+
+
+@router.get(
+    "/product/map",
+    summary="目录图",
+    responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable, errors.OutcomeUnknown)
+    | {202: {"model": MapComputing, "description": "第一张还在计算：稍后再问"}},
+)
+def get_map(
+    request: Request, response: Response, query: Annotated[MapQuery, Query()]
+) -> CatalogueMap | MapComputing:
+    """各商品在平面上的位置：某种向量的主成分（PCA），相近的商品相邻。
+
+    在后台计算，商品不变就不再算；变了以后先给出旧的（`stale`），同时计算新的。
+    """
+    resources: Resources = request.app.state.resources
+    found = resources.maps.get(query.field)
+    if isinstance(found, MapComputing):
+        response.status_code = 202
+    return found
