@@ -124,7 +124,7 @@ def test_products_without_any_collection_are_skipped(stocked: Shop) -> None:
 def test_a_map_page_by_page_is_that_of_all_at_once(stocked: Shop) -> None:
     whole = drawn(stocked, map_maker(stocked))
     assert [point.product_id for point in whole.points] == stocked.ids
-    stocked.catalog.update(stocked.ids[0], {"category": "箱包"}, KEEP_IMAGE)
+    stocked.catalog.update(stocked.ids[0], {"brand": "拾光"}, KEEP_IMAGE)
     stocked.index()
     again = drawn(stocked, map_maker(stocked, page=2))
     assert again.computed_at > whole.computed_at
