@@ -1,4 +1,4 @@
-"""A large catalogue: loaded, indexed, listed, searched, looked over; seconds and peak memory of each.
+"""A large catalogue: loaded, indexed, listed, searched, surveyed; seconds and peak memory of each.
 
 python -m benchmarks.hundred_thousand [--products 100000] [--database URL]
 

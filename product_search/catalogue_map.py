@@ -24,7 +24,7 @@ from product_search import live_collections, runs, sole_runs, stored_vectors
 from product_search.errors import RunInProgress, VectorStoreUnavailable
 from product_search.live_collections import Role
 from product_search.principal import Plane, Spread
-from product_search.run_loop import LEASE, RunContext, RunFailed
+from product_search.run_loop import LEASE, RunContext
 from product_search.runs import Kind, State
 from product_search.stored_vectors import PAGE, ActiveVectors
 from vector_db import VectorStore
@@ -177,18 +177,14 @@ class MapMaker:
     def handle(self, context: RunContext) -> None:
         """See run_loop.Handler; one that is cut off begins anew.
 
-        Raises:
-            RunFailed: Milvus can't be reached, or there is no collection yet.
+        Raises VectorStoreUnavailable: nobody waits, and the run goes on once Milvus is back.
         """
         field = Options.model_validate(context.claimed.options).field
         revision = self.database.read(_revision)  # first: what changes meanwhile makes it stale
-        try:
-            active = stored_vectors.active(self.database, self.store)
-            if active is None:
-                raise RunFailed("还没有可以搜索的向量集合")
-            drawn = self._drawn(active, field, revision, context.check)
-        except VectorStoreUnavailable as error:
-            raise RunFailed(error.message) from error
+        active = stored_vectors.active(self.database, self.store)
+        if active is None:
+            raise VectorStoreUnavailable("还没有可以搜索的向量集合")
+        drawn = self._drawn(active, field, revision, context.check)
 
         def save(session: Session) -> None:
             runs.save(session, context.claimed, drawn.model_dump(), LEASE)

@@ -15,7 +15,7 @@ from product_search.audit import Auditor
 from product_search.calibration import Calibration
 from product_search.catalog import KEEP_IMAGE
 from product_search.catalogue_map import MapMaker, Maps
-from product_search.errors import RunInProgress
+from product_search.errors import RunInProgress, VectorStoreUnavailable
 from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
 from product_search.runs import Claimed, Kind, State
 from tests.contract.doctor_shop import (
@@ -114,11 +114,29 @@ def test_products_without_any_collection_are_skipped(stocked: Shop) -> None:
     found = audited(stocked)
     assert found.last is not None
     assert (found.last.checked, found.last.skipped) == (0, 5)
+
+
+def test_a_map_waits_until_milvus_has_its_collection(stocked: Shop) -> None:
+    stocked.milvus.drop_collection(stocked.store._collection)
     assert isinstance(asked(stocked), MapComputing)
-    assert draw(stocked, map_maker(stocked)) is State.failed
-    again = asked(stocked)
-    assert isinstance(again, MapComputing)
-    assert again.error
+    with pytest.raises(VectorStoreUnavailable):
+        draw(stocked, map_maker(stocked))
+    assert isinstance(asked(stocked), MapComputing)
+    stocked.start()
+    assert draw(stocked, map_maker(stocked)) is State.done
+    found = asked(stocked)
+    assert isinstance(found, CatalogueMap)
+
+
+def test_a_map_that_could_not_be_drawn_says_why(stocked: Shop) -> None:
+    assert isinstance(asked(stocked), MapComputing)
+    with writing(stocked.database) as session:
+        claimed = runs.claim(session, [Kind.map], LEASE)
+        assert claimed is not None
+        runs.finish(session, claimed, State.failed, "坏了")
+    told = asked(stocked)
+    assert isinstance(told, MapComputing)
+    assert told.error == "坏了"
 
 
 def test_a_map_page_by_page_is_that_of_all_at_once(stocked: Shop) -> None:
