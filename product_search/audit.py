@@ -28,7 +28,7 @@ from orm_models import Database, Product, Run, RunProblem
 from product_search import runs, sole_runs, stored_vectors
 from product_search.calibration import Calibration, Curve
 from product_search.errors import StartError, VectorStoreUnavailable
-from product_search.matching import FEATURE, judged
+from product_search.matching import judged
 from product_search.run_loop import LEASE, RunContext, RunFailed
 from product_search.runs import Claimed, Kind, Problem, State
 from product_search.standing import Pairs, standings
@@ -175,7 +175,7 @@ class Auditor:
     def _curve(self, active: ActiveVectors | None) -> Curve | None:
         if active is None:
             return None
-        return self.calibrated(active.fingerprint).curve(frozenset({FEATURE}))
+        return self.calibrated(active.fingerprint).pairs
 
     def _sample(self, active: ActiveVectors | None, check: Callable[[], None]) -> Pairs:
         """Pictures and titles from all over the catalogue; always the same ones of the same."""

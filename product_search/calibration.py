@@ -35,13 +35,15 @@ class Calibration(_Part):
     """All that was fitted for one pair of encoders.
 
     `weights` are the legs' in a hybrid search, `ramps` a dense leg's best score from which it
-    knows nothing and from which it counts in full, `curves` the confidence by a mode's features.
+    knows nothing and from which it counts in full, `curves` the confidence by a mode's features,
+    `pairs` that a picture and a title belong together, by their cosine.
     """
 
     fingerprint: str
     weights: dict[str, Weight] = Field(default_factory=dict)
     ramps: dict[str, tuple[float, float]] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)
+    pairs: Curve | None = None
 
     def curve(self, features: frozenset[str]) -> Curve | None:
         """The one that was fitted on just these features."""

@@ -10,7 +10,7 @@ from functools import partial
 from data_models import Hit, Leg, SearchFilters, SearchMode, VectorField
 from product_search.calibration import Calibration, Curve
 from product_search.fusion import Fused, Part, RankedLeg, fuse, ramp, ranked
-from product_search.query_plan import COVERAGE, FIELDS, PHRASE, LegVectors, Plan
+from product_search.query_plan import COVERAGE, FIELDS, PHRASE, PHRASE_COVERAGE, LegVectors, Plan
 from product_search.query_text import QueryText
 from vector_db import VectorStore
 
@@ -99,12 +99,13 @@ def _features(plan: Plan, found: Mapping[Leg, list[Hit]]) -> dict[int, dict[str,
             lowest = min(scores.values(), default=0.0)
             for milvus_id, known in features.items():
                 known[leg.value] = scores.get(milvus_id, lowest)
+    is_phrase = float(any(text.is_phrase for text in plan.inputs.wanted_texts))
     if Leg.bm25 in found:
         terms = {hit.milvus_id: hit.terms for hits in found.values() for hit in hits}
         for milvus_id, known in features.items():
             known[COVERAGE] = _coverage(plan.inputs.wanted_texts, terms[milvus_id])
+            known[PHRASE_COVERAGE] = is_phrase * known[COVERAGE]
     if PHRASE in plan.feature_names:
-        is_phrase = float(any(text.is_phrase for text in plan.inputs.wanted_texts))
         features = {key: known | {PHRASE: is_phrase} for key, known in features.items()}
     unwanted = _unwanted(plan, found)
     return {key: known for key, known in features.items() if key not in unwanted}

@@ -158,14 +158,14 @@ class DuplicateFinder:
         view = active.store if active else None
         listings: list[Listing] = []
         pictures: list[Floats] = []
-        titles: list[Floats] = []
+        texts: list[Floats] = []
         for rows in stored_vectors.pages(self.database, _COLUMNS, size=self.page):
             check()
             listings += self._listings(rows)
             keys = [row.milvus_id for row in rows]
             pictures.append(_vectors(view, VectorField.image_clip, keys))
-            titles.append(_vectors(view, VectorField.text_bge, keys))
-        return Shelf(listings, _stacked(pictures), _stacked(titles))
+            texts.append(_vectors(view, VectorField.text_bge, keys))
+        return Shelf(listings, _stacked(pictures), _stacked(texts))
 
     def _listings(self, rows: Sequence[Row[Any]]) -> list[Listing]:
         """The rows, with what older releases have not worked out, which is saved too."""

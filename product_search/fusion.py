@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Cormack et al. (SIGIR 2009) use 60 for long lists. Where the first few ranks decide, as in a
-# shop, a small one is better: measured on the tuning half (docs/decisions/0023).
+# shop, a small one is better: measured on the tuning half (docs/decisions/0014).
 RANK_CONSTANT = 8.0
 
 

@@ -45,7 +45,7 @@ def match(retrieval: Retrieval, request: MatchRequest) -> MatchResponse:
     shown = encoders.image_text.encode_images(images)
     said = encoders.image_text.encode_texts(texts)
     one, many = (shown, said) if request.image is not None else (said, shown)
-    curve = retrieval.calibrated(encoders.fingerprint).curve(frozenset({FEATURE}))
+    curve = retrieval.calibrated(encoders.fingerprint).pairs
     return MatchResponse(
         pairs=[judged(score, curve) for score in cosines(one[0], list(many))],
         encoder=encoders.name,

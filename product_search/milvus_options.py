@@ -19,7 +19,7 @@ EMBEDDED_INDEXES = ("FLAT", "IVF_FLAT", "AUTOINDEX")
 _BUILD: dict[str, Params] = {
     "IVF_FLAT": {"nlist": 128},
     "IVF_SQ8": {"nlist": 128},
-    "HNSW": {"M": 32, "efConstruction": 400},  # with half of each, filters lose hits (0022)
+    "HNSW": {"M": 32, "efConstruction": 400},  # with half of each, filters lose hits (0013)
 }
 _SEARCH: dict[str, Params] = {
     "IVF_FLAT": {"nprobe": 16},
@@ -27,7 +27,7 @@ _SEARCH: dict[str, Params] = {
     "HNSW": {"ef": 64},
     "DISKANN": {"search_list": 100},
 }
-# With a filter at least this much, since what passes it may lie far from the query (decision 0022).
+# With a filter at least this much, since what passes it may lie far from the query (decision 0013).
 # All lists: Milvus takes no more than there are, and computes no distance to what does not pass.
 _FILTERED: dict[str, int] = {"nprobe": 65_536, "ef": 256}
 # A list of candidates that is shorter than the answer is refused.

@@ -27,15 +27,15 @@ from product_search.perceptual_hash import (
 )
 from product_search.text import document_terms, plain
 
-# Chosen on one half of the planted copies (decision 0021): precise before complete.
+# Chosen on one half of the planted copies (decision 0012): precise before complete.
 MAX_BITS = 12  # of 64, by which pictures differ that look the same
-SURE_BITS = 2  # a smaller difference needs less of the titles
+SURE_BITS = 2  # a smaller difference needs less of the texts
 MAX_BITS_OF_PARTS = 26  # that may be a picture and a part of it
 MIN_COSINE_OF_PARTS = 0.85  # of their embeddings
 MIN_FIT = 0.95  # of a picture and a part of the other
 MAX_COLOUR_DISTANCE = 0.2
-MIN_TITLE_COSINE = 0.6
-MIN_TITLE_COSINE_UNSURE = 0.7
+MIN_TEXT_COSINE = 0.7  # of what BGE embeds: category, title, description
+MIN_TEXT_COSINE_UNSURE = 0.8
 # A picture that so many products share says "no picture yet" more than what they are.
 PLACEHOLDER_FROM = 20
 BLOCK = 1024
@@ -71,7 +71,7 @@ class Shelf:
 
     listings: Sequence[Listing]
     pictures: Floats
-    titles: Floats
+    texts: Floats
 
 
 def near_pairs(shelf: Shelf, check: Callable[[], None]) -> list[Pair]:
@@ -119,12 +119,12 @@ def _pictures_alike(
     shown = _with_own_picture(shelf.listings, places)
     listings = [shelf.listings[place] for place in shown]
     looks = Looks.of([one.perceptual_hash or b"" for one in listings])
-    pictures, titles = shelf.pictures[shown], shelf.titles[shown]
+    pictures, texts = shelf.pictures[shown], shelf.texts[shown]
     for start in range(0, len(shown), BLOCK):
         found: list[_Candidates] = []
         for other in range(start, len(shown), BLOCK):
             check()
-            found.append(_candidates(looks, pictures, titles, start, other))
+            found.append(_candidates(looks, pictures, texts, start, other))
         yield from _confirmed(_joined(found), looks, listings, shown, facts, check)
 
 
@@ -150,7 +150,7 @@ class _Candidates(NamedTuple):
 
 
 def _candidates(
-    looks: Looks, pictures: Floats, titles: Floats, start: int, other: int
+    looks: Looks, pictures: Floats, texts: Floats, start: int, other: int
 ) -> _Candidates:
     """Of one block of products and another, or itself."""
     ours, theirs = slice(start, start + BLOCK), slice(other, other + BLOCK)
@@ -161,9 +161,9 @@ def _candidates(
         near = np.triu(near, 1)
     row, column = np.nonzero(near)
     first, second = row + start, column + other
-    alike = np.einsum("nd,nd->n", titles[first], titles[second])
+    alike = np.einsum("nd,nd->n", texts[first], texts[second])
     sure = bits[row, column] <= SURE_BITS
-    named = alike >= np.where(sure, MIN_TITLE_COSINE, MIN_TITLE_COSINE_UNSURE)
+    named = alike >= np.where(sure, MIN_TEXT_COSINE, MIN_TEXT_COSINE_UNSURE)
     row, column, first, second = row[named], column[named], first[named], second[named]
     coloured = colour_distances(looks, first, second, mirrored[row, column])
     kept = coloured <= MAX_COLOUR_DISTANCE

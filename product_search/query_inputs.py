@@ -12,7 +12,7 @@ from orm_models import Database, Product
 from product_search.errors import ProductNotFound, ProductWithoutImage
 from product_search.images import ImageStore, Region, decode, from_base64
 from product_search.query_plan import QueryInputs, Weighted
-from product_search.query_text import QueryText, analyse
+from product_search.query_text import QueryText, analyse, without_negations
 from product_search.synonyms import Synonyms
 
 ReadImage = Callable[[], bytes | None]
@@ -37,7 +37,7 @@ class InputReader:
         """
         things: list[tuple[Thing, float]] = []
         if request.text is not None:
-            things.append((self.analyse(request.text), 1.0))
+            things += self._of_text(request.text, request.chosen_mode)
         if content is not None:
             things.append((decode(content, request.region), 1.0))
         if request.product_id is not None:
@@ -59,6 +59,13 @@ class InputReader:
     def analyse(self, text: str) -> QueryText:
         """The text's words, with the operator's synonyms."""
         return analyse(text, self.synonyms)
+
+    def _of_text(self, text: str, mode: SearchMode) -> list[tuple[Thing, float]]:
+        """In hybrid what it says not to want is a part of its own."""
+        if mode is not SearchMode.hybrid:
+            return [(self.analyse(text), 1.0)]
+        wanted, unwanted = without_negations(text)
+        return [(self.analyse(wanted), 1.0), *((self.analyse(one), -1.0) for one in unwanted)]
 
     def _of_product(self, request: SearchRequest, is_beside: bool) -> list[Thing]:
         """In a single mode what it compares; in hybrid the title and the picture.

@@ -19,6 +19,7 @@ Vector = NDArray[np.float32]
 
 COVERAGE = "coverage"
 PHRASE = "phrase"
+PHRASE_COVERAGE = "phrase_coverage"  # coverage once more, of phrases, of which it says less
 FIELDS: dict[Leg, VectorField] = {
     Leg.bm25: VectorField.text_bm25,
     Leg.text_to_text: VectorField.text_bge,
@@ -26,7 +27,7 @@ FIELDS: dict[Leg, VectorField] = {
     Leg.image_to_image: VectorField.image_clip,
     Leg.image_to_text: VectorField.text_clip,
 }
-# Where no calibration says otherwise: found on the tuning half (docs/decisions/0023).
+# Where no calibration says otherwise: found on the tuning half (docs/decisions/0014).
 DEFAULT_WEIGHTS: dict[Leg, float] = {
     Leg.bm25: 1.5,
     Leg.text_to_text: 1.0,
@@ -73,7 +74,7 @@ class QueryInputs:
         return any(one.weight > 0 for one in things)
 
 
-# How much of an unwanted vector is taken away: more of it leads nowhere (docs/decisions/0023).
+# How much of an unwanted vector is taken away: more of it leads nowhere (docs/decisions/0014).
 _LESS = 0.3
 
 
@@ -99,8 +100,12 @@ class Plan:
         the coverage of the query; of texts whether they are phrases, which are less near to what
         they mean than names are.
         """
-        scores = frozenset(COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs)
-        return scores | {PHRASE} if any(leg.takes_text for leg in self.legs) else scores
+        names = {COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs}
+        if any(leg.takes_text for leg in self.legs):
+            names |= {PHRASE}
+        if Leg.bm25 in self.legs:
+            names |= {PHRASE_COVERAGE}
+        return frozenset(names)
 
 
 class LegVectors(Protocol):

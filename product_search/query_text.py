@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +21,10 @@ _EMPTY = frozenset(
 _WORD, _SYNONYM, SOUND, _PART = 1.0, 0.9, 0.8, 0.5
 _WITHIN = 0.6  # for a word of a longer one: a train is not yet a train ticket
 _OTHER_WORD = 0.3  # for a word that means something as it is written
+_NEGATION = re.compile(
+    r"(?:不要|不是|不含|不带|没有|除了)([^\s,.;、，。；的]{1,8}?)"
+    r"(?:以外的?|之外的?|的|(?=[\s,.;、，。；])|$)"
+)
 _NUMBER_WEIGHT = 2.0  # of a word or number in Latin letters, in characters
 
 
@@ -85,6 +90,17 @@ class QueryText:
                 for cell in span.cells:
                     credits[cell] = max(credits[cell], span.credit)
         return credits
+
+
+def without_negations(text: str) -> tuple[str, list[str]]:
+    """What a text wants, and what it says that it does not: 鼠标 不要无线的 is 鼠标, not 无线.
+
+    A text that is nothing but that is left as it is.
+    """
+    plain = texts.plain(text)
+    unwanted = [found[1] for found in _NEGATION.finditer(plain)]
+    wanted = " ".join(_NEGATION.sub(" ", plain).split())
+    return (wanted, unwanted) if wanted else (plain, [])
 
 
 def analyse(text: str, synonyms: Synonyms) -> QueryText:

@@ -150,7 +150,7 @@ def main() -> int:
     settings = load_settings()
     encoders = EncoderFolders(settings).chosen()
     folders = (settings.calibrations_dir, settings.shipped_calibrations)
-    curve = calibration.find(encoders.fingerprint, *folders).curve(frozenset({FEATURE}))
+    curve = calibration.find(encoders.fingerprint, *folders).pairs
     for name, read in listing_sets(options.photos).items():
         listings = read()
         figures = measure(encoded(listings, encoders), kinds_of(listings), curve, ROUNDS)

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from data_models import Leg, SearchResponse
 from product_search.calibration import Calibration, Curve, curve_name
 from product_search.errors import AppError, StartError
-from product_search.evaluation import asked, runner, trec
+from product_search.evaluation import asked, pairs, runner, trec
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.halves import half_of
 from product_search.evaluation.measures import FITS
@@ -73,6 +73,8 @@ def _calibrate(options: argparse.Namespace, settings: Settings) -> Path:
     with runner.catalogue(settings, options.catalogue) as resources:
         sets = _sets(options, resources)
         fitted = fit(resources.retrieval, resources.encoders.fingerprint, sets)
+        pairs_curve = _pair_curve(pairs.pairs(resources, 0))
+        fitted = fitted.model_copy(update={"pairs": pairs_curve})
     folder = options.out or settings.calibrations_dir
     folder.mkdir(parents=True, exist_ok=True)
     path: Path = folder / f"{fitted.fingerprint}.json"
@@ -155,6 +157,18 @@ def _curve(samples: Sequence[Sample]) -> Curve:
         line=0.0,
     )
     return curve.model_copy(update={"line": round(_line(curve, samples), 6)})
+
+
+def _pair_curve(found: Sequence[pairs.Pair]) -> Curve:
+    """Pairs that belong together are half of them: it is even where both are as likely."""
+    model = LogisticRegression(C=1000.0).fit(
+        [[pair.score] for pair in found], [pair.belongs for pair in found]
+    )
+    return Curve(
+        coefficients={Leg.image_to_text.value: round(float(model.coef_[0][0]), 6)},
+        intercept=round(float(model.intercept_[0]), 6),
+        line=0.5,
+    )
 
 
 def _line(curve: Curve, samples: Sequence[Sample]) -> float:

@@ -31,7 +31,7 @@ from product_search.perceptual_hash import perceptual_hash
 from product_search.settings import load_settings
 from product_search.text import document, plain
 
-ENCODED_AT_ONCE = 64
+ROUNDS = 3
 _VARIANTS = (None, Variant.other_colour, None, Variant.other_size)
 
 
@@ -138,7 +138,7 @@ def main() -> int:
     for name, listings in listing_sets(options.photos).items():
         tuning, reported = halves(listings(), random.Random(1))
         part = tuning if options.half == "tuning" else reported
-        figures = measure(part, encoders, tuple(Change), rounds=len(Change))
+        figures = measure(part, encoders, tuple(Change), rounds=ROUNDS)
         _show(name, figures)
         total.planted.update(figures.planted)
         total.found.update(figures.found)

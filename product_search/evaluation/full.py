@@ -6,16 +6,28 @@ import argparse
 import json
 import logging
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_models import Leg
 from product_search.errors import AppError, StartError
-from product_search.evaluation import asked, measures, no_match, reliability, report, runner, trec
+from product_search.evaluation import (
+    asked,
+    measures,
+    no_match,
+    pairs,
+    reliability,
+    report,
+    runner,
+    trec,
+)
 from product_search.evaluation.asked import Questions, Way
 from product_search.evaluation.halves import HALVES, half_of, kind_of
 from product_search.evaluation.measures import FITS, PerQuery
+from product_search.evaluation.photos import by_photo, write_catalogue
 from product_search.resources import Resources
 from product_search.retrieval import Retrieval
 from product_search.settings import ROOT, load_settings
@@ -53,21 +65,52 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
     try:
-        with runner.catalogue(load_settings(), CATALOGUE) as resources:
-            _write(resources, options.photos, options.out)
+        _write(options.photos, options.out)
     except (AppError, StartError) as error:
         log.error("%s", error)
         return 2
     return 0
 
 
-def _write(resources: Resources, photos: Path, out: Path) -> None:
+def _write(photos: Path, out: Path) -> None:
     pictures = out / "evaluation"
     pictures.mkdir(parents=True, exist_ok=True)
-    lines = [*_head(resources)]
-    for judged in _sets(resources, photos):
-        lines += _section(resources.retrieval, judged, pictures)
+    settings = load_settings()
+    with runner.catalogue(settings, CATALOGUE) as resources:
+        lines = [*_head(resources)]
+        for judged in _sets(resources, photos):
+            lines += _section(resources.retrieval, judged, pictures)
+        lines += _pairs(resources)
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "photos.csv"
+        classes = write_catalogue(photos, table)
+        with runner.catalogue(settings, table, photos) as resources:
+            lines += _section(resources.retrieval, _photos(classes), pictures)
     (out / "evaluation.md").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _photos(classes: dict[str, list[str]]) -> JudgedSet:
+    """Queries that no class with photos answers are left out: they are not nonsense."""
+    judged = SETS / "photos" / "classes.txt"
+    qrels = by_photo(judged, classes)
+    unanswered = trec.read_qrels(judged).keys() - qrels.keys()
+    texts = asked.texts(SETS / "photos" / "queries.tsv")
+    questions = {qid: one for qid, one in texts.items() if qid not in unanswered}
+    title = f"Texts over {sum(map(len, classes.values()))} photos, each titled by its class alone"
+    return JudgedSet(title, "photos", questions, qrels, asked.TEXT_WAYS)
+
+
+def _pairs(resources: Resources) -> Iterator[str]:
+    """The half of the products that the pair curve was not fitted on."""
+    calibration = resources.retrieval.calibrated(resources.encoders.fingerprint)
+    assert calibration.pairs is not None, "the encoders are calibrated"
+    found = pairs.judged(calibration.pairs, Leg.image_to_text.value, pairs.pairs(resources, 1))
+    yield from ["", "## Pictures and titles", ""]
+    yield (
+        f"`POST /match` over {found.count} pairs of the products that were not fitted on: of "
+        f"pictures with their own titles {found.of_own:.3f} are told to belong together, of those "
+        f"with a title from another category {found.of_others:.3f} not to."
+    )
 
 
 def _head(resources: Resources) -> Iterator[str]:

@@ -26,8 +26,12 @@ POLL_S = 0.1
 
 
 @contextmanager
-def catalogue(settings: Settings, file: Path | None) -> Iterator[Resources]:
+def catalogue(
+    settings: Settings, file: Path | None, pictures: Path | None = None
+) -> Iterator[Resources]:
     """The catalogue of the settings, or that of an import file, in a folder of its own.
+
+    Its pictures lie in `pictures`, by default beside it.
 
     Raises as open_resources and import_file.
     """
@@ -38,7 +42,7 @@ def catalogue(settings: Settings, file: Path | None) -> Iterator[Resources]:
     with tempfile.TemporaryDirectory() as folder:
         own = {"data_dir": Path(folder), "database_url": None, "milvus_uri": None}
         with open_resources(settings.model_copy(update=own), ADDRESS) as resources:
-            import_file(resources.catalog, file, file.parent, lambda _counts: None)
+            import_file(resources.catalog, file, pictures or file.parent, lambda _counts: None)
             wait_until_indexed(resources)
             yield resources
 

@@ -49,7 +49,14 @@ def base64_of(content: bytes) -> str:
 
 
 def create(api: TestClient, wait: bool = False, **fields: Any) -> dict[str, Any]:
-    """A product made over JSON; its title is 书包 unless given."""
+    """A product made over JSON, as it is shown from then on; its title is 书包 unless given."""
+    made = create_answer(api, wait, **fields)
+    del made["duplicates"]
+    return made
+
+
+def create_answer(api: TestClient, wait: bool = False, **fields: Any) -> dict[str, Any]:
+    """As create, with what the answer to the creation alone has."""
     suffix = "?wait=true" if wait else ""
     answer = api.post(f"/product{suffix}", json={"title": "书包"} | fields)
     assert answer.status_code == 201, answer.text
@@ -113,11 +120,13 @@ def everything(api: TestClient) -> tuple[Any, ...]:
     return rows, pictures
 
 
-def calibrate(settings: Settings, **curves: Mapping[str, Any]) -> None:
+def calibrate(
+    settings: Settings, pairs: Mapping[str, Any] | None = None, **curves: Mapping[str, Any]
+) -> None:
     """Give the service that opens with these settings just these curves, by their features."""
     fingerprint = EncoderFolders(settings).chosen().fingerprint
     settings.calibrations_dir.mkdir(parents=True)
-    fitted = {"fingerprint": fingerprint, "curves": curves}
+    fitted = {"fingerprint": fingerprint, "curves": curves, "pairs": pairs}
     path = settings.calibrations_dir / f"{fingerprint}.json"
     path.write_text(json.dumps(fitted), "utf-8")
 

@@ -17,7 +17,7 @@ from main import create_app
 from orm_models import Product
 from product_search import encoder_folders, manage
 from product_search.settings import ROOT, Settings
-from tests.api.helpers import base64_of, code_of, create, listed, resources
+from tests.api.helpers import base64_of, code_of, create, create_answer, listed, resources
 from tests.api.test_manage_import import settings as settings
 from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, four_colours, noise
@@ -69,30 +69,32 @@ def test_before_the_first_search_nothing_is_claimed(shop: TestClient) -> None:
 
 
 def test_a_product_that_is_there_already_is_added_and_named(shop: TestClient) -> None:
-    first = create(shop, title="红色双肩包 大号", brand="拾光", image_base64=base64_of(PHOTO))
+    first = create_answer(
+        shop, title="红色双肩包 大号", brand="拾光", image_base64=base64_of(PHOTO)
+    )
     assert first["duplicates"] == []
-    same_file = create(shop, title="书包", image_base64=base64_of(PHOTO))
+    same_file = create_answer(shop, title="书包", image_base64=base64_of(PHOTO))
     assert same_file["duplicates"] == [first["product_id"]]
-    same_title = create(shop, wait=True, title="红色雙肩包，大号！", brand="拾光")
+    same_title = create_answer(shop, wait=True, title="红色雙肩包，大号！", brand="拾光")
     assert same_title["duplicates"] == [first["product_id"]]
-    assert create(shop, title="红色双肩包 大号", brand="别家")["duplicates"] == []
+    assert create_answer(shop, title="红色双肩包 大号", brand="别家")["duplicates"] == []
 
 
 def test_at_most_ten_are_named_the_oldest_first(shop: TestClient) -> None:
     made = [create(shop, title="手机壳")["product_id"] for _ in range(12)]
-    assert create(shop, title="手机壳")["duplicates"] == made[:10]
+    assert create_answer(shop, title="手机壳")["duplicates"] == made[:10]
 
 
 def test_a_title_that_was_changed_counts_as_it_is_now(shop: TestClient) -> None:
     product = create(shop, title="手机壳")["product_id"]
     assert shop.patch(f"/product/{product}", json={"title": "雨伞"}).status_code == 200
-    assert create(shop, title="手机壳")["duplicates"] == []
-    assert create(shop, title="雨 伞")["duplicates"] == [product]
+    assert create_answer(shop, title="手机壳")["duplicates"] == []
+    assert create_answer(shop, title="雨 伞")["duplicates"] == [product]
 
 
 def test_a_point_in_a_number_is_no_mere_sign(shop: TestClient) -> None:
     create(shop, title="可乐 1.5L")
-    assert create(shop, title="可乐 15L")["duplicates"] == []
+    assert create_answer(shop, title="可乐 15L")["duplicates"] == []
 
 
 def test_copies_are_found_and_variants_are_not(shop: TestClient) -> None:

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from main import create_app
 from product_search.settings import Settings
+from tests.api.helpers import create
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_a_picture_that_can_not_be_kept_is_told_and_no_product_is_made(
 def test_a_change_whose_picture_can_not_be_kept_changes_nothing(
     api: TestClient, png: Callable[..., bytes]
 ) -> None:
-    product = api.post("/product?wait=true", json={"title": "书包"}).json()
+    product = create(api, wait=True)
     url = f"/product/{product['product_id']}"
     answer = api.patch(url, data={"title": "别的"}, files={"image": png()})
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")

@@ -40,7 +40,7 @@ def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
 
 def test_every_vector_is_in_the_collection_of_its_encoder(api: TestClient) -> None:
     held = resources(api)
-    assert held.store.has_collection(f"product_v1_{held.encoders.fingerprint}")
+    assert held.store.has_collection(f"product_v2_{held.encoders.fingerprint}")
 
 
 def test_without_a_database_the_service_is_down(
@@ -68,7 +68,7 @@ def test_without_a_database_the_service_is_down(
 def test_without_milvus_the_catalogue_is_served_and_search_is_not(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_arguments: object) -> NoReturn:
+    def fail(*_arguments: object, **_named: object) -> NoReturn:
         raise VectorStoreUnavailable("向量库暂时不可用")
 
     for name in ("ping", "search"):

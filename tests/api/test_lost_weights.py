@@ -91,7 +91,7 @@ def test_commands_lead_out_where_the_weights_of_live_collections_are_gone(
         with writing(resources(api).database) as session:
             session.execute(delete(VectorCollection))
             for role in left:
-                name = f"product_v1_{role}"
+                name = f"product_v2_{role}"
                 lost = {"encoder": "starter", "encoder_fingerprint": role}
                 session.add(VectorCollection(name=name, role=role, **lost))
     for arguments, status in commands:

@@ -21,7 +21,7 @@ TITLE = "红富士苹果"
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
     """A service whose picture-to-title scores were calibrated: the line is at a cosine of 0.3."""
     settings = open_settings()
-    calibrate(settings, image_to_text=CURVE)
+    calibrate(settings, pairs=CURVE)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
 

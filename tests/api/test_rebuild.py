@@ -75,14 +75,14 @@ def test_a_collection_whose_encoders_are_gone_is_made_anew_with_those_that_are_c
         assert api.delete(f"/product/{gone['product_id']}").status_code == 204
         assert api.get("/health").json()["encoders"]["name"] == "chinese-clip"
         assert resources(api).encoders.image_text.dim == DIM
-        before = f"product_v1_{resources(api).encoders.fingerprint}"
+        before = f"product_v2_{resources(api).encoders.fingerprint}"
     shutil.rmtree(clip)
     with TestClient(create_app(settings)) as api:
         encoders = api.get("/health").json()["encoders"]
         assert encoders["name"] == "starter"
         assert_whole(api, products)
         store = resources(api).store
-        assert store.has_collection(f"product_v1_{encoders['fingerprint']}")
+        assert store.has_collection(f"product_v2_{encoders['fingerprint']}")
         deadline = time.monotonic() + DEADLINE_S
         while store.has_collection(before):
             assert time.monotonic() < deadline, "the collection that nobody can search stays"

@@ -116,7 +116,7 @@ def test_searches_and_writes_go_on_while_a_collection_is_filled_and_switched_to(
     assert command("--rollback") == 0  # and forward again
     until(lambda: encoder_of(api) == "chinese-clip", "the way forward")
 
-    before = f"product_v1_{EncoderFolders(resources(api).settings).named('starter').fingerprint}"
+    before = f"product_v2_{EncoderFolders(resources(api).settings).named('starter').fingerprint}"
     assert resources(api).store.has_collection(before)
     assert command("--drop-old") == 0
     assert not resources(api).store.has_collection(before)

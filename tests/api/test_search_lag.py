@@ -45,7 +45,12 @@ def path_of(product: dict[str, Any]) -> str:
 
 
 def answer_to(api: TestClient, group: str, **fields: Any) -> dict[str, Any]:
-    query = {"mode": "text_to_text", "text": "书包", "filters": {"category": group}}
+    query = {
+        "mode": "text_to_text",
+        "text": "书包",
+        "filters": {"category": group},
+        "min_confidence": 0,
+    }
     answer = api.post("/search", json=query | fields)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from product_search.query_text import QueryText, analyse
+from product_search.query_text import QueryText, analyse, without_negations
 from product_search.settings import Settings
 from product_search.spelling import corrected, is_doubtful
 from product_search.synonyms import Synonyms
@@ -140,6 +140,25 @@ def test_a_query_is_corrected_by_the_words_that_sound_like_it(
 )
 def test_a_word_that_is_one_stays(synonyms: Synonyms, text: str, title: str) -> None:
     assert corrected(analyse(text, synonyms), [of_product(title)]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "unwanted"),
+    [
+        ("鼠标 不要无线的", "鼠标", ["无线"]),
+        ("不含酒精的饮料", "饮料", ["酒精"]),
+        ("沒有logo的帽子", "帽子", ["logo"]),
+        ("雨伞，不要红色，不要黑色", "雨伞, ,", ["红色", "黑色"]),
+        ("除了苹果以外的水果", "水果", ["苹果"]),
+        ("不要辣的", "不要辣的", []),
+        ("不锈钢杯", "不锈钢杯", []),
+        ("非常好看的裙子", "非常好看的裙子", []),
+    ],
+)
+def test_what_a_query_does_not_want_is_told_apart(
+    text: str, wanted: str, unwanted: list[str]
+) -> None:
+    assert without_negations(text) == (wanted, unwanted)
 
 
 def test_nothing_is_corrected_by_no_product(synonyms: Synonyms) -> None:
