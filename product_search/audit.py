@@ -147,11 +147,14 @@ class Auditor:
         found = [Problem(_NOTED, str(one.product_id), one.model_dump_json()) for one in worst]
 
         def save(session: Session) -> None:
-            runs.note(session, context.claimed.id, found)
-            runs.forget_problems(session, Kind.audit, context.claimed.id)
+            runs.note_all(session, context.claimed.id, found)
             runs.save(session, context.claimed, progress.model_dump(), LEASE)
 
+        def forget(session: Session) -> None:
+            runs.forget_problems(session, Kind.audit, context.claimed.id)
+
         self.database.write(save)
+        context.at_end(lambda: self.database.write(forget))  # till then the last is shown
 
     def _audit(self, check: Callable[[], None]) -> tuple[Progress, list[Noted]]:
         active = stored_vectors.active(self.database, self.store)

@@ -188,9 +188,12 @@ class MapMaker:
 
         def save(session: Session) -> None:
             runs.save(session, context.claimed, drawn.model_dump(), LEASE)
+
+        def drop(session: Session) -> None:
             runs.drop_older(session, context.claimed)
 
         self.database.write(save)
+        context.at_end(lambda: self.database.write(drop))  # till then the last is shown
 
     def _drawn(
         self, active: ActiveVectors, field: VectorField, revision: str, check: Callable[[], None]

@@ -147,11 +147,14 @@ class DuplicateFinder:
         found = [Problem(_GROUP, str(one.product_ids[0]), one.model_dump_json()) for one in groups]
 
         def save(session: Session) -> None:
-            runs.note(session, context.claimed.id, found)
-            runs.forget_problems(session, Kind.duplicates, context.claimed.id)
+            runs.note_all(session, context.claimed.id, found)
             runs.save(session, context.claimed, progress.model_dump(), LEASE)
 
+        def forget(session: Session) -> None:
+            runs.forget_problems(session, Kind.duplicates, context.claimed.id)
+
         self.database.write(save)
+        context.at_end(lambda: self.database.write(forget))  # till then the last is shown
 
     def _shelf(self, check: Callable[[], None]) -> Shelf:
         active = stored_vectors.active(self.database, self.store)

@@ -182,6 +182,12 @@ def note(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
         session.execute(insert(RunProblem), rows)
 
 
+def note_all(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
+    """What was found wrong, in place of what the run had noted before it was cut off."""
+    session.execute(delete(RunProblem).where(RunProblem.run_id == run_id))
+    note(session, run_id, problems)
+
+
 def problems(session: Session, run_id: int, after: int, limit: int) -> Sequence[RunProblem]:
     """What was found wrong, in order: up to `limit` with an id above `after`."""
     found = select(RunProblem).where(RunProblem.run_id == run_id, RunProblem.id > after)

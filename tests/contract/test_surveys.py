@@ -109,6 +109,18 @@ def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked
     assert found.last.checked == 5
 
 
+def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked: Shop) -> None:
+    before = audited(stocked)
+    claimed = audit.begin(stocked.database, LEASE)
+    auditor(stocked).handle(context(stocked, claimed))  # and there the process dies
+    found = stocked.database.read(lambda session: audit.page(session, AuditQuery()))
+    assert (found.last, found.items) == (before.last, before.items)
+    assert carry_out(context(stocked, claimed), auditor(stocked).handle) is State.done
+    found = stocked.database.read(lambda session: audit.page(session, AuditQuery()))
+    assert found.last is not None
+    assert (found.last.run_id, found.items) == (claimed.id, before.items)
+
+
 def test_products_without_any_collection_are_skipped(stocked: Shop) -> None:
     stocked.milvus.drop_collection(stocked.store._collection)
     found = audited(stocked)
@@ -126,6 +138,20 @@ def test_a_map_waits_until_milvus_has_its_collection(stocked: Shop) -> None:
     assert draw(stocked, map_maker(stocked)) is State.done
     found = asked(stocked)
     assert isinstance(found, CatalogueMap)
+
+
+def test_till_a_map_is_drawn_the_last_is_shown(stocked: Shop) -> None:
+    before = drawn(stocked, map_maker(stocked))
+    stocked.create("雨伞")
+    stocked.index()
+    asked(stocked)
+    with writing(stocked.database) as session:
+        claimed = runs.claim(session, [Kind.map], LEASE)
+    assert claimed is not None
+    map_maker(stocked).handle(context(stocked, claimed))  # and there the process dies
+    assert asked(stocked) == before.model_copy(update={"stale": True})
+    assert carry_out(context(stocked, claimed), map_maker(stocked).handle) is State.done
+    assert drawn(stocked, map_maker(stocked)).total == 8
 
 
 def test_a_map_that_could_not_be_drawn_says_why(stocked: Shop) -> None:
