@@ -109,6 +109,17 @@ from product_search.search_models import (
     TookMs as TookMs,
     VectorField as VectorField,
 )
+from product_search.survey_models import (
+    AuditItem as AuditItem,
+    AuditPage as AuditPage,
+    AuditQuery as AuditQuery,
+    AuditRun as AuditRun,
+    CatalogueMap as CatalogueMap,
+    MapComputing as MapComputing,
+    MapField as MapField,
+    MapPoint as MapPoint,
+    MapQuery as MapQuery,
+)
 
 
 class EncoderInfo(BaseModel):

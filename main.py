@@ -22,6 +22,7 @@ from product_search import (
     outbox_state,
     product_routes,
     search_routes,
+    survey_routes,
     system_routes,
 )
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     http_errors.install(app)
     app.include_router(import_routes.router)
     app.include_router(duplicate_routes.router)
+    app.include_router(survey_routes.router)
     app.include_router(product_routes.router)
     app.include_router(search_routes.router)
     app.include_router(match_routes.router)

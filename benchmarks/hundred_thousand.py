@@ -1,4 +1,4 @@
-"""A large catalogue: loaded, indexed, listed, searched, checked; seconds and peak memory of each.
+"""A large catalogue: loaded, indexed, listed, searched, surveyed; seconds and peak memory of each.
 
 python -m benchmarks.hundred_thousand [--products 100000] [--database URL]
 
@@ -18,6 +18,7 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -32,16 +33,23 @@ from sqlalchemy.orm import Session
 
 from benchmarks.databases import empty_database
 from benchmarks.doctor_walk import walk
-from data_models import ProductListQuery, SearchRequest
+from data_models import MapField, ProductListQuery, SearchRequest, VectorField
 from nlp_models import EncoderPair, Matrix
+from orm_models import Database
+from product_search import audit, sole_runs
 from product_search.activation import activate
+from product_search.audit import Auditor
+from product_search.calibration import Calibration
 from product_search.catalog import Catalog, insert_product
+from product_search.catalogue_map import MapMaker, Maps
 from product_search.encoder_folders import EncoderFolders
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections
 from product_search.resources import open_retrieval
 from product_search.retrieval import Retrieval
+from product_search.run_loop import LEASE, Handler, RunContext, carry_out
+from product_search.runs import Claimed, Kind
 from product_search.settings import ROOT, Settings
 from tests.encoders import OnePair
 from vector_db import MilvusStore
@@ -217,6 +225,24 @@ def _run(
     with _phase("doctor"):
         walked = walk(indexer.database, store, indexer.images, repair=False)
     _say(f"  {walked.products} products, {walked.entities} entities, {walked.left} drifted")
+    _survey(indexer.database, store)
+
+
+def _survey(database: Database, store: MilvusStore) -> None:
+    """The audit, and a map drawn and given."""
+    auditor = Auditor(database, store, lambda name: Calibration(fingerprint=name))
+    with _phase("audit"):
+        _carry_out(database, audit.begin(database, LEASE), auditor.handle)
+    field: MapField = VectorField.image_clip
+    with _phase("map"):
+        claimed = sole_runs.begin(database, Kind.map, {"field": field}, LEASE)
+        _carry_out(database, claimed, MapMaker(database, store).handle)
+    maps = Maps(database, on_queued=lambda: None)
+    _percentiles("the map that is kept", lambda _turn: maps.get(field), LISTS)
+
+
+def _carry_out(database: Database, claimed: Claimed, handler: Handler) -> None:
+    carry_out(RunContext(database, claimed, threading.Event()), handler)
 
 
 def main() -> None:

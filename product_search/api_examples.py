@@ -217,3 +217,47 @@ DUPLICATES: Example = {
     ],
     "next_after": None,
 }
+QUEUED_AUDIT: Example = {
+    "run_id": 8,
+    "state": "queued",
+    "error": None,
+    "finished_at": None,
+    "checked": 0,
+    "skipped": 0,
+    "mismatched": 0,
+}
+_AUDITED = QUEUED_AUDIT | {
+    "run_id": 7,
+    "state": "done",
+    "finished_at": "2026-01-01T08:00:01.500001Z",
+    "checked": 276,
+    "skipped": 2,
+    "mismatched": 44,
+}
+AUDIT: Example = {
+    "last": _AUDITED,
+    "newest": _AUDITED,
+    "items": [
+        {
+            "product_id": 5,
+            "title": "红色双肩包",
+            "score": 0.0412,
+            "confidence": 0.0008,
+            "verdict": "mismatch",
+            "label": "图文不符",
+            "standing": -0.2133,
+        }
+    ],
+    "next_after": 12,
+}
+MAP: Example = {
+    "field": "image_clip_vector",
+    "collection": "product_v3_a34d462c0503",
+    "computed_at": "2026-01-01T08:00:01.500001Z",
+    "stale": False,
+    "explained_variance": [0.1721, 0.0934],
+    "total": 276,
+    "shown": 1,
+    "points": [{"product_id": 5, "x": -0.3127, "y": 0.1405, "category": "箱包"}],
+}
+MAP_COMPUTING: Example = {"state": "computing", "error": None}

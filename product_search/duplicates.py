@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
-from sqlalchemy import Row, Select, bindparam, select, update
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from data_models import (
@@ -23,19 +22,17 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, Run, RunProblem
-from product_search import live_collections, runs, sole_runs
+from product_search import runs, sole_runs, stored_vectors
 from product_search.errors import AppError, VectorStoreUnavailable
 from product_search.exact_duplicates import title_key
 from product_search.groups import grouped
 from product_search.images import ImageStore
-from product_search.live_collections import Role
 from product_search.near_pairs import Listing, Pair, Shelf, near_pairs
 from product_search.perceptual_hash import Floats, perceptual_hash
 from product_search.run_loop import LEASE, RunContext, RunFailed
 from product_search.runs import Claimed, Kind, Problem, State
 from vector_db import VectorStore
 
-PAGE = 1000  # products that are read at once
 SHOWN = 500  # products and pairs of one group that are kept
 _GROUP = "duplicates"
 _COLUMNS = (
@@ -133,7 +130,7 @@ class DuplicateFinder:
     database: Database
     store: VectorStore
     images: ImageStore
-    page: int = PAGE
+    page: int = stored_vectors.PAGE
 
     def handle(self, context: RunContext) -> None:
         """See run_loop.Handler; one that is cut off begins anew.
@@ -150,41 +147,28 @@ class DuplicateFinder:
         found = [Problem(_GROUP, str(one.product_ids[0]), one.model_dump_json()) for one in groups]
 
         def save(session: Session) -> None:
-            runs.note(session, context.claimed.id, found)
-            runs.forget_problems(session, Kind.duplicates, context.claimed.id)
+            runs.note_all(session, context.claimed.id, found)
             runs.save(session, context.claimed, progress.model_dump(), LEASE)
 
+        def forget(session: Session) -> None:
+            runs.forget_problems(session, Kind.duplicates, context.claimed.id)
+
         self.database.write(save)
+        context.at_end(lambda: self.database.write(forget))  # till then the last is shown
 
     def _shelf(self, check: Callable[[], None]) -> Shelf:
-        view = self._active()
+        active = stored_vectors.active(self.database, self.store)
+        view = active.store if active else None
         listings: list[Listing] = []
         pictures: list[Floats] = []
         texts: list[Floats] = []
-        for rows in self._pages():
+        for rows in stored_vectors.pages(self.database, _COLUMNS, size=self.page):
             check()
             listings += self._listings(rows)
             keys = [row.milvus_id for row in rows]
             pictures.append(_vectors(view, VectorField.image_clip, keys))
             texts.append(_vectors(view, VectorField.text_bge, keys))
         return Shelf(listings, _stacked(pictures), _stacked(texts))
-
-    def _active(self) -> VectorStore | None:
-        """The collection that searches read; None before there is any."""
-        row = self.database.read(live_collections.live).get(Role.active)
-        if row is None or not self.store.has_collection(row.name):
-            return None
-        return self.store.view(row.name)
-
-    def _pages(self) -> Iterator[Sequence[Row[Any]]]:
-        last = 0
-        while True:
-            some = select(*_COLUMNS).where(Product.id > last).order_by(Product.id).limit(self.page)
-            rows = self.database.read(partial(_rows, some))
-            if not rows:
-                return
-            yield rows
-            last = rows[-1].id
 
     def _listings(self, rows: Sequence[Row[Any]]) -> list[Listing]:
         """The rows, with what older releases have not worked out, which is saved too."""
@@ -220,10 +204,6 @@ class DuplicateFinder:
             return perceptual_hash(self.images.load(image_hash))
         except AppError:
             return None
-
-
-def _rows(some: Select[Any], session: Session) -> Sequence[Row[Any]]:
-    return session.execute(some).all()
 
 
 def _vectors(view: VectorStore | None, field: VectorField, keys: Sequence[int]) -> Floats:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from product_search.commands import (
+    audit,
     doctor,
     download_models,
     duplicates,
@@ -27,6 +28,7 @@ COMMANDS = {
     export_products: "把整个商品目录连同图片导出为 ZIP，可再导入",
     doctor: "核对数据库、Milvus 与图片文件是否一致，--repair 修复",
     duplicates: "找出重复的商品：图片与标题都相近",
+    audit: "找出图片与标题不符的商品，最不符的在前",
     retry: "重新为索引失败（failed）的商品建立索引",
     reindex: "换编码器：在后台写满一个新的向量集合，然后切换",
     migrate: "把数据库的表结构升级到本版本所需的",

@@ -26,7 +26,7 @@ from product_search.text import plain
 
 Given = TypeVar("Given")
 T = TypeVar("T")
-_FEATURE = Leg.image_to_text.value  # a picture against a title, as that leg compares them
+FEATURE = Leg.image_to_text.value  # a picture against a title, as that leg compares them
 
 
 def match(retrieval: Retrieval, request: MatchRequest) -> MatchResponse:
@@ -47,15 +47,16 @@ def match(retrieval: Retrieval, request: MatchRequest) -> MatchResponse:
     one, many = (shown, said) if request.image is not None else (said, shown)
     curve = retrieval.calibrated(encoders.fingerprint).pairs
     return MatchResponse(
-        pairs=[_pair(score, curve) for score in cosines(one[0], list(many))],
+        pairs=[judged(score, curve) for score in cosines(one[0], list(many))],
         encoder=encoders.name,
     )
 
 
-def _pair(score: float, curve: Curve | None) -> MatchPair:
+def judged(score: float, curve: Curve | None) -> MatchPair:
+    """A picture and a text of this cosine; without a verdict where there is no curve."""
     if curve is None:
         return MatchPair(score=score, confidence=None, verdict=None, label=None)
-    confidence = curve.confidence({_FEATURE: score})
+    confidence = curve.confidence({FEATURE: score})
     verdict = Verdict.match if confidence >= curve.line else Verdict.mismatch
     return MatchPair(
         score=score, confidence=rounded(confidence), verdict=verdict, label=verdict.label

@@ -14,10 +14,12 @@ from nlp_models import EncoderPair
 from orm_models import Database
 from product_search import calibration, outbox, runs
 from product_search.activation import activate
+from product_search.audit import Auditor
 from product_search.backpressure import OutboxGate
 from product_search.bulk_import import import_rows
 from product_search.calibration import Calibration
 from product_search.catalog import Catalog
+from product_search.catalogue_map import MapMaker, Maps
 from product_search.cursors import Cursors, open_key
 from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
@@ -60,6 +62,7 @@ class Resources:
     catalog: Catalog
     retrieval: Retrieval
     imports: Imports
+    maps: Maps
     run_loop: RunLoop
     metrics: Metrics
 
@@ -138,7 +141,10 @@ def _assembled(
         Kind.reindex: Reindexing(collections, settings.index_batch_size, on_commit),
         Kind.doctor: doctor.handle,
         Kind.duplicates: DuplicateFinder(database, collections.store, images).handle,
+        Kind.audit: Auditor(database, collections.store, retrieval.calibrated).handle,
+        Kind.map: MapMaker(database, collections.store).handle,
     }
+    run_loop = RunLoop(database, handlers)
     return Resources(
         settings=settings,
         database=database,
@@ -149,7 +155,8 @@ def _assembled(
         catalog=catalog,
         retrieval=retrieval,
         imports=imports,
-        run_loop=RunLoop(database, handlers),
+        maps=Maps(database, run_loop.wake),
+        run_loop=run_loop,
         metrics=Metrics(),
     )
 
@@ -160,12 +167,7 @@ def open_retrieval(settings: Settings, indexer: Indexer) -> Iterator[Retrieval]:
 
     Raises StartError where the synonyms or the active encoders' calibration can't be read.
     """
-    folders = (settings.calibrations_dir, settings.shipped_calibrations)
-
-    @cache
-    def calibrated(fingerprint: str) -> Calibration:
-        return calibration.find(fingerprint, *folders)
-
+    calibrated = _calibrations(settings)
     calibrated(indexer.collections.active().encoders.fingerprint)  # a damaged file is told at once
     with ThreadPoolExecutor(_LEG_THREADS, "leg") as threads:
         yield Retrieval(
@@ -188,8 +190,8 @@ def _check_who_indexes(settings: Settings) -> None:
 def _end_dead_claims(database: Database) -> None:
     """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
     database.write(outbox.release_all)
-    kinds = [Kind.import_, Kind.reindex, Kind.doctor, Kind.duplicates]
-    database.write(lambda session: runs.release_all(session, kinds))
+    taken_here = set(Kind) - {Kind.local_import}
+    database.write(lambda session: runs.release_all(session, taken_here))
 
 
 def _import_handler(imports: Imports, catalog: Catalog) -> Handler:
@@ -261,6 +263,19 @@ def open_duplicate_finder(settings: Settings) -> Iterator[DuplicateFinder]:
     """
     with open_reconciler(settings) as opened:
         yield DuplicateFinder(opened.database, opened.store, opened.images)
+
+
+@contextmanager
+def open_auditor(settings: Settings) -> Iterator[Auditor]:
+    """What `manage audit` compares with: both stores, and no encoder. Raises as open_resources."""
+    with open_reconciler(settings) as opened:
+        yield Auditor(opened.database, opened.store, _calibrations(settings))
+
+
+def _calibrations(settings: Settings) -> Callable[[str], Calibration]:
+    """By the fingerprint of encoders, each read once."""
+    folders = (settings.calibrations_dir, settings.shipped_calibrations)
+    return cache(lambda fingerprint: calibration.find(fingerprint, *folders))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The one durable table of long work: imports, reindexings, doctor's walks, duplicates.
+"""The one durable table of long work: imports, reindexings, doctor's walks, surveys.
 
 A run is claimed by one process at a time, with a lease that `save` and `renew` prolong; when that
 process dies, another goes on from the progress that was saved last. Progress is saved in the
@@ -31,6 +31,8 @@ class Kind(StrEnum):
     reindex = "reindex"
     doctor = "doctor"
     duplicates = "duplicates"
+    audit = "audit"
+    map = "map"
 
 
 class State(StrEnum):
@@ -180,6 +182,12 @@ def note(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
         session.execute(insert(RunProblem), rows)
 
 
+def note_all(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
+    """What was found wrong, in place of what the run had noted before it was cut off."""
+    session.execute(delete(RunProblem).where(RunProblem.run_id == run_id))
+    note(session, run_id, problems)
+
+
 def problems(session: Session, run_id: int, after: int, limit: int) -> Sequence[RunProblem]:
     """What was found wrong, in order: up to `limit` with an id above `after`."""
     found = select(RunProblem).where(RunProblem.run_id == run_id, RunProblem.id > after)
@@ -192,6 +200,15 @@ def forget_problems(session: Session, kind: Kind, before: int) -> None:
     noted = select(RunProblem.run_id).where(RunProblem.run_id.in_(runs_of_kind)).distinct()
     old = session.scalars(noted).all()
     session.execute(delete(RunProblem).where(RunProblem.run_id.in_(old)))
+
+
+def drop_older(session: Session, taken: Claimed) -> None:
+    """Delete ended runs that were asked for the same before this one, which takes their place."""
+    ended = select(Run.id, Run.options).where(
+        Run.kind == taken.kind, Run.id < taken.id, Run.state.not_in(UNFINISHED)
+    )
+    old = [row.id for row in session.execute(ended) if row.options == taken.options]
+    session.execute(delete(Run).where(Run.id.in_(old)))
 
 
 def latest(session: Session, kind: Kind, *states: State) -> Run | None:

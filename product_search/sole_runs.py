@@ -1,4 +1,4 @@
-"""Runs of which there is one of a kind at a time: doctor's walks, searches for duplicates."""
+"""Runs of which there is one of a kind at a time: all go over the whole catalogue."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ from sqlalchemy.orm import Session
 
 from orm_models import Database, Run
 from product_search import runs
+from product_search.engine import LockPurpose
 from product_search.errors import RunInProgress
 from product_search.runs import UNFINISHED, Claimed, Kind
 
-Sole = Literal[Kind.doctor, Kind.duplicates]
-_NAMES: dict[Sole, str] = {Kind.doctor: "核对", Kind.duplicates: "查重"}
-_PURPOSES: dict[Sole, Literal["doctor", "duplicates"]] = {
+Sole = Literal[Kind.doctor, Kind.duplicates, Kind.audit, Kind.map]
+_NAMES: dict[Sole, str] = {
+    Kind.doctor: "核对",
+    Kind.duplicates: "查重",
+    Kind.audit: "图文核查",
+    Kind.map: "目录图",
+}
+_PURPOSES: dict[Sole, LockPurpose] = {
     Kind.doctor: "doctor",
     Kind.duplicates: "duplicates",
+    Kind.audit: "audit",
+    Kind.map: "map",
 }
 
 

@@ -26,6 +26,9 @@ FLOORS: dict[str, float] = {
     "product_search.search_models": -0.3,
     "product_search.groups": 0,
     "product_search.match_models": -0.2,
+    "product_search.survey_models": -0.1,
+    "product_search.standing": 0,
+    "product_search.principal": 0,
     "product_search.leases": 0,
     "product_search.perceptual_hash": 0,
     "data_models": 0,
@@ -84,7 +87,10 @@ FLOORS: dict[str, float] = {
     "product_search.imports": 6,
     "product_search.reindex": 6,
     "product_search.reconcile": 6,
+    "product_search.stored_vectors": 4,
     "product_search.duplicates": 6,
+    "product_search.audit": 6,
+    "product_search.catalogue_map": 6,
     "product_search.resources": 7,
     "product_search.command_runs": 8,
     "product_search.http_errors": 8,
@@ -95,6 +101,7 @@ FLOORS: dict[str, float] = {
     "product_search.product_routes": 9,
     "product_search.search_routes": 9,
     "product_search.match_routes": 9,
+    "product_search.survey_routes": 9,
     "product_search.system_routes": 9,
     "product_search.demo": 9,
     "main": 10,
@@ -122,6 +129,7 @@ DOORS_TO_HTTP = {
     "product_search.match_routes",
     "product_search.product_routes",
     "product_search.search_routes",
+    "product_search.survey_routes",
     "product_search.system_routes",
 }
 HOLD_A_SESSION = {
@@ -148,6 +156,9 @@ HOLD_A_SESSION = {
     "product_search.sole_runs",
     "product_search.duplicates",
     "product_search.exact_duplicates",
+    "product_search.stored_vectors",
+    "product_search.audit",
+    "product_search.catalogue_map",
 }
 OWNERS: dict[str, set[str]] = {
     "pymilvus": {

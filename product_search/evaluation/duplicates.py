@@ -6,9 +6,8 @@ import argparse
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -21,8 +20,7 @@ from product_search.evaluation.planted import (
     Variant,
     copy,
     halves,
-    photo_listings,
-    sample_listings,
+    listing_sets,
     variant,
 )
 from product_search.exact_duplicates import title_key
@@ -30,7 +28,7 @@ from product_search.groups import grouped
 from product_search.images import decode
 from product_search.near_pairs import Listing as Compared, Shelf, near_pairs
 from product_search.perceptual_hash import perceptual_hash
-from product_search.settings import ROOT, load_settings
+from product_search.settings import load_settings
 from product_search.text import document, plain
 
 ROUNDS = 3
@@ -117,20 +115,6 @@ def _shelf(listings: Sequence[Listing], encoders: EncoderPair) -> Shelf:
     return Shelf(compared, encoders.image_text.encode_images(images), documents)
 
 
-def _sets(photos: Path | None) -> dict[str, Callable[[], list[Listing]]]:
-    sets: dict[str, Callable[[], list[Listing]]] = {
-        "sample": lambda: sample_listings(ROOT / "sample_data" / "catalog.csv")
-    }
-    for folder in sorted(photos.iterdir()) if photos else []:
-        if (folder / "labels.csv").exists():
-            sets[folder.name] = partial(_photos, folder)
-    return sets
-
-
-def _photos(folder: Path) -> list[Listing]:
-    return list(photo_listings(folder, random.Random(1)))
-
-
 def _show(name: str, figures: Figures) -> None:
     kinds = [*Change, *Retitled, "all"]
     recalls = "  ".join(
@@ -151,7 +135,7 @@ def main() -> int:
     options = parser.parse_args()
     encoders = EncoderFolders(load_settings()).chosen()
     total = Figures()
-    for name, listings in _sets(options.photos).items():
+    for name, listings in listing_sets(options.photos).items():
         tuning, reported = halves(listings(), random.Random(1))
         part = tuning if options.half == "tuning" else reported
         figures = measure(part, encoders, tuple(Change), rounds=ROUNDS)

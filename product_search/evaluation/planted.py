@@ -10,12 +10,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+from product_search.settings import ROOT
 
 Rng = random.Random
 
@@ -263,6 +266,21 @@ def photo_listings(folder: Path, rng: Rng) -> Iterator[Listing]:
             (folder / row["image_path"]).read_bytes(),
         )
         yield Listing(title=title, picture=picture, description=said)
+
+
+def listing_sets(photos: Path | None) -> dict[str, Callable[[], list[Listing]]]:
+    """By name: the sample catalogue, and each set of photos in the folder."""
+    sets: dict[str, Callable[[], list[Listing]]] = {
+        "sample": lambda: sample_listings(ROOT / "sample_data" / "catalog.csv")
+    }
+    for folder in sorted(photos.iterdir()) if photos else []:
+        if (folder / "labels.csv").exists():
+            sets[folder.name] = partial(_photos, folder)
+    return sets
+
+
+def _photos(folder: Path) -> list[Listing]:
+    return list(photo_listings(folder, random.Random(1)))
 
 
 def halves(listings: Sequence[Listing], rng: Rng) -> tuple[list[Listing], list[Listing]]:

@@ -1,0 +1,62 @@
+"""The catalogue page by page, and the vectors that the active collection holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from orm_models import Database, Product
+from product_search import live_collections
+from product_search.live_collections import Role
+from vector_db import VectorStore
+
+PAGE = 1000  # products that are read at once
+
+
+class ActiveVectors(NamedTuple):
+    """The collection that searches read, without its encoders."""
+
+    name: str
+    fingerprint: str  # of the encoders
+    store: VectorStore
+
+
+def active(database: Database, store: VectorStore) -> ActiveVectors | None:
+    """None before there is any. Raises VectorStoreUnavailable."""
+    row = database.read(live_collections.live).get(Role.active)
+    if row is None or not store.has_collection(row.name):
+        return None
+    return ActiveVectors(row.name, row.encoder_fingerprint, store.view(row.name))
+
+
+def pages(
+    database: Database,
+    columns: Sequence[InstrumentedAttribute[Any]],
+    *conditions: ColumnElement[bool],
+    size: int = PAGE,
+) -> Iterator[Sequence[Row[Any]]]:
+    """These columns, Product.id among them, of the products that meet the conditions, by id."""
+    last = 0
+    while True:
+        met = [*conditions, Product.id > last]
+        some = select(*columns).where(*met).order_by(Product.id).limit(size)
+        rows = database.read(partial(_rows, some))
+        if not rows:
+            return
+        yield rows
+        last = rows[-1].id
+
+
+def evenly(count: int, wanted: int) -> NDArray[np.intp]:
+    """Places of at most so many of `count` things, the first and the last among them."""
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(np.intp)
+
+
+def _rows(some: Select[Any], session: Session) -> Sequence[Row[Any]]:
+    return session.execute(some).all()

@@ -1,0 +1,101 @@
+"""Below every floor: the catalogue looked over as a whole, as the API shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from product_search import api_examples
+from product_search.field_types import INT64_MAX, Strict, Whole
+from product_search.match_models import MatchPair
+from product_search.search_models import VectorField
+
+
+class AuditItem(MatchPair):
+    """A product whose picture and title may not belong together."""
+
+    product_id: int
+    title: str
+    standing: float = Field(
+        description="score 减去图片与别的标题、标题与别的图片通常的分数；按它从低到高排列"
+    )
+
+
+class AuditRun(BaseModel):
+    """An audit, whatever became of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.QUEUED_AUDIT]})
+
+    run_id: int
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    error: str | None = Field(None, description="state 为 failed 时的原因")
+    finished_at: datetime | None = None
+    checked: int = Field(0, description="比较过图片与标题的商品数")
+    skipped: int = Field(0, description="有图片、尚未索引的商品数")
+    mismatched: int | None = Field(
+        0, description="其中 verdict 为 mismatch 的；null：在用的编码器没有校准"
+    )
+
+
+class AuditQuery(Strict):
+    """The query string of `GET /product/audit`."""
+
+    limit: Whole = Field(20, ge=1, le=100)
+    after: Whole = Field(0, ge=0, le=INT64_MAX, description="上一页的 next_after")
+
+
+class AuditPage(BaseModel):
+    """One page of what the last finished audit found."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.AUDIT]})
+
+    last: AuditRun | None = Field(description="最近一次完成的核查；从未有过则为 null")
+    newest: AuditRun | None = Field(description="最新一次，可能仍在排队或进行")
+    items: list[AuditItem] = Field(
+        description="最不相符的在前，共最多 1000 个；此后改过标题、图片或已删除的不在其中"
+    )
+    next_after: int | None = Field(description="下一页的 after；没有下一页则为 null")
+
+
+MapField = Literal[VectorField.image_clip, VectorField.text_clip, VectorField.text_bge]
+
+
+class MapQuery(Strict):
+    """The query string of `GET /product/map`."""
+
+    field: MapField = VectorField.image_clip
+
+
+class MapPoint(BaseModel):
+    """A product on the map."""
+
+    product_id: int
+    x: float
+    y: float
+    category: str | None
+
+
+class MapComputing(BaseModel):
+    """There is no map of this field yet."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.MAP_COMPUTING]})
+
+    state: Literal["computing"] = "computing"
+    error: str | None = Field(None, description="上一次没有算成的原因")
+
+
+class CatalogueMap(BaseModel):
+    """The catalogue in two dimensions, by the principal components of one vector field."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.MAP]})
+
+    field: MapField
+    collection: str = Field(description="向量所在的 Milvus 集合")
+    computed_at: datetime
+    stale: bool = Field(description="此后商品或集合变了：新的正在计算")
+    explained_variance: tuple[float, float] = Field(description="两个方向各占全部方差的比例")
+    total: int = Field(description="有这种向量的商品数")
+    shown: int = Field(description="points 的个数：最多 10000，更多时均匀取样")
+    points: list[MapPoint] = Field(description="按 product_id；已删除的商品不在其中")

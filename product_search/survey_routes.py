@@ -1,0 +1,61 @@
+"""The catalogue looked over as a whole, over HTTP: audits and maps."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from data_models import AuditPage, AuditQuery, AuditRun, CatalogueMap, MapComputing, MapQuery
+from product_search import audit, errors
+from product_search.http_errors import documented
+from product_search.resources import Resources
+
+AUDIT_PATH = "/product/audit"
+
+router = APIRouter(tags=["商品"])
+
+
+@router.get(
+    AUDIT_PATH,
+    summary="图文不符的商品",
+    responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
+)
+def get_audit(request: Request, query: Annotated[AuditQuery, Query()]) -> AuditPage:
+    """最近一次完成的核查：图片与标题最不相符的在前，一页；和最新一次核查的状态。"""
+    resources: Resources = request.app.state.resources
+    return resources.database.read(lambda session: audit.page(session, query))
+
+
+@router.post(
+    AUDIT_PATH,
+    status_code=202,
+    summary="核查图文",
+    responses=documented(errors.RunInProgress, errors.DatabaseUnavailable, errors.OutcomeUnknown),
+)
+def start_audit(request: Request) -> AuditRun:
+    """排队一次核查：用已存的向量比较每个商品的图片与标题；结果见 `GET /product/audit`。"""
+    resources: Resources = request.app.state.resources
+    run = audit.queue(resources.database)
+    resources.run_loop.wake()
+    return run
+
+
+@router.get(
+    "/product/map",
+    summary="目录图",
+    responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable, errors.OutcomeUnknown)
+    | {202: {"model": MapComputing, "description": "第一张还在计算：稍后再问"}},
+)
+def get_map(
+    request: Request, response: Response, query: Annotated[MapQuery, Query()]
+) -> CatalogueMap | MapComputing:
+    """各商品在平面上的位置：某种向量的主成分（PCA），相近的商品相邻。
+
+    在后台计算，商品不变就不再算；变了以后先给出旧的（`stale`），同时计算新的。
+    """
+    resources: Resources = request.app.state.resources
+    found = resources.maps.get(query.field)
+    if isinstance(found, MapComputing):
+        response.status_code = 202
+    return found
