@@ -158,17 +158,18 @@ class Search:
         takes_all = request.facets or request.sort is not SearchSort.relevance
         enough = max(wanted, _COUNTED) if takes_all else wanted
         relevant = Relevant([], [], 0, is_whole=False)
-        for limit in self._limits(enough):
+        limits = self._limits(enough)
+        for limit in limits[:1] if takes_all else limits:
             relevant, last = self._look(line, limit, request.filters)
             if relevant.is_whole or (not takes_all and _is_settled(relevant.found, wanted, last)):
                 break
         return relevant if request.sort is SearchSort.relevance else _sorted(relevant, request.sort)
 
     def _limits(self, enough: int) -> Sequence[int]:
+        """How deep the legs are read, one after the other until it is enough."""
         if self.plan.mode is SearchMode.hybrid:
             return (HYBRID_DEPTH,)
-        largest = next((limit for limit in _LIMITS if limit > enough), MAX_LIMIT)
-        return [limit for limit in _LIMITS if limit <= largest or limit > enough]
+        return [limit for limit in _LIMITS if limit > enough] or [MAX_LIMIT]
 
     def _look(
         self, line: float | None, limit: int, filters: SearchFilters

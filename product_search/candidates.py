@@ -10,7 +10,15 @@ from functools import partial
 from data_models import Hit, Leg, SearchFilters, SearchMode, VectorField
 from product_search.calibration import Calibration, Curve
 from product_search.fusion import Fused, Part, RankedLeg, fuse, ramp, ranked
-from product_search.query_plan import COVERAGE, FIELDS, PHRASE, PHRASE_COVERAGE, LegVectors, Plan
+from product_search.query_plan import (
+    COVERAGE,
+    FIELDS,
+    PHRASE,
+    PHRASE_COVERAGE,
+    LegVectors,
+    Plan,
+    Weighted,
+)
 from product_search.query_text import QueryText
 from vector_db import VectorStore
 
@@ -103,7 +111,7 @@ def _features(plan: Plan, found: Mapping[Leg, list[Hit]]) -> dict[int, dict[str,
     if Leg.bm25 in found:
         terms = {hit.milvus_id: hit.terms for hits in found.values() for hit in hits}
         for milvus_id, known in features.items():
-            known[COVERAGE] = _coverage(plan.inputs.wanted_texts, terms[milvus_id])
+            known[COVERAGE] = _coverage(plan.inputs.texts, terms[milvus_id])
             known[PHRASE_COVERAGE] = is_phrase * known[COVERAGE]
     if PHRASE in plan.feature_names:
         features = {key: known | {PHRASE: is_phrase} for key, known in features.items()}
@@ -111,9 +119,12 @@ def _features(plan: Plan, found: Mapping[Leg, list[Hit]]) -> dict[int, dict[str,
     return {key: known for key, known in features.items() if key not in unwanted}
 
 
-def _coverage(texts: Sequence[QueryText], terms: str) -> float:
+def _coverage(texts: Sequence[Weighted[QueryText]], terms: str) -> float:
+    """The mean of the wanted texts', by their weights."""
     there = frozenset(terms.split())
-    return sum(text.coverage(there) for text in texts) / len(texts)
+    wanted = [text for text in texts if text.weight > 0]
+    covered = sum(text.weight * text.thing.coverage(there) for text in wanted)
+    return covered / sum(text.weight for text in wanted)
 
 
 def _unwanted(plan: Plan, found: Mapping[Leg, list[Hit]]) -> set[int]:

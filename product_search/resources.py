@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 
 from nlp_models import EncoderPair
 from orm_models import Database
@@ -168,7 +169,8 @@ def open_retrieval(settings: Settings, indexer: Indexer) -> Iterator[Retrieval]:
     Raises StartError where the synonyms or the active encoders' calibration can't be read.
     """
     calibrated = _calibrations(settings)
-    calibrated(indexer.collections.active().encoders.fingerprint)  # a damaged file is told at once
+    active = indexer.collections.active().encoders.fingerprint
+    calibration.find(active, *_calibration_folders(settings))  # a damaged file is told at once
     with ThreadPoolExecutor(_LEG_THREADS, "leg") as threads:
         yield Retrieval(
             database=indexer.database,
@@ -273,9 +275,24 @@ def open_auditor(settings: Settings) -> Iterator[Auditor]:
 
 
 def _calibrations(settings: Settings) -> Callable[[str], Calibration]:
-    """By the fingerprint of encoders, each read once."""
-    folders = (settings.calibrations_dir, settings.shipped_calibrations)
-    return cache(lambda fingerprint: calibration.find(fingerprint, *folders))
+    """By the fingerprint of encoders, each read once.
+
+    A damaged file of encoders that become active later is no reason to answer nothing.
+    """
+
+    @cache
+    def calibrated(fingerprint: str) -> Calibration:
+        try:
+            return calibration.find(fingerprint, *_calibration_folders(settings))
+        except StartError as error:
+            log.error("searches have no confidence: %s", error)
+            return Calibration(fingerprint=fingerprint)
+
+    return calibrated
+
+
+def _calibration_folders(settings: Settings) -> tuple[Path, ...]:
+    return settings.calibrations_dir, settings.shipped_calibrations
 
 
 @contextmanager

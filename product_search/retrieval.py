@@ -79,7 +79,8 @@ class Retrieval:
         with watch.stage("decode"):
             content = read_image()
             inputs = self.inputs.read(request, content)
-        given = request.model_dump(exclude={"cursor", "top_k", "explain", "facets"})
+        page = {"mode", "cursor", "offset", "top_k", "explain", "facets"}
+        given = [request.chosen_mode, request.model_dump(exclude=page)]
         picture = hashlib.sha256(content or b"").hexdigest()
         return Question(request, inputs, search_hash([given, picture]), watch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from enum import StrEnum
 from typing import Annotated, NamedTuple, Self
 
@@ -17,6 +18,7 @@ from pydantic import (
 from product_search import api_examples
 from product_search.field_types import (
     MAX_OFFSET,
+    MAX_QUERY,
     MAX_TOP_K,
     ProductId,
     Query,
@@ -27,6 +29,7 @@ from product_search.filter_models import Facets, SearchFilters
 from product_search.product_models import ProductOut
 
 MAX_PARTS = 16
+MAX_TEXT = 4 * MAX_QUERY  # characters of all texts of a composed query together
 MAX_CURSOR = 200_000  # characters: of 10,000 products seen
 
 
@@ -99,6 +102,11 @@ def _not_zero(weight: float) -> float:
     return weight
 
 
+def _same(text: str | None) -> str | None:
+    """A text without the differences of width, case and outer space, which ask for nothing else."""
+    return text and unicodedata.normalize("NFKC", text).casefold().strip()
+
+
 class QueryPart(Strict):
     """One of the things that a composed query is made of: a text, a picture or a product."""
 
@@ -119,7 +127,7 @@ class QueryPart(Strict):
     @property
     def thing(self) -> tuple[str | int | None, ...]:
         """What it is, whatever its weight."""
-        return self.text, self.image_base64, self.product_id
+        return _same(self.text), self.image_base64, self.product_id
 
 
 _INPUTS = {"text": "text", "image": "image_base64（或文件 image）"}
@@ -216,7 +224,9 @@ class SearchRequest(Strict):
         if not plain and all(part.weight < 0 for part in parts):
             raise ValueError("parts：只有负权重，没有要找的东西")
         wanted = {part.thing for part in parts if part.weight > 0}
-        wanted |= {(self.text, None, None), (None, None, self.product_id)}
+        wanted |= {(_same(self.text), None, None), (None, None, self.product_id)}
+        if sum(len(part.text or "") for part in parts) > MAX_TEXT:
+            raise ValueError(f"parts：文字合计最多 {MAX_TEXT} 个字符")
         if any(part.thing in wanted for part in parts if part.weight < 0):
             raise ValueError("parts：同一个内容不能既要又不要")
 

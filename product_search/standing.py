@@ -36,7 +36,7 @@ def standings(pairs: Pairs, sample: Pairs) -> Floats:
     What is usual is the mean of the picture's best cosines with titles of the sample, and of the
     title's with its pictures, a product's own left out. So a picture that goes with little, of a
     rare thing or badly taken, is not taken for a wrong one; and one that other titles fit as
-    well or better is (decision 0025).
+    well or better is (decision 0016).
     """
     own = pairs.keys[:, None] == sample.keys[None, :]
     nearest = min(NEAREST, len(sample.keys) - 1)

@@ -51,6 +51,7 @@ _PIECES = re.compile(
     rf"|(?P<counted>[零一二两三四五六七八九十百]+(?:{_CHINESE_UNIT}))"
     r"|(?P<latin>[a-z0-9]+(?:[-*×/._+#][a-z0-9]+)*)"
     rf"|(?P<han>[{_HAN}]+)"
+    rf"|(?P<other>(?:(?![a-z0-9{_HAN}])[^\W_])+)"  # a word in another script
 )
 _MEASURE = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})")
 _ALL_HAN = re.compile(rf"[{_HAN}]+")

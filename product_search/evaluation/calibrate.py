@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from data_models import Leg, SearchResponse
+from data_models import Leg, SearchMode, SearchResponse
 from product_search.calibration import Calibration, Curve, curve_name
-from product_search.errors import AppError, StartError
+from product_search.errors import AppError, InvalidRequest, StartError
 from product_search.evaluation import asked, pairs, runner, trec
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.halves import half_of
@@ -33,7 +33,7 @@ _TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
 _OUTLIERS = 0.1
 
 
-_PRECISION = 0.9
+_PRECISION = 0.8
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,22 @@ def _sets(options: argparse.Namespace, resources: Resources) -> Iterator[JudgedS
     if options.composed:
         ids = runner.product_ids(resources.database)
         questions = asked.composed(options.composed / "queries.jsonl", ids)
-        yield _tuning(questions, options.composed, list(asked.COMPOSED_WAYS.values()))
+        yield _tuning(questions, options.composed, _composed_ways())
 
 
 def _tuning(questions: asked.Questions, folder: Path, ways: Sequence[Way]) -> JudgedSet:
     chosen = {qid: one for qid, one in questions.items() if half_of(qid) == "tuning"}
     return JudgedSet(chosen, trec.read_qrels(folder / "qrels.txt"), ways)
+
+
+def _composed_ways() -> list[Way]:
+    """All legs, and those that are left with any of them switched off."""
+    legs = (*_TEXT_LEGS, Leg.image_to_image)
+    return [
+        {"mode": SearchMode.hybrid, "legs": {leg.value: 0.0 for leg in off}}
+        for count in range(len(legs))
+        for off in itertools.combinations(legs, count)
+    ]
 
 
 def _text_ways() -> list[Way]:
@@ -123,7 +133,10 @@ def fit(retrieval: Retrieval, fingerprint: str, sets: Iterable[JudgedSet]) -> Ca
     for judged in sets:
         for way in judged.ways:
             for qid, question in judged.questions.items():
-                answer = runner.ask(retrieval, question, way, explain=True)
+                try:
+                    answer = runner.ask(retrieval, question, way, explain=True)
+                except InvalidRequest:  # no leg is left of a query of texts or of pictures alone
+                    continue
                 for sample in _samples(qid, answer, judged.qrels.get(qid, {})):
                     samples.setdefault(frozenset(sample.features), []).append(sample)
     curves = {curve_name(names): _curve(found) for names, found in samples.items()}
@@ -172,10 +185,10 @@ def _pair_curve(found: Sequence[pairs.Pair]) -> Curve:
 
 
 def _line(curve: Curve, samples: Sequence[Sample]) -> float:
-    """Where most of what has no match is told, and nine of ten that are told have none.
+    """Where no match is told best from a match, by F0.5 of no match over the queries.
 
-    0, where nothing is told, if that can't be had: to be told of no match where there is one is
-    worse than to be shown the nearest.
+    To be told of no match where there is one is worse than to be shown the nearest: where fewer
+    than _PRECISION of what is told would have none, the line is 0, and nothing is told.
     """
     best: dict[str, float] = {}
     matched: set[str] = set()
@@ -191,7 +204,8 @@ def _line(curve: Curve, samples: Sequence[Sample]) -> float:
     precise = [cut for cut in range(1, len(ordered) + 1) if right[cut] >= _PRECISION * cut]
     if not precise:
         return 0.0
-    cut = max(precise, key=lambda cut: (right[cut], -cut))
+    # F0.5 = 1.25 PR / (0.25 P + R), with P = right / cut and R = right / all that have none.
+    cut = max(precise, key=lambda cut: right[cut] / (cut + 0.25 * right[-1]))
     ends = [0.0, *(found for found, _ in ordered), 1.0]
     return (ends[cut] + ends[cut + 1]) / 2
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.helpers import base64_of, code_of, fields_of
+from tests.api.helpers import base64_of, code_of, create, fields_of
 from tests.api.sample import SAMPLE, import_sample
 
 RED_BAG, BLUE_BAG, GREEN_BAG = "BAG-0001", "BAG-0002", "BAG-0003"
@@ -198,6 +198,8 @@ def test_sorting_never_brings_what_does_not_fit(api: TestClient, order: str) -> 
         ({"parts": [{"text": "红色", "weight": -1}]}, None),
         ({"parts": [{"text": "红色"}, {"text": "红色", "weight": -1}]}, None),
         ({"text": "红色", "parts": [{"text": "红色", "weight": -0.1}]}, None),
+        ({"text": "Xr-200", "parts": [{"text": " ＸＲ-200", "weight": -1}]}, None),
+        ({"parts": [{"text": "长" * 500} for _ in range(5)]}, None),
         ({"parts": [{"text": "红色", "weight": 0}]}, "parts.0.weight"),
         ({"parts": [{"text": "红色", "weight": 1.5}]}, "parts.0.weight"),
         ({"parts": [{"text": "红色", "product_id": 1}]}, "parts.0"),
@@ -220,9 +222,28 @@ def test_what_contradicts_itself_is_refused(
     assert fields_of(answer) == ({field} if field else set())
 
 
+def test_a_part_with_more_weight_covers_more_of_the_query(api: TestClient) -> None:
+    legs = {"text_to_text": 0, "text_to_image": 0}
+
+    def best(bag: float, mouse: float) -> str:
+        parts = [{"text": "双肩包", "weight": bag}, {"text": "鼠标", "weight": mouse}]
+        body = ask(api, parts=parts, legs=legs, min_confidence=0)
+        return str(body["hits"][0]["product"]["category"])
+
+    assert (best(1, 0.1), best(0.1, 1)) == ("箱包", "数码电器")
+
+
+def test_words_in_any_script_are_found(api: TestClient) -> None:
+    made = create(api, wait=True, title="Кофе молотый コーヒー")
+    for text in ("кофе", "コーヒー"):
+        body = ask(api, text=text, min_confidence=0)
+        assert body["hits"][0]["product"]["product_id"] == made["product_id"]
+    assert api.delete(f"/product/{made['product_id']}").status_code == 204
+
+
 def test_a_composed_query_may_come_as_a_form(api: TestClient, ids: dict[str, int]) -> None:
     content = (Path(SAMPLE) / "images" / "1f392-blue.webp").read_bytes()
-    fields = {"parts": '[{"text": "红色"}]', "legs": '{"bm25": 2}', "facets": "true"}
+    fields = {"parts": '[{"text": "红色"}]', "legs": '{"bm25": 1}', "facets": "true"}
     answer = api.post("/search", data=fields, files={"image": ("bag.webp", content)})
     assert answer.status_code == 200, answer.text
     assert skus(answer.json())[0] == RED_BAG

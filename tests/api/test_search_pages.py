@@ -99,6 +99,14 @@ def test_writes_between_pages_repeat_nothing_and_hide_nothing(api: TestClient, m
         assert api.delete(f"/product/{product_id}").status_code == 204
 
 
+def test_a_cursor_goes_on_after_an_offset(api: TestClient) -> None:
+    whole = ids(ask(api, top_k=20)["hits"])
+    first = ask(api, top_k=4, offset=3)
+    more = ask(api, top_k=6, cursor=first["next_cursor"], mode="hybrid")
+    assert ids(first["hits"]) + ids(more["hits"]) == whole[3:13]
+    assert more["hits"][0]["rank"] == 8
+
+
 def test_a_cursor_is_of_one_search(api: TestClient) -> None:
     cursor = ask(api, top_k=3)["next_cursor"]
     fields = {"text": SHARED, "min_confidence": 0, "cursor": cursor}
