@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,6 +98,7 @@ class Search:
     plan: Plan
     vectors: LegVectors
     watch: Stopwatch
+    is_behind: Callable[[], bool]  # whether products wait that are not in the collection yet
 
     def answer(self) -> SearchResponse:
         """The page that the request asks for.
@@ -121,7 +122,7 @@ class Search:
             corrected_query=self.corrected,
             hits=shown(page, skipped, explain=request.explain, unfiltered=unfiltered),
             total=len(relevant.found),
-            total_is_exact=relevant.is_whole,
+            total_is_exact=relevant.is_whole and not (is_none and self.is_behind()),
             next_cursor=self._next(relevant.found, seen, page, len(rest) > len(page)),
             no_match=is_none,
             near_misses=self._near_misses(relevant) if is_none else [],

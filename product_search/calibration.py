@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from product_search.errors import StartError
-
-Weight = Annotated[float, Field(ge=0, le=10)]
 
 
 class _Part(BaseModel):
@@ -34,13 +31,12 @@ class Curve(_Part):
 class Calibration(_Part):
     """All that was fitted for one pair of encoders.
 
-    `weights` are the legs' in a hybrid search, `ramps` a dense leg's best score from which it
-    knows nothing and from which it counts in full, `curves` the confidence by a mode's features,
-    `pairs` that a picture and a title belong together, by their cosine.
+    `ramps` are a dense leg's best score from which it knows nothing and from which it counts in
+    full, `curves` the confidence by a mode's features, `pairs` that a picture and a title belong
+    together, by their cosine.
     """
 
     fingerprint: str
-    weights: dict[str, Weight] = Field(default_factory=dict)
     ramps: dict[str, tuple[float, float]] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)
     pairs: Curve | None = None

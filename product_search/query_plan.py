@@ -27,7 +27,7 @@ FIELDS: dict[Leg, VectorField] = {
     Leg.image_to_image: VectorField.image_clip,
     Leg.image_to_text: VectorField.text_clip,
 }
-# Where no calibration says otherwise: found on the tuning half (docs/decisions/0014).
+# Found on the tuning halves (docs/decisions/0014).
 DEFAULT_WEIGHTS: dict[Leg, float] = {
     Leg.bm25: 1.5,
     Leg.text_to_text: 1.0,
@@ -142,10 +142,10 @@ class Vectors:
         return np.asarray(joined / max(float(np.linalg.norm(joined)), 1e-6), np.float32)
 
 
-def plan(request: SearchRequest, inputs: QueryInputs, weights: Mapping[str, float]) -> Plan:
+def plan(request: SearchRequest, inputs: QueryInputs) -> Plan:
     """The legs of the request's mode.
 
-    `weights` are those of the calibration. Raises InvalidRequest where no leg is left.
+    Raises InvalidRequest where no leg is left.
     """
     mode = request.chosen_mode
     if mode is not SearchMode.hybrid:
@@ -155,11 +155,7 @@ def plan(request: SearchRequest, inputs: QueryInputs, weights: Mapping[str, floa
     if useless:
         needs = "文字" if useless[0].takes_text else "图片"
         raise _wrong_legs(f"{useless[0]} 需要{needs}")
-    chosen = {
-        leg: asked.get(leg, weights.get(leg, DEFAULT_WEIGHTS[leg]))
-        for leg in Leg
-        if inputs.suit(leg)
-    }
+    chosen = {leg: asked.get(leg, DEFAULT_WEIGHTS[leg]) for leg in Leg if inputs.suit(leg)}
     kept = {leg: weight for leg, weight in chosen.items() if weight > 0}
     if not kept:
         raise _wrong_legs("各路都关闭了")

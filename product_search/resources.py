@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nlp_models import EncoderPair
 from orm_models import Database
-from product_search import calibration, outbox, runs
+from product_search import calibration, outbox, outbox_state, runs
 from product_search.activation import activate
 from product_search.audit import Auditor
 from product_search.backpressure import OutboxGate
@@ -179,7 +179,12 @@ def open_retrieval(settings: Settings, indexer: Indexer) -> Iterator[Retrieval]:
             cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
             calibrated=calibrated,
             threads=threads,
+            is_behind=lambda: _is_behind(indexer.database),
         )
+
+
+def _is_behind(database: Database) -> bool:
+    return bool(database.read(lambda session: outbox_state.depth(session, 1)))
 
 
 def _check_who_indexes(settings: Settings) -> None:

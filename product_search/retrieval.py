@@ -47,6 +47,7 @@ class Retrieval:
     cursors: Cursors
     calibrated: Callable[[str], Calibration]  # by the encoders' fingerprint
     threads: Executor  # where the legs of a search run
+    is_behind: Callable[[], bool]  # whether products wait to be indexed
 
     def search(self, request: SearchRequest, read_image: ReadImage) -> SearchResponse:
         """The products nearest to the query that pass the filters.
@@ -111,8 +112,7 @@ class Retrieval:
     def planned(self, collection: OpenCollection, question: Question) -> tuple[Question, Plan]:
         """The question as it was probably meant, and its legs. Raises InvalidRequest."""
         meant = self._spelled(collection, question)
-        weights = self.calibrated(collection.encoders.fingerprint).weights
-        return meant, plan(meant.request, meant.inputs, weights)
+        return meant, plan(meant.request, meant.inputs)
 
     def opened(
         self,
@@ -135,6 +135,7 @@ class Retrieval:
             plan=its_plan,
             vectors=vectors,
             watch=question.watch,
+            is_behind=self.is_behind,
         )
 
     def _spelled(self, collection: OpenCollection, question: Question) -> Question:

@@ -291,7 +291,9 @@ class SearchResponse(BaseModel):
     )
     hits: list[SearchHit]
     total: int = Field(description="符合查询与 filters 的商品数")
-    total_is_exact: bool = Field(description="false：total 是下限，更远的没有再看")
+    total_is_exact: bool = Field(
+        description="false：total 是下限：更远的没有再看，或还有商品待索引"
+    )
     next_cursor: str | None = Field(None, description="下一页；null：没有了")
     no_match: bool = Field(False, description="没有商品达到 min_confidence")
     near_misses: list[SearchHit] = Field(

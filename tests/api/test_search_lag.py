@@ -76,6 +76,13 @@ def test_a_deleted_product_is_dropped_and_counted_before_the_index_knows(frozen:
     assert code_of(api.get(path_of(gone))) == (404, "product_not_found")
 
 
+def test_while_products_wait_nothing_found_is_no_exact_total(frozen: Frozen) -> None:
+    api, _ = frozen
+    assert create(api, title="还没有建立索引")["index_status"] == "pending"
+    answer = answer_to(api, "没有这个分类")
+    assert (answer["no_match"], answer["total"], answer["total_is_exact"]) == (True, 0, False)
+
+
 def test_a_page_is_full_although_many_hits_have_lost_their_row(frozen: Frozen) -> None:
     api, groups = frozen
     for product in groups["乙"][:6]:

@@ -39,7 +39,7 @@ def test_the_first_folder_that_has_it_counts(tmp_path: Path) -> None:
         folder.mkdir()
     (shipped / f"{MADE.fingerprint}.json").write_text(MADE.model_dump_json())
     assert find(MADE.fingerprint, mine, shipped) == MADE
-    other = MADE.model_copy(update={"weights": {"bm25": 2.0}})
+    other = MADE.model_copy(update={"ramps": {"text_to_text": (0.3, 0.5)}})
     (mine / f"{MADE.fingerprint}.json").write_text(other.model_dump_json())
     assert find(MADE.fingerprint, mine, shipped) == other
     assert find("0" * 12, mine, shipped) == Calibration(fingerprint="0" * 12)
