@@ -115,12 +115,12 @@ class Search:
         relevant = self._relevant(line, skipped + request.top_k + 1)
         rest = [one for one in relevant.found if one.product.id not in seen][request.offset :]
         page = rest[: request.top_k]
-        unfiltered = self._ranks_without_filters() if request.explain else {}
+        unfiltered = self._ranks_without_filters(line) if request.explain else None
         is_none = not relevant.found
         return SearchResponse(
             mode=self.plan.mode,
             corrected_query=self.corrected,
-            hits=shown(page, skipped, explain=request.explain, unfiltered=unfiltered),
+            hits=shown(page, skipped, explain=request.explain, unfiltered=unfiltered or {}),
             total=len(relevant.found),
             total_is_exact=relevant.is_whole and not (is_none and self.is_behind()),
             next_cursor=self._next(relevant.found, seen, page, len(rest) > len(page)),
@@ -128,6 +128,7 @@ class Search:
             near_misses=self._near_misses(relevant) if is_none else [],
             min_confidence=line,
             facets=_facets(relevant.found) if request.facets else None,
+            total_without_filters=None if unfiltered is None else len(unfiltered),
             encoder=self.collection.encoders.name,
             dropped=relevant.dropped,
             took_ms=self.watch.took(),
@@ -213,15 +214,16 @@ class Search:
             found = self._hydrate(nearest[:_NEAR_MISSES])
         return shown(found, explain=self.request.explain)
 
-    def _ranks_without_filters(self) -> dict[int, int]:
-        """By milvus_id; none where nothing was filtered, or the order is not by relevance."""
+    def _ranks_without_filters(self, line: float | None) -> dict[int, int] | None:
+        """Of what fits, by milvus_id; None where nothing was filtered, or the order is another."""
         request = self.request
         if request.filters == SearchFilters() or request.sort is not SearchSort.relevance:
-            return {}
+            return None
         limit = self._limits(request.offset + request.top_k)[0]
         with self.watch.stage("recall"):
             found = self._recall(limit, SearchFilters()).found
-        return {one.milvus_id: rank for rank, one in enumerate(found, start=1)}
+        fits = [one for one in found if line is None or _confidence(one) >= line]
+        return {one.milvus_id: rank for rank, one in enumerate(fits, start=1)}
 
     def _next(
         self, found: Sequence[Found], seen: frozenset[int], page: Sequence[Found], has_more: bool

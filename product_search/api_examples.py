@@ -45,15 +45,15 @@ SEARCHES: list[Any] = [
     {"text": "双肩包", "sort": "price_asc", "legs": {"text_to_image": 0}, "min_confidence": 0.3},
     {
         "parts": [
-            {"product_id": 1},
-            {"text": "红色"},
-            {"text": "儿童", "weight": -0.5},
+            {"text": "双肩包"},
+            {"text": "户外", "weight": 0.5},
+            {"text": "红色", "weight": -1},
         ]
     },
     {"mode": "text_to_image", "text": "雨伞", "top_k": 5},
     {"mode": "text_to_text", "text": "下雨天用的", "offset": 5, "top_k": 5},
     {"mode": "image_to_image", "product_id": 1},
-    {"mode": "image_to_text", "product_id": 1, "region": [0, 0, 64, 64]},
+    {"mode": "image_to_text", "product_id": 1, "region": [40, 40, 170, 170]},
 ]
 SEARCH_ANSWER: Example = {
     "mode": "hybrid",
@@ -75,6 +75,7 @@ SEARCH_ANSWER: Example = {
     "near_misses": [],
     "min_confidence": 0.04,
     "facets": None,
+    "total_without_filters": None,
     "encoder": "starter",
     "dropped": 0,
     "took_ms": {"decode": 0.3, "encode": 11.2, "recall": 8.1, "hydrate": 1.3, "total": 20.9},
@@ -105,7 +106,7 @@ MATCH_ANSWER: Example = {
     ],
     "encoder": "starter",
 }
-TITLES: Example = {"product_id": 1, "top_k": 3}
+TITLES: Example = {"product_id": 18, "top_k": 3}
 TITLES_ANSWER: Example = {
     "titles": [
         {"title": "蓝色双肩包 旅行背包", "product_id": 2, "score": 0.52, "confidence": 0.91},

@@ -99,6 +99,14 @@ def _whole(value: object) -> object:
     return value
 
 
+def _number(value: object) -> object:
+    """Refuse true, which Python takes for 1."""
+    if isinstance(value, bool):
+        raise ValueError("应为数字")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number, json_schema_input_type=float)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Price = Annotated[
     Decimal,

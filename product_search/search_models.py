@@ -20,6 +20,7 @@ from product_search.field_types import (
     MAX_OFFSET,
     MAX_QUERY,
     MAX_TOP_K,
+    Number,
     ProductId,
     Query,
     Strict,
@@ -113,7 +114,7 @@ class QueryPart(Strict):
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     product_id: ProductId | None = Field(None, description="以该商品的图片为例；没有图片则用标题")
-    weight: Annotated[float, Field(ge=-1, le=1), AfterValidator(_not_zero)] = Field(
+    weight: Annotated[Number, Field(ge=-1, le=1), AfterValidator(_not_zero)] = Field(
         1.0, description="负数：不要这样的"
     )
 
@@ -132,7 +133,7 @@ class QueryPart(Strict):
 
 _INPUTS = {"text": "text", "image": "image_base64（或文件 image）"}
 Side = Annotated[Whole, Field(ge=0, le=100_000)]
-LegWeight = Annotated[float, Field(ge=0, le=10)]
+LegWeight = Annotated[Number, Field(ge=0, le=10)]
 
 
 class SearchRequest(Strict):
@@ -164,7 +165,7 @@ class SearchRequest(Strict):
         None, min_length=1, max_length=MAX_CURSOR, description="上一页的 next_cursor"
     )
     filters: SearchFilters = Field(default_factory=SearchFilters)
-    min_confidence: float | None = Field(
+    min_confidence: Number | None = Field(
         None, ge=0, le=1, description="默认：校准时定下的界线；0：给出一切"
     )
     correct: bool = Field(True, description="hybrid：拼音与同音的错字按商品里的词改正")
@@ -301,6 +302,9 @@ class SearchResponse(BaseModel):
     )
     min_confidence: float | None = Field(None, description="用的界线；null：没有校准，一切都算")
     facets: Facets | None = None
+    total_without_filters: int | None = Field(
+        None, description="explain 且有 filters 时：没有 filters 时符合查询的个数"
+    )
     encoder: str = Field(description="作答的编码器：starter 或 chinese-clip")
     dropped: int = Field(description="召回后因数据库中已无对应商品（或已改动）而舍去的向量数")
     took_ms: TookMs

@@ -113,6 +113,11 @@ def test_the_filters_part_is_explained(api: TestClient) -> None:
     body = ask(api, text="双肩包", filters={"attributes": {"颜色": "绿"}}, explain=True)
     assert skus(body)[0] == GREEN_BAG
     assert body["hits"][0]["explain"]["rank_without_filters"] > 1
+    assert body["total_without_filters"] > body["total"]
+    nothing = ask(api, text="双肩包", filters={"brand": "没有"}, explain=True)
+    assert nothing["no_match"]
+    assert nothing["total_without_filters"] == body["total_without_filters"]
+    assert ask(api, text="双肩包", explain=True)["total_without_filters"] is None
 
 
 @pytest.mark.parametrize("leg", ["bm25", "text_to_text", "text_to_image"])
@@ -210,6 +215,8 @@ def test_sorting_never_brings_what_does_not_fit(api: TestClient, order: str) -> 
         ({"text": "包", "region": [0, 0, 10]}, "region.3"),
         ({"text": "包", "cursor": "x", "offset": 0}, None),
         ({"text": "包", "min_confidence": 2}, "min_confidence"),
+        ({"text": "包", "min_confidence": True}, "min_confidence"),
+        ({"parts": [{"text": "包", "weight": True}]}, "parts.0.weight"),
         ({"text": "包", "sort": "random"}, "sort"),
     ],
     ids=lambda value: str(value)[:60],
