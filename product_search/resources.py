@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from nlp_models import EncoderPair
@@ -276,7 +276,8 @@ def open_duplicate_finder(settings: Settings) -> Iterator[DuplicateFinder]:
 def open_auditor(settings: Settings) -> Iterator[Auditor]:
     """What `manage audit` compares with: both stores, and no encoder. Raises as open_resources."""
     with open_reconciler(settings) as opened:
-        yield Auditor(opened.database, opened.store, _calibrations(settings))
+        found = partial(_calibration_of, _calibration_folders(settings))
+        yield Auditor(opened.database, opened.store, found)
 
 
 def _calibrations(settings: Settings) -> Callable[[str], Calibration]:
@@ -294,6 +295,10 @@ def _calibrations(settings: Settings) -> Callable[[str], Calibration]:
             return Calibration(fingerprint=fingerprint)
 
     return calibrated
+
+
+def _calibration_of(folders: Sequence[Path], fingerprint: str) -> Calibration:
+    return calibration.find(fingerprint, *folders)
 
 
 def _calibration_folders(settings: Settings) -> tuple[Path, ...]:

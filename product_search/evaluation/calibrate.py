@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from data_models import Leg, SearchMode, SearchResponse
 from product_search.calibration import Calibration, Curve, curve_name
-from product_search.errors import AppError, InvalidRequest, StartError
+from product_search.errors import AppError, StartError
 from product_search.evaluation import asked, pairs, runner, trec
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.halves import half_of
@@ -100,7 +100,8 @@ def _sets(options: argparse.Namespace, resources: Resources) -> Iterator[JudgedS
     if options.composed:
         ids = runner.product_ids(resources.database)
         questions = asked.composed(options.composed / "queries.jsonl", ids)
-        yield _tuning(questions, options.composed, _composed_ways())
+        mixed = {qid: one for qid, one in questions.items() if _is_mixed(one)}
+        yield _tuning(mixed, options.composed, _composed_ways())
 
 
 def _tuning(questions: asked.Questions, folder: Path, ways: Sequence[Way]) -> JudgedSet:
@@ -108,13 +109,18 @@ def _tuning(questions: asked.Questions, folder: Path, ways: Sequence[Way]) -> Ju
     return JudgedSet(chosen, trec.read_qrels(folder / "qrels.txt"), ways)
 
 
+def _is_mixed(question: Asked) -> bool:
+    """Whether texts and pictures are wanted: else it has the features of one of the other sets."""
+    wanted = [part for part in question.fields["parts"] if part["weight"] > 0]
+    return any("text" in part for part in wanted) and any("text" not in part for part in wanted)
+
+
 def _composed_ways() -> list[Way]:
-    """All legs, and those that are left with any of them switched off."""
-    legs = (*_TEXT_LEGS, Leg.image_to_image)
+    """The picture's leg with every choice of the others, at least one of them."""
     return [
         {"mode": SearchMode.hybrid, "legs": {leg.value: 0.0 for leg in off}}
-        for count in range(len(legs))
-        for off in itertools.combinations(legs, count)
+        for count in range(len(_TEXT_LEGS))
+        for off in itertools.combinations(_TEXT_LEGS, count)
     ]
 
 
@@ -133,10 +139,7 @@ def fit(retrieval: Retrieval, fingerprint: str, sets: Iterable[JudgedSet]) -> Ca
     for judged in sets:
         for way in judged.ways:
             for qid, question in judged.questions.items():
-                try:
-                    answer = runner.ask(retrieval, question, way, explain=True)
-                except InvalidRequest:  # no leg is left of a query of texts or of pictures alone
-                    continue
+                answer = runner.ask(retrieval, question, way, explain=True)
                 for sample in _samples(qid, answer, judged.qrels.get(qid, {})):
                     samples.setdefault(frozenset(sample.features), []).append(sample)
     curves = {curve_name(names): _curve(found) for names, found in samples.items()}

@@ -44,7 +44,11 @@ def stack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def titles(api: httpx.Client, **query: object) -> list[str]:
-    answer = api.post("/search", json={"top_k": 3, **query}).raise_for_status().json()
+    answer = (
+        api.post("/search", json={"top_k": 3, "min_confidence": 0, **query})
+        .raise_for_status()
+        .json()
+    )
     return [hit["product"]["title"] for hit in answer["hits"]]
 
 
