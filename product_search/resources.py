@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 from nlp_models import EncoderPair
@@ -276,8 +276,8 @@ def open_duplicate_finder(settings: Settings) -> Iterator[DuplicateFinder]:
 def open_auditor(settings: Settings) -> Iterator[Auditor]:
     """What `manage audit` compares with: both stores, and no encoder. Raises as open_resources."""
     with open_reconciler(settings) as opened:
-        found = partial(_calibration_of, _calibration_folders(settings))
-        yield Auditor(opened.database, opened.store, found)
+        folders = _calibration_folders(settings)
+        yield Auditor(opened.database, opened.store, lambda one: calibration.find(one, *folders))
 
 
 def _calibrations(settings: Settings) -> Callable[[str], Calibration]:
@@ -295,10 +295,6 @@ def _calibrations(settings: Settings) -> Callable[[str], Calibration]:
             return Calibration(fingerprint=fingerprint)
 
     return calibrated
-
-
-def _calibration_of(folders: Sequence[Path], fingerprint: str) -> Calibration:
-    return calibration.find(fingerprint, *folders)
 
 
 def _calibration_folders(settings: Settings) -> tuple[Path, ...]:
