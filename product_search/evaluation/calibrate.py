@@ -33,7 +33,7 @@ _TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
 _OUTLIERS = 0.1
 
 
-_PRECISION = 0.8
+_PRECISION = 0.9
 
 
 @dataclass(frozen=True)
@@ -188,10 +188,10 @@ def _pair_curve(found: Sequence[pairs.Pair]) -> Curve:
 
 
 def _line(curve: Curve, samples: Sequence[Sample]) -> float:
-    """Where no match is told best from a match, by F0.5 of no match over the queries.
+    """Where most of what has no match is told, and _PRECISION of what is told has none.
 
-    To be told of no match where there is one is worse than to be shown the nearest: where fewer
-    than _PRECISION of what is told would have none, the line is 0, and nothing is told.
+    0, where nothing is told, if that can't be had: to be told of no match where there is one is
+    worse than to be shown the nearest.
     """
     best: dict[str, float] = {}
     matched: set[str] = set()
@@ -207,8 +207,7 @@ def _line(curve: Curve, samples: Sequence[Sample]) -> float:
     precise = [cut for cut in range(1, len(ordered) + 1) if right[cut] >= _PRECISION * cut]
     if not precise:
         return 0.0
-    # F0.5 = 1.25 PR / (0.25 P + R), with P = right / cut and R = right / all that have none.
-    cut = max(precise, key=lambda cut: right[cut] / (cut + 0.25 * right[-1]))
+    cut = max(precise, key=lambda cut: (right[cut], -cut))
     ends = [0.0, *(found for found, _ in ordered), 1.0]
     return (ends[cut] + ends[cut + 1]) / 2
 
