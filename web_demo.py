@@ -39,6 +39,9 @@ def search_page() -> None:
     health = demo.show_service(client)
     with st.sidebar:
         filters, top_k = _filter_inputs(client)
+        only_fitting = st.toggle(
+            "只看符合的", value=True, key="only_fitting", help="关闭后也列出不大符合的，由近到远"
+        )
         demo.show_encoder(health)
     mode = st.segmented_control(
         "搜索方式",
@@ -55,14 +58,17 @@ def search_page() -> None:
     image = None if mode.takes_text else demo.picture_input("查询图片", "image")
     if health is None or (text is None and image is None):
         return
-    offset = _offset((mode, text, image, filters, top_k))
-    answer = None
+    asked: dict[str, Any] = {
+        "mode": mode,
+        "text": text,
+        "image": image,
+        "top_k": top_k,
+        "filters": filters,
+        "min_confidence": None if only_fitting else 0,
+    }
+    offset = _offset(asked)
     with demo.errors_shown(), st.spinner("正在搜索…"):
-        answer = client.search(
-            mode, text=text, image=image, top_k=top_k, offset=offset, filters=filters
-        )
-    if answer is not None:
-        _show_answer(client, answer, offset, top_k)
+        _show_answer(client, client.search(**asked, offset=offset), offset, top_k)
 
 
 def _filter_inputs(client: ApiClient) -> tuple[dict[str, Any], int]:

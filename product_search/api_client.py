@@ -62,6 +62,7 @@ class ApiClient:
         top_k: int = 10,
         offset: int = 0,
         filters: Mapping[str, Any] | None = None,
+        min_confidence: float | None = None,
     ) -> SearchResponse:
         """Search by exactly one of text, image bytes and product_id."""
         values: dict[str, Any] = {"mode": mode, "top_k": top_k, "offset": offset}
@@ -71,6 +72,8 @@ class ApiClient:
             values["product_id"] = product_id
         if filters:
             values["filters"] = dict(filters)
+        if min_confidence is not None:
+            values["min_confidence"] = min_confidence
         response = self._send("POST", "/search", json=_with_image(values, image))
         return SearchResponse.model_validate_json(response.content)
 

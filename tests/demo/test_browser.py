@@ -150,7 +150,7 @@ def test_a_stopped_api_is_told_and_a_running_one_is_found_again(
     with running_api(tmp_path / "api") as (api_url, process), running_pages(api_url) as url:
         page = browser.new_page()
         page.goto(url)
-        expect(page.get_by_text("按标题找")).to_be_visible()
+        expect(page.get_by_text("按词、按意思")).to_be_visible()
         expect(page.get_by_text("无法连接")).to_have_count(0)
         end(process)
         search(page, "书包")

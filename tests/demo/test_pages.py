@@ -149,6 +149,7 @@ def test_crossed_prices_are_told_and_swapped() -> None:
 @pytest.mark.usefixtures("api_url")
 def test_the_next_results_go_on_and_another_query_starts_anew() -> None:
     page = searched(SearchMode.text_to_text, "红色")
+    page.toggle(key="only_fitting").set_value(False).run()
     first = titles(page)
     page.button(key="next").click().run()
     assert "第 11–20 件" in said(page)
