@@ -119,8 +119,8 @@ def test_uncalibrated_all_titles_count(open_settings: Callable[[], Settings], ap
     assert answer["suggestion"]["words"] == ["苹果"]
 
 
-def test_the_example_works_as_it_is_pasted(api: TestClient) -> None:
-    assert titles(api, **api_examples.TITLES)["titles"]
+def test_the_example_works_with_a_product_that_is_there(api: TestClient) -> None:
+    assert titles(api, **api_examples.TITLES | {"product_id": 1})["titles"]
 
 
 @pytest.mark.parametrize(
