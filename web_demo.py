@@ -5,174 +5,207 @@ Started with `streamlit run web_demo.py --server.port=6006`; it needs the API, n
 
 from __future__ import annotations
 
-from decimal import Decimal
+from html import escape
 from typing import Any
 
 import streamlit as st
 
-from data_models import MAX_OFFSET, MAX_QUERY, SearchMode, SearchResponse, is_blank
-from product_search import demo
+from data_models import MAX_OFFSET, HitExplain, Leg, SearchHit, SearchMode, SearchResponse
+from product_search import demo, demo_html, demo_query
 from product_search.api_client import ApiClient
+from product_search.demo_language import N_, _, show_language_switch
+from product_search.demo_picture import query_picture
 
-MODE_NAMES = {
-    SearchMode.hybrid: "综合",
-    SearchMode.text_to_text: "以文搜文",
-    SearchMode.text_to_image: "以文搜图",
-    SearchMode.image_to_image: "以图搜图",
-    SearchMode.image_to_text: "以图搜文",
+LEG_NAMES = {
+    Leg.bm25: N_("字词"),
+    Leg.text_to_text: N_("标题意思"),
+    Leg.text_to_image: N_("图片内容"),
+    Leg.image_to_image: N_("图片相似"),
+    Leg.image_to_text: N_("标题符合图片"),
 }
-MODE_NOTES = {
-    SearchMode.hybrid: "按词、按意思、按图片同时找：输入文字、上传图片，或两样一起。",
-    SearchMode.text_to_text: "按标题找：输入文字，找标题意思相近的商品。",
-    SearchMode.text_to_image: "按图片内容找：输入文字，找图片里是这样东西的商品。",
-    SearchMode.image_to_image: "找相似图片：上传一张图片，找图片看起来相似的商品。",
-    SearchMode.image_to_text: "按标题匹配图片：上传一张图片，找标题与它相符的商品。",
-}
-RESULT_COUNTS = [10, 20, 50, 100]
+# Of what passes the line, less than this is folded away.
+_WEAK = 0.1
 
 
 def search_page() -> None:
-    """Words or a picture in, product cards out."""
-    demo.show_style()
-    client = demo.open_client()
-    st.title("搜索商品", anchor=False)
-    health = demo.show_service(client)
+    """Words, a picture or both in, product cards out."""
+    client, health = demo.begin_page(_("搜索商品"))
     with st.sidebar:
-        filters, top_k = _filter_inputs(client)
-        only_fitting = st.toggle(
-            "只看符合的", value=True, key="only_fitting", help="关闭后也列出不大符合的，由近到远"
-        )
+        filters = demo_query.filter_inputs(client)
+        sort, top_k, only_fitting = demo_query.order_inputs()
         demo.show_encoder(health)
-    mode = st.segmented_control(
-        "搜索方式",
-        list(MODE_NAMES),
-        default=SearchMode.hybrid,
-        required=True,
-        format_func=MODE_NAMES.__getitem__,
-        key="mode",
-        persist_state="session",
-    )
-    st.caption(MODE_NOTES[mode])
-    is_hybrid = mode is SearchMode.hybrid
-    text = _text_input() if mode.takes_text or is_hybrid else None
-    image = None if mode.takes_text else demo.picture_input("查询图片", "image")
-    if health is None or (text is None and image is None):
+    query, image = _query(client)
+    if health is None:
         return
-    asked: dict[str, Any] = {
-        "mode": mode,
-        "text": text,
-        "image": image,
+    if query is None:
+        demo_query.keep_in_address(0)
+        demo_query.show_examples()
+        return
+    asked = query | {
         "top_k": top_k,
-        "filters": filters,
+        "filters": filters or None,
+        "sort": sort,
         "min_confidence": None if only_fitting else 0,
     }
-    offset = _offset(asked)
-    with demo.errors_shown(), st.spinner("正在搜索…"):
-        _show_answer(client, client.search(**asked, offset=offset), offset, top_k)
+    offset = _offset((asked, image))
+    demo_query.keep_in_address(offset)
+    with demo.errors_shown(), st.spinner(_("正在搜索…")):
+        extras = {"offset": offset, "facets": True, "explain": True}
+        _show_answer(client, client.search(asked | extras, image), offset, top_k)
 
 
-def _filter_inputs(client: ApiClient) -> tuple[dict[str, Any], int]:
-    """The filters as the API takes them, and the number of results."""
-    st.subheader("筛选", anchor=False)
-    labels = demo.labels_or_none(client)
-    category = _label_input("分类", labels.categories, "filter_category")
-    brand = _label_input("品牌", labels.brands, "filter_brand")
-    low, high = demo.price_inputs("filter")
-    top_k = st.selectbox(
-        "结果数量", RESULT_COUNTS, key="top_k", filter_mode=None, persist_state="session"
-    )
-    price = demo.without_none({"gte": _amount(low), "lte": _amount(high)})
-    filters = {"category": category or None, "brand": brand or None, "price": price or None}
-    return demo.without_none(filters), top_k
-
-
-def _label_input(label: str, known: list[str], key: str) -> list[str]:
-    chosen = st.multiselect(
-        label,
-        known,
-        key=key,
-        accept_new_options=True,
-        placeholder="不限，可选可输入",
-        persist_state="session",
-    )
-    return [value for value in map(demo.as_label, chosen) if value is not None]
-
-
-def _amount(price: Decimal | None) -> str | None:
-    return None if price is None else str(price)
-
-
-def _text_input() -> str | None:
-    """The words to search for; Enter or the button asks again."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input(
-            "搜索词",
-            key="text",
-            max_chars=MAX_QUERY,
-            placeholder="例如：红色双肩包",
-            persist_state="session",
-        )
-        pressed = st.button("搜索", key="search", type="primary", icon=":material/search:")
-    if not is_blank(text):
-        return text
-    if pressed:
-        st.info("请先输入搜索词。")
-    return None
+def _query(client: ApiClient) -> tuple[dict[str, Any] | None, bytes | None]:
+    """What is asked, as the API takes it, and its picture."""
+    mode = demo_query.mode_input()
+    st.caption(_(demo_query.MODE_NOTES[mode]))
+    takes_text = mode == demo_query.AUTO or SearchMode(mode).takes_text
+    takes_image = mode == demo_query.AUTO or not SearchMode(mode).takes_text
+    left, right = st.columns([3, 2], gap="medium") if takes_text and takes_image else [st] * 2
+    text = image = region = None
+    if takes_text:
+        with left.container():
+            text = demo_query.text_input()
+            demo_query.show_examples_chosen(client)
+    if takes_image:
+        with right.container():
+            image, region = query_picture()
+    query = demo_query.request(mode, text, image, region)
+    return query, image if takes_image else None
 
 
 def _offset(query: object) -> int:
     """Where the shown results start: at the best again as soon as the query is another."""
-    if st.session_state.get("asked") != query:
-        st.session_state["asked"] = query
+    if "asked" not in st.session_state:  # the address may ask for a later page
+        given = st.query_params.get("offset", "0")
+        st.session_state["offset"] = min(int(given), MAX_OFFSET) if given.isdecimal() else 0
+    elif st.session_state["asked"] != query:
         st.session_state["offset"] = 0
+    st.session_state["asked"] = query
     return int(st.session_state["offset"])
 
 
 def _show_answer(client: ApiClient, answer: SearchResponse, offset: int, top_k: int) -> None:
-    took = f"用时 {answer.took_ms.total:.0f} 毫秒"
-    encoder = demo.encoder_name(answer.encoder)
     if answer.corrected_query:
-        st.caption(f"已按“{answer.corrected_query}”搜索。")
+        corrected = _("已按“{query}”搜索。").format(query=demo_html.plain(answer.corrected_query))
+        st.caption(corrected)
     if answer.hits:
-        first, last = answer.hits[0].rank, answer.hits[-1].rank
-        st.caption(f"第 {first}–{last} 件 · {took} · 编码器：{encoder}")
-        st.html(demo.cards_html(client, answer.hits))
+        _show_summary(answer)
+        _show_hits(client, answer.hits)
     elif offset:
-        st.info(f"没有更多结果了（{took}）。")
+        st.info(_("没有更多结果了。"))
     else:
-        st.info(f"没有找到符合条件的商品（{took}）。可以换个说法，或放宽左侧的筛选条件。")
-        if answer.near_misses:
-            st.caption("最接近的是：")
-            st.html(demo.cards_html(client, answer.near_misses))
+        _show_no_match(client, answer)
     if answer.dropped:
-        st.caption(f"另有 {answer.dropped} 个结果因商品刚被改动或删除而略去。")
+        dropped = _("另有 {count} 个结果因商品刚被改动或删除而略去。")
+        st.caption(dropped.format(count=answer.dropped))
     with st.container(horizontal=True):
         if offset:
-            _offset_button("上一批", max(0, offset - top_k))
-        # A page that isn't full is the last one.
-        if len(answer.hits) >= top_k and offset + top_k <= MAX_OFFSET:
-            _offset_button("下一批", offset + top_k)
+            _offset_button(_("上一批"), "previous", max(0, offset - top_k))
+        if offset + len(answer.hits) < answer.total and offset + top_k <= MAX_OFFSET:
+            _offset_button(_("下一批"), "next", offset + top_k)
 
 
-def _offset_button(label: str, offset: int) -> None:
-    st.button(
-        label,
-        key="previous" if label == "上一批" else "next",
-        on_click=_turn_to,
-        args=(offset,),
+def _show_summary(answer: SearchResponse) -> None:
+    first, last = answer.hits[0].rank, answer.hits[-1].rank
+    total = _("共 {count} 件") if answer.total_is_exact else _("至少 {count} 件")
+    parts = [
+        _("第 {first}–{last} 件").format(first=first, last=last),
+        total.format(count=answer.total),
+        _took(answer),
+        _("编码器：{name}").format(name=demo.encoder_name(answer.encoder)),
+    ]
+    st.caption(" · ".join(parts))
+    if answer.facets is not None:
+        demo_query.show_facet(_("分类"), "category", answer.facets.category)
+        demo_query.show_facet(_("品牌"), "brand", answer.facets.brand)
+
+
+def _took(answer: SearchResponse) -> str:
+    return _("用时 {ms} 毫秒").format(ms=f"{answer.took_ms.total:.0f}")
+
+
+def _show_hits(client: ApiClient, hits: list[SearchHit]) -> None:
+    """The cards; what passes the line but hardly fits is folded away."""
+    strong = [hit for hit in hits if hit.confidence is None or hit.confidence >= _WEAK]
+    weak = [hit for hit in hits if hit not in strong]
+    _show_cards(client, strong)
+    if weak:
+        label = _("不大符合的 {count} 件").format(count=len(weak))
+        with st.expander(label, expanded=not strong, key="weak"):
+            _show_cards(client, weak)
+
+
+def _show_no_match(client: ApiClient, answer: SearchResponse) -> None:
+    words = _("没有找到符合条件的商品（{took}）。可以换个说法，或放宽筛选条件。")
+    st.info(words.format(took=_took(answer)), icon=":material/search_off:")
+    if answer.near_misses:
+        with st.expander(_("最接近的 {count} 件").format(count=len(answer.near_misses))):
+            _show_cards(client, answer.near_misses)
+
+
+def _show_cards(client: ApiClient, hits: list[SearchHit]) -> None:
+    if not hits:
+        return
+    with st.container(key=f"results_{hits[0].rank}"):
+        for hit in hits:
+            with st.container(key=f"hit_{hit.product.product_id}", gap="xsmall"):
+                foot = demo_html.fit_html(hit) + (_why_html(hit.explain) if hit.explain else "")
+                st.html(demo_html.card_html(client, hit.product, foot))
+                _show_card_buttons(hit)
+
+
+def _show_card_buttons(hit: SearchHit) -> None:
+    product_id = hit.product.product_id
+    with st.container(horizontal=True, horizontal_alignment="center", gap="xxsmall"):
+        for kind, icon, label in (
+            (demo_query.LIKED, ":material/thumb_up:", _("像这个")),
+            (demo_query.UNLIKED, ":material/thumb_down:", _("不像这个")),
+        ):
+            st.button(
+                label,
+                key=f"{kind}_{product_id}",
+                icon=icon,
+                type="tertiary",
+                on_click=demo_query.add_example,
+                args=(kind, product_id),
+            )
+
+
+def _why_html(explain: HitExplain) -> str:
+    """Which legs have found the product, and what each has added to its place."""
+    whole = sum(leg.contribution for leg in explain.legs) or 1
+    place = _("第 {rank} 名，占 {share}")
+    lines = "".join(
+        f"<li>{_(LEG_NAMES[leg.leg])}："
+        f"{escape(place.format(rank=leg.rank, share=f'{leg.contribution / whole:.0%}'))}</li>"
+        for leg in explain.legs
     )
+    summary = _("为何匹配")
+    return f'<details class="ps-why"><summary>{summary}</summary><ul>{lines}</ul></details>'
+
+
+def _offset_button(label: str, key: str, offset: int) -> None:
+    st.button(label, key=key, on_click=_turn_to, args=(offset,))
 
 
 def _turn_to(offset: int) -> None:
     st.session_state["offset"] = offset
 
 
+def _pages() -> list[Any]:
+    return [
+        st.Page(search_page, title=_("搜索商品"), icon=":material/search:", default=True),
+        st.Page("pages/catalogue.py", title=_("商品目录"), icon=":material/inventory_2:"),
+        st.Page("pages/imports.py", title=_("批量导入"), icon=":material/upload_file:"),
+        st.Page("pages/matching.py", title=_("图文匹配"), icon=":material/rule:"),
+        st.Page("pages/duplicates.py", title=_("查重"), icon=":material/content_copy:"),
+        st.Page("pages/map.py", title=_("目录图"), icon=":material/scatter_plot:"),
+        st.Page("pages/system.py", title=_("系统"), icon=":material/monitor_heart:"),
+    ]
+
+
 st.set_page_config(page_title="商品搜索", page_icon="🔎", layout="wide")
 st.session_state["entered"] = True
-st.navigation(
-    [
-        st.Page(search_page, title="搜索商品", icon=":material/search:", default=True),
-        st.Page("pages/catalogue.py", title="商品目录", icon=":material/inventory_2:"),
-    ],
-    position="top",
-).run()
+with st.sidebar:
+    show_language_switch()
+st.navigation(_pages(), position="top").run()

@@ -20,8 +20,9 @@ from data_models import (
     ProductPage,
     is_blank,
 )
-from product_search import demo
+from product_search import demo, demo_html
 from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.demo_picture import picture_input
 
 PAGE_SIZE = 20
 SORT_NAMES = {
@@ -50,12 +51,7 @@ class Form:
 
 def catalogue_page() -> None:
     """The list, or the open form in its place."""
-    if not st.session_state.get("entered"):
-        _stand_alone()
-    demo.show_style()
-    client = demo.open_client()
-    st.title("商品目录", anchor=False)
-    health = demo.show_service(client)
+    client, health = demo.begin_page("商品目录")
     form: Form | None = st.session_state.get("form")
     if form is not None:
         _show_form(client, form)
@@ -63,12 +59,6 @@ def catalogue_page() -> None:
         _show_list(client)
     with st.sidebar:
         demo.show_encoder(health)
-
-
-def _stand_alone() -> None:
-    """A server's first visitor may come by this page's address: nobody ran the front page yet."""
-    st.set_page_config(page_title="商品目录", page_icon="🔎", layout="wide")
-    st.html('<a href="./" target="_self">搜索商品</a>')
 
 
 def _show_list(client: ApiClient) -> None:
@@ -163,7 +153,7 @@ def _status_input() -> IndexStatus | None:
         "索引状态",
         list(IndexStatus),
         index=None,
-        format_func=demo.STATUS_NAMES.__getitem__,
+        format_func=demo_html.STATUS_NAMES.__getitem__,
         key="list_status",
         placeholder="不限",
         filter_mode=None,
@@ -183,7 +173,7 @@ def _turn_to(page: int) -> NoReturn:
 def _show_row(client: ApiClient, product: ProductOut) -> None:
     with st.container(border=True, key=f"row_{product.product_id}"):
         left, right = st.columns([4, 1], vertical_alignment="center")
-        left.html(demo.row_html(client, product))
+        left.html(demo_html.row_html(client, product))
         with right.container(horizontal=True, horizontal_alignment="right"):
             number = product.product_id
             st.button("编辑", key=f"edit_{number}", on_click=_open_form, args=(client, number))
@@ -197,7 +187,7 @@ def _ask_delete(product_id: int | None) -> None:
 
 
 def _confirm_delete(client: ApiClient, product: ProductOut) -> None:
-    st.warning(f"确认删除“{demo.plain(product.title)}”？删除后不能恢复。")
+    st.warning(f"确认删除“{demo_html.plain(product.title)}”？删除后不能恢复。")
     with st.container(horizontal=True):
         confirmed = st.button("确认删除", key="confirm_delete", type="primary")
         st.button("取消", key="cancel_delete", on_click=_ask_delete, args=(None,))
@@ -205,7 +195,7 @@ def _confirm_delete(client: ApiClient, product: ProductOut) -> None:
         with demo.errors_shown():
             client.delete(product.product_id)
             st.session_state["deleting"] = None
-            _finish(f"已删除“{demo.plain(product.title)}”，它不再出现在搜索结果里。")
+            _finish(f"已删除“{demo_html.plain(product.title)}”，它不再出现在搜索结果里。")
 
 
 def _finish(message: str) -> NoReturn:
@@ -254,8 +244,8 @@ def _picture_inputs(client: ApiClient, form: Form) -> tuple[bytes | None, bool]:
     present = product is not None and product.image_url is not None
     if product is not None and present:
         st.caption("现在的图片")
-        st.html(f'<div class="ps-current">{demo.thumbnail_html(client, product, 256)}</div>')
-    image = demo.picture_input("换成新图片" if present else "图片", form.key("image"))
+        st.html(f'<div class="ps-current">{demo_html.thumbnail_html(client, product, 256)}</div>')
+    image = picture_input("换成新图片" if present else "图片", form.key("image"))
     if present and image is None:
         remove = st.checkbox("删除现在的图片", key=form.key("remove"))
     _show_error(form, "image")
@@ -309,7 +299,7 @@ def _line(
 
 def _show_error(form: Form, name: str) -> None:
     if name in form.errors:
-        st.markdown(f":red[{demo.plain(form.errors[name])}]")
+        st.markdown(f":red[{demo_html.plain(form.errors[name])}]")
 
 
 def _shown(product: ProductOut | None) -> dict[str, str]:
@@ -388,12 +378,12 @@ def _place_errors(form: Form, error: ApiError) -> None:
 
 
 def _saved_text(product: ProductOut) -> str:
-    title = demo.plain(product.title)
+    title = demo_html.plain(product.title)
     if product.index_status is IndexStatus.indexed:
         return f"已保存“{title}”，现在可以搜索到它。"
     if product.index_status is IndexStatus.pending:
         return f"已保存“{title}”。索引还在建立，稍后即可搜索到它。"
-    return f"已保存“{title}”，但建立索引失败：{demo.plain(product.index_error or '原因不明')}"
+    return f"已保存“{title}”，但建立索引失败：{demo_html.plain(product.index_error or '原因不明')}"
 
 
 catalogue_page()

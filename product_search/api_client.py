@@ -10,13 +10,27 @@ import httpx
 from pydantic import ValidationError
 
 from data_models import (
+    AuditPage,
+    AuditQuery,
+    AuditRun,
+    CatalogueMap,
+    DoctorRun,
+    DriftReport,
+    DuplicateRun,
+    DuplicatesPage,
+    DuplicatesQuery,
     ErrorBody,
     Health,
+    ImportAccepted,
+    ImportStatus,
+    MapComputing,
+    MapField,
+    MatchResponse,
     ProductListQuery,
     ProductOut,
     ProductPage,
-    SearchMode,
     SearchResponse,
+    TitlesResponse,
 )
 
 TIMEOUT_S = 60.0
@@ -52,30 +66,70 @@ class ApiClient:
         response = self._send("GET", "/health", accepted=(200, 503))
         return Health.model_validate_json(response.content)
 
-    def search(
-        self,
-        mode: SearchMode,
-        *,
-        text: str | None = None,
-        image: bytes | None = None,
-        product_id: int | None = None,
-        top_k: int = 10,
-        offset: int = 0,
-        filters: Mapping[str, Any] | None = None,
-        min_confidence: float | None = None,
-    ) -> SearchResponse:
-        """Search by exactly one of text, image bytes and product_id."""
-        values: dict[str, Any] = {"mode": mode, "top_k": top_k, "offset": offset}
-        if text is not None:
-            values["text"] = text
+    def search(self, values: Mapping[str, Any], image: bytes | None = None) -> SearchResponse:
+        """Search: `values` as `POST /search` takes them, those that are None left out."""
+        body = {name: value for name, value in values.items() if value is not None}
+        response = self._send("POST", "/search", json=_with_image(body, image))
+        return SearchResponse.model_validate_json(response.content)
+
+    def match(self, values: Mapping[str, Any]) -> MatchResponse:
+        """Whether a picture and titles, or a title and pictures, belong together."""
+        response = self._send("POST", "/match", json=dict(values))
+        return MatchResponse.model_validate_json(response.content)
+
+    def titles(
+        self, image: bytes | None = None, product_id: int | None = None, top_k: int = 5
+    ) -> TitlesResponse:
+        """Titles for a picture, or for that of a product: one of the two is given."""
+        values: dict[str, Any] = {"top_k": top_k}
         if product_id is not None:
             values["product_id"] = product_id
-        if filters:
-            values["filters"] = dict(filters)
-        if min_confidence is not None:
-            values["min_confidence"] = min_confidence
-        response = self._send("POST", "/search", json=_with_image(values, image))
-        return SearchResponse.model_validate_json(response.content)
+        response = self._send("POST", "/product/titles", json=_with_image(values, image))
+        return TitlesResponse.model_validate_json(response.content)
+
+    def duplicates(self, query: DuplicatesQuery) -> DuplicatesPage:
+        """A page of groups that the last search for duplicates has found."""
+        response = self._send("GET", "/product/duplicates", params=query.model_dump())
+        return DuplicatesPage.model_validate_json(response.content)
+
+    def find_duplicates(self) -> DuplicateRun:
+        """Queue a search for duplicates."""
+        return DuplicateRun.model_validate_json(self._send("POST", "/product/duplicates").content)
+
+    def audit(self, query: AuditQuery) -> AuditPage:
+        """A page of products whose picture and title disagree, by the last audit."""
+        response = self._send("GET", "/product/audit", params=query.model_dump())
+        return AuditPage.model_validate_json(response.content)
+
+    def start_audit(self) -> AuditRun:
+        """Queue an audit."""
+        return AuditRun.model_validate_json(self._send("POST", "/product/audit").content)
+
+    def map(self, field: MapField) -> CatalogueMap | MapComputing:
+        """The catalogue in two dimensions, or that it is being computed."""
+        response = self._send("GET", "/product/map", params={"field": field.value})
+        shape = MapComputing if response.status_code == 202 else CatalogueMap
+        return shape.model_validate_json(response.content)
+
+    def start_import(self, name: str, content: bytes) -> ImportAccepted:
+        """Queue the import of a file: CSV, JSON Lines, or a ZIP of one with its pictures."""
+        response = self._send("POST", "/product/import", files={"file": (name, content)})
+        return ImportAccepted.model_validate_json(response.content)
+
+    def import_status(self, import_id: int, after: int = 0, limit: int = 100) -> ImportStatus:
+        """How far an import is, and a page of its bad rows."""
+        parameters = {"after": after, "limit": limit}
+        response = self._send("GET", f"/product/import/{import_id}", params=parameters)
+        return ImportStatus.model_validate_json(response.content)
+
+    def drift(self) -> DriftReport:
+        """How the two stores differ, by the last walk."""
+        return DriftReport.model_validate_json(self._send("GET", "/system/drift").content)
+
+    def check_drift(self, *, repair: bool) -> DoctorRun:
+        """Queue a walk through both stores, which mends what it finds if `repair`."""
+        path = "/system/repair" if repair else "/system/drift"
+        return DoctorRun.model_validate_json(self._send("POST", path).content)
 
     def products(self, query: ProductListQuery) -> ProductPage:
         """One page of the catalogue."""

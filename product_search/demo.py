@@ -1,17 +1,11 @@
-"""Pieces that the front page and the other pages share: the API's client, messages, filters, HTML.
-
-Whatever a user or a shop typed is escaped here before it reaches Markdown or HTML.
-"""
+"""Pieces that the front page and the other pages share: the API's client, messages, filters."""
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
-from html import escape
 from typing import Any, NamedTuple, NoReturn
 
 import streamlit as st
@@ -20,48 +14,39 @@ from data_models import (
     MAX_LABEL,
     ErrorBody,
     Health,
-    IndexStatus,
     ProductListQuery,
-    ProductOut,
-    SearchHit,
     is_blank,
 )
 from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.demo_html import plain, show_style
+from product_search.demo_language import N_, _, language
 from product_search.settings import Settings
 
-# Any picture may come: of those that it can't read, the API says so in Chinese. The endings are
-# for systems that know no media type for them.
-PICTURE_TYPES = ["image/*", "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 PICTURE_ERRORS = ("invalid_image", "image_too_large", "image_too_many_pixels")
 FIELD_NAMES = {
-    "title": "标题",
-    "sku": "商家编号",
-    "description": "描述",
-    "category": "分类",
-    "brand": "品牌",
-    "price": "价格",
-    "min_price": "最低价",
-    "max_price": "最高价",
-    "attributes": "属性",
-    "image": "图片",
-    "image_base64": "图片",
-    "text": "搜索词",
-    "top_k": "结果数量",
-    "offset": "起始位置",
-    "q": "标题包含",
-    "filters.category": "分类",
-    "filters.brand": "品牌",
-    "filters.price": "价格",
-    "filters.price.gte": "最低价",
-    "filters.price.lte": "最高价",
+    "title": N_("标题"),
+    "sku": N_("商家编号"),
+    "description": N_("描述"),
+    "category": N_("分类"),
+    "brand": N_("品牌"),
+    "price": N_("价格"),
+    "min_price": N_("最低价"),
+    "max_price": N_("最高价"),
+    "attributes": N_("属性"),
+    "image": N_("图片"),
+    "image_base64": N_("图片"),
+    "text": N_("搜索词"),
+    "top_k": N_("结果数量"),
+    "offset": N_("起始位置"),
+    "q": N_("标题包含"),
+    "filters.category": N_("分类"),
+    "filters.brand": N_("品牌"),
+    "filters.price": N_("价格"),
+    "filters.price.gte": N_("最低价"),
+    "filters.price.lte": N_("最高价"),
 }
-STATUS_NAMES = {
-    IndexStatus.indexed: "可搜索",
-    IndexStatus.pending: "正在建立索引",
-    IndexStatus.failed: "索引失败",
-}
-ENCODER_NAMES = {"starter": "项目自带的小模型（starter）", "chinese-clip": "Chinese-CLIP"}
-STARTER_NOTE = (
+ENCODER_NAMES = {"starter": N_("项目自带的小模型（starter）"), "chinese-clip": "Chinese-CLIP"}
+STARTER_NOTE = N_(
     "现在作答的是项目自带的小模型（starter），准确度有限；在 API 所在的机器上运行 "
     "`python -m product_search.manage download-models` 下载 Chinese-CLIP，"
     "再运行 `python -m product_search.manage reindex --encoder chinese-clip` 换用它。"
@@ -88,8 +73,29 @@ def open_client() -> ApiClient:
     try:
         return _client(Settings().api_url)
     except ValueError as error:  # pydantic's and httpx's alike
-        st.error(f"设置有误，请检查环境变量 PRODUCT_SEARCH_* 与 .env：{plain(str(error))}")
+        wrong = _("设置有误，请检查环境变量 PRODUCT_SEARCH_* 与 .env：{error}")
+        st.error(wrong.format(error=plain(str(error))))
         st.stop()
+
+
+def begin_page(title: str) -> tuple[ApiClient, Health | None]:
+    """What every page begins with: its style and title, and how the service is.
+
+    None in place of the service's state where it does not answer, which is told.
+    """
+    if not st.session_state.get("entered"):
+        # A server's first visitor may come by a page's own address, before the front page ran.
+        st.set_page_config(page_title=title, page_icon="🔎", layout="wide")
+        st.html(f'<a href="./" target="_self">{_("搜索商品")}</a>')
+    show_style()
+    client = open_client()
+    st.title(title, anchor=False)
+    return client, show_service(client)
+
+
+def open_in_catalogue(product_id: int) -> NoReturn:
+    """Go to the catalogue page, with this product open for editing."""
+    st.switch_page("pages/catalogue.py", query_params={"product": str(product_id)})
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -106,9 +112,13 @@ def known_labels(url: str) -> Labels:
     return Labels(sorted(categories), sorted(brands))
 
 
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])", r"\\\1", text)
+@st.cache_data(ttl=60, show_spinner=False)
+def product_title(url: str, product_id: int) -> str | None:
+    """The product's title, at most a minute old; None where it can't be told."""
+    try:
+        return _client(url).product(product_id).title
+    except (ApiUnreachable, ApiError, ValueError):
+        return None
 
 
 @contextmanager
@@ -123,16 +133,17 @@ def errors_shown() -> Iterator[None]:
 def error_text(error: ApiUnreachable | ApiError | ValueError) -> str:
     """What happened and what can be done, as Markdown."""
     if isinstance(error, ApiUnreachable):
-        return (
-            f"无法连接 API（{_address()}）。请在项目目录运行 `make serve` 启动它，"
-            "然后点“重试”；地址不对时，用环境变量 `PRODUCT_SEARCH_API_URL` 指定。"
-        )
+        return _(
+            "无法连接 API（{address}）。请在项目目录运行 `make serve` 启动它；"
+            "地址不对时，用环境变量 `PRODUCT_SEARCH_API_URL` 指定。"
+        ).format(address=_address())
     if isinstance(error, ApiError):
         if error.body.code == "http_error":
-            return f"{_address()} 的回答无法识别（HTTP {error.status}），请确认它是本项目的 API。"
+            strange = _("{address} 的回答无法识别（HTTP {status}），请确认它是本项目的 API。")
+            return strange.format(address=_address(), status=error.status)
         return _answer_text(error.body)
     # Only an answer that is not of our API's shape comes here (pydantic's error).
-    return f"{_address()} 的回答无法识别，请确认它是本项目的 API。"
+    return _("{address} 的回答无法识别，请确认它是本项目的 API。").format(address=_address())
 
 
 def _address() -> str:
@@ -142,20 +153,25 @@ def _address() -> str:
 
 def _answer_text(body: ErrorBody) -> str:
     if not body.fields:
-        return plain(body.message)
+        return _in_chinese(body, plain(body.message))
     # The message repeats every field under its name in the API; the list says it in Chinese.
     head = body.message.partition("：")[0]
     reasons = [f"- {field_name(name)}：{plain(why)}" for name, why in body.fields.items()]
-    return "\n".join([f"{plain(head)}：", "", *reasons])
+    return "\n".join([_in_chinese(body, f"{plain(head)}："), "", *reasons])
+
+
+def _in_chinese(body: ErrorBody, message: str) -> str:
+    """The API speaks Chinese; beside its words, whoever reads none has the code."""
+    return message if language() == "zh" else f"`{body.code}` {message}"
 
 
 def field_name(name: str) -> str:
-    """The Chinese name of a field of the API, such as `filters.brand.0`."""
+    """The name for people of a field of the API, such as `filters.brand.0`."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         known = FIELD_NAMES.get(".".join(parts[:length]))
         if known:
-            return known
+            return _(known)
     return plain(name)
 
 
@@ -165,17 +181,31 @@ def show_service(client: ApiClient) -> Health | None:
     with errors_shown():
         health = client.health()
     if health is None:
-        st.button("重试", key="retry", icon=":material/refresh:")
+        _wait_for_service(client)
         return None
     if health.database == "down":
-        st.error("API 已启动，但它的数据库没有响应，商品目录暂不可用。")
+        st.error(_("API 已启动，但它的数据库没有响应，商品目录暂不可用。"))
     elif health.vector_store == "down":
-        st.warning("API 已启动，但向量库没有响应，暂时不能搜索。")
+        st.warning(_("API 已启动，但向量库没有响应，暂时不能搜索。"))
     if health.outbox.failed:
-        st.warning(f"有 {health.outbox.failed} 项改动未能建立索引，可在“商品目录”中按状态查看。")
+        failed = _("有 {count} 项改动未能建立索引，可在“商品目录”中按状态查看。")
+        st.warning(failed.format(count=health.outbox.failed))
     if health.outbox.pending:
-        st.info(f"有 {health.outbox.pending} 项改动正在建立索引，完成后才能搜到。")
+        pending = _("有 {count} 项改动正在建立索引，完成后才能搜到。")
+        st.info(pending.format(count=health.outbox.pending))
     return health
+
+
+@st.fragment(run_every=3)
+def _wait_for_service(client: ApiClient) -> None:
+    """Ask again every few seconds, or at once by the button; the page is back by itself."""
+    asked = st.button(_("重试"), key="retry", icon=":material/refresh:")
+    st.caption(_("正在等待 API 恢复，恢复后页面会自己刷新。"))
+    with suppress(ApiUnreachable, ApiError, ValueError):
+        client.health()
+        st.rerun()
+    if asked:
+        st.caption(_("还是连不上。"))
 
 
 def show_encoder(health: Health | None) -> None:
@@ -184,14 +214,15 @@ def show_encoder(health: Health | None) -> None:
         return
     name = health.encoders.name
     if name == "starter":
-        st.caption(STARTER_NOTE)
+        st.caption(_(STARTER_NOTE))
     else:
-        st.caption(f"编码器：{encoder_name(name)}，运行于 {health.encoders.device}。")
+        runs = _("编码器：{name}，运行于 {device}。")
+        st.caption(runs.format(name=encoder_name(name), device=health.encoders.device))
 
 
 def encoder_name(name: str) -> str:
     """The encoder's name for people, as Markdown."""
-    return plain(ENCODER_NAMES.get(name, name))
+    return plain(_(ENCODER_NAMES.get(name, name)))
 
 
 def labels_or_none(client: ApiClient) -> Labels:
@@ -210,10 +241,10 @@ def as_label(text: str | None) -> str | None:
 def price_inputs(prefix: str) -> tuple[Decimal | None, Decimal | None]:
     """Two boxes for the lowest and highest price; crossed ends are told and swapped."""
     left, right = st.columns(2, wrap=False)
-    low = _price_input(left, "最低价", f"{prefix}_min_price")
-    high = _price_input(right, "最高价", f"{prefix}_max_price")
+    low = _price_input(left, _("最低价"), f"{prefix}_min_price")
+    high = _price_input(right, _("最高价"), f"{prefix}_max_price")
     if low is not None and high is not None and low > high:
-        st.caption(":orange[最低价高于最高价，已对调。]")
+        st.caption(f":orange[{_('最低价高于最高价，已对调。')}]")
         return high, low
     return low, high
 
@@ -226,95 +257,25 @@ def _price_input(place: Any, label: str, key: str) -> Decimal | None:
         value=None,
         step=1.0,
         format="%.2f",
-        placeholder="不限",
+        placeholder=_("不限"),
         key=key,
         persist_state="session",
     )
     return None if value is None else Decimal(f"{value:.2f}")
 
 
-def picture_input(label: str, key: str) -> bytes | None:
-    """An uploader with a preview; the bytes that were chosen, unchecked."""
-    upload = st.file_uploader(label, type=PICTURE_TYPES, key=key)
-    if upload is None:
-        return None
-    content = upload.getvalue()
-    st.html(preview_html(content, upload.name))
-    return content
-
-
-def preview_html(content: bytes, name: str) -> str:
-    """The picture for the browser to decode: broken bytes show the words, and never raise here."""
-    data = base64.b64encode(content).decode("ascii")
-    alt = escape(f"{name}（浏览器无法预览）", quote=True)
-    return f'<img class="ps-preview" src="data:image/png;base64,{data}" alt="{alt}">'
-
-
-def price_text(product: ProductOut) -> str:
-    """The price with its sign, or that there is none."""
-    return "价格未填" if product.price is None else f"¥{product.price}"
-
-
-def thumbnail_html(client: ApiClient, product: ProductOut, size: int) -> str:
-    """The product's picture, or a box that says that there is none."""
-    url = client.image_url(product, size)
-    if url is None:
-        return '<div class="ps-pic ps-none">暂无图片</div>'
-    source, alt = escape(url, quote=True), escape(product.title, quote=True)
-    return f'<div class="ps-pic"><img src="{source}" alt="{alt}" loading="lazy"></div>'
-
-
-def cards_html(client: ApiClient, hits: list[SearchHit]) -> str:
-    """Result cards, best first."""
-    return f'<div class="ps-grid">{"".join(_card_html(client, hit) for hit in hits)}</div>'
-
-
-def _card_html(client: ApiClient, hit: SearchHit) -> str:
-    product = hit.product
-    labels = [product.brand or "品牌未填", product.category or "未分类"]
-    return (
-        '<div class="ps-card" role="article">'
-        f"{thumbnail_html(client, product, 256)}"
-        f'<div class="ps-title">{escape(product.title)}</div>'
-        f'<div class="ps-labels">{escape(" · ".join(labels))}</div>'
-        '<div class="ps-foot">'
-        f'<span class="ps-price">{price_text(product)}</span>'
-        f'<span class="ps-score">{_fit(hit)}</span></div></div>'
-    )
-
-
-def _fit(hit: SearchHit) -> str:
-    if hit.confidence is None:
-        return f"相似度 {hit.score:.3f}"
-    return f"符合度 {hit.confidence:.0%}"
-
-
-def row_html(client: ApiClient, product: ProductOut) -> str:
-    """One product of the catalogue."""
-    labels = [price_text(product), product.brand, product.category, product.sku]
-    status = f"{STATUS_NAMES[product.index_status]}"
-    if product.index_error:
-        status += f"：{product.index_error}"
-    return (
-        f'<div class="ps-row">{thumbnail_html(client, product, 128)}<div>'
-        f'<div class="ps-title">{escape(product.title)}</div>'
-        f'<div class="ps-labels">{escape(" · ".join(label for label in labels if label))}</div>'
-        f'<div class="ps-status ps-{product.index_status}">{escape(status)}</div></div></div>'
-    )
-
-
 def json_object(text: str) -> dict[str, Any]:
-    """The JSON object of the text, such as can be sent; a ValueError says in Chinese why not."""
+    """The JSON object of the text, such as can be sent; a ValueError says why not."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
         json.dumps(value, ensure_ascii=False).encode()  # fails for what UTF-8 can't carry
     except json.JSONDecodeError as error:
-        reason = f"不是有效的 JSON：第 {error.lineno} 行第 {error.colno} 列"
-        raise ValueError(reason) from error
+        reason = _("不是有效的 JSON：第 {line} 行第 {column} 列")
+        raise ValueError(reason.format(line=error.lineno, column=error.colno)) from error
     except (ValueError, RecursionError) as error:
-        raise ValueError("不是有效的 JSON：有无法保存的数值或字符，或嵌套过深") from error
+        raise ValueError(_("不是有效的 JSON：有无法保存的数值或字符，或嵌套过深")) from error
     if not isinstance(value, dict):
-        raise ValueError('应为 JSON 对象，例如 {"颜色": "红"}')
+        raise ValueError(_('应为 JSON 对象，例如 {"颜色": "红"}'))
     return value
 
 
@@ -322,43 +283,6 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def show_style() -> None:
-    """The classes of this module's HTML, and Chinese in place of Streamlit's English words."""
-    st.html(f"<style>{_STYLE}</style>")
-
-
 def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are given."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-_STYLE = """
-.ps-grid { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
-.ps-card { border: 1px solid rgba(128,128,128,.25); border-radius: .6rem; padding: .6rem;
-  display: flex; flex-direction: column; gap: .35rem; min-width: 0; }
-.ps-pic { aspect-ratio: 1; border-radius: .4rem; background: rgba(128,128,128,.08);
-  display: flex; align-items: center; justify-content: center; overflow: hidden; font-size: .8rem; }
-.ps-pic img { width: 100%; height: 100%; object-fit: contain; }
-.ps-none { color: rgba(128,128,128,.9); }
-.ps-title { font-weight: 600; line-height: 1.4; overflow-wrap: anywhere; }
-.ps-card .ps-title { font-size: .95rem; display: -webkit-box; -webkit-line-clamp: 3;
-  -webkit-box-orient: vertical; overflow: hidden; }
-.ps-labels, .ps-score, .ps-status { font-size: .82rem; opacity: .75; overflow-wrap: anywhere; }
-.ps-foot { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline;
-  gap: 0 .5rem; margin-top: auto; }
-.ps-price { font-weight: 600; }
-.ps-row { display: grid; grid-template-columns: 4.5rem 1fr; gap: .8rem; align-items: center; }
-.ps-failed { color: #b3261e; opacity: 1; }
-.ps-current { max-width: 12rem; }
-.ps-preview { display: block; max-width: 100%; max-height: 14rem; border-radius: .4rem; }
-[data-testid="stSidebar"] [data-testid="stColumn"],
-[data-testid="stSidebar"] [data-testid="stNumberInput"] { min-width: 0; }
-.stMainBlockContainer { padding-top: 4.5rem; }
-[data-testid="InputInstructions"], [data-testid="stNumberInput"] button { display: none; }
-[data-testid="stFileUploaderDropzone"] > span p,
-[data-testid="stFileUploaderDropzoneInstructions"] span { font-size: 0; }
-[data-testid="stFileUploaderDropzone"] > span p::after { content: "选择图片"; font-size: 1rem; }
-[data-testid="stFileUploaderDropzoneInstructions"] span::after {
-  content: "或拖到这里 · 每张不超过 10 MB"; font-size: .875rem; }
-"""

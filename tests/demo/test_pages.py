@@ -174,7 +174,7 @@ def test_an_unreadable_picture_is_explained() -> None:
 
 def test_a_field_that_the_api_refuses_is_named_in_chinese(service: ApiClient) -> None:
     with pytest.raises(ApiError) as refused:
-        service.search(SearchMode.text_to_text, text="书" * 513, filters={"brand": [""]})
+        service.search({"text": "书" * 513, "filters": {"brand": [""]}})
     lines = demo.error_text(refused.value).splitlines()
     assert lines[0] == "请求有误："
     assert set(lines[2:]) == {"- 搜索词：最多 512 个字符", "- 品牌：不能为空"}
@@ -338,7 +338,7 @@ def test_a_picture_is_replaced_and_removed(
     page = opened("pages/catalogue.py").button(key=f"edit_{number}").click().run()
     page.file_uploader(key="form1_image").set_value(apple)
     saved(page)
-    best = service.search(SearchMode.image_to_image, image=apple[1], top_k=2).hits
+    best = service.search({"top_k": 2}, apple[1]).hits
     assert number in {hit.product.product_id for hit in best}
     page.button(key=f"edit_{number}").click().run()
     page.checkbox(key="form2_remove").check()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data_models import IndexStatus, ProductListQuery, ProductOut, SearchMode
+from data_models import IndexStatus, ProductListQuery, ProductOut
 from product_search.api_client import ApiClient, ApiError, ApiUnreachable
 from product_search.api_examples import SEARCH_ANSWER
 
@@ -102,9 +102,9 @@ def test_a_picture_travels_as_base64(server: Server, client: ApiClient) -> None:
 
 def test_a_search_sends_only_what_was_given(server: Server, client: ApiClient) -> None:
     server.answer(SEARCH_ANSWER)
-    client.search(SearchMode.text_to_text, text="书包", filters={"brand": "拾光"}, top_k=5)
-    body = {"mode": "text_to_text", "top_k": 5, "offset": 0, "text": "书包"}
-    assert server.seen == ("POST", "/search", body | {"filters": {"brand": "拾光"}})
+    client.search({"text": "书包", "mode": None, "filters": {"brand": ["拾光"]}}, b"picture")
+    body = {"text": "书包", "filters": {"brand": ["拾光"]}, "image_base64": "cGljdHVyZQ=="}
+    assert server.seen == ("POST", "/search", body)
 
 
 def test_a_list_sends_only_what_was_set(server: Server, client: ApiClient) -> None:

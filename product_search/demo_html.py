@@ -1,0 +1,103 @@
+"""The pages' own HTML: pictures, cards and rows of products; their classes are in demo.css.
+
+Whatever a user or a shop typed is escaped here before it reaches Markdown or HTML.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from data_models import IndexStatus, ProductOut, SearchHit
+from product_search.api_client import ApiClient
+from product_search.demo_language import N_, _
+
+STATUS_NAMES = {
+    IndexStatus.indexed: N_("可搜索"),
+    IndexStatus.pending: N_("正在建立索引"),
+    IndexStatus.failed: N_("索引失败"),
+}
+_STYLE = Path(__file__).with_name("demo.css")
+
+
+def show_style() -> None:
+    """The classes of this module's HTML, and our words in place of Streamlit's English ones."""
+    st.html(_STYLE)
+    words = {"--ps-choose": _("选择图片"), "--ps-or-drop": _("或拖到这里 · 每张不超过 10 MB")}
+    values = "".join(f'{name}:"{text}";' for name, text in words.items())
+    st.html(f"<style>:root{{{values}}}</style>")
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])", r"\\\1", text)
+
+
+def preview_html(content: bytes, name: str) -> str:
+    """The picture for the browser to decode: broken bytes show the words, and never raise here."""
+    data = base64.b64encode(content).decode("ascii")
+    alt = escape(_("{name}（浏览器无法预览）").format(name=name), quote=True)
+    return f'<img class="ps-preview" src="data:image/png;base64,{data}" alt="{alt}">'
+
+
+def price_text(product: ProductOut) -> str:
+    """The price with its sign, or that there is none."""
+    return _("价格未填") if product.price is None else f"¥{product.price}"
+
+
+def thumbnail_html(client: ApiClient, product: ProductOut, size: int) -> str:
+    """The product's picture, or a box that says that there is none."""
+    url = client.image_url(product, size)
+    if url is None:
+        return f'<div class="ps-pic ps-none">{_("暂无图片")}</div>'
+    source, alt = escape(url, quote=True), escape(product.title, quote=True)
+    return f'<div class="ps-pic"><img src="{source}" alt="{alt}" loading="lazy"></div>'
+
+
+def card_html(client: ApiClient, product: ProductOut, foot: str = "") -> str:
+    """A product with its picture; `foot` is HTML to go under it."""
+    labels = [product.brand or _("品牌未填"), product.category or _("未分类")]
+    return (
+        '<div class="ps-card" role="article">'
+        f"{thumbnail_html(client, product, 256)}"
+        f'<div class="ps-title">{escape(product.title)}</div>'
+        f'<div class="ps-labels">{escape(" · ".join(labels))}</div>'
+        f'<div class="ps-price">{price_text(product)}</div>{foot}</div>'
+    )
+
+
+def confidence_html(confidence: float) -> str:
+    """How likely the product is meant, as a bar and a number."""
+    label, share = _("符合度"), f"{confidence:.0%}"
+    return (
+        f'<div class="ps-fit"><span class="ps-score">{label} {share}</span>'
+        f'<div class="ps-bar" role="meter" aria-label="{label}" aria-valuemin="0"'
+        f' aria-valuemax="100" aria-valuenow="{100 * confidence:.0f}">'
+        f'<span style="width:{share}"></span></div></div>'
+    )
+
+
+def fit_html(hit: SearchHit) -> str:
+    """The hit's confidence, or its bare score where nothing was calibrated."""
+    if hit.confidence is None:
+        score = _("相似度 {score}").format(score=f"{hit.score:.3f}")
+        return f'<span class="ps-score">{score}</span>'
+    return confidence_html(hit.confidence)
+
+
+def row_html(client: ApiClient, product: ProductOut) -> str:
+    """One product of the catalogue."""
+    labels = [price_text(product), product.brand, product.category, product.sku]
+    status = _(STATUS_NAMES[product.index_status])
+    if product.index_error:
+        status += f"：{product.index_error}"
+    return (
+        f'<div class="ps-row">{thumbnail_html(client, product, 128)}<div>'
+        f'<div class="ps-title">{escape(product.title)}</div>'
+        f'<div class="ps-labels">{escape(" · ".join(label for label in labels if label))}</div>'
+        f'<div class="ps-status ps-{product.index_status}">{escape(status)}</div></div></div>'
+    )

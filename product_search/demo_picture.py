@@ -1,0 +1,141 @@
+"""The picture of a search: dropped, pasted or chosen, and the part of it to search by."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import streamlit as st
+from PIL import Image, ImageOps, UnidentifiedImageError
+from streamlit_cropper import st_cropper
+
+from product_search.demo_html import preview_html
+from product_search.demo_language import _
+
+# Any picture may come: of those that it can't read, the API says so in Chinese. The endings are
+# for systems that know no media type for them.
+PICTURE_TYPES = ["image/*", "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
+Region = tuple[int, int, int, int]
+_CROPPER_SIDE = 300  # pixels, narrower than a phone
+_CROPPED_PIXELS = 50_000_000  # larger pictures can be searched with, but not cropped here
+# Streamlit's uploader takes no pasted files: they are given to its file input.
+_PASTE = """<script>
+window.psPaste ??= document.addEventListener("paste", (event) => {
+  const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+  const input = document.querySelector(".st-key-picture input[type=file]");
+  if (!file || !input) return;
+  const files = new DataTransfer();
+  files.items.add(file);
+  input.files = files.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+}) ?? true;
+</script>"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was chosen, unchecked; it outlives the uploader, which forgets on another page."""
+
+    name: str
+    content: bytes
+
+
+def picture_input(label: str, key: str) -> bytes | None:
+    """An uploader with a preview; the bytes that were chosen, unchecked."""
+    upload = st.file_uploader(label, type=PICTURE_TYPES, key=key)
+    if upload is None:
+        return None
+    content = upload.getvalue()
+    st.html(preview_html(content, upload.name))
+    return content
+
+
+def query_picture() -> tuple[bytes | None, Region | None]:
+    """The picture to search with, and the part that was chosen of it: x, y, width, height."""
+    kept: Picture | None = st.session_state.get("picture")
+    if kept is None:
+        kept = _upload()
+    if kept is None:
+        return None, None
+    region = None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(_("移除图片"), key="remove_picture", icon=":material/close:", on_click=_remove)
+        is_part = st.toggle(_("只用图片的一部分"), key="is_part")
+    if is_part:
+        region = _chosen_region(kept)
+    else:
+        st.html(preview_html(kept.content, kept.name))
+    return kept.content, region
+
+
+def _upload() -> Picture | None:
+    """A new uploader for each picture: a removed one must not come back."""
+    number = st.session_state.get("pictures", 0)
+    with st.container(key="picture"):
+        upload = st.file_uploader(
+            _("查询图片（可拖入、可粘贴）"), type=PICTURE_TYPES, key=f"image_{number}"
+        )
+    st.html(_PASTE, unsafe_allow_javascript=True)
+    if upload is None:
+        return None
+    st.session_state["picture"] = Picture(upload.name, upload.getvalue())
+    st.rerun()
+
+
+def _remove() -> None:
+    st.session_state["picture"] = None
+    st.session_state["pictures"] = st.session_state.get("pictures", 0) + 1
+
+
+def _chosen_region(picture: Picture) -> Region | None:
+    small = _small(picture.content)
+    if small is None:
+        st.caption(_("这张图片无法在这里裁剪。"))
+        return None
+    shown, size = small
+    box = st_cropper(
+        shown,
+        default_coords=(0, shown.width, 0, shown.height),
+        box_color="#1f6f5c",
+        return_type="box",
+        key=f"crop_{st.session_state.get('pictures', 0)}",
+        should_resize_image=False,
+    )
+    st.caption(_("拖动方框或它的边角，按框内的部分搜索。"))
+    return _region(box, shown.size, size)
+
+
+def _region(box: dict[str, float], shown: tuple[int, int], whole: tuple[int, int]) -> Region | None:
+    """In the upright picture's own pixels; None for all of it."""
+    scale = whole[0] / shown[0]
+    left, top = max(0, round(box["left"] * scale)), max(0, round(box["top"] * scale))
+    left, top = min(left, whole[0] - 1), min(top, whole[1] - 1)
+    width = min(max(1, round(box["width"] * scale)), whole[0] - left)
+    height = min(max(1, round(box["height"] * scale)), whole[1] - top)
+    is_whole = width * height > 0.98 * whole[0] * whole[1]
+    return None if is_whole else (left, top, width, height)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _small(content: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
+    """The picture upright, as small as it is shown, and its own size; None if it can't be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as picture:
+                if picture.width * picture.height > _CROPPED_PIXELS:
+                    return None
+                upright = ImageOps.exif_transpose(picture).convert("RGB")
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ):
+        return None
+    size = upright.size
+    upright.thumbnail((_CROPPER_SIDE, _CROPPER_SIDE))
+    return upright, size
