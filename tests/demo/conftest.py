@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import streamlit as st
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from data_models import ProductOut
 from product_search.api_client import ApiClient
 from tests.conftest import SAMPLE
-from tests.servers import free_port, running_api
+from tests.demo.pages import Upload
+from tests.servers import free_port, running_api, running_pages
 
+WAIT_MS = 30_000
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 # 22 products, so that the catalogue has a second page; BAG-0018 has no picture.
 _SKUS = [f"BAG-{number:04}" for number in (*range(1, 14), 18)] + [
     f"FRESH-{number:04}" for number in range(1, 9)
@@ -61,3 +76,43 @@ def _used_by_pages(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield url
     st.cache_data.clear()
     st.cache_resource.clear()
+
+
+@pytest.fixture
+def apple(sample_image: Callable[[str], bytes]) -> Upload:
+    return "苹果.webp", sample_image("1f34e.webp"), "image/webp"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "chromium is not installed: no browser to drive the pages with"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def pages_url(browser: Browser, service: ApiClient) -> Iterator[str]:
+    """The pages over the API with the sample products; not started without a browser."""
+    assert browser.is_connected()
+    with running_pages(service.base_url) as url:
+        yield url
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
+def page(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
+    """An empty tab of the size; what it shows at the end is kept in tmp_path."""
+    width, height = request.param
+    context = browser.new_context(viewport={"width": width, "height": height}, locale="zh-CN")
+    context.set_default_timeout(WAIT_MS)
+    tab = context.new_page()
+    yield tab
+    tab.screenshot(path=tmp_path / "page.png", full_page=True)
+    context.close()

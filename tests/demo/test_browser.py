@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from data_models import ProductListQuery
 from product_search.api_client import ApiClient
@@ -17,51 +15,6 @@ from tests.conftest import SAMPLE
 from tests.servers import end, running_api, running_pages
 
 APPLE = SAMPLE / "images" / "1f34e.webp"
-WAIT_MS = 30_000
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        reason = "chromium is not installed: no browser to drive the pages with"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    expect.set_options(timeout=WAIT_MS)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def pages_url(browser: Browser, service: ApiClient) -> Iterator[str]:
-    """The pages over the API with the sample products; not started without a browser."""
-    assert browser.is_connected()
-    with running_pages(service.base_url) as url:
-        yield url
-
-
-@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
-def page(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
-    """An empty tab of the size; what it shows at the end is kept in tmp_path."""
-    width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height}, locale="zh-CN")
-    context.set_default_timeout(WAIT_MS)
-    tab = context.new_page()
-    yield tab
-    tab.screenshot(path=tmp_path / "page.png", full_page=True)
-    context.close()
 
 
 @pytest.fixture

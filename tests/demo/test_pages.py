@@ -14,13 +14,7 @@ from streamlit.testing.v1 import AppTest
 from data_models import ListSort, ProductListQuery, ProductOut, SearchMode
 from product_search import demo
 from product_search.api_client import ApiClient, ApiError
-from product_search.settings import ROOT
-
-Upload = tuple[str, bytes, str]
-
-
-def opened(page: str = "web_demo.py") -> AppTest:
-    return AppTest.from_file(ROOT / page, default_timeout=60).run()
+from tests.demo.pages import Upload, html, opened, said, titles
 
 
 def searched(mode: SearchMode, words: str) -> AppTest:
@@ -35,27 +29,6 @@ def uploaded(mode: SearchMode, file: Upload) -> AppTest:
     page.segmented_control(key="mode").set_value(mode)
     page.run()
     return page.file_uploader(key="image").set_value(file).run()
-
-
-def html(page: AppTest) -> str:
-    assert not page.exception
-    return "".join(block.value for block in page.html if "<style>" not in block.value)
-
-
-def titles(page: AppTest) -> list[str]:
-    return re.findall(r'class="ps-title">(.*?)</div>', html(page))
-
-
-def said(page: AppTest) -> str:
-    """All messages, without Markdown's backslashes."""
-    assert not page.exception
-    kinds = (page.error, page.warning, page.info, page.success, page.markdown, page.caption)
-    return "\n".join(block.value for kind in kinds for block in kind).replace("\\", "")
-
-
-@pytest.fixture
-def apple(sample_image: Callable[[str], bytes]) -> Upload:
-    return "苹果.webp", sample_image("1f34e.webp"), "image/webp"
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""How the tests run a page without a browser, and read what it shows."""
+
+from __future__ import annotations
+
+import re
+
+from streamlit.testing.v1 import AppTest
+
+from product_search.settings import ROOT
+
+Upload = tuple[str, bytes, str]
+
+
+def opened(page: str = "web_demo.py") -> AppTest:
+    return AppTest.from_file(ROOT / page, default_timeout=60).run()
+
+
+def html(page: AppTest) -> str:
+    assert not page.exception
+    return "".join(block.value for block in page.html if "<style>" not in block.value)
+
+
+def titles(page: AppTest) -> list[str]:
+    return re.findall(r'class="ps-title">(.*?)</div>', html(page))
+
+
+def said(page: AppTest) -> str:
+    """All messages, without Markdown's backslashes."""
+    assert not page.exception
+    kinds = (page.error, page.warning, page.info, page.success, page.markdown, page.caption)
+    return "\n".join(block.value for kind in kinds for block in kind).replace("\\", "")
