@@ -10,7 +10,15 @@ from typing import Any
 
 import streamlit as st
 
-from data_models import MAX_OFFSET, HitExplain, Leg, SearchHit, SearchMode, SearchResponse
+from data_models import (
+    MAX_OFFSET,
+    HitExplain,
+    Leg,
+    SearchHit,
+    SearchMode,
+    SearchResponse,
+    SearchSort,
+)
 from product_search import demo, demo_html, demo_query
 from product_search.api_client import ApiClient
 from product_search.demo_language import N_, _, show_language_switch
@@ -51,7 +59,8 @@ def search_page() -> None:
     demo_query.keep_in_address(offset)
     with demo.errors_shown(), st.spinner(_("正在搜索…")):
         extras = {"offset": offset, "facets": True, "explain": True}
-        _show_answer(client, client.search(asked | extras, image), offset, top_k)
+        answer = client.search(asked | extras, image)
+        _show_answer(client, answer, sort, offset, top_k)
 
 
 def _query(client: ApiClient) -> tuple[dict[str, Any] | None, bytes | None]:
@@ -84,13 +93,18 @@ def _offset(query: object) -> int:
     return int(st.session_state["offset"])
 
 
-def _show_answer(client: ApiClient, answer: SearchResponse, offset: int, top_k: int) -> None:
+def _show_answer(
+    client: ApiClient, answer: SearchResponse, sort: SearchSort, offset: int, top_k: int
+) -> None:
     if answer.corrected_query:
         corrected = _("已按“{query}”搜索。").format(query=demo_html.plain(answer.corrected_query))
         st.caption(corrected)
     if answer.hits:
         _show_summary(answer)
-        _show_hits(client, answer.hits)
+        if sort is SearchSort.relevance:
+            _show_hits(client, answer.hits)
+        else:
+            _show_cards(client, answer.hits)
     elif offset:
         st.info(_("没有更多结果了。"))
     else:
