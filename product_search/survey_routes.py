@@ -18,7 +18,7 @@ from data_models import (
     MapQuery,
 )
 from product_search import audit, duplicates, errors
-from product_search.http_errors import documented
+from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.resources import Resources
 
 DUPLICATES_PATH = "/product/duplicates"
@@ -27,7 +27,7 @@ AUDIT_PATH = "/product/audit"
 router = APIRouter(tags=["商品"])
 
 _PAGE_ERRORS = documented(errors.InvalidRequest, errors.DatabaseUnavailable)
-_QUEUE_ERRORS = documented(errors.RunInProgress, errors.DatabaseUnavailable, errors.OutcomeUnknown)
+_QUEUE_ERRORS = documented(*QUEUE_ERRORS)
 
 
 @router.get(DUPLICATES_PATH, summary="重复的商品", responses=_PAGE_ERRORS)
