@@ -78,11 +78,6 @@ def begin(database: Database, lease: timedelta) -> Claimed:
     return sole_runs.begin(database, Kind.duplicates, {}, lease)
 
 
-def run_state(session: Session, run_id: int) -> DuplicateRun:
-    """What has become of the run."""
-    return _as_run(session.get_one(Run, run_id))
-
-
 def page(session: Session, query: DuplicatesQuery) -> DuplicatesPage:
     """Groups of the last search that came to its end; what was deleted since is left out."""
     ended = runs.latest(session, Kind.duplicates, State.done)

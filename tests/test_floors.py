@@ -17,7 +17,6 @@ FLOORS: dict[str, float] = {
     "product_search.column_types": -1,
     "product_search.engine": 0,
     "product_search.drift_models": -1,
-    "product_search.duplicate_models": -0.5,
     "product_search.errors": -1,
     "product_search.field_types": -1,
     "product_search.filter_models": -0.5,
