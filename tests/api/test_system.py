@@ -9,10 +9,9 @@ from typing import Any, cast
 import pytest
 from fastapi.testclient import TestClient
 
-from product_search import drift, runs
-from product_search.drift import Options
+from product_search import runs, sole_runs
 from product_search.run_loop import LEASE
-from product_search.runs import State
+from product_search.runs import Kind, State
 from tests.api.helpers import code_of, create, resources
 from tests.unit.pictures import age
 
@@ -94,7 +93,7 @@ def test_a_picture_that_nobody_names_leaves_the_service_healthy(
 @pytest.mark.parametrize("path", ["/system/drift", "/system/repair"])
 def test_while_a_walk_has_not_ended_another_is_refused(api: TestClient, path: str) -> None:
     database = resources(api).database
-    held = drift.begin(database, Options(), LEASE)
+    held = sole_runs.begin(database, Kind.doctor, {}, LEASE)
     assert code_of(api.post(path)) == (409, "run_in_progress")
     assert report(api)["newest"] == {
         "run_id": held.id,
