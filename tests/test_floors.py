@@ -90,6 +90,7 @@ FLOORS: dict[str, float] = {
     "product_search.duplicates": 6,
     "product_search.audit": 6,
     "product_search.catalogue_map": 6,
+    "product_search.indexing_loops": 6,
     "product_search.resources": 7,
     "product_search.command_runs": 8,
     "product_search.http_errors": 8,
