@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -13,16 +12,9 @@ from product_search import runs, sole_runs
 from product_search.run_loop import LEASE
 from product_search.runs import Kind, State
 from tests.api.helpers import code_of, create, resources
+from tests.api.surveys import surveyed
+from tests.clock import until
 from tests.unit.pictures import age
-
-DEADLINE_S = 60
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
-        time.sleep(0.02)
 
 
 def report(api: TestClient) -> dict[str, Any]:
@@ -33,11 +25,7 @@ def report(api: TestClient) -> dict[str, Any]:
 
 def walked(api: TestClient, path: str) -> dict[str, Any]:
     """What a walk found that this path starts."""
-    answer = api.post(path)
-    assert answer.status_code == 202, answer.text
-    run_id = answer.json()["run_id"]
-    until(lambda: (report(api)["last"] or {}).get("run_id") == run_id, "the walk")
-    return cast(dict[str, Any], report(api)["last"])
+    return cast(dict[str, Any], surveyed(api, path, shown_at="/system/drift")["last"])
 
 
 def sample(api: TestClient, name: str) -> float | None:

@@ -25,9 +25,9 @@ from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, carry_out
 from product_search.runs import Kind
 from product_search.settings import Settings
+from tests.clock import DEADLINE_S, until
 from tests.contract.conftest import empty_tables
 from tests.faults import checks, doomed
-from tests.faults.clock import DEADLINE_S, until
 from tests.faults.doomed import Failpoint
 from tests.faults.ledger import Ledger
 from tests.milvus_servers import NetworkMilvus
