@@ -44,7 +44,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         choices=TEXT_WAYS,
         metavar=("A", "B"),
-        help="A 减 B 的差，附 95% 区间与配对检验的 p",
+        help="A 减 B 的差，附 95%% 区间与配对检验的 p",
     )
     parser.add_argument("--gate", type=Path, help="以前的结果；显著变差则退出码为 1")
 
