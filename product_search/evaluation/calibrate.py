@@ -27,9 +27,8 @@ _TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
 # A dense leg's ranks count from the best score that it gives to what has no match, and in full
 # from the one that it gives to what has: these shares of the queries are left out on either side.
 _OUTLIERS = 0.1
-
-
-_PRECISION = 0.9
+_PRECISION = 0.9  # of what is told to have no match, so much has none
+_LOST = 0.02  # of what fits, so much may be below a line that tells nothing
 
 
 @dataclass(frozen=True)
@@ -178,17 +177,20 @@ def _line(curve: Curve, samples: Sequence[Sample]) -> float:
     """Where most of what has no match is told, and _PRECISION of what is told has none.
 
     0, where nothing is told, if that can't be had: to be told of no match where there is one is
-    worse than to be shown the nearest.
+    worse than to be shown the nearest. Where every query has a match nothing says when to tell:
+    then the line lets through all but _LOST of what fits.
     """
     best: dict[str, float] = {}
+    fitting: list[float] = []
     matched: set[str] = set()
     for sample in samples:
         found = curve.confidence(sample.features)
         best[sample.qid] = max(best.get(sample.qid, 0.0), found)
         if sample.fits:
+            fitting.append(found)
             matched.add(sample.qid)
-    if len(matched) == len(best):  # nothing has no match here: a little below them all
-        return min(best.values()) / 2
+    if len(matched) == len(best):
+        return float(np.quantile(fitting, _LOST))
     ordered = sorted((found, qid in matched) for qid, found in best.items())
     right = list(itertools.accumulate((not one for _, one in ordered), initial=0))
     precise = [cut for cut in range(1, len(ordered) + 1) if right[cut] >= _PRECISION * cut]
