@@ -31,7 +31,7 @@ LEG_NAMES = {
     Leg.image_to_image: N_("图片相似"),
     Leg.image_to_text: N_("标题符合图片"),
 }
-# Of what passes the line, less than this is folded away.
+# Of what passes the line, what has less than this share of the best's confidence is folded away.
 _WEAK = 0.1
 
 
@@ -140,12 +140,14 @@ def _took(answer: SearchResponse) -> str:
 
 def _show_hits(client: ApiClient, hits: list[SearchHit]) -> None:
     """The cards; what passes the line but hardly fits is folded away."""
-    strong = [hit for hit in hits if hit.confidence is None or hit.confidence >= _WEAK]
-    weak = [hit for hit in hits if hit not in strong]
+    known = [hit.confidence for hit in hits if hit.confidence is not None]
+    least = _WEAK * max(known, default=0.0)
+    weak = [hit for hit in hits if hit.confidence is not None and hit.confidence < least]
+    strong = [hit for hit in hits if hit not in weak]
     _show_cards(client, strong)
     if weak:
         label = _("不大符合的 {count} 件").format(count=len(weak))
-        with st.expander(label, expanded=not strong, key="weak"):
+        with st.expander(label, key="weak"):
             _show_cards(client, weak)
 
 
