@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
 
 from data_models import (
     MAX_BATCH_PICTURES,
@@ -17,7 +16,14 @@ from data_models import (
 )
 from product_search import errors
 from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
-from product_search.http_bodies import documented_body, picture, read_body, read_json, validated
+from product_search.http_bodies import (
+    Body,
+    documented_body,
+    picture,
+    read_body,
+    read_json,
+    validated,
+)
 from product_search.http_errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
 from product_search.images import from_base64
 from product_search.resources import Resources
@@ -52,12 +58,10 @@ async def search(request: Request) -> SearchResponse:
     """
     raw = await read_body(request)
     resources: Resources = request.app.state.resources
-
-    def answer() -> SearchResponse:
-        body = raw.checked(SearchRequest)
-        return resources.retrieval.search(body.model, lambda: picture(body))
-
-    return await run_in_threadpool(answer)
+    return await raw.answered(
+        SearchRequest,
+        lambda body: resources.retrieval.search(body.model, lambda: picture(body)),
+    )
 
 
 @router.post(
@@ -74,9 +78,8 @@ async def search_batch(request: Request) -> BatchResponse:
     raw = await read_json(request)
     resources: Resources = request.app.state.resources
 
-    def answer() -> BatchResponse:
-        values = raw.checked(BatchRequest).model.queries
-        asked = list(_bounded(_query(value) for value in values))
+    def answer(body: Body[BatchRequest]) -> BatchResponse:
+        asked = list(_bounded(_query(value) for value in body.model.queries))
         queries = [one for one in asked if not isinstance(one, AppError)]
         answers = iter(resources.retrieval.search_all(queries))
         results = [one if isinstance(one, AppError) else next(answers) for one in asked]
@@ -84,7 +87,7 @@ async def search_batch(request: Request) -> BatchResponse:
             results=[one.body() if isinstance(one, AppError) else one for one in results]
         )
 
-    return await run_in_threadpool(answer)
+    return await raw.answered(BatchRequest, answer)
 
 
 def _query(value: object) -> Query | InvalidRequest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,13 @@ from sklearn.linear_model import LogisticRegression
 
 from data_models import Leg, SearchMode, SearchResponse
 from product_search.calibration import Calibration, Curve, curve_name
-from product_search.errors import AppError, StartError
-from product_search.evaluation import asked, pairs, runner, trec
+from product_search.evaluation import asked, doors, pairs, runner, trec
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.halves import half_of
 from product_search.evaluation.measures import FITS
 from product_search.resources import Resources
 from product_search.retrieval import Retrieval
-from product_search.settings import Settings, load_settings
-
-log = logging.getLogger(__name__)
+from product_search.settings import load_settings
 
 _LOOKED_AT = 50  # hits of a query: further down nothing is like what a threshold decides on
 _TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
@@ -47,29 +43,19 @@ class Sample:
 
 def main() -> int:
     """0; 2 where it can't be done, with the reason."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    options = _parser().parse_args()
-    try:
-        path = _calibrate(options, load_settings())
-    except (AppError, StartError) as error:
-        log.error("%s", error)
-        return 2
-    sys.stdout.write(f"{path}\n")
-    return 0
+    return doors.run("evaluation.calibrate", _add_arguments, _calibrate)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m product_search.evaluation.calibrate")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--texts", type=Path, required=True, help="文件夹：queries.tsv、qrels.txt")
     parser.add_argument("--composed", type=Path, help="文件夹：queries.jsonl、qrels.txt")
-    parser.add_argument("--pictures", type=Path, help="文件夹：queries.tsv（图片名）、qrels.txt")
-    parser.add_argument("--photos", type=Path, default=Path(), help="shared/… 的图片所在的文件夹")
+    doors.add_pictures(parser)
     parser.add_argument("--catalogue", type=Path, help="临时导入这个商品文件")
     parser.add_argument("--out", type=Path, help="写到这个文件夹（默认：数据文件夹里）")
-    return parser
 
 
-def _calibrate(options: argparse.Namespace, settings: Settings) -> Path:
+def _calibrate(options: argparse.Namespace) -> int:
+    settings = load_settings()
     with runner.catalogue(settings, options.catalogue) as resources:
         sets = _sets(options, resources)
         fitted = fit(resources.retrieval, resources.encoders.fingerprint, sets)
@@ -77,9 +63,10 @@ def _calibrate(options: argparse.Namespace, settings: Settings) -> Path:
         fitted = fitted.model_copy(update={"pairs": pairs_curve})
     folder = options.out or settings.calibrations_dir
     folder.mkdir(parents=True, exist_ok=True)
-    path: Path = folder / f"{fitted.fingerprint}.json"
+    path = folder / f"{fitted.fingerprint}.json"
     path.write_text(fitted.model_dump_json(indent=1) + "\n", "utf-8")
-    return path
+    sys.stdout.write(f"{path}\n")
+    return 0
 
 
 @dataclass(frozen=True)
