@@ -35,6 +35,14 @@ def language() -> str:
     return chosen if chosen in LANGUAGES else "zh"
 
 
+def key(name: str) -> str:
+    """For a widget whose options are shown in either language: a browser keeps the words it has.
+
+    What is chosen goes over to the other language's widget.
+    """
+    return f"{name}_{language()}"
+
+
 def show_language_switch() -> None:
     """The switch; the address keeps the choice, so that a shared link has it too."""
     st.segmented_control(
@@ -45,9 +53,17 @@ def show_language_switch() -> None:
         format_func=LANGUAGES.__getitem__,
         key="lang",
         label_visibility="collapsed",
+        on_change=_carry_over,
         bind="query-params",
         persist_state="session",
     )
+
+
+def _carry_over() -> None:
+    chosen = language()
+    (left,) = LANGUAGES.keys() - {chosen}
+    for name in [str(name) for name in st.session_state if str(name).endswith(f"_{left}")]:
+        st.session_state[name.removesuffix(left) + chosen] = st.session_state[name]
 
 
 @cache

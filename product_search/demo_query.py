@@ -12,7 +12,7 @@ from data_models import MAX_PARTS, MAX_QUERY, FacetCount, SearchMode, SearchSort
 from product_search import demo
 from product_search.api_client import ApiClient
 from product_search.demo_html import plain
-from product_search.demo_language import N_, _
+from product_search.demo_language import N_, _, key
 from product_search.demo_picture import Region
 
 AUTO = "auto"
@@ -53,7 +53,7 @@ def mode_input() -> str:
         [str(mode) for mode in MODE_NAMES],
         required=True,
         format_func=lambda mode: _(MODE_NAMES[mode]),
-        key="mode",
+        key=key("mode"),
         label_visibility="collapsed",
         persist_state="session",
     )
@@ -110,11 +110,11 @@ def filter_inputs(client: ApiClient) -> dict[str, Any]:
     )
 
 
-def _label_input(label: str, known: list[str], key: str) -> list[str]:
+def _label_input(label: str, known: list[str], name: str) -> list[str]:
     chosen = st.multiselect(
         label,
         known,
-        key=key,
+        key=name,
         accept_new_options=True,
         placeholder=_("不限，可选可输入"),
         **_BOUND,
@@ -133,7 +133,7 @@ def order_inputs() -> tuple[SearchSort, int, bool]:
         _("排序"),
         [str(sort) for sort in SORT_NAMES],
         format_func=lambda sort: _(SORT_NAMES[SearchSort(sort)]),
-        key="sort",
+        key=key("sort"),
         filter_mode=None,
         persist_state="session",
     )
@@ -148,27 +148,27 @@ def order_inputs() -> tuple[SearchSort, int, bool]:
     return SearchSort(sort), top_k, only_fitting
 
 
-def show_facet(label: str, key: str, counts: Sequence[FacetCount]) -> None:
+def show_facet(label: str, name: str, counts: Sequence[FacetCount]) -> None:
     """The values that the results have; a click filters by one."""
-    chosen = st.session_state.get(key, [])
+    chosen = st.session_state.get(name, [])
     offered = [one for one in counts if one.value not in chosen][:8]
     if len(offered) < 2:
         return
-    with st.container(horizontal=True, vertical_alignment="center", key=f"facet_{key}"):
+    with st.container(horizontal=True, vertical_alignment="center", key=f"facet_{name}"):
         st.caption(label, width="content")
         for one in offered:
             text = f"{plain(one.value)} {one.count}"
             st.button(
                 text,
-                key=f"facet_{key}_{one.value}",
+                key=f"facet_{name}_{one.value}",
                 type="tertiary",
                 on_click=_filter_by,
-                args=(key, one.value),
+                args=(name, one.value),
             )
 
 
-def _filter_by(key: str, value: str) -> None:
-    st.session_state[key] = [*st.session_state.get(key, []), value]
+def _filter_by(name: str, value: str) -> None:
+    st.session_state[name] = [*st.session_state.get(name, []), value]
 
 
 def examples(kind: str) -> list[int]:
@@ -185,7 +185,7 @@ def add_example(kind: str, product_id: int) -> None:
     for one in (LIKED, UNLIKED):
         kept = [known for known in examples(one) if known != product_id]
         st.session_state[one] = [*kept, product_id][-MAX_PARTS // 2 :] if one == kind else kept
-    st.session_state["mode"] = AUTO
+    st.session_state[key("mode")] = AUTO
 
 
 def drop_example(kind: str, product_id: int) -> None:
@@ -242,14 +242,14 @@ def request(
 def _take_from_address(name: str, known: Collection[str], default: str) -> None:
     """Of widgets whose options are shown in either language, the address keeps the value."""
     given = st.query_params.get(name, default)
-    st.session_state.setdefault(name, given if given in known else default)
+    st.session_state.setdefault(key(name), given if given in known else default)
 
 
 def keep_in_address(offset: int) -> None:
     """What no widget keeps there by itself; what is as it always is is taken out."""
     values = {
-        "mode": st.session_state["mode"].removeprefix(AUTO),
-        "sort": st.session_state["sort"].removeprefix(SearchSort.relevance),
+        "mode": st.session_state[key("mode")].removeprefix(AUTO),
+        "sort": st.session_state[key("sort")].removeprefix(SearchSort.relevance),
         "offset": str(offset or ""),
         **{kind: ",".join(map(str, examples(kind))) for kind in (LIKED, UNLIKED)},
     }

@@ -21,14 +21,14 @@ from tests.demo.pages import Upload, html, opened, said, titles
 
 def searched(words: str, mode: str = AUTO) -> AppTest:
     page = opened()
-    page.segmented_control(key="mode").set_value(mode)
+    page.segmented_control(key="mode_zh").set_value(mode)
     page.run()
     return page.text_input(key="text").set_value(words).run()
 
 
 def uploaded(file: Upload, mode: str = AUTO) -> AppTest:
     page = opened()
-    page.segmented_control(key="mode").set_value(mode)
+    page.segmented_control(key="mode_zh").set_value(mode)
     page.run()
     return page.file_uploader(key="image_0").set_value(file).run()
 
@@ -80,7 +80,7 @@ def test_a_picture_finds_titles(apple: Upload) -> None:
 @pytest.mark.parametrize("mode", list(MODE_NAMES))
 def test_a_mode_shows_only_the_input_that_it_takes(mode: str) -> None:
     page = opened()
-    page.segmented_control(key="mode").set_value(mode)
+    page.segmented_control(key="mode_zh").set_value(mode)
     page.run()
     assert not page.exception
     takes_text = mode == AUTO or SearchMode(mode).takes_text
