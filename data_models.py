@@ -93,6 +93,11 @@ from product_search.product_models import (
     ProductPage as ProductPage,
     ProductPatch as ProductPatch,
 )
+from product_search.run_models import (
+    RunOut as RunOut,
+    RunsPage as RunsPage,
+    RunsQuery as RunsQuery,
+)
 from product_search.search_models import (
     DENSE_FIELDS as DENSE_FIELDS,
     MAX_PARTS as MAX_PARTS,
