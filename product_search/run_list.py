@@ -86,5 +86,6 @@ def _subject(kind: str, options: Mapping[str, Any]) -> str | None:
         return Path(options["file"]).name
     if kind == Kind.doctor:
         return "repair" if options.get("repair") else None
-    subject: str | None = options.get({Kind.reindex: "encoder", Kind.map: "field"}.get(kind, ""))
-    return subject
+    if kind == Kind.reindex:
+        return options.get("encoder")
+    return options.get("field") if kind == Kind.map else None

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from data_models import RunOut, RunsPage, RunsQuery, VectorField
+from data_models import ImportCounts, RunOut, RunsPage, RunsQuery, VectorField
 from orm_models import Database, Product
-from product_search import activation, audit, bulk_import, drift, run_list, runs
+from product_search import activation, audit, drift, run_list, runs
 from product_search.reindex import Progress as ReindexProgress
 from product_search.runs import Kind, State
 from tests.sessions import reading, writing
@@ -26,7 +26,7 @@ OPTIONS: dict[Kind, dict[str, Any]] = {
     Kind.audit: {},
     Kind.duplicates: {},
 }
-COUNTED = bulk_import.ImportCounts(rows_total=9, rows_done=4, created=3, bad=1).model_dump()
+COUNTED = ImportCounts(rows_total=9, rows_done=4, created=3, bad=1).model_dump()
 REINDEXED: ReindexProgress = {"collection": "c", "last_id": 2, "queued": 2, "total": 3}
 PROGRESS: dict[Kind, dict[str, Any]] = {
     Kind.import_: COUNTED,
