@@ -204,7 +204,7 @@ def _pages() -> list[Any]:
     ]
 
 
-st.set_page_config(page_title="商品搜索", page_icon="🔎", layout="wide")
+st.set_page_config(page_title=_("商品搜索"), page_icon="🔎", layout="wide")
 st.session_state["entered"] = True
 with st.sidebar:
     show_language_switch()

@@ -214,7 +214,8 @@ def show_encoder(health: Health | None) -> None:
         return
     name = health.encoders.name
     if name == "starter":
-        st.caption(_(STARTER_NOTE))
+        with st.expander(_("现在用的是小模型"), icon=":material/info:"):
+            st.caption(_(STARTER_NOTE))
     else:
         runs = _("编码器：{name}，运行于 {device}。")
         st.caption(runs.format(name=encoder_name(name), device=health.encoders.device))

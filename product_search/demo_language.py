@@ -15,6 +15,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 LANGUAGES = {"zh": "中文", "en": "English"}
+LABEL = "语言 / Language"
 CATALOGUE = Path(__file__).with_name("locale") / "en.po"
 
 
@@ -37,7 +38,7 @@ def language() -> str:
 def show_language_switch() -> None:
     """The switch; the address keeps the choice, so that a shared link has it too."""
     st.segmented_control(
-        "语言 / Language",
+        LABEL,
         list(LANGUAGES),
         default="zh",
         required=True,
