@@ -109,6 +109,7 @@ FLOORS: dict[str, float] = {
     "product_search.demo_html": 8.6,
     "product_search.demo_picture": 8.7,
     "product_search.demo_import_file": 8.6,
+    "product_search.demo_runs": 8.6,
     "product_search.demo": 9,
     "product_search.demo_query": 9.5,
     "main": 10,
@@ -135,6 +136,7 @@ DEMO = (
     "product_search.demo_language",
     "product_search.demo_picture",
     "product_search.demo_query",
+    "product_search.demo_runs",
 )
 DOORS_TO_HTTP = {
     "main",
