@@ -28,10 +28,11 @@ def imports_page() -> None:
     client, health = demo.begin_page(_("批量导入"))
     _take_words_to_uploader()
     import_id = _import_id()
-    if import_id is not None:
-        _show_import(client, import_id)
-    else:
-        _show_file(client, is_up=health is not None)
+    with st.container(key="imports"):
+        if import_id is None:
+            _show_file(client, is_up=health is not None)
+        elif health is not None:
+            _show_import(client, import_id)
 
 
 def _import_id() -> int | None:
@@ -334,9 +335,14 @@ def _show_bad_rows(client: ApiClient, status: ImportStatus) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
-    st.dataframe(_table(status.bad_rows), hide_index=True, alt=_("坏行的行号与原因"))
+    st.dataframe(
+        _table(status.bad_rows),
+        hide_index=True,
+        column_config={_("行号"): st.column_config.NumberColumn(width="small")},
+        alt=_("坏行的行号与原因"),
+    )
     if status.next_after is not None:
-        shown = _("这里是前 {count} 个，全部在下载的文件里。")
+        shown = _("这里是前 {count} 个；下载的文件里有全部，每次导入最多记下 10000 个。")
         st.caption(shown.format(count=len(status.bad_rows)))
 
 

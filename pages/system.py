@@ -41,7 +41,8 @@ def system_page() -> None:
     if health is None:
         return
     poll = demo_runs.POLL_S if st.session_state.get(_BUSY) else None
-    st.fragment(_show_all, run_every=poll)(client)
+    with st.container(key="system"):
+        st.fragment(_show_all, run_every=poll)(client)
 
 
 def _show_all(client: ApiClient) -> None:
@@ -136,7 +137,7 @@ def _show_drift(client: ApiClient, walk: RunOut | None) -> None:
         return
     is_under_way = walk is not None or _is_newest_under_way(report)
     if walk is not None:
-        st.html(f'<div role="list">{demo_runs.run_html(walk)}</div>')
+        st.html(demo_runs.run_html(walk))
     elif report.last is None:
         st.info(_("还没有核对过。核对会把目录、向量和图片逐一比较，不影响使用。"))
     else:
@@ -196,7 +197,7 @@ def _show_walk(last: DriftRun) -> None:
         st.warning(left, icon=":material/warning:")
     st.caption(compared)
     if found:
-        st.html(f'<div role="list">{"".join(_kind_html(last, kind) for kind in found)}</div>')
+        st.html("".join(_kind_html(last, kind) for kind in found))
         _show_examples(last)
 
 
@@ -208,7 +209,7 @@ def _kind_html(last: DriftRun, kind: DriftKind) -> str:
         badge = f'<span class="ps-badge ps-warn">{escape(text)}</span>'
     name = f"{_(DRIFT_NAMES[kind])} × {last.found[kind]}"
     return (
-        f'<div class="ps-run" role="listitem"><div class="ps-run-head">'
+        f'<div class="ps-run"><div class="ps-run-head">'
         f'<span class="ps-title">{escape(name)}</span>{badge}</div>'
         f'<div class="ps-labels">{escape(_(DRIFT_NOTES[kind]))}</div></div>'
     )
@@ -260,11 +261,11 @@ def _show_more() -> None:
 
 def _show_list(runs: list[RunOut]) -> None:
     for run in runs:
-        with st.container(key=f"run_{run.run_id}", gap="xxsmall"):
-            st.html(f'<div role="list">{demo_runs.run_html(run)}</div>')
+        with st.container(horizontal=True, vertical_alignment="center", key=f"run_{run.run_id}"):
+            st.html(demo_runs.run_html(run))
             if run.kind in ("import", "local_import"):
                 opened = st.button(
-                    _("查看导入"),
+                    _("查看"),
                     key=f"open_{run.run_id}",
                     type="tertiary",
                     icon=":material/arrow_forward:",

@@ -115,7 +115,7 @@ def run_html(run: RunOut) -> str:
     facts = [text for text in (_counted(run), _when(run)) if text]
     error = f'<div class="ps-status ps-failed">{escape(run.error)}</div>' if run.error else ""
     return (
-        f'<div class="ps-run" role="listitem"><div class="ps-run-head">'
+        f'<div class="ps-run"><div class="ps-run-head">'
         f'<span class="ps-title">{escape(run_name(run))}</span>{state}</div>'
         f"{bar_html(run) if run.is_under_way else ''}"
         f'<div class="ps-labels">{escape(" · ".join(facts))}</div>{error}</div>'
