@@ -6,7 +6,7 @@ from html import escape
 
 import streamlit as st
 
-from data_models import DriftKind, DriftReport, DriftRun, Health, OutboxCounts, RunOut, RunsQuery
+from data_models import DriftKind, DriftRun, Health, OutboxCounts, RunOut, SurveyQuery
 from product_search import demo, demo_runs
 from product_search.api_client import ApiClient
 from product_search.demo_html import plain
@@ -135,22 +135,18 @@ def _show_drift(client: ApiClient, walk: RunOut | None) -> None:
         report = client.drift()
     if report is None:
         return
-    is_under_way = walk is not None or _is_newest_under_way(report)
+    newest = report.newest
+    is_under_way = newest is not None and newest.state in ("queued", "running")
     if walk is not None:
         st.html(demo_runs.run_html(walk))
     elif report.last is None:
         st.info(_("还没有核对过。核对会把目录、向量和图片逐一比较，不影响使用。"))
     else:
         _show_walk(report.last)
-    newest = report.newest
     if newest is not None and newest.state == "failed":
         failed = _("最新一次核对没有做完：{reason}")
         st.error(failed.format(reason=plain(newest.error or _("原因不明"))))
     _show_drift_buttons(client, report.last, is_under_way=is_under_way)
-
-
-def _is_newest_under_way(report: DriftReport) -> bool:
-    return report.newest is not None and report.newest.is_under_way
 
 
 def _show_drift_buttons(client: ApiClient, last: DriftRun | None, *, is_under_way: bool) -> None:
@@ -236,7 +232,7 @@ def _show_examples(last: DriftRun) -> None:
 def _runs(client: ApiClient) -> list[RunOut] | None:
     with demo.errors_shown():
         limit = st.session_state.get("runs_shown", _SHOWN)
-        return client.runs(RunsQuery(limit=limit)).items
+        return client.runs(SurveyQuery(limit=limit)).items
     return None
 
 

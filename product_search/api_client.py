@@ -30,8 +30,8 @@ from data_models import (
     ProductOut,
     ProductPage,
     RunsPage,
-    RunsQuery,
     SearchResponse,
+    SurveyQuery,
     TitlesResponse,
 )
 
@@ -133,7 +133,7 @@ class ApiClient:
         path = "/system/repair" if repair else "/system/drift"
         return DoctorRun.model_validate_json(self._send("POST", path).content)
 
-    def runs(self, query: RunsQuery) -> RunsPage:
+    def runs(self, query: SurveyQuery) -> RunsPage:
         """A page of the long work of every kind, the newest first."""
         response = self._send("GET", "/system/runs", params=query.model_dump())
         return RunsPage.model_validate_json(response.content)

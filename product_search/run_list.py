@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, case, func, select
 from sqlalchemy.orm import Session
 
-from data_models import RunOut, RunsPage, RunsQuery
+from data_models import RunOut, RunsPage, SurveyQuery
 from orm_models import Product, Run
 from product_search.runs import Kind
 
@@ -36,7 +36,7 @@ _COLUMNS = (
 )
 
 
-def page(session: Session, query: RunsQuery) -> RunsPage:
+def page(session: Session, query: SurveyQuery) -> RunsPage:
     """A page of the runs, the newest first."""
     found = select(*_COLUMNS).order_by(Run.id.desc()).limit(query.limit + 1)
     if query.after:

@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from product_search import api_examples
-from product_search.field_types import INT64_MAX, Strict, Whole
 
 
 class RunOut(BaseModel):
@@ -34,13 +33,6 @@ class RunOut(BaseModel):
     def is_under_way(self) -> bool:
         """Whether it has not ended."""
         return self.state in ("queued", "running")
-
-
-class RunsQuery(Strict):
-    """The query string of `GET /system/runs`."""
-
-    limit: Whole = Field(20, ge=1, le=100)
-    after: Whole = Field(0, ge=0, le=INT64_MAX, description="上一页的 next_after")
 
 
 class RunsPage(BaseModel):

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from data_models import DoctorRun, DriftReport, RunsPage, RunsQuery
+from data_models import DoctorRun, DriftReport, RunsPage, SurveyQuery
 from product_search import drift, errors, metrics, outbox_state, run_list
-from product_search.http_errors import documented
+from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.resources import Resources
 
 router = APIRouter(tags=["系统"])
 
-_QUEUE_ERRORS = documented(errors.RunInProgress, errors.DatabaseUnavailable, errors.OutcomeUnknown)
+_QUEUE_ERRORS = documented(*QUEUE_ERRORS)
 
 
 @router.get(
@@ -51,7 +51,7 @@ def _queued(request: Request, options: drift.Options) -> DoctorRun:
     summary="后台运行",
     responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
 )
-def get_runs(request: Request, query: Annotated[RunsQuery, Query()]) -> RunsPage:
+def get_runs(request: Request, query: Annotated[SurveyQuery, Query()]) -> RunsPage:
     """导入、换编码器、核对、查重、图文核查、目录图：排队的、进行中的和已结束的，新的在前。"""
     resources: Resources = request.app.state.resources
     return resources.database.read(lambda session: run_list.page(session, query))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from data_models import ImportCounts, RunOut, RunsPage, RunsQuery, VectorField
+from data_models import ImportCounts, RunOut, RunsPage, SurveyQuery, VectorField
 from orm_models import Database, Product
 from product_search import activation, audit, drift, run_list, runs
 from product_search.reindex import Progress as ReindexProgress
@@ -41,7 +41,7 @@ PROGRESS: dict[Kind, dict[str, Any]] = {
 
 def listed(database: Database, **query: Any) -> RunsPage:
     with reading(database) as session:
-        return run_list.page(session, RunsQuery(**query))
+        return run_list.page(session, SurveyQuery(**query))
 
 
 def under_way(session: Session, kind: Kind) -> runs.Claimed:
