@@ -191,7 +191,7 @@ def _show_preview(file: ImportFile, mapping: dict[str, int]) -> None:
     elif not file.rows:
         st.warning(_("文件里没有商品。"), icon=":material/warning:")
     if left_out:
-        names = "、".join(plain(name) for name in left_out[:20])
+        names = ", ".join(plain(name) for name in left_out[:20])
         st.caption(_("不导入的列：{names}").format(names=names))
 
 
@@ -200,7 +200,7 @@ def _show_start(
 ) -> None:
     lacking = [_(FIELD_NAMES[name]) for name in demo_import_file.missing(mapping)]
     if lacking:
-        text = _("还不能导入：请为必填的{names}选择列。").format(names="、".join(lacking))
+        text = _("还不能导入：请为必填的{names}选择列。").format(names=", ".join(lacking))
         st.warning(text, icon=":material/warning:")
     pressed = st.button(
         _("开始导入"),

@@ -89,15 +89,16 @@ def _show_stores(health: Health) -> None:
     if health.kafka is not None:
         parts.append((":material/swap_horiz:", "Kafka", health.kafka, _("传递要建立索引的改动")))
     for icon, name, state, note in parts:
-        badge = f":green-badge[{_('正常')}]" if state == "ok" else f":red-badge[{_('没有响应')}]"
-        with _part(icon, name, badge):
+        is_up = state == "ok"
+        with _part(icon, name, _("正常") if is_up else _("没有响应"), "green" if is_up else "red"):
             st.caption(note)
 
 
 def _show_encoder(health: Health) -> None:
     encoders = health.encoders
-    badge = f":orange-badge[{_('可以更换')}]" if encoders.hint else f":green-badge[{_('正常')}]"
-    with _part(":material/neurology:", _("编码器"), badge):
+    word = _("可以更换") if encoders.hint else _("正常")
+    colour = "orange" if encoders.hint else "green"
+    with _part(":material/neurology:", _("编码器"), word, colour):
         device = _("运行于 {device}").format(device=plain(encoders.device))
         st.caption(f"{demo.encoder_name(encoders.name)} · {device} · `{encoders.fingerprint}`")
         if encoders.hint:
@@ -105,19 +106,19 @@ def _show_encoder(health: Health) -> None:
 
 
 def _show_outbox(outbox: OutboxCounts) -> None:
-    badge = f":green-badge[{_('已跟上')}]"
+    word, colour = _("已跟上"), "green"
     if outbox.failed:
-        badge = f":red-badge[{_('有失败')}]"
+        word, colour = _("有失败"), "red"
     elif outbox.pending:
-        badge = f":blue-badge[{_('处理中')}]"
-    with _part(":material/pending_actions:", _("建立索引"), badge):
+        word, colour = _("处理中"), "blue"
+    with _part(":material/pending_actions:", _("建立索引"), word, colour):
         counts = _("待处理 {pending} · 重试中 {retrying} · 失败 {failed}")
         st.caption(counts.format(**outbox.model_dump()))
 
 
-def _part(icon: str, name: str, badge: str) -> st.delta_generator.DeltaGenerator:
+def _part(icon: str, name: str, word: str, colour: str) -> st.delta_generator.DeltaGenerator:
     card = st.container(border=True, gap="xxsmall")
-    card.markdown(f"{icon} **{name}** {badge}")
+    card.markdown(f"{icon} **{name}** :{colour}-badge[{word}]")
     return card
 
 
@@ -199,10 +200,8 @@ def _show_walk(last: DriftRun) -> None:
 
 def _kind_html(last: DriftRun, kind: DriftKind) -> str:
     left = last.left_of(kind)
-    badge = f'<span class="ps-badge ps-ok">{_("已修复")}</span>'
-    if left:
-        text = _("待修复 {count}").format(count=left)
-        badge = f'<span class="ps-badge ps-warn">{escape(text)}</span>'
+    word = _("待修复 {count}").format(count=left) if left else _("已修复")
+    badge = f'<span class="ps-badge ps-{"warn" if left else "ok"}">{escape(word)}</span>'
     name = f"{_(DRIFT_NAMES[kind])} × {last.found[kind]}"
     return (
         f'<div class="ps-run"><div class="ps-run-head">'

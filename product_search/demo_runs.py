@@ -100,7 +100,7 @@ def moment(at: datetime) -> str:
 def run_name(run: RunOut) -> str:
     """What the run does, and on what."""
     if run.kind == "doctor":
-        return _(_REPAIRS) if run.subject == "repair" else _(KIND_NAMES["doctor"])
+        return _(_REPAIRS) if run.subject == "repair" else _(KIND_NAMES[run.kind])
     if run.kind == "reindex" and run.subject is None:
         return _(_DROPS)
     name, subject = _(KIND_NAMES[run.kind]), run.subject
