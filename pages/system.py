@@ -200,7 +200,7 @@ def _show_walk(last: DriftRun) -> None:
 
 def _kind_html(last: DriftRun, kind: DriftKind) -> str:
     left = last.left_of(kind)
-    word = _("待修复 {count}").format(count=left) if left else _("已修复")
+    word = _("剩余 {count}").format(count=left) if left else _("已修复")
     badge = f'<span class="ps-badge ps-{"warn" if left else "ok"}">{escape(word)}</span>'
     name = f"{_(DRIFT_NAMES[kind])} × {last.found[kind]}"
     return (
