@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from data_models import BadImportRow, ImportStatus
+from data_models import INT64_MAX, BadImportRow, ImportStatus
 from product_search import demo, demo_import_file, demo_runs
 from product_search.api_client import ApiClient
 from product_search.demo_html import plain
@@ -38,8 +38,8 @@ def imports_page() -> None:
 def _import_id() -> int | None:
     """Of the import that is looked at: the address has it, so that a reload finds it again."""
     given = st.query_params.get("import", "")
-    if given.isdecimal() and given != "0":
-        st.session_state["import_id"] = int(given)
+    if given.isdecimal() and 0 < int(given[:20]) <= INT64_MAX:
+        st.session_state["import_id"] = int(given[:20])
     import_id: int | None = st.session_state.get("import_id")
     if import_id is not None:
         st.query_params["import"] = str(import_id)

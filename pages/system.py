@@ -30,8 +30,9 @@ DRIFT_NOTES = {
     DriftKind.missing_picture: N_("商品有图片，文件却不在；不能自动修复，请重新上传图片"),
     DriftKind.orphaned_picture: N_("没有商品用它们，只占空间"),
 }
-_SHOWN = 10
-_SHOWN_AT_MOST = 100
+# A run that takes hours is under way behind many newer ones.
+_ASKED_FOR = 100
+_SHOWN = 10  # of those that have ended
 _BUSY = "system_busy"
 
 
@@ -48,8 +49,7 @@ def system_page() -> None:
 def _show_all(client: ApiClient) -> None:
     """Each part shows its own error; what is silent may come back, so it is asked again."""
     is_busy = _show_parts(client)
-    with st.container(key="drift"):
-        drift = st.container()
+    drift = st.container(key="drift")
     runs = _runs(client)
     with drift:
         _show_drift(client, next((run for run in runs or () if _is_walk(run)), None))
@@ -230,8 +230,7 @@ def _show_examples(last: DriftRun) -> None:
 
 def _runs(client: ApiClient) -> list[RunOut] | None:
     with demo.errors_shown():
-        limit = st.session_state.get("runs_shown", _SHOWN)
-        return client.runs(SurveyQuery(limit=limit)).items
+        return client.runs(SurveyQuery(limit=_ASKED_FOR)).items
     return None
 
 
@@ -244,14 +243,15 @@ def _show_runs(runs: list[RunOut]) -> None:
     ended = [run for run in runs if not run.is_under_way]
     if not ended:
         st.caption(_("还没有。导入、核对、查重、图文核查和目录图完成后列在这里。"))
-    _show_list(ended)
-    limit = st.session_state.get("runs_shown", _SHOWN)
-    if len(runs) == limit < _SHOWN_AT_MOST:
+    if len(ended) > _SHOWN and not st.session_state.get("all_runs"):
+        _show_list(ended[:_SHOWN])
         st.button(_("显示更多"), key="more_runs", type="tertiary", on_click=_show_more)
+    else:
+        _show_list(ended)
 
 
 def _show_more() -> None:
-    st.session_state["runs_shown"] = _SHOWN_AT_MOST
+    st.session_state["all_runs"] = True
 
 
 def _show_list(runs: list[RunOut]) -> None:

@@ -115,3 +115,4 @@ def test_pages_are_the_whole_list_newest_first(database: Database) -> None:
             break
         after = page.next_after
     assert seen == made[::-1]
+    assert {run.kind for run in listed(database).items} == set(Kind)
