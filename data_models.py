@@ -86,6 +86,10 @@ from product_search.product_models import (
     ProductPage as ProductPage,
     ProductPatch as ProductPatch,
 )
+from product_search.run_models import (
+    RunOut as RunOut,
+    RunsPage as RunsPage,
+)
 from product_search.search_models import (
     DENSE_FIELDS as DENSE_FIELDS,
     MAX_PARTS as MAX_PARTS,

@@ -29,7 +29,9 @@ from data_models import (
     ProductListQuery,
     ProductOut,
     ProductPage,
+    RunsPage,
     SearchResponse,
+    SurveyQuery,
     TitlesResponse,
 )
 
@@ -130,6 +132,11 @@ class ApiClient:
         """Queue a walk through both stores, which mends what it finds if `repair`."""
         path = "/system/repair" if repair else "/system/drift"
         return DoctorRun.model_validate_json(self._send("POST", path).content)
+
+    def runs(self, query: SurveyQuery) -> RunsPage:
+        """A page of the long work of every kind, the newest first."""
+        response = self._send("GET", "/system/runs", params=query.model_dump())
+        return RunsPage.model_validate_json(response.content)
 
     def products(self, query: ProductListQuery) -> ProductPage:
         """One page of the catalogue."""

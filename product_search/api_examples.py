@@ -278,3 +278,32 @@ MAP: Example = {
     "points": [{"product_id": 5, "x": -0.3127, "y": 0.1405, "category": "箱包"}],
 }
 MAP_COMPUTING: Example = {"state": "computing", "error": None}
+RUNS: Example = {
+    "items": [
+        {
+            "run_id": 9,
+            "kind": "import",
+            "state": "running",
+            "subject": "products.zip",
+            "done": 5000,
+            "total": 12000,
+            "error": None,
+            "created_at": "2026-01-01T08:00:00.000001Z",
+            "started_at": "2026-01-01T08:00:00.100001Z",
+            "finished_at": None,
+        },
+        {
+            "run_id": 3,
+            "kind": "doctor",
+            "state": "done",
+            "subject": "repair",
+            "done": 298,
+            "total": None,
+            "error": None,
+            "created_at": "2026-01-01T07:00:00.000001Z",
+            "started_at": "2026-01-01T07:00:00.100001Z",
+            "finished_at": "2026-01-01T07:00:01.600001Z",
+        },
+    ],
+    "next_after": None,
+}

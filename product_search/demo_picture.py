@@ -17,6 +17,7 @@ from product_search.demo_language import _
 # for systems that know no media type for them.
 PICTURE_TYPES = ["image/*", "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 Region = tuple[int, int, int, int]
+_MAX_MB = 10  # as the API takes them
 _CROPPER_SIDE = 300  # pixels, narrower than a phone
 _CROPPED_PIXELS = 50_000_000  # larger pictures can be searched with, but not cropped here
 # Streamlit's uploader takes no pasted files: they are given to its file input.
@@ -43,7 +44,7 @@ class Picture:
 
 def picture_input(label: str, key: str) -> bytes | None:
     """An uploader with a preview; the bytes that were chosen, unchecked."""
-    upload = st.file_uploader(label, type=PICTURE_TYPES, key=key)
+    upload = st.file_uploader(label, type=PICTURE_TYPES, key=key, max_upload_size=_MAX_MB)
     if upload is None:
         return None
     content = upload.getvalue()
@@ -74,7 +75,10 @@ def _upload() -> Picture | None:
     number = st.session_state.get("pictures", 0)
     with st.container(key="picture"):
         upload = st.file_uploader(
-            _("查询图片（可拖入、可粘贴）"), type=PICTURE_TYPES, key=f"image_{number}"
+            _("查询图片（可拖入、可粘贴）"),
+            type=PICTURE_TYPES,
+            key=f"image_{number}",
+            max_upload_size=_MAX_MB,
         )
     st.html(_PASTE, unsafe_allow_javascript=True)
     if upload is None:

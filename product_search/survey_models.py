@@ -24,7 +24,7 @@ class SurveyRun(BaseModel):
 
 
 class SurveyQuery(Strict):
-    """Which page of what the last finished walk found."""
+    """Which page of what the last finished walk found, or of the list of runs."""
 
     limit: Whole = Field(20, ge=1, le=100)
     after: Whole = Field(0, ge=0, le=INT64_MAX, description="上一页的 next_after")

@@ -1,11 +1,13 @@
-"""The state of the stores over HTTP: drift, its repair, and metrics."""
+"""The state of the service over HTTP: drift, its repair, long work, and metrics."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
 
-from data_models import DoctorRun, DriftReport
-from product_search import drift, errors, metrics, outbox_state
+from fastapi import APIRouter, Query, Request, Response
+
+from data_models import DoctorRun, DriftReport, RunsPage, SurveyQuery
+from product_search import drift, errors, metrics, outbox_state, run_list
 from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.resources import Resources
 
@@ -42,6 +44,17 @@ def _queued(request: Request, options: drift.Options) -> DoctorRun:
     run = drift.queue(resources.database, options)
     resources.run_loop.wake()
     return run
+
+
+@router.get(
+    "/system/runs",
+    summary="后台运行",
+    responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
+)
+def get_runs(request: Request, query: Annotated[SurveyQuery, Query()]) -> RunsPage:
+    """导入、换编码器、核对、查重、图文核查、目录图：排队的、进行中的和已结束的，新的在前。"""
+    resources: Resources = request.app.state.resources
+    return resources.database.read(lambda session: run_list.page(session, query))
 
 
 @router.get(

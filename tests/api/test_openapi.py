@@ -76,6 +76,7 @@ def test_every_route_is_there() -> None:
         "GET /system/drift",
         "POST /system/drift",
         "POST /system/repair",
+        "GET /system/runs",
         "GET /metrics",
     }
 

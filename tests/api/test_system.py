@@ -1,4 +1,4 @@
-"""Drift and its repair over HTTP, its line in /health, and the metrics."""
+"""Drift and its repair over HTTP, its line in /health, the list of runs, and the metrics."""
 
 from __future__ import annotations
 
@@ -92,3 +92,36 @@ def test_while_a_walk_has_not_ended_another_is_refused(api: TestClient, path: st
     database.write(lambda session: runs.finish(session, held, State.failed, "断电"))
     assert report(api)["newest"]["error"] == "断电"
     walked(api, path)
+
+
+def test_the_list_of_runs_has_walks_and_imports_with_their_counts(api: TestClient) -> None:
+    before = api.get("/system/runs").json()["items"]
+    known = {run["run_id"] for run in before}
+    repaired = walked(api, "/system/repair")
+    table = ("products.csv", "sku,title\nA,书包\nB,\n")
+    import_id = api.post("/product/import", files={"file": table}).json()["import_id"]
+
+    def newest() -> list[dict[str, Any]]:
+        answer = api.get("/system/runs", params={"limit": 2})
+        assert answer.status_code == 200, answer.text
+        return cast(list[dict[str, Any]], answer.json()["items"])
+
+    until(lambda: newest()[0]["state"] == "done", "the end of the import")
+    ours, walk = newest()
+    assert (ours["run_id"], ours["kind"], ours["subject"]) == (import_id, "import", "products.csv")
+    assert (ours["done"], ours["total"], ours["error"]) == (2, 2, None)
+    assert (walk["run_id"], walk["kind"], walk["subject"]) == (
+        repaired["run_id"],
+        "doctor",
+        "repair",
+    )
+    assert walk["done"] == repaired["products"]
+    assert walk["finished_at"] == repaired["finished_at"]
+    rest = api.get("/system/runs", params={"after": walk["run_id"], "limit": 100}).json()
+    assert {run["run_id"] for run in rest["items"]} == known
+    assert rest["next_after"] is None
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "after=-1", "page=2"])
+def test_a_list_of_runs_asked_for_wrongly_is_refused(api: TestClient, query: str) -> None:
+    assert code_of(api.get(f"/system/runs?{query}")) == (422, "invalid_request")

@@ -36,9 +36,15 @@ _SKUS = [f"BAG-{number:04}" for number in (*range(1, 14), 18)] + [
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `service`, for what no route can do."""
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="session")
+def service(data_dir: Path) -> Iterator[ApiClient]:
     """A client of a running API whose catalogue holds the products above, all indexed."""
-    with running_api(tmp_path_factory.mktemp("api")) as (url, _):
+    with running_api(data_dir) as (url, _):
         client = ApiClient(url)
         for row in _sample_rows():
             _add(client, row)

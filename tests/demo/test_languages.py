@@ -17,8 +17,8 @@ from product_search.settings import ROOT
 
 HAN = re.compile("[\u3400-\u9fff]")
 NAMES = re.compile(r"{(\w*)}")
-# What is the same in both languages, by intent: queries to try, and names of languages.
-SAME = {"EXAMPLES", "LANGUAGES", "LABEL"}
+# What is the same in both languages, by intent: queries to try, names of languages and of columns.
+SAME = {"EXAMPLES", "LANGUAGES", "LABEL", "ALIASES"}
 
 
 def page_files() -> list[Path]:

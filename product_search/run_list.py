@@ -1,0 +1,91 @@
+"""The runs of every kind as one list, with how far each is in the same two counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, case, func, select
+from sqlalchemy.orm import Session
+
+from data_models import RunOut, RunsPage, SurveyQuery
+from orm_models import Product, Run
+from product_search.runs import Kind
+
+# Where the progress of a kind has what is done and, if it knows, the total.
+_COUNTS: dict[str, tuple[str, str | None]] = {
+    Kind.import_: ("rows_done", "rows_total"),
+    Kind.local_import: ("rows_done", "rows_total"),
+    Kind.reindex: ("queued", "total"),
+    Kind.doctor: ("products", None),
+    Kind.duplicates: ("products", None),
+    Kind.audit: ("checked", None),
+}
+_COLUMNS = (
+    Run.id,
+    Run.kind,
+    Run.state,
+    Run.options,
+    # A map's progress is the map itself, and large.
+    case((Run.kind != Kind.map, Run.progress)).label("progress"),
+    Run.error,
+    Run.created_at,
+    Run.started_at,
+    Run.finished_at,
+)
+
+
+def page(session: Session, query: SurveyQuery) -> RunsPage:
+    """A page of the runs, the newest first."""
+    found = select(*_COLUMNS).order_by(Run.id.desc()).limit(query.limit + 1)
+    if query.after:
+        found = found.where(Run.id < query.after)
+    rows = session.execute(found).all()
+    shown = rows[: query.limit]
+    products = _products(session) if any(_is_walk_under_way(row) for row in shown) else None
+    return RunsPage(
+        items=[_as_out(row, products) for row in shown],
+        next_after=shown[-1].id if len(rows) > query.limit else None,
+    )
+
+
+def _is_walk_under_way(row: Row[Any]) -> bool:
+    return row.kind == Kind.doctor and row.finished_at is None
+
+
+def _products(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Product)) or 0
+
+
+def _as_out(row: Row[Any], products: int | None) -> RunOut:
+    done, total = _counts(row.kind, row.progress or {})
+    if done is not None and products is not None and _is_walk_under_way(row):
+        total = max(done, products)  # a walk doesn't count ahead
+    return RunOut(
+        run_id=row.id,
+        kind=row.kind,
+        state=row.state,
+        subject=_subject(row.kind, row.options),
+        done=done,
+        total=total,
+        error=row.error,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def _counts(kind: str, progress: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    done, total = _COUNTS.get(kind, ("", None))
+    return progress.get(done), None if total is None else progress.get(total)
+
+
+def _subject(kind: str, options: Mapping[str, Any]) -> str | None:
+    if kind in (Kind.import_, Kind.local_import):
+        return Path(options["file"]).name
+    if kind == Kind.doctor:
+        return "repair" if options.get("repair") else None
+    if kind == Kind.reindex:
+        return options.get("encoder")
+    return options.get("field") if kind == Kind.map else None

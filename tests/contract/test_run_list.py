@@ -1,0 +1,118 @@
+"""The list of runs on every database: each kind's counts, in pages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from data_models import ImportCounts, RunOut, RunsPage, SurveyQuery, VectorField
+from orm_models import Database, Product
+from product_search import activation, audit, drift, run_list, runs
+from product_search.reindex import Progress as ReindexProgress
+from product_search.runs import Kind, State
+from tests.sessions import reading, writing
+
+LEASE = timedelta(seconds=30)
+FIELD = VectorField.image_clip.value
+OPTIONS: dict[Kind, dict[str, Any]] = {
+    Kind.import_: {"file": "products.zip", "upload": "0f"},
+    Kind.local_import: {"file": "/home/shop/products.csv"},
+    Kind.reindex: {"encoder": "chinese-clip", "rate": None},
+    Kind.doctor: drift.Options(repair=True).model_dump(),
+    Kind.map: {"field": FIELD},
+    Kind.audit: {},
+    Kind.duplicates: {},
+}
+COUNTED = ImportCounts(rows_total=9, rows_done=4, created=3, bad=1).model_dump()
+REINDEXED: ReindexProgress = {"collection": "c", "last_id": 2, "queued": 2, "total": 3}
+PROGRESS: dict[Kind, dict[str, Any]] = {
+    Kind.import_: COUNTED,
+    Kind.local_import: COUNTED,
+    Kind.reindex: dict(REINDEXED),
+    Kind.doctor: drift.Progress(products=1).model_dump(),
+    Kind.map: {"total": 2, "x": [0.5, 1]},
+    Kind.audit: audit.Progress(checked=2).model_dump(),
+    Kind.duplicates: {"products": 2, "groups": 1},
+}
+
+
+def listed(database: Database, **query: Any) -> RunsPage:
+    with reading(database) as session:
+        return run_list.page(session, SurveyQuery(**query))
+
+
+def under_way(session: Session, kind: Kind) -> runs.Claimed:
+    """A run of the kind that has saved its progress."""
+    run_id = runs.queue(session, kind, OPTIONS[kind]).id
+    taken = runs.claim(session, [kind], LEASE, run_id=run_id)
+    assert taken is not None
+    runs.save(session, taken, PROGRESS[kind], LEASE)
+    return taken
+
+
+def only(database: Database) -> RunOut:
+    [run] = listed(database).items
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "done", "total"),
+    [
+        (Kind.import_, "products.zip", 4, 9),
+        (Kind.local_import, "products.csv", 4, 9),
+        (Kind.reindex, "chinese-clip", 2, 3),
+        (Kind.doctor, "repair", 1, 2),  # of the two products that there are
+        (Kind.map, FIELD, None, None),
+        (Kind.audit, None, 2, None),
+        (Kind.duplicates, None, 2, None),
+    ],
+)
+def test_each_kind_tells_what_it_is_about_and_how_far_it_is(
+    database: Database, kind: Kind, subject: str | None, done: int | None, total: int | None
+) -> None:
+    with writing(database) as session:
+        session.add_all([Product(title="书包"), Product(title="雨伞")])
+        under_way(session, kind)
+    run = only(database)
+    assert (run.kind, run.state, run.subject) == (kind, "running", subject)
+    assert (run.done, run.total) == (done, total)
+    assert run.is_under_way
+    assert run.started_at is not None
+
+
+def test_a_run_that_ended_has_its_reason_and_one_that_waits_has_no_counts(
+    database: Database,
+) -> None:
+    with writing(database) as session:
+        taken = under_way(session, Kind.doctor)
+        runs.finish(session, taken, State.failed, "断电")
+        runs.queue(session, Kind.import_, OPTIONS[Kind.import_])
+    waits, ended = listed(database).items
+    assert (ended.state, ended.error, ended.done, ended.total) == ("failed", "断电", 1, None)
+    assert ended.finished_at is not None
+    assert not ended.is_under_way
+    assert (waits.state, waits.done, waits.total) == ("queued", None, None)
+
+
+def test_a_run_that_only_drops_collections_names_no_encoder(database: Database) -> None:
+    with writing(database) as session:
+        activation.retire(session, [])
+    assert (only(database).kind, only(database).subject) == ("reindex", None)
+
+
+def test_pages_are_the_whole_list_newest_first(database: Database) -> None:
+    with writing(database) as session:
+        made = [runs.queue(session, kind, OPTIONS[kind]).id for kind in OPTIONS]
+    seen: list[int] = []
+    after = 0
+    while True:
+        page = listed(database, limit=3, after=after)
+        seen += [run.run_id for run in page.items]
+        if page.next_after is None:
+            break
+        after = page.next_after
+    assert seen == made[::-1]
+    assert {run.kind for run in listed(database).items} == set(Kind)
