@@ -80,7 +80,8 @@ def show_notice(client: ApiClient, open_product: Callable[[int], None]) -> None:
         st.error(f"{failed}\n\n{lines}", icon=":material/error:")
     if notice.duplicates:
         with st.container(border=True, key="duplicates", gap="xsmall"):
-            st.markdown(f":material/content_copy: {_('目录里已有相同的商品，点击查看：')}")
+            known = _("目录里已有相同的商品，点击查看：")
+            st.markdown(f":material/content_copy: {known}")
             for product_id in notice.duplicates:
                 title = demo.product_title(client.base_url, product_id) or f"#{product_id}"
                 label, key = demo_html.plain(title), f"duplicate_{product_id}"

@@ -115,12 +115,18 @@ def _picture_inputs(client: ApiClient, form: Form) -> bool:
                 _("删除现在的图片"), key=form.key("remove"), persist_state="session"
             )
         label = _("换成新图片") if form.has_own_picture else _("图片")
-        upload = st.file_uploader(label, type=PICTURE_TYPES, key=form.key("image"))
-        if upload is not None:
-            _take_picture(form, Picture(upload.name, upload.getvalue()))
-            st.rerun()
+        key = form.key("image")
+        st.file_uploader(
+            label, type=PICTURE_TYPES, key=key, on_change=_take_upload, args=(form, key)
+        )
     _show_error(form, "image")
     return remove
+
+
+def _take_upload(form: Form, key: str) -> None:
+    upload = st.session_state[key]
+    if upload is not None:
+        _take_picture(form, Picture(upload.name, upload.getvalue()))
 
 
 def _take_picture(form: Form, picture: Picture | None) -> None:
@@ -146,8 +152,8 @@ def _show_titles(client: ApiClient, form: Form, remove: bool) -> None:
     with st.container(key=form.key("titles"), gap="xsmall"):
         st.caption(_("点击即填入标题："))
         if answer.suggestion is not None:
-            title = answer.suggestion.title
-            _title_button(form, "suggested", title, f":green-badge[{_('推荐')}]")
+            best = _("推荐")
+            _title_button(form, "suggested", answer.suggestion.title, f":green-badge[{best}]")
         for number, hit in enumerate(answer.titles):
             share = "" if hit.confidence is None else f":gray-badge[{hit.confidence:.0%}]"
             _title_button(form, str(number), hit.title, share)
