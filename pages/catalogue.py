@@ -135,7 +135,10 @@ def _show_row(client: ApiClient, product: ProductOut) -> None:
 
 def _choice(label: str, key: str, ids: list[int]) -> None:
     """A box that is ticked where all of these are chosen."""
-    st.session_state[key] = demo_catalogue.chosen().issuperset(ids)
+    is_chosen = demo_catalogue.chosen().issuperset(ids)
+    # Written only where it differs: what is written anew would undo a click that is on its way.
+    if st.session_state.get(key, False) != is_chosen:
+        st.session_state[key] = is_chosen
     st.checkbox(
         label, key=key, label_visibility="collapsed", on_change=_choose, args=(key, set(ids))
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
 
@@ -30,7 +30,11 @@ def product(service: ApiClient, png: Callable[..., bytes]) -> Iterator[ProductOu
 @pytest.fixture
 def cups(service: ApiClient) -> Iterator[list[ProductOut]]:
     """Products to change together: two with a price, one without."""
-    rows = ({"price": "9.99"}, {"price": "100.10", "category": "餐具"}, {})
+    rows: tuple[dict[str, str], ...] = (
+        {"price": "9.99"},
+        {"price": "100.10", "category": "餐具"},
+        {},
+    )
     created = [
         service.create({"title": f"批量 水杯 {number}"} | row)
         for number, row in enumerate(rows, start=1)
@@ -39,7 +43,7 @@ def cups(service: ApiClient) -> Iterator[list[ProductOut]]:
     remove(service, created)
 
 
-def remove(service: ApiClient, products: list[ProductOut]) -> None:
+def remove(service: ApiClient, products: Sequence[ProductOut]) -> None:
     for one in products:
         with suppress(ApiError):  # a test may have deleted it
             service.delete(one.product_id)
@@ -56,7 +60,7 @@ def saved(page: AppTest, number: int = 1) -> AppTest:
     return page.button(key=f"form{number}_save").click().run()
 
 
-def chosen(cups: list[ProductOut]) -> AppTest:
+def chosen(cups: Sequence[ProductOut]) -> AppTest:
     """The list of the cups, all chosen, with the dialog open."""
     page = opened(CATALOGUE)
     page.text_input(key="list_q").set_value("批量 水杯").run()
@@ -246,7 +250,7 @@ def test_a_suggested_title_is_taken_and_what_was_typed_can_be_had_back(apple: Up
     best = page.button(key="form1_title_0")
     assert re.search(r"苹果.* :gray-badge\[\d+%\]$", best.label)
     best.click().run()
-    assert page.text_input(key="form1_title").value.startswith("红富士苹果")
+    assert str(page.text_input(key="form1_title").value).startswith("红富士苹果")
     assert page.text_input(key="form1_price").value == "5"
     page.button(key="form1_restore").click().run()
     assert page.text_input(key="form1_title").value == "我的标题"
