@@ -83,8 +83,8 @@ def show_notice(client: ApiClient, open_product: Callable[[int], None]) -> None:
             known = _("目录里已有相同的商品，点击查看：")
             st.markdown(f":material/content_copy: {known}")
             for product_id in notice.duplicates:
-                title = demo.product_title(client.base_url, product_id) or f"#{product_id}"
-                label, key = demo_html.plain(title), f"duplicate_{product_id}"
+                title = demo.product_title(client.base_url, product_id) or ""
+                label, key = demo_html.plain(f"{title} #{product_id}"), f"duplicate_{product_id}"
                 if st.button(label, key=key, type="tertiary", icon=":material/open_in_new:"):
                     open_product(product_id)
                     st.rerun()

@@ -100,6 +100,7 @@ def row_head_html() -> str:
 
 def row_html(client: ApiClient, product: ProductOut) -> str:
     """One product of the catalogue: in columns where there is room for them, else in lines."""
+    unknown = " ps-none" if product.price is None else ""
     under = f'<div class="ps-sub">{escape(product.sku)}</div>' if product.sku else ""
     if product.index_error:
         under += f'<div class="ps-sub ps-failed">{escape(product.index_error)}</div>'
@@ -108,7 +109,7 @@ def row_html(client: ApiClient, product: ProductOut) -> str:
         f'<div><div class="ps-title">{escape(product.title)}</div>{under}</div>'
         f'<div class="ps-meta"><div>{escape(product.category or "")}</div>'
         f"<div>{escape(product.brand or '')}</div>"
-        f'<div class="ps-price">{price_text(product)}</div>'
+        f'<div class="ps-price{unknown}">{price_text(product)}</div>'
         f"<div>{status_html(product.index_status)}</div></div></div></div>"
     )
 
