@@ -203,6 +203,8 @@ def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Noti
         progress = _("已处理 {done} / {count}")
         bar.progress(share, progress.format(done=done + len(problems), count=count))
     text = _("已修改 {count} 件商品，索引会随后更新。").format(count=done)
+    if not done:
+        text = _("没有商品被修改。")
     return Notice(text, problems=tuple(problems), is_error=not done)
 
 

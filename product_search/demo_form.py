@@ -65,7 +65,8 @@ def open_form(client: ApiClient, product_id: int | None = None) -> None:
                 close_form()
             return
     close_form()
-    st.session_state["notice"] = st.session_state["deleting"] = None
+    for name in ("notice", "deleting", "bulk"):
+        st.session_state[name] = None
     st.session_state["forms"] = st.session_state.get("forms", 0) + 1
     form = Form(st.session_state["forms"], product)
     for name, text in _shown(product).items():

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from data_models import SearchMode
+from data_models import ProductListQuery, SearchMode
 from product_search import demo
 from product_search.api_client import ApiClient, ApiError
 from product_search.demo_query import AUTO, EXAMPLES, MODE_NAMES
