@@ -96,25 +96,30 @@ def _chosen_region(picture: Picture) -> Region | None:
     shown, size = small
     box = st_cropper(
         shown,
-        default_coords=(0, shown.width, 0, shown.height),
+        # Not all of it: its corners would be out of reach.
+        default_coords=(
+            shown.width // 10,
+            shown.width * 9 // 10,
+            shown.height // 10,
+            shown.height * 9 // 10,
+        ),
         box_color="#1f6f5c",
         return_type="box",
         key=f"crop_{st.session_state.get('pictures', 0)}",
         should_resize_image=False,
     )
-    st.caption(_("拖动方框或它的边角，按框内的部分搜索。"))
+    st.caption(_("点一下方框，再拖动它或它的边角：按框内的部分搜索。"))
     return _region(box, shown.size, size)
 
 
-def _region(box: dict[str, float], shown: tuple[int, int], whole: tuple[int, int]) -> Region | None:
-    """In the upright picture's own pixels; None for all of it."""
+def _region(box: dict[str, float], shown: tuple[int, int], whole: tuple[int, int]) -> Region:
+    """In the upright picture's own pixels, whatever of the box is outside left off."""
     scale = whole[0] / shown[0]
-    left, top = max(0, round(box["left"] * scale)), max(0, round(box["top"] * scale))
-    left, top = min(left, whole[0] - 1), min(top, whole[1] - 1)
-    width = min(max(1, round(box["width"] * scale)), whole[0] - left)
-    height = min(max(1, round(box["height"] * scale)), whole[1] - top)
-    is_whole = width * height > 0.98 * whole[0] * whole[1]
-    return None if is_whole else (left, top, width, height)
+    left = min(max(0, round(box["left"] * scale)), whole[0] - 1)
+    top = min(max(0, round(box["top"] * scale)), whole[1] - 1)
+    right = min(round((box["left"] + box["width"]) * scale), whole[0])
+    bottom = min(round((box["top"] + box["height"]) * scale), whole[1])
+    return left, top, max(1, right - left), max(1, bottom - top)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -48,7 +48,7 @@ _BOUND: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 def mode_input() -> str:
     """AUTO or a SearchMode."""
     _take_from_address("mode", MODE_NAMES, AUTO)
-    mode: str = st.segmented_control(
+    mode: str | None = st.segmented_control(
         _("搜索方式"),
         [str(mode) for mode in MODE_NAMES],
         required=True,
@@ -57,7 +57,7 @@ def mode_input() -> str:
         label_visibility="collapsed",
         persist_state="session",
     )
-    return mode
+    return mode or AUTO
 
 
 def text_input() -> str | None:
