@@ -26,6 +26,7 @@ from data_models import (
     MapComputing,
     MapField,
     MatchResponse,
+    ProductCreated,
     ProductListQuery,
     ProductOut,
     ProductPage,
@@ -150,10 +151,11 @@ class ApiClient:
 
     def create(
         self, fields: Mapping[str, Any], image: bytes | None = None, *, wait: bool = False
-    ) -> ProductOut:
+    ) -> ProductCreated:
         """Add a product; `wait` returns once it can be found."""
         body = _with_image(fields, image)
-        return _product(self._send("POST", "/product", params=_waiting(wait), json=body))
+        response = self._send("POST", "/product", params=_waiting(wait), json=body)
+        return ProductCreated.model_validate_json(response.content)
 
     def update(
         self,

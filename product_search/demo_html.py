@@ -89,15 +89,31 @@ def fit_html(hit: SearchHit) -> str:
     return confidence_html(hit.confidence)
 
 
-def row_html(client: ApiClient, product: ProductOut) -> str:
-    """One product of the catalogue."""
-    labels = [price_text(product), product.brand, product.category, product.sku]
-    status = _(STATUS_NAMES[product.index_status])
-    if product.index_error:
-        status += f"：{product.index_error}"
+def row_head_html() -> str:
+    """The names of a row's columns, where it is wide enough to have columns."""
+    names = (_("商品"), _("分类"), _("品牌"), _("价格"), _("索引状态"))
+    cells = "".join(f"<div>{escape(name)}</div>" for name in names)
     return (
-        f'<div class="ps-row">{thumbnail_html(client, product, 128)}<div>'
-        f'<div class="ps-title">{escape(product.title)}</div>'
-        f'<div class="ps-labels">{escape(" · ".join(label for label in labels if label))}</div>'
-        f'<div class="ps-status ps-{product.index_status}">{escape(status)}</div></div></div>'
+        f'<div class="ps-row" aria-hidden="true"><div class="ps-cells ps-head">{cells}</div></div>'
     )
+
+
+def row_html(client: ApiClient, product: ProductOut) -> str:
+    """One product of the catalogue: in columns where there is room for them, else in lines."""
+    unknown = " ps-none" if product.price is None else ""
+    under = f'<div class="ps-sub">{escape(product.sku)}</div>' if product.sku else ""
+    if product.index_error:
+        under += f'<div class="ps-sub ps-failed">{escape(product.index_error)}</div>'
+    return (
+        f'<div class="ps-row"><div class="ps-cells">{thumbnail_html(client, product, 128)}'
+        f'<div><div class="ps-title">{escape(product.title)}</div>{under}</div>'
+        f'<div class="ps-meta"><div>{escape(product.category or "")}</div>'
+        f"<div>{escape(product.brand or '')}</div>"
+        f'<div class="ps-price{unknown}">{price_text(product)}</div>'
+        f"<div>{status_html(product.index_status)}</div></div></div></div>"
+    )
+
+
+def status_html(status: IndexStatus) -> str:
+    """The index status as a badge."""
+    return f'<span class="ps-badge ps-is-{status}">{escape(_(STATUS_NAMES[status]))}</span>'

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from data_models import ListSort, ProductListQuery, ProductOut, SearchMode
+from data_models import ProductListQuery, SearchMode
 from product_search import demo
 from product_search.api_client import ApiClient, ApiError
 from product_search.demo_query import AUTO, EXAMPLES, MODE_NAMES
@@ -31,16 +29,6 @@ def uploaded(file: Upload, mode: str = AUTO) -> AppTest:
     page.segmented_control(key="mode_zh").set_value(mode)
     page.run()
     return page.file_uploader(key="image_0").set_value(file).run()
-
-
-@pytest.fixture
-def product(service: ApiClient, png: Callable[..., bytes]) -> Iterator[ProductOut]:
-    """A product to change, gone again afterwards."""
-    fields = {"title": "临时商品 青色水杯", "brand": "试一试", "price": "10.50"}
-    created = service.create(fields | {"sku": "TMP-1"}, png("teal"), wait=True)
-    yield created
-    with suppress(ApiError):  # a test may have deleted it
-        service.delete(created.product_id)
 
 
 # Searching
@@ -274,165 +262,3 @@ def test_a_page_says_that_the_address_is_not_this_api(monkeypatch: pytest.Monkey
         server.shutdown()
         thread.join()
     assert f"`{address}` 的回答无法识别" in said(page)
-
-
-# The catalogue
-
-
-@pytest.mark.usefixtures("api_url")
-def test_the_catalogue_is_reached_from_the_front_page() -> None:
-    page = opened().switch_page("pages/catalogue.py").run()
-    assert page.title[0].value == "商品目录"
-    assert "共 22 件商品" in said(page)
-    assert "<a href=" not in html(page)
-
-
-@pytest.mark.usefixtures("api_url")
-def test_the_catalogue_opened_by_its_own_address_leads_to_the_front_page() -> None:
-    assert '<a href="./" target="_self">搜索商品</a>' in html(opened("pages/catalogue.py"))
-
-
-@pytest.mark.usefixtures("api_url")
-def test_pages_can_be_turned_forth_and_back() -> None:
-    page = opened("pages/catalogue.py")
-    first = titles(page)
-    assert len(first) == 20
-    page.pagination[0].select(2).run()
-    assert len(titles(page)) == 2
-    page.pagination[0].select(1).run()
-    assert titles(page) == first
-    page.pagination[0].select(2).run()
-    assert len(titles(page)) == 2
-    page.text_input(key="list_q").set_value("红色").run()
-    assert all("红色" in title for title in titles(page))
-    assert titles(page)
-
-
-@pytest.mark.usefixtures("api_url")
-def test_the_list_is_filtered_and_sorted() -> None:
-    page = opened("pages/catalogue.py")
-    page.selectbox(key="list_category").set_value("箱包")
-    page.selectbox(key="list_sort").set_value(ListSort.price_asc)
-    page.number_input(key="list_min_price").set_value(100.0).run()
-    prices = [float(price) for price in re.findall(r"¥([\d.]+)", html(page))]
-    assert prices == sorted(prices)
-    assert prices[0] >= 100
-    page.selectbox(key="list_brand").set_value("晨露筐").run()  # which sells fruit
-    assert "没有符合条件的商品" in said(page)
-
-
-def saved(page: AppTest, number: int = 1) -> AppTest:
-    return page.button(key=f"form{number}_save").click().run()
-
-
-@pytest.mark.usefixtures("api_url")
-def test_a_product_is_added_with_all_its_fields(service: ApiClient, apple: Upload) -> None:
-    page = opened("pages/catalogue.py").button(key="add").click().run()
-    page.file_uploader(key="form1_image").set_value(apple).run()
-    assert 'class="ps-preview"' in html(page)
-    typed = {"title": "手绘苹果明信片", "sku": "TMP-2", "category": "文具", "brand": "拾光"}
-    for name, text in (typed | {"price": "9.90"}).items():
-        page.text_input(key=f"form1_{name}").set_value(text)
-    page.text_area(key="form1_description").set_value("一套六张")
-    page.text_area(key="form1_attributes").set_value('{"张数": 6}')
-    saved(page)
-    assert "已保存“手绘苹果明信片”，现在可以搜索到它。" in said(page)
-    [found] = service.products(ProductListQuery(q="手绘苹果明信片")).items
-    try:
-        assert (found.sku, found.category, str(found.price)) == ("TMP-2", "文具", "9.90")
-        assert (found.description, found.attributes) == ("一套六张", {"张数": 6})
-        assert found.image_url is not None
-        assert "手绘苹果明信片" in titles(page)[0]
-    finally:
-        service.delete(found.product_id)
-
-
-@pytest.mark.usefixtures("api_url", "product")
-def test_errors_stand_at_their_fields_and_nothing_typed_is_lost() -> None:
-    page = opened("pages/catalogue.py").button(key="add").click().run()
-    page.file_uploader(key="form1_image").set_value(("坏.png", b"no picture", "image/png"))
-    page.text_input(key="form1_brand").set_value("拾光")
-    page.text_input(key="form1_price").set_value("12.345")
-    page.text_area(key="form1_attributes").set_value("[1]")
-    assert "应为 JSON 对象" in said(saved(page))
-    page.text_area(key="form1_attributes").set_value('{"a": 1')
-    assert "第 1 行第" in said(saved(page))
-    page.text_area(key="form1_attributes").set_value('{"a": "\\ud800"}')
-    assert "无法保存的数值或字符" in said(saved(page))
-    page.text_area(key="form1_attributes").set_value("")
-    words = said(saved(page))
-    assert "不能为空" in words
-    assert "小数最多 2 位" in words
-    page.text_input(key="form1_title").set_value("标题")
-    page.text_input(key="form1_price").set_value("12.34")
-    assert "不是可识别的图片" in said(saved(page))
-    page.file_uploader(key="form1_image").clear()
-    page.text_input(key="form1_sku").set_value("TMP-1")
-    words = said(saved(page))
-    assert "尚未保存" in words
-    assert page.text_input(key="form1_brand").value == "拾光"
-    assert page.text_input(key="form1_sku").value == "TMP-1"
-
-
-@pytest.mark.usefixtures("api_url")
-def test_an_edit_changes_what_was_touched_and_nothing_else(
-    service: ApiClient, product: ProductOut
-) -> None:
-    page = opened("pages/catalogue.py")
-    page.button(key=f"edit_{product.product_id}").click().run()
-    assert page.text_input(key="form1_price").value == "10.50"
-    page.text_input(key="form1_price").set_value("11")
-    page.text_input(key="form1_brand").set_value("")
-    assert "现在可以搜索到它" in said(saved(page))
-    after = service.product(product.product_id)
-    assert (str(after.price), after.brand) == ("11.00", None)
-    assert (after.title, after.sku) == (product.title, product.sku)
-    assert after.image_url is not None
-
-
-@pytest.mark.usefixtures("api_url")
-def test_a_picture_is_replaced_and_removed(
-    service: ApiClient, product: ProductOut, apple: Upload
-) -> None:
-    number = product.product_id
-    page = opened("pages/catalogue.py").button(key=f"edit_{number}").click().run()
-    page.file_uploader(key="form1_image").set_value(apple)
-    saved(page)
-    best = service.search({"top_k": 2}, apple[1]).hits
-    assert number in {hit.product.product_id for hit in best}
-    page.button(key=f"edit_{number}").click().run()
-    page.checkbox(key="form2_remove").check()
-    saved(page, 2)
-    assert service.product(number).image_url is None
-    assert "暂无图片" in html(page)
-
-
-@pytest.mark.usefixtures("api_url")
-def test_a_product_that_is_gone_meanwhile_is_told_and_the_words_stay(
-    service: ApiClient, product: ProductOut
-) -> None:
-    page = opened("pages/catalogue.py")
-    page.button(key=f"edit_{product.product_id}").click().run()
-    service.delete(product.product_id)
-    page.text_input(key="form1_title").set_value("新的标题")
-    assert "不存在" in said(saved(page))
-    assert page.text_input(key="form1_title").value == "新的标题"
-    page.button(key="back").click().run()
-    assert "共 22 件商品" in said(page)
-
-
-@pytest.mark.usefixtures("api_url")
-def test_a_product_is_deleted_only_when_that_is_confirmed(
-    service: ApiClient, product: ProductOut
-) -> None:
-    number = product.product_id
-    page = opened("pages/catalogue.py").button(key=f"delete_{number}").click().run()
-    assert "确认删除" in said(page)
-    page.button(key="cancel_delete").click().run()
-    assert service.product(number).title == product.title
-    page.button(key=f"delete_{number}").click().run()
-    page.button(key="confirm_delete").click().run()
-    assert f"已删除“{product.title}”" in said(page)
-    assert product.title not in titles(page)
-    with pytest.raises(ApiError, match="不存在"):
-        service.product(number)
