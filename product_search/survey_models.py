@@ -38,6 +38,11 @@ class AuditRun(BaseModel):
         0, description="其中 verdict 为 mismatch 的；null：在用的编码器没有校准"
     )
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in ("queued", "running")
+
 
 class AuditQuery(Strict):
     """The query string of `GET /product/audit`."""

@@ -107,7 +107,10 @@ FLOORS: dict[str, float] = {
     "product_search.demo_html": 8.6,
     "product_search.demo_picture": 8.7,
     "product_search.demo": 9,
+    "product_search.demo_duplicates": 9.5,
+    "product_search.demo_match": 9.5,
     "product_search.demo_query": 9.5,
+    "product_search.demo_survey": 9.5,
     "main": 10,
     "product_search.manage": 10,
     "product_search.worker": 10,
@@ -127,10 +130,13 @@ DEMO = (
     "web_demo",
     "pages",
     "product_search.demo",
+    "product_search.demo_duplicates",
     "product_search.demo_html",
     "product_search.demo_language",
+    "product_search.demo_match",
     "product_search.demo_picture",
     "product_search.demo_query",
+    "product_search.demo_survey",
 )
 DOORS_TO_HTTP = {
     "main",
@@ -206,6 +212,7 @@ DEMO_MAY_IMPORT = {
     "data_models",
     "product_search",
     "product_search.api_client",
+    "product_search.groups",  # pure, and nothing else
     "product_search.settings",
     *DEMO,
 }
