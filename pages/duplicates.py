@@ -50,7 +50,7 @@ def duplicates_page() -> None:
     if page.last is None:
         words = _("查重会把目录里的商品两两比较，不改动任何商品。")
         st.info(words, icon=":material/content_copy:")
-    elif not page.groups and len(afters) == 1:
+    elif not page.groups and len(afters) == 1 and page.next_after is None:
         st.success(_("没有重复的商品。"), icon=":material/task_alt:")
     else:
         _show_groups(client, page)
@@ -151,7 +151,12 @@ def _show_product(client: ApiClient, part: Part, product: ProductOut, together: 
     with st.container(key=f"copy_{number}", gap="xsmall"):
         card = demo_html.card_html(client, product, _foot_html(part, product))
         st.html(card if _is_kept(number) else f'<div class="ps-goes">{card}</div>')
-        with st.container(horizontal=True, gap="xsmall", horizontal_alignment="distribute"):
+        with st.container(
+            horizontal=True,
+            gap="xsmall",
+            horizontal_alignment="distribute",
+            vertical_alignment="center",
+        ):
             st.toggle(_("留下"), key=f"keep_{number}", persist_state="session")
             if st.button(_("编辑"), key=f"edit_{number}", type="tertiary", icon=":material/edit:"):
                 demo.open_in_catalogue(number)
@@ -191,7 +196,7 @@ def _confirm(client: ApiClient, products: list[ProductOut], doomed: list[Product
         rows = "".join(demo_html.row_html(client, product) for product in doomed)
         st.html(f'<div class="ps-doomed">{rows}</div>')
         kept = [demo_html.plain(product.title) for product in products if product not in doomed]
-        st.caption(_("留下：{titles}").format(titles="、".join(kept)))
+        st.caption(_("留下：{titles}").format(titles=" · ".join(kept)))
         with st.container(horizontal=True):
             confirmed = st.button(_("确认删除"), key="confirm_delete", type="primary")
             cancelled = st.button(_("取消"), key="cancel_delete")

@@ -46,7 +46,7 @@ COLOURS = (
     "#b060b0",
 )
 OTHERS_COLOUR = "#868e8b"
-_HEIGHT = 560
+_HEIGHT = 540
 _TITLED = 2000  # products whose titles the map shows itself: twenty requests, once for each map
 # Plotly shows words at the cursor, and no pictures. Bound again as the cursor comes in, since
 # Streamlit draws the plot when it likes.
@@ -87,6 +87,12 @@ window.psMap ??= (() => {
 })();
 </script>"""
 
+# Where the plot fills the window, the product is below it.
+_SEEN = """<script>
+requestAnimationFrame(() => document.querySelector(".st-key-map_product")
+  ?.scrollIntoView({ block: "nearest", behavior: "smooth" }));
+</script>"""
+
 
 def map_page() -> None:
     """The map of one vector field."""
@@ -106,7 +112,7 @@ def map_page() -> None:
     with demo.errors_shown():
         found = client.map(field)
     if isinstance(found, CatalogueMap):
-        _show_facts(found)
+        st.caption(_(NEAR[field]))
         if found.stale:
             _await(client, field, found.computed_at)
         if found.points:
@@ -117,15 +123,18 @@ def map_page() -> None:
         _await(client, field, None)
 
 
-def _show_facts(drawn: CatalogueMap) -> None:
-    shown = _("显示 {shown} 件，共 {total} 件")
-    kept = _("两个方向留住了全部差别的 {share}")
-    facts = [
-        _(NEAR[drawn.field]),
-        shown.format(shown=drawn.shown, total=drawn.total),
-        kept.format(share=f"{sum(drawn.explained_variance):.0%}"),
-    ]
-    st.caption(" · ".join(facts))
+def _facts(drawn: CatalogueMap) -> str:
+    """How much of the catalogue the map shows, and how truly."""
+    has_images = drawn.field is VectorField.image_clip
+    shown = (
+        _("显示有图片的 {total} 件中的 {shown} 件")
+        if has_images
+        else _("显示 {total} 件中的 {shown} 件")
+    )
+    kept = _("横竖两个方向留住了全部差别的 {share}").format(
+        share=f"{sum(drawn.explained_variance):.0%}"
+    )
+    return f"{shown.format(total=drawn.total, shown=drawn.shown)} · {kept}"
 
 
 @st.fragment(run_every=2)
@@ -158,6 +167,7 @@ def _show_map(client: ApiClient, drawn: CatalogueMap) -> None:
             alt=_("目录图：{count} 件商品，按分类着色").format(count=drawn.shown),
         )
         st.html(_TIP, unsafe_allow_javascript=True)
+        st.caption(_facts(drawn))
     with right:
         points = event.selection.points
         if points:
@@ -238,6 +248,7 @@ def _titles(_client: ApiClient, url: str, computed_at: datetime) -> dict[int, st
 def _show_product(client: ApiClient, product_id: int) -> None:
     with demo.errors_shown():
         product = client.product(product_id)
+        st.html(_SEEN, unsafe_allow_javascript=True)
         with st.container(key="map_product", gap="small"):
             st.html(demo_html.card_html(client, product))
             if st.button(

@@ -94,10 +94,10 @@ def _offer_products(client: ApiClient, key: str, limit: int) -> None:
     if not products:
         st.caption(_("没有标题里有这些字的商品。"))
         return
-    with st.container(key=f"results_{key}_found"):
+    with st.container(key=f"found_{key}"):
         for product in products:
             number = product.product_id
-            with st.container(key=f"{key}_found_{number}", gap="xsmall"):
+            with st.container(key=f"{key}_product_{number}", gap="xsmall"):
                 st.html(demo_html.card_html(client, product))
                 st.button(
                     _("选用"),
