@@ -19,6 +19,13 @@ PAGE_SIZE = 10  # groups
 LEAST_ALIKE = 80  # percent; the search finds nothing that is less alike
 
 
+class Choice(NamedTuple):
+    """Products of a group, and those of them that shall go."""
+
+    products: list[ProductOut]
+    doomed: list[ProductOut]
+
+
 class Deleted(NamedTuple):
     """What came of a deletion: how many products are gone, and why the others are not, by title."""
 
@@ -103,6 +110,9 @@ def _show_groups(client: ApiClient, page: DuplicatesPage) -> None:
     with demo.errors_shown():
         for group, part in shown:
             _show_part(client, group, part)
+    choice: Choice | None = st.session_state.get("duplicates_choice")
+    if choice is not None:
+        _confirm(client, choice)
 
 
 def _show_part(client: ApiClient, group: DuplicateGroup, part: Part) -> None:
@@ -120,13 +130,15 @@ def _show_part(client: ApiClient, group: DuplicateGroup, part: Part) -> None:
                 _show_product(client, part, product, [one.product_id for one in products])
         if len(doomed) == len(products):
             st.caption(f":orange[{_('至少留下一件。')}]")
-        elif doomed and st.button(
-            _("删除 {count} 件…").format(count=len(doomed)),
-            key=f"delete_{products[0].product_id}",
-            type="primary",
-            icon=":material/delete:",
-        ):
-            _confirm(client, products, doomed)
+        elif doomed:
+            st.button(
+                _("删除 {count} 件…").format(count=len(doomed)),
+                key=f"delete_{products[0].product_id}",
+                type="primary",
+                icon=":material/delete:",
+                on_click=_choose,
+                args=(Choice(products, doomed),),
+            )
 
 
 def _show_group_head(
@@ -189,21 +201,28 @@ def _keep_only(product_id: int, together: list[int]) -> None:
 # Deleting
 
 
-def _confirm(client: ApiClient, products: list[ProductOut], doomed: list[ProductOut]) -> None:
-    @st.dialog(_("删除重复的商品？"), icon=":material/delete:")
+def _choose(choice: Choice | None = None) -> None:
+    """Open the question whether to delete, or close it."""
+    st.session_state["duplicates_choice"] = choice
+
+
+def _confirm(client: ApiClient, choice: Choice) -> None:
+    @st.dialog(_("删除重复的商品？"), icon=":material/delete:", on_dismiss=_choose)
     def ask() -> None:
         st.markdown(_("这些商品会被删除，不能恢复："))
-        rows = "".join(demo_html.row_html(client, product) for product in doomed)
+        rows = "".join(demo_html.row_html(client, product) for product in choice.doomed)
         st.html(f'<div class="ps-doomed">{rows}</div>')
-        kept = [demo_html.plain(product.title) for product in products if product not in doomed]
-        st.caption(_("留下：{titles}").format(titles=" · ".join(kept)))
+        kept = [product for product in choice.products if product not in choice.doomed]
+        titles = " · ".join(demo_html.plain(product.title) for product in kept)
+        st.caption(_("留下：{titles}").format(titles=titles))
         with st.container(horizontal=True):
             confirmed = st.button(_("确认删除"), key="confirm_delete", type="primary")
             cancelled = st.button(_("取消"), key="cancel_delete")
         if confirmed:
             with st.spinner(_("正在删除…")):
-                st.session_state["deleted"] = _delete(client, doomed)
+                st.session_state["deleted"] = _delete(client, choice.doomed)
         if confirmed or cancelled:
+            _choose()
             st.rerun()
 
     ask()

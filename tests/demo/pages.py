@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 
 from streamlit.testing.v1 import AppTest
 
+from data_models import AuditRun, CatalogueMap, DuplicateRun, MapField
+from product_search.api_client import ApiClient
 from product_search.settings import ROOT
 
 Upload = tuple[str, bytes, str]
@@ -29,3 +33,21 @@ def said(page: AppTest) -> str:
     assert not page.exception
     kinds = (page.error, page.warning, page.info, page.success, page.markdown, page.caption)
     return "\n".join(block.value for kind in kinds for block in kind).replace("\\", "")
+
+
+def followed(newest: Callable[[], AuditRun | DuplicateRun | None]) -> None:
+    """Wait for the end of a run."""
+    deadline = time.monotonic() + 30
+    while (run := newest()) is None or run.is_under_way:
+        assert time.monotonic() < deadline, f"the run does not end: {run}"
+        time.sleep(0.05)
+    assert run.state == "done"
+
+
+def drawn(service: ApiClient, field: MapField) -> CatalogueMap:
+    """The map of the catalogue as it is now."""
+    deadline = time.monotonic() + 30
+    while not isinstance(found := service.map(field), CatalogueMap) or found.stale:
+        assert time.monotonic() < deadline, f"the map is not drawn: {found}"
+        time.sleep(0.05)
+    return found
