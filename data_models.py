@@ -15,14 +15,6 @@ from product_search.drift_models import (
     DriftRun as DriftRun,
     DriftTotal as DriftTotal,
 )
-from product_search.duplicate_models import (
-    DuplicateGroup as DuplicateGroup,
-    DuplicatePair as DuplicatePair,
-    DuplicateRun as DuplicateRun,
-    DuplicatesPage as DuplicatesPage,
-    DuplicatesQuery as DuplicatesQuery,
-    Why as Why,
-)
 from product_search.errors import ErrorBody as ErrorBody
 from product_search.field_types import (
     INT64_MAX as INT64_MAX,
@@ -115,10 +107,18 @@ from product_search.survey_models import (
     AuditQuery as AuditQuery,
     AuditRun as AuditRun,
     CatalogueMap as CatalogueMap,
+    DuplicateGroup as DuplicateGroup,
+    DuplicatePair as DuplicatePair,
+    DuplicateRun as DuplicateRun,
+    DuplicatesPage as DuplicatesPage,
+    DuplicatesQuery as DuplicatesQuery,
     MapComputing as MapComputing,
     MapField as MapField,
     MapPoint as MapPoint,
     MapQuery as MapQuery,
+    SurveyQuery as SurveyQuery,
+    SurveyRun as SurveyRun,
+    Why as Why,
 )
 
 

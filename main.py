@@ -14,7 +14,6 @@ from fastapi import FastAPI, Request, Response
 from data_models import DriftKind, DriftRun, DriftTotal, EncoderInfo, Health, OutboxCounts
 from product_search import (
     drift,
-    duplicate_routes,
     http_bodies,
     http_errors,
     import_routes,
@@ -63,7 +62,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(http_bodies.BodyLimit, own_limits={import_routes.PATH})
     http_errors.install(app)
     app.include_router(import_routes.router)
-    app.include_router(duplicate_routes.router)
     app.include_router(survey_routes.router)
     app.include_router(product_routes.router)
     app.include_router(search_routes.router)

@@ -10,7 +10,15 @@ from typing import Any
 
 import streamlit as st
 
-from data_models import MAX_OFFSET, HitExplain, Leg, SearchHit, SearchMode, SearchResponse
+from data_models import (
+    MAX_OFFSET,
+    HitExplain,
+    Leg,
+    SearchHit,
+    SearchMode,
+    SearchResponse,
+    SearchSort,
+)
 from product_search import demo, demo_html, demo_query
 from product_search.api_client import ApiClient
 from product_search.demo_language import N_, _, show_language_switch
@@ -23,7 +31,7 @@ LEG_NAMES = {
     Leg.image_to_image: N_("图片相似"),
     Leg.image_to_text: N_("标题符合图片"),
 }
-# Of what passes the line, less than this is folded away.
+# Of what passes the line, what has less than this share of the best's confidence is folded away.
 _WEAK = 0.1
 
 
@@ -51,7 +59,8 @@ def search_page() -> None:
     demo_query.keep_in_address(offset)
     with demo.errors_shown(), st.spinner(_("正在搜索…")):
         extras = {"offset": offset, "facets": True, "explain": True}
-        _show_answer(client, client.search(asked | extras, image), offset, top_k)
+        answer = client.search(asked | extras, image)
+        _show_answer(client, answer, sort, offset, top_k)
 
 
 def _query(client: ApiClient) -> tuple[dict[str, Any] | None, bytes | None]:
@@ -84,13 +93,18 @@ def _offset(query: object) -> int:
     return int(st.session_state["offset"])
 
 
-def _show_answer(client: ApiClient, answer: SearchResponse, offset: int, top_k: int) -> None:
+def _show_answer(
+    client: ApiClient, answer: SearchResponse, sort: SearchSort, offset: int, top_k: int
+) -> None:
     if answer.corrected_query:
         corrected = _("已按“{query}”搜索。").format(query=demo_html.plain(answer.corrected_query))
         st.caption(corrected)
     if answer.hits:
         _show_summary(answer)
-        _show_hits(client, answer.hits)
+        if sort is SearchSort.relevance:
+            _show_hits(client, answer.hits)
+        else:
+            _show_cards(client, answer.hits)
     elif offset:
         st.info(_("没有更多结果了。"))
     else:
@@ -126,12 +140,14 @@ def _took(answer: SearchResponse) -> str:
 
 def _show_hits(client: ApiClient, hits: list[SearchHit]) -> None:
     """The cards; what passes the line but hardly fits is folded away."""
-    strong = [hit for hit in hits if hit.confidence is None or hit.confidence >= _WEAK]
-    weak = [hit for hit in hits if hit not in strong]
+    known = [hit.confidence for hit in hits if hit.confidence is not None]
+    least = _WEAK * max(known, default=0.0)
+    weak = [hit for hit in hits if hit.confidence is not None and hit.confidence < least]
+    strong = [hit for hit in hits if hit not in weak]
     _show_cards(client, strong)
     if weak:
         label = _("不大符合的 {count} 件").format(count=len(weak))
-        with st.expander(label, expanded=not strong, key="weak"):
+        with st.expander(label, key="weak"):
             _show_cards(client, weak)
 
 

@@ -36,7 +36,7 @@ from benchmarks.doctor_walk import walk
 from data_models import MapField, ProductListQuery, SearchRequest, VectorField
 from nlp_models import EncoderPair, Matrix
 from orm_models import Database
-from product_search import audit, sole_runs
+from product_search import sole_runs
 from product_search.activation import activate
 from product_search.audit import Auditor
 from product_search.calibration import Calibration
@@ -232,7 +232,8 @@ def _survey(database: Database, store: MilvusStore) -> None:
     """The audit, and a map drawn and given."""
     auditor = Auditor(database, store, lambda name: Calibration(fingerprint=name))
     with _phase("audit"):
-        _carry_out(database, audit.begin(database, LEASE), auditor.handle)
+        claimed = sole_runs.begin(database, Kind.audit, {}, LEASE)
+        _carry_out(database, claimed, auditor.handle)
     field: MapField = VectorField.image_clip
     with _phase("map"):
         claimed = sole_runs.begin(database, Kind.map, {"field": field}, LEASE)

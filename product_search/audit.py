@@ -6,7 +6,6 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,13 @@ from data_models import (
     VectorField,
     Verdict,
 )
-from orm_models import Database, Product, Run, RunProblem
-from product_search import runs, sole_runs, stored_vectors
+from orm_models import Database, Product
+from product_search import sole_runs, stored_vectors
 from product_search.calibration import Calibration, Curve
 from product_search.errors import StartError, VectorStoreUnavailable
 from product_search.matching import judged
-from product_search.run_loop import LEASE, RunContext, RunFailed
-from product_search.runs import Claimed, Kind, Problem, State
+from product_search.run_loop import RunContext, RunFailed
+from product_search.runs import Kind, Problem
 from product_search.standing import Pairs, standings
 from product_search.stored_vectors import ActiveVectors
 from vector_db import VectorStore
@@ -74,30 +73,18 @@ class Noted(BaseModel):
 
 def queue(database: Database) -> AuditRun:
     """An audit that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return _as_run(sole_runs.queue(database, Kind.audit, {}))
-
-
-def begin(database: Database, lease: timedelta) -> Claimed:
-    """An audit that this process carries out; one that nobody holds is cancelled for it.
-
-    Raises RunInProgress where another process holds one.
-    """
-    return sole_runs.begin(database, Kind.audit, {}, lease)
+    return sole_runs.shown(sole_runs.queue(database, Kind.audit, {}), AuditRun)
 
 
 def page(session: Session, query: AuditQuery) -> AuditPage:
     """What the last audit that came to its end found, without what has changed since."""
-    ended = runs.latest(session, Kind.audit, State.done)
-    newest = runs.latest(session, Kind.audit)
-    noted: Sequence[RunProblem] = []
-    if ended is not None:
-        noted = runs.problems(session, ended.id, query.after, query.limit + 1)
-    shown = noted[: query.limit]
+    found = sole_runs.page(session, Kind.audit, AuditRun, query)
+    noted = [Noted.model_validate_json(one.reason) for one in found.noted]
     return AuditPage(
-        last=None if ended is None else _as_run(ended),
-        newest=None if newest is None else _as_run(newest),
-        items=_as_they_were(session, [Noted.model_validate_json(one.reason) for one in shown]),
-        next_after=shown[-1].id if len(noted) > query.limit else None,
+        last=found.last,
+        newest=found.newest,
+        items=_as_they_were(session, noted),
+        next_after=found.next_after,
     )
 
 
@@ -116,12 +103,6 @@ def _as_they_were(session: Session, noted: Sequence[Noted]) -> list[AuditItem]:
         for one in noted
         if now.get(one.product_id) == (one.title, one.image_hash)
     ]
-
-
-def _as_run(run: Run) -> AuditRun:
-    values: dict[str, Any] = {"run_id": run.id, "state": run.state, "error": run.error}
-    progress = Progress.model_validate(run.progress or {})
-    return AuditRun(**values, finished_at=run.finished_at, **progress.model_dump())
 
 
 @dataclass(frozen=True)
@@ -145,16 +126,7 @@ class Auditor:
         except (VectorStoreUnavailable, StartError) as error:
             raise RunFailed(str(error)) from error
         found = [Problem(_NOTED, str(one.product_id), one.model_dump_json()) for one in worst]
-
-        def save(session: Session) -> None:
-            runs.note_all(session, context.claimed.id, found)
-            runs.save(session, context.claimed, progress.model_dump(), LEASE)
-
-        def forget(session: Session) -> None:
-            runs.forget_problems(session, Kind.audit, context.claimed.id)
-
-        self.database.write(save)
-        context.at_end(lambda: self.database.write(forget))  # till then the last is shown
+        sole_runs.note(context, progress, found)
 
     def _audit(self, check: Callable[[], None]) -> tuple[Progress, list[Noted]]:
         active = stored_vectors.active(self.database, self.store)

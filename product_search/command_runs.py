@@ -5,18 +5,75 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
 
+from data_models import AuditPage, DuplicatesPage
 from orm_models import Database, Run
-from product_search.run_loop import Handler, RunContext, carry_out
+from product_search import sole_runs
+from product_search.resources import open_database
+from product_search.run_loop import LEASE, Handler, RunContext, carry_out
 from product_search.runs import UNFINISHED, Claimed, RunLost, State
-from vector_db import FileLock
+from product_search.settings import Settings
+from product_search.sole_runs import Sole
+from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 
+Page = TypeVar("Page", AuditPage, DuplicatesPage)
 
-def carried_out(database: Database, claimed: Claimed, handler: Handler) -> bool:
+
+class Surveyor(Protocol):
+    """Carries out runs of one kind, with the stores that it needs open."""
+
+    @property
+    def database(self) -> Database:
+        """Where the runs are kept."""
+        ...
+
+    def handle(self, context: RunContext) -> None:
+        """See run_loop.Handler."""
+        ...
+
+
+def ended(
+    settings: Settings,
+    opened: AbstractContextManager[Surveyor],
+    kind: Sole,
+    options: Mapping[str, Any],
+) -> int | None:
+    """The run, once it has come to its end; None, and why in the log, where it did not.
+
+    Carried out here, or, where a service holds the Milvus file, by that service.
+
+    Raises RunInProgress where another process holds one.
+    """
+    try:
+        with opened as surveyor:
+            claimed = sole_runs.begin(surveyor.database, kind, options, LEASE)
+            run_id = claimed.id
+            is_done = _carried_out(surveyor.database, claimed, surveyor.handle)
+    except VectorFileBusy as busy:
+        log.info("Milvus 文件由另一个进程使用（%s）：由它%s", busy.holder, sole_runs.NAMES[kind])
+        with open_database(settings) as database:
+            run_id = sole_runs.queue(database, kind, options).id
+            is_done = _followed(database, FileLock(settings.milvus_path), run_id)
+    return run_id if is_done else None
+
+
+def pages(read: Callable[[int], Page]) -> Iterator[Page]:
+    """Every page from the first on; `read` is given the `after` of each."""
+    after: int | None = 0
+    while after is not None:
+        page = read(after)
+        yield page
+        after = page.next_after
+
+
+def _carried_out(database: Database, claimed: Claimed, handler: Handler) -> bool:
     """Do it here; False, and why in the log, where it did not come to its end."""
     context = RunContext(database, claimed, threading.Event())
     try:
@@ -26,7 +83,7 @@ def carried_out(database: Database, claimed: Claimed, handler: Handler) -> bool:
     return _is_done(database, claimed.id)
 
 
-def followed(database: Database, lock: FileLock, run_id: int) -> bool:
+def _followed(database: Database, lock: FileLock, run_id: int) -> bool:
     """Wait for the service to do it; False, and why in the log, where it did not."""
     while _state(database, run_id).state in UNFINISHED:
         if lock.holder() is None:

@@ -126,7 +126,7 @@ def _small(content: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
             with Image.open(io.BytesIO(content)) as picture:
                 if picture.width * picture.height > _CROPPED_PIXELS:
                     return None
-                upright = ImageOps.exif_transpose(picture).convert("RGB")
+                upright = ImageOps.exif_transpose(picture).convert("RGBA")
     except (
         OSError,
         ValueError,
@@ -138,4 +138,5 @@ def _small(content: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
         return None
     size = upright.size
     upright.thumbnail((_CROPPER_SIDE, _CROPPER_SIDE))
-    return upright, size
+    on_white = Image.new("RGBA", upright.size, "white")
+    return Image.alpha_composite(on_white, upright).convert("RGB"), size

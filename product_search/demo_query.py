@@ -47,11 +47,10 @@ _BOUND: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 
 def mode_input() -> str:
     """AUTO or a SearchMode."""
-    _take_from_address("mode", MODE_NAMES)
+    _take_from_address("mode", MODE_NAMES, AUTO)
     mode: str = st.segmented_control(
         _("搜索方式"),
         [str(mode) for mode in MODE_NAMES],
-        default=AUTO,
         required=True,
         format_func=lambda mode: _(MODE_NAMES[mode]),
         key="mode",
@@ -129,7 +128,7 @@ def _amount(price: Decimal | None) -> str | None:
 
 def order_inputs() -> tuple[SearchSort, int, bool]:
     """The order, how many results at once, and whether only what fits is shown."""
-    _take_from_address("sort", SORT_NAMES)
+    _take_from_address("sort", SORT_NAMES, str(SearchSort.relevance))
     sort = st.selectbox(
         _("排序"),
         [str(sort) for sort in SORT_NAMES],
@@ -240,11 +239,10 @@ def request(
     }
 
 
-def _take_from_address(name: str, known: Collection[str]) -> None:
+def _take_from_address(name: str, known: Collection[str], default: str) -> None:
     """Of widgets whose options are shown in either language, the address keeps the value."""
-    given = st.query_params.get(name)
-    if name not in st.session_state and given in known:
-        st.session_state[name] = given
+    given = st.query_params.get(name, default)
+    st.session_state.setdefault(name, given if given in known else default)
 
 
 def keep_in_address(offset: int) -> None:

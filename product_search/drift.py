@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session
 from data_models import DoctorRun, DriftExample, DriftKind, DriftReport, DriftRun
 from orm_models import Database, Run
 from product_search import runs, sole_runs
-from product_search.runs import Claimed, Kind, Problem, State
+from product_search.runs import Kind, Problem, State
 
 EXAMPLES = 100  # of each kind; the counts are of all
 
@@ -70,19 +69,6 @@ def _added(counts: dict[DriftKind, int], findings: Iterable[Problem]) -> dict[Dr
 def queue(database: Database, options: Options) -> DoctorRun:
     """A walk that waits for the service's loop. Raises RunInProgress where one has not ended."""
     return _as_run(sole_runs.queue(database, Kind.doctor, options.model_dump()))
-
-
-def begin(database: Database, options: Options, lease: timedelta) -> Claimed:
-    """A walk that this process carries out; one that nobody holds is cancelled for it.
-
-    Raises RunInProgress where another process holds one.
-    """
-    return sole_runs.begin(database, Kind.doctor, options.model_dump(), lease)
-
-
-def run_state(session: Session, run_id: int) -> DoctorRun:
-    """What has become of the run."""
-    return _as_run(session.get_one(Run, run_id))
 
 
 def last(session: Session) -> DriftRun | None:

@@ -63,11 +63,6 @@ class DoctorRun(BaseModel):
     repair: bool
     error: str | None = Field(None, description="state 为 failed 时的原因")
 
-    @property
-    def is_under_way(self) -> bool:
-        """Whether it has not ended."""
-        return self.state in ("queued", "running")
-
 
 class DriftReport(BaseModel):
     """The last walk that came to its end, and the newest one."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -21,16 +20,16 @@ from data_models import (
     DuplicatesQuery,
     VectorField,
 )
-from orm_models import Database, Product, Run, RunProblem
-from product_search import runs, sole_runs, stored_vectors
+from orm_models import Database, Product, RunProblem
+from product_search import sole_runs, stored_vectors
 from product_search.errors import AppError, VectorStoreUnavailable
 from product_search.exact_duplicates import title_key
 from product_search.groups import grouped
 from product_search.images import ImageStore
 from product_search.near_pairs import Listing, Pair, Shelf, near_pairs
 from product_search.perceptual_hash import Floats, perceptual_hash
-from product_search.run_loop import LEASE, RunContext, RunFailed
-from product_search.runs import Claimed, Kind, Problem, State
+from product_search.run_loop import RunContext, RunFailed
+from product_search.runs import Kind, Problem
 from vector_db import VectorStore
 
 SHOWN = 500  # products and pairs of one group that are kept
@@ -67,35 +66,17 @@ class Progress(BaseModel):
 
 def queue(database: Database) -> DuplicateRun:
     """A search that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return _as_run(sole_runs.queue(database, Kind.duplicates, {}))
-
-
-def begin(database: Database, lease: timedelta) -> Claimed:
-    """A search that this process carries out; one that nobody holds is cancelled for it.
-
-    Raises RunInProgress where another process holds one.
-    """
-    return sole_runs.begin(database, Kind.duplicates, {}, lease)
-
-
-def run_state(session: Session, run_id: int) -> DuplicateRun:
-    """What has become of the run."""
-    return _as_run(session.get_one(Run, run_id))
+    return sole_runs.shown(sole_runs.queue(database, Kind.duplicates, {}), DuplicateRun)
 
 
 def page(session: Session, query: DuplicatesQuery) -> DuplicatesPage:
     """Groups of the last search that came to its end; what was deleted since is left out."""
-    ended = runs.latest(session, Kind.duplicates, State.done)
-    newest = runs.latest(session, Kind.duplicates)
-    noted: Sequence[RunProblem] = []
-    if ended is not None:
-        noted = runs.problems(session, ended.id, query.after, query.limit + 1)
-    shown = noted[: query.limit]
+    found = sole_runs.page(session, Kind.duplicates, DuplicateRun, query)
     return DuplicatesPage(
-        last=None if ended is None else _as_run(ended),
-        newest=None if newest is None else _as_run(newest),
-        groups=_still_there(session, [_group(one) for one in shown]),
-        next_after=shown[-1].id if len(noted) > query.limit else None,
+        last=found.last,
+        newest=found.newest,
+        groups=_still_there(session, [_group(one) for one in found.noted]),
+        next_after=found.next_after,
     )
 
 
@@ -115,12 +96,6 @@ def _still_there(session: Session, groups: Sequence[DuplicateGroup]) -> list[Dup
             size = group.size - len(gone)
             kept.append(DuplicateGroup(product_ids=products, size=size, pairs=pairs))
     return kept
-
-
-def _as_run(run: Run) -> DuplicateRun:
-    values: dict[str, Any] = {"run_id": run.id, "state": run.state, "error": run.error}
-    progress = Progress.model_validate(run.progress or {})
-    return DuplicateRun(**values, finished_at=run.finished_at, **progress.model_dump())
 
 
 @dataclass(frozen=True)
@@ -145,16 +120,7 @@ class DuplicateFinder:
         groups = _groups(shelf.listings, near_pairs(shelf, context.check))
         progress = Progress(products=len(shelf.listings), groups=len(groups))
         found = [Problem(_GROUP, str(one.product_ids[0]), one.model_dump_json()) for one in groups]
-
-        def save(session: Session) -> None:
-            runs.note_all(session, context.claimed.id, found)
-            runs.save(session, context.claimed, progress.model_dump(), LEASE)
-
-        def forget(session: Session) -> None:
-            runs.forget_problems(session, Kind.duplicates, context.claimed.id)
-
-        self.database.write(save)
-        context.at_end(lambda: self.database.write(forget))  # till then the last is shown
+        sole_runs.note(context, progress, found)
 
     def _shelf(self, check: Callable[[], None]) -> Shelf:
         active = stored_vectors.active(self.database, self.store)

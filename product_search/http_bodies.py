@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any, Generic, NoReturn, TypeVar
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
@@ -52,6 +53,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
 _JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest, MatchRequest)  # no file beside these
 
 Model = TypeVar("Model", bound=BaseModel)
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,20 @@ class RawBody:
     content: bytes | dict[str, Any]
     upload: bytes | None = None
 
-    def checked(self, kind: type[Model]) -> Body[Model]:
-        """The body as `kind`; a large one takes so long that it belongs into a thread.
+    async def answered(self, kind: type[Model], answer: Callable[[Body[Model]], Answer]) -> Answer:
+        """What `answer` makes of the body as `kind`; a large one takes long to check: in a thread.
 
-        Not into one of its own: each hop between threads costs as much as a small body's checking.
+        Both in the same one: a hop between threads costs as much as a small body's checking.
 
         Raises:
-            InvalidJson, InvalidRequest.
+            InvalidJson, InvalidRequest, and what `answer` raises.
         """
-        values = _parse_json(self.content) if isinstance(self.content, bytes) else self.content
-        return Body(validated(kind, values, self.upload), self.upload)
+
+        def checked_and_answered() -> Answer:
+            values = _parse_json(self.content) if isinstance(self.content, bytes) else self.content
+            return answer(Body(validated(kind, values, self.upload), self.upload))
+
+        return await run_in_threadpool(checked_and_answered)
 
 
 class BodyLimit:

@@ -104,6 +104,11 @@ STORE_ERRORS: tuple[type[AppError], ...] = (
     errors.DatabaseUnavailable,
     errors.VectorStoreUnavailable,
 )
+QUEUE_ERRORS: tuple[type[AppError], ...] = (
+    errors.RunInProgress,
+    errors.DatabaseUnavailable,
+    errors.OutcomeUnknown,
+)
 _RETRY_AFTER = {
     "Retry-After": {
         "description": "多少秒后可以重试；outcome_unknown 没有它：先查看，再决定是否重试",

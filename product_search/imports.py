@@ -122,8 +122,7 @@ class Imports:
             run = session.get(Run, import_id)
             if run is None or run.kind not in KINDS:
                 raise ImportNotFound(f"没有编号为 {import_id} 的导入")
-            page = runs.problems(session, import_id, after, limit + 1)
-            shown = page[:limit]
+            shown, next_after = runs.problem_page(session, import_id, after, limit)
             return ImportStatus(
                 **ImportCounts.model_validate(run.progress).model_dump(),
                 import_id=run.id,
@@ -134,7 +133,7 @@ class Imports:
                 started_at=run.started_at,
                 finished_at=run.finished_at,
                 bad_rows=[BadImportRow(line=int(r.subject), reason=r.reason) for r in shown],
-                next_after=shown[-1].id if len(page) > limit else None,
+                next_after=next_after,
             )
 
         return self._database.read(read)

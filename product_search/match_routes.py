@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 
 from data_models import (
     MatchRequest,
@@ -36,12 +35,10 @@ async def rerank(request: Request) -> RerankResponse:
     """给出的商品按与文字、图片的符合程度排序，用的是已存的向量；请求体为 JSON 或 multipart。"""
     raw = await read_body(request)
     resources: Resources = request.app.state.resources
-
-    def answer() -> RerankResponse:
-        body = raw.checked(RerankRequest)
-        return reranking.rerank(resources.retrieval, body.model, picture(body))
-
-    return await run_in_threadpool(answer)
+    return await raw.answered(
+        RerankRequest,
+        lambda body: reranking.rerank(resources.retrieval, body.model, picture(body)),
+    )
 
 
 @router.post(
@@ -61,8 +58,8 @@ async def match(request: Request) -> MatchResponse:
     """一张图片与 1–64 个标题，或一个标题与 1–64 张图片：每一对的分数、置信度与结论。"""
     raw = await read_json(request)
     resources: Resources = request.app.state.resources
-    return await run_in_threadpool(
-        lambda: matching.match(resources.retrieval, raw.checked(MatchRequest).model)
+    return await raw.answered(
+        MatchRequest, lambda body: matching.match(resources.retrieval, body.model)
     )
 
 
@@ -103,9 +100,6 @@ async def find_titles(request: Request) -> TitlesResponse:
     """与图片最相近的已有标题，以及由它们一致之处拼成的建议；请求体为 JSON 或 multipart。"""
     raw = await read_body(request)
     resources: Resources = request.app.state.resources
-
-    def answer() -> TitlesResponse:
-        body = raw.checked(TitlesRequest)
-        return titles.titles(resources.retrieval, body.model, picture(body))
-
-    return await run_in_threadpool(answer)
+    return await raw.answered(
+        TitlesRequest, lambda body: titles.titles(resources.retrieval, body.model, picture(body))
+    )

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_models import Why
 from product_search.colour import text_colours
-from product_search.duplicate_models import Why
 from product_search.perceptual_hash import (
     Floats,
     Looks,

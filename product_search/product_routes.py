@@ -60,13 +60,12 @@ async def create_product(request: Request, wait: Wait = False) -> ProductCreated
     raw = await read_body(request)
     resources: Resources = request.app.state.resources
 
-    def create() -> ProductCreated:
-        body = raw.checked(ProductCreate)
+    def create(body: Body[ProductCreate]) -> ProductCreated:
         fields = body.model.model_dump(exclude={"image_base64"})
         image = _picture(body)
         return resources.catalog.create(fields, image if isinstance(image, bytes) else None)
 
-    product = await run_in_threadpool(create)
+    product = await raw.answered(ProductCreate, create)
     if not wait:
         return product
     settled = await _settled(resources, product)
@@ -106,14 +105,13 @@ async def update_product(request: Request, product_id: ProductId, wait: Wait = F
     raw = await read_body(request)
     resources: Resources = request.app.state.resources
 
-    def update() -> ProductOut:
-        body = raw.checked(ProductPatch)
+    def update(body: Body[ProductPatch]) -> ProductOut:
         changes = body.model.model_dump(exclude={"image_base64"}, exclude_unset=True)
         if changes.get("attributes", ...) is None:
             changes["attributes"] = {}
         return resources.catalog.update(product_id, changes, _picture(body))
 
-    product = await run_in_threadpool(update)
+    product = await raw.answered(ProductPatch, update)
     return await _settled(resources, product) if wait else product
 
 

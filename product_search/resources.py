@@ -29,13 +29,12 @@ from product_search.errors import StartError
 from product_search.images import ImageStore
 from product_search.imports import Imports
 from product_search.indexing import Indexer
-from product_search.kafka_bus import GroupMember, KafkaTopic, Publisher
+from product_search.indexing_loops import open_indexing, running_relay
 from product_search.live_collections import LiveCollections
 from product_search.metrics import Metrics
 from product_search.query_inputs import InputReader
 from product_search.reconcile import Reconciler
 from product_search.reindex import Reindexing
-from product_search.relay import Relay, consume
 from product_search.retrieval import Retrieval
 from product_search.run_loop import Handler, RunContext, RunLoop
 from product_search.runs import Kind
@@ -115,7 +114,7 @@ def open_resources(
         loop = stack.enter_context(open_indexing(settings, indexer))
         if settings.index_in_process:
             loop.start()
-        relay = stack.enter_context(_running_relay(settings, indexer.database))
+        relay = stack.enter_context(running_relay(settings, indexer.database))
         retrieval = stack.enter_context(open_retrieval(settings, indexer))
         resources = _assembled(settings, indexer, retrieval, loop, relay)
         stack.callback(resources.run_loop.stop)
@@ -299,53 +298,6 @@ def _calibrations(settings: Settings) -> Callable[[str], Calibration]:
 
 def _calibration_folders(settings: Settings) -> tuple[Path, ...]:
     return settings.calibrations_dir, settings.shipped_calibrations
-
-
-@contextmanager
-def open_indexing(settings: Settings, indexer: Indexer) -> Iterator[StepLoop]:
-    """The loop that indexes what waits, with Kafka what its messages name; ended at the end.
-
-    Raises StartError where an option of Kafka's can't be used.
-    """
-    topic, limit = _kafka_topic(settings), settings.index_batch_size
-    with ExitStack() as stack:
-        if topic is None:
-            loop = StepLoop("indexing", lambda: indexer.apply_oldest(limit))
-        else:
-            member = GroupMember(topic)
-            stack.callback(member.close)
-            # It waits for messages by itself.
-            loop = StepLoop("indexing", lambda: consume(member, indexer, limit), idle_s=0)
-        stack.callback(loop.stop)
-        yield loop
-
-
-@contextmanager
-def _running_relay(settings: Settings, database: Database) -> Iterator[StepLoop | None]:
-    topic = _kafka_topic(settings)
-    if topic is None:
-        yield None
-        return
-    publisher = Publisher(topic)
-    relay = Relay(database, publisher, timedelta(seconds=settings.kafka_republish_s))
-    loop = StepLoop("the relay to Kafka", relay.publish_due)
-    loop.start()
-    try:
-        yield loop
-    finally:
-        loop.stop()
-        publisher.close()
-
-
-def _kafka_topic(settings: Settings) -> KafkaTopic | None:
-    if settings.kafka_bootstrap_servers is None:
-        return None
-    return KafkaTopic(
-        servers=settings.kafka_bootstrap_servers,
-        name=settings.kafka_topic,
-        group=settings.kafka_group,
-        options=settings.kafka_options,
-    )
 
 
 @contextmanager

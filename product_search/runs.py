@@ -194,6 +194,15 @@ def problems(session: Session, run_id: int, after: int, limit: int) -> Sequence[
     return session.scalars(found.order_by(RunProblem.id).limit(limit)).all()
 
 
+def problem_page(
+    session: Session, run_id: int, after: int, limit: int
+) -> tuple[Sequence[RunProblem], int | None]:
+    """As problems; and the `after` of the next page, None where there is none."""
+    found = problems(session, run_id, after, limit + 1)
+    shown = found[:limit]
+    return shown, shown[-1].id if len(found) > limit else None
+
+
 def forget_problems(session: Session, kind: Kind, before: int) -> None:
     """Those of the runs of the kind with ids below this one, which has taken their place."""
     runs_of_kind = select(Run.id).where(Run.kind == kind, Run.id < before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
 
 from data_models import (
     MAX_BATCH_PICTURES,
@@ -14,7 +13,14 @@ from data_models import (
 )
 from product_search import errors
 from product_search.errors import AppError, InvalidRequest
-from product_search.http_bodies import documented_body, picture, read_body, read_json, validated
+from product_search.http_bodies import (
+    Body,
+    documented_body,
+    picture,
+    read_body,
+    read_json,
+    validated,
+)
 from product_search.http_errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
 from product_search.images import from_base64
 from product_search.resources import Resources
@@ -49,12 +55,10 @@ async def search(request: Request) -> SearchResponse:
     """
     raw = await read_body(request)
     resources: Resources = request.app.state.resources
-
-    def answer() -> SearchResponse:
-        body = raw.checked(SearchRequest)
-        return resources.retrieval.search(body.model, lambda: picture(body))
-
-    return await run_in_threadpool(answer)
+    return await raw.answered(
+        SearchRequest,
+        lambda body: resources.retrieval.search(body.model, lambda: picture(body)),
+    )
 
 
 @router.post(
@@ -68,8 +72,8 @@ async def search_batch(request: Request) -> BatchResponse:
     raw = await read_json(request)
     resources: Resources = request.app.state.resources
 
-    def answer() -> BatchResponse:
-        asked = [_query(value) for value in raw.checked(BatchRequest).model.queries]
+    def answer(body: Body[BatchRequest]) -> BatchResponse:
+        asked = [_query(value) for value in body.model.queries]
         queries = [one for one in asked if not isinstance(one, AppError)]
         _check_pictures([request for request, _ in queries])
         answers = iter(resources.retrieval.search_all(queries))
@@ -78,7 +82,7 @@ async def search_batch(request: Request) -> BatchResponse:
             results=[one.body() if isinstance(one, AppError) else one for one in results]
         )
 
-    return await run_in_threadpool(answer)
+    return await raw.answered(BatchRequest, answer)
 
 
 def _query(value: object) -> Query | InvalidRequest:

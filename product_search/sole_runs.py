@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from orm_models import Database, Run
+from data_models import SurveyQuery, SurveyRun
+from orm_models import Database, Run, RunProblem
 from product_search import runs
 from product_search.engine import LockPurpose
 from product_search.errors import RunInProgress
-from product_search.runs import UNFINISHED, Claimed, Kind
+from product_search.run_loop import LEASE, RunContext
+from product_search.runs import UNFINISHED, Claimed, Kind, Problem, State
+
+Shown = TypeVar("Shown", bound=SurveyRun)
 
 Sole = Literal[Kind.doctor, Kind.duplicates, Kind.audit, Kind.map]
-_NAMES: dict[Sole, str] = {
+NAMES: dict[Sole, str] = {
     Kind.doctor: "核对",
     Kind.duplicates: "查重",
     Kind.audit: "图文核查",
@@ -27,6 +33,16 @@ _PURPOSES: dict[Sole, LockPurpose] = {
     Kind.audit: "audit",
     Kind.map: "map",
 }
+
+
+@dataclass(frozen=True)
+class Page(Generic[Shown]):
+    """One page of what the last run that came to its end has noted, and the newest run."""
+
+    last: Shown | None
+    newest: Shown | None
+    noted: Sequence[RunProblem]
+    next_after: int | None
 
 
 def queue(database: Database, kind: Sole, options: Mapping[str, Any]) -> Run:
@@ -62,4 +78,41 @@ def begin(database: Database, kind: Sole, options: Mapping[str, Any], lease: tim
 def _check_none(session: Session, kind: Sole) -> None:
     unfinished = runs.latest(session, kind, *UNFINISHED)
     if unfinished is not None:
-        raise RunInProgress(f"已有一次{_NAMES[kind]}尚未结束（编号 {unfinished.id}），请等它结束")
+        raise RunInProgress(f"已有一次{NAMES[kind]}尚未结束（编号 {unfinished.id}），请等它结束")
+
+
+def note(context: RunContext, progress: BaseModel, found: Sequence[Problem]) -> None:
+    """Save all that the run has found; at its end it takes the place of what others had."""
+    database, claimed = context.database, context.claimed
+
+    def save(session: Session) -> None:
+        runs.note_all(session, claimed.id, found)
+        runs.save(session, claimed, progress.model_dump(), LEASE)
+
+    def forget(session: Session) -> None:
+        runs.forget_problems(session, claimed.kind, claimed.id)
+
+    database.write(save)
+    context.at_end(lambda: database.write(forget))  # till then the last is shown
+
+
+def shown(run: Run, model: type[Shown]) -> Shown:
+    """The run as the API shows it: what has become of it, and its progress."""
+    told = {"run_id": run.id, "state": run.state, "error": run.error}
+    return model.model_validate({**told, "finished_at": run.finished_at, **run.progress})
+
+
+def page(session: Session, kind: Sole, model: type[Shown], query: SurveyQuery) -> Page[Shown]:
+    """What the last run that came to its end has noted, as asked for."""
+    last = runs.latest(session, kind, State.done)
+    newest = runs.latest(session, kind)
+    noted: Sequence[RunProblem] = []
+    next_after = None
+    if last is not None:
+        noted, next_after = runs.problem_page(session, last.id, query.after, query.limit)
+    return Page(
+        last=None if last is None else shown(last, model),
+        newest=None if newest is None else shown(newest, model),
+        noted=noted,
+        next_after=next_after,
+    )

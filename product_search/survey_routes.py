@@ -1,4 +1,4 @@
-"""The catalogue looked over as a whole, over HTTP: audits and maps."""
+"""The catalogue looked over as a whole, over HTTP: duplicates, audits and maps."""
 
 from __future__ import annotations
 
@@ -6,33 +6,54 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from data_models import AuditPage, AuditQuery, AuditRun, CatalogueMap, MapComputing, MapQuery
-from product_search import audit, errors
-from product_search.http_errors import documented
+from data_models import (
+    AuditPage,
+    AuditQuery,
+    AuditRun,
+    CatalogueMap,
+    DuplicateRun,
+    DuplicatesPage,
+    DuplicatesQuery,
+    MapComputing,
+    MapQuery,
+)
+from product_search import audit, duplicates, errors
+from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.resources import Resources
 
+DUPLICATES_PATH = "/product/duplicates"
 AUDIT_PATH = "/product/audit"
 
 router = APIRouter(tags=["商品"])
 
+_PAGE_ERRORS = documented(errors.InvalidRequest, errors.DatabaseUnavailable)
+_QUEUE_ERRORS = documented(*QUEUE_ERRORS)
 
-@router.get(
-    AUDIT_PATH,
-    summary="图文不符的商品",
-    responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
-)
+
+@router.get(DUPLICATES_PATH, summary="重复的商品", responses=_PAGE_ERRORS)
+def get_duplicates(request: Request, query: Annotated[DuplicatesQuery, Query()]) -> DuplicatesPage:
+    """最近一次完成的查重找到的各组商品，一页；和最新一次查重的状态。"""
+    resources: Resources = request.app.state.resources
+    return resources.database.read(lambda session: duplicates.page(session, query))
+
+
+@router.post(DUPLICATES_PATH, status_code=202, summary="查重", responses=_QUEUE_ERRORS)
+def find_duplicates(request: Request) -> DuplicateRun:
+    """排队一次查重：图片与标题都相近的商品；结果见 `GET /product/duplicates`。"""
+    resources: Resources = request.app.state.resources
+    run = duplicates.queue(resources.database)
+    resources.run_loop.wake()
+    return run
+
+
+@router.get(AUDIT_PATH, summary="图文不符的商品", responses=_PAGE_ERRORS)
 def get_audit(request: Request, query: Annotated[AuditQuery, Query()]) -> AuditPage:
     """最近一次完成的核查：图片与标题最不相符的在前，一页；和最新一次核查的状态。"""
     resources: Resources = request.app.state.resources
     return resources.database.read(lambda session: audit.page(session, query))
 
 
-@router.post(
-    AUDIT_PATH,
-    status_code=202,
-    summary="核查图文",
-    responses=documented(errors.RunInProgress, errors.DatabaseUnavailable, errors.OutcomeUnknown),
-)
+@router.post(AUDIT_PATH, status_code=202, summary="核查图文", responses=_QUEUE_ERRORS)
 def start_audit(request: Request) -> AuditRun:
     """排队一次核查：用已存的向量比较每个商品的图片与标题；结果见 `GET /product/audit`。"""
     resources: Resources = request.app.state.resources

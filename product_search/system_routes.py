@@ -6,12 +6,12 @@ from fastapi import APIRouter, Request, Response
 
 from data_models import DoctorRun, DriftReport
 from product_search import drift, errors, metrics, outbox_state
-from product_search.http_errors import documented
+from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.resources import Resources
 
 router = APIRouter(tags=["系统"])
 
-_QUEUE_ERRORS = documented(errors.RunInProgress, errors.DatabaseUnavailable, errors.OutcomeUnknown)
+_QUEUE_ERRORS = documented(*QUEUE_ERRORS)
 
 
 @router.get(

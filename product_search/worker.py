@@ -10,7 +10,8 @@ import threading
 from product_search.activation import join
 from product_search.errors import AppError, StartError
 from product_search.indexing import Indexer
-from product_search.resources import open_indexing, open_worker
+from product_search.indexing_loops import open_indexing
+from product_search.resources import open_worker
 from product_search.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)

@@ -6,16 +6,14 @@ import argparse
 import itertools
 import logging
 import sys
-from collections.abc import Iterator
 
-from data_models import AuditItem, AuditPage, AuditQuery
+from data_models import AuditPage, AuditQuery
 from orm_models import Database
 from product_search import audit
-from product_search.command_runs import carried_out, followed
+from product_search.command_runs import ended, pages
 from product_search.resources import open_auditor, open_database
-from product_search.run_loop import LEASE
+from product_search.runs import Kind
 from product_search.settings import Settings
-from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
 
@@ -40,29 +38,25 @@ def _count(text: str) -> int:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Compare here, or, where a service holds the Milvus file, have it compare and follow it."""
-    try:
-        with open_auditor(settings) as auditor:
-            claimed = audit.begin(auditor.database, LEASE)
-            if not carried_out(auditor.database, claimed, auditor.handle):
-                return 2
-    except VectorFileBusy as busy:
-        log.info("Milvus 文件由另一个进程使用（%s）：由它核查", busy.holder)
-        with open_database(settings) as database:
-            run_id = audit.queue(database).run_id
-            if not followed(database, FileLock(settings.milvus_path), run_id):
-                return 2
+    if ended(settings, open_auditor(settings), Kind.audit, {}) is None:
+        return 2
     with open_database(settings) as database:
         return _report(database, options.limit, as_json=options.json)
 
 
 def _report(database: Database, limit: int, *, as_json: bool) -> int:
-    for item in itertools.islice(_items(database), limit):
+    def page(after: int) -> AuditPage:
+        query = AuditQuery(limit=100, after=after)
+        return database.read(lambda session: audit.page(session, query))
+
+    items = (item for one in pages(page) for item in one.items)
+    for item in itertools.islice(items, limit):
         if as_json:
             sys.stdout.write(item.model_dump_json() + "\n")
         else:
             label = f" {item.label}" if item.label else ""
             log.info("%d %s（%.3f%s）", item.product_id, item.title, item.score, label)
-    last = _page(database, 0).last
+    last = page(0).last
     assert last is not None  # the one that has just ended
     if last.mismatched is None:
         log.info("比较了 %d 件商品的图文；在用的编码器没有校准，给不出结论", last.checked)
@@ -71,16 +65,3 @@ def _report(database: Database, limit: int, *, as_json: bool) -> int:
     if last.skipped:
         log.info("另有 %d 件有图片而尚未索引", last.skipped)
     return 1 if last.mismatched else 0
-
-
-def _items(database: Database) -> Iterator[AuditItem]:
-    after: int | None = 0
-    while after is not None:
-        page = _page(database, after)
-        yield from page.items
-        after = page.next_after
-
-
-def _page(database: Database, after: int) -> AuditPage:
-    query = AuditQuery(limit=100, after=after)
-    return database.read(lambda session: audit.page(session, query))

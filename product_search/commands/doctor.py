@@ -7,14 +7,12 @@ import logging
 import sys
 
 from data_models import DriftKind, DriftRun
-from orm_models import Database
 from product_search import drift
-from product_search.command_runs import carried_out, followed
+from product_search.command_runs import ended
 from product_search.drift import Options
 from product_search.resources import open_database, open_reconciler
-from product_search.run_loop import LEASE
+from product_search.runs import Kind
 from product_search.settings import Settings
-from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
 
@@ -45,29 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Walk here, or, where a service holds the Milvus file, have it walk and follow it."""
-    wanted = Options(repair=options.repair, drop=options.drop)
-    try:
-        with open_reconciler(settings) as reconciler:
-            database, claimed = reconciler.database, drift.begin(reconciler.database, wanted, LEASE)
-            is_done = carried_out(database, claimed, reconciler.handle)
-            found = _found(database, claimed.id) if is_done else None
-    except VectorFileBusy as busy:
-        log.info("Milvus 文件由另一个进程使用（%s）：由它核对", busy.holder)
-        with open_database(settings) as database:
-            run_id = drift.queue(database, wanted).run_id
-            is_done = followed(database, FileLock(settings.milvus_path), run_id)
-            found = _found(database, run_id) if is_done else None
-    if found is None:
+    wanted = Options(repair=options.repair, drop=options.drop).model_dump()
+    run_id = ended(settings, open_reconciler(settings), Kind.doctor, wanted)
+    if run_id is None:
         return 2
+    with open_database(settings) as database:
+        found = database.read(lambda session: drift.of_run(session, run_id))
     if options.json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:
         _report(found)
     return 1 if found.left else 0
-
-
-def _found(database: Database, run_id: int) -> DriftRun:
-    return database.read(lambda session: drift.of_run(session, run_id))
 
 
 def _report(found: DriftRun) -> None:

@@ -8,8 +8,8 @@ import logging
 import sys
 from pathlib import Path
 
-from product_search.errors import AppError, StartError
-from product_search.evaluation import measures, report, runner, trec
+from product_search.errors import StartError
+from product_search.evaluation import doors, measures, report, runner, trec
 from product_search.evaluation.asked import TEXT_WAYS, Asked
 from product_search.evaluation.halves import HALVES, half_of
 from product_search.settings import load_settings
@@ -19,17 +19,10 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """0; 1 where the gate found a significant loss; 2 where it can't be done, with the reason."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    options = _parser().parse_args()
-    try:
-        return _run(options)
-    except (AppError, StartError) as error:
-        log.error("%s", error)
-        return 2
+    return doors.run("evaluation", _add_arguments, _run)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m product_search.evaluation")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", type=Path, required=True, help="每行 qid<TAB>查询词")
     parser.add_argument("--qrels", type=Path, required=True, help="TREC：每行 qid 0 sku 等级")
     parser.add_argument(
@@ -51,10 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         choices=TEXT_WAYS,
         metavar=("A", "B"),
-        help="A 减 B 的差，附 95% 区间与配对检验的 p",
+        help="A 减 B 的差，附 95%% 区间与配对检验的 p",
     )
     parser.add_argument("--gate", type=Path, help="以前的结果；显著变差则退出码为 1")
-    return parser
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from product_search import calibration
 from product_search.audit import SAMPLE
 from product_search.calibration import Curve
 from product_search.encoder_folders import EncoderFolders
+from product_search.evaluation import doors
 from product_search.evaluation.planted import Listing, listing_sets
 from product_search.images import decode
 from product_search.matching import FEATURE
@@ -143,10 +143,12 @@ def _show(name: str, products: int, figures: Figures) -> None:
 
 
 def main() -> int:
-    """Print how both scores order planted disagreements, and what the verdict says of them."""
-    parser = argparse.ArgumentParser(prog="python -m product_search.evaluation.audit")
-    parser.add_argument("--photos", type=Path, help="照片集所在的文件夹（各有 labels.csv）")
-    options = parser.parse_args()
+    """0; 2 where it can't be done, with the reason."""
+    return doors.run("evaluation.audit", doors.add_photo_sets, _report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    """How both scores order planted disagreements, and what the verdict says of them."""
     settings = load_settings()
     encoders = EncoderFolders(settings).chosen()
     folders = (settings.calibrations_dir, settings.shipped_calibrations)

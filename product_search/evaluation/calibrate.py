@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,25 +14,21 @@ from sklearn.linear_model import LogisticRegression
 
 from data_models import Leg, SearchMode, SearchResponse
 from product_search.calibration import Calibration, Curve, curve_name
-from product_search.errors import AppError, StartError
-from product_search.evaluation import asked, pairs, runner, trec
+from product_search.evaluation import asked, doors, pairs, runner, trec
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.halves import half_of
 from product_search.evaluation.measures import FITS
 from product_search.resources import Resources
 from product_search.retrieval import Retrieval
-from product_search.settings import Settings, load_settings
-
-log = logging.getLogger(__name__)
+from product_search.settings import load_settings
 
 _LOOKED_AT = 50  # hits of a query: further down nothing is like what a threshold decides on
 _TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
 # A dense leg's ranks count from the best score that it gives to what has no match, and in full
 # from the one that it gives to what has: these shares of the queries are left out on either side.
 _OUTLIERS = 0.1
-
-
-_PRECISION = 0.9
+_PRECISION = 0.9  # of what is told to have no match, so much has none
+_LOST = 0.02  # of what fits, so much may be below a line that tells nothing
 
 
 @dataclass(frozen=True)
@@ -47,29 +42,19 @@ class Sample:
 
 def main() -> int:
     """0; 2 where it can't be done, with the reason."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    options = _parser().parse_args()
-    try:
-        path = _calibrate(options, load_settings())
-    except (AppError, StartError) as error:
-        log.error("%s", error)
-        return 2
-    sys.stdout.write(f"{path}\n")
-    return 0
+    return doors.run("evaluation.calibrate", _add_arguments, _calibrate)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m product_search.evaluation.calibrate")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--texts", type=Path, required=True, help="文件夹：queries.tsv、qrels.txt")
     parser.add_argument("--composed", type=Path, help="文件夹：queries.jsonl、qrels.txt")
-    parser.add_argument("--pictures", type=Path, help="文件夹：queries.tsv（图片名）、qrels.txt")
-    parser.add_argument("--photos", type=Path, default=Path(), help="shared/… 的图片所在的文件夹")
+    doors.add_pictures(parser)
     parser.add_argument("--catalogue", type=Path, help="临时导入这个商品文件")
     parser.add_argument("--out", type=Path, help="写到这个文件夹（默认：数据文件夹里）")
-    return parser
 
 
-def _calibrate(options: argparse.Namespace, settings: Settings) -> Path:
+def _calibrate(options: argparse.Namespace) -> int:
+    settings = load_settings()
     with runner.catalogue(settings, options.catalogue) as resources:
         sets = _sets(options, resources)
         fitted = fit(resources.retrieval, resources.encoders.fingerprint, sets)
@@ -77,9 +62,10 @@ def _calibrate(options: argparse.Namespace, settings: Settings) -> Path:
         fitted = fitted.model_copy(update={"pairs": pairs_curve})
     folder = options.out or settings.calibrations_dir
     folder.mkdir(parents=True, exist_ok=True)
-    path: Path = folder / f"{fitted.fingerprint}.json"
+    path = folder / f"{fitted.fingerprint}.json"
     path.write_text(fitted.model_dump_json(indent=1) + "\n", "utf-8")
-    return path
+    sys.stdout.write(f"{path}\n")
+    return 0
 
 
 @dataclass(frozen=True)
@@ -191,17 +177,20 @@ def _line(curve: Curve, samples: Sequence[Sample]) -> float:
     """Where most of what has no match is told, and _PRECISION of what is told has none.
 
     0, where nothing is told, if that can't be had: to be told of no match where there is one is
-    worse than to be shown the nearest.
+    worse than to be shown the nearest. Where every query has a match nothing says when to tell:
+    then the line lets through all but _LOST of what fits.
     """
     best: dict[str, float] = {}
+    fitting: list[float] = []
     matched: set[str] = set()
     for sample in samples:
         found = curve.confidence(sample.features)
         best[sample.qid] = max(best.get(sample.qid, 0.0), found)
         if sample.fits:
+            fitting.append(found)
             matched.add(sample.qid)
-    if len(matched) == len(best):  # nothing has no match here: a little below them all
-        return min(best.values()) / 2
+    if len(matched) == len(best):
+        return float(np.quantile(fitting, _LOST))
     ordered = sorted((found, qid in matched) for qid, found in best.items())
     right = list(itertools.accumulate((not one for _, one in ordered), initial=0))
     precise = [cut for cut in range(1, len(ordered) + 1) if right[cut] >= _PRECISION * cut]

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 
 from nlp_models import EncoderPair
 from product_search.encoder_folders import EncoderFolders
+from product_search.evaluation import doors
 from product_search.evaluation.planted import (
     Change,
     Listing,
@@ -128,11 +128,17 @@ def _show(name: str, figures: Figures) -> None:
 
 
 def main() -> int:
-    """Print precision and recall of both halves, or of one."""
-    parser = argparse.ArgumentParser(prog="python -m product_search.evaluation.duplicates")
-    parser.add_argument("--photos", type=Path, help="照片集所在的文件夹（各有 labels.csv）")
+    """0; 2 where it can't be done, with the reason."""
+    return doors.run("evaluation.duplicates", _add_arguments, _report)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    doors.add_photo_sets(parser)
     parser.add_argument("--half", choices=("tuning", "reported"), default="reported")
-    options = parser.parse_args()
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Precision and recall of one half."""
     encoders = EncoderFolders(load_settings()).chosen()
     total = Figures()
     for name, listings in listing_sets(options.photos).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from data_models import Leg
-from product_search.errors import AppError, StartError
 from product_search.evaluation import (
     asked,
+    doors,
     measures,
     no_match,
     pairs,
@@ -31,8 +30,6 @@ from product_search.evaluation.photos import by_photo, write_catalogue
 from product_search.resources import Resources
 from product_search.retrieval import Retrieval
 from product_search.settings import ROOT, load_settings
-
-log = logging.getLogger(__name__)
 
 SETS = ROOT / "tests" / "relevance"
 CATALOGUE = ROOT / "sample_data" / "catalog.csv"
@@ -59,20 +56,16 @@ class JudgedSet:
 
 def main() -> int:
     """0; 2 where it can't be done, with the reason."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    parser = argparse.ArgumentParser(prog="python -m product_search.evaluation.full")
+    return doors.run("evaluation.full", _add_arguments, _write)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
-    options = parser.parse_args()
-    try:
-        _write(options.photos, options.out)
-    except (AppError, StartError) as error:
-        log.error("%s", error)
-        return 2
-    return 0
 
 
-def _write(photos: Path, out: Path) -> None:
+def _write(options: argparse.Namespace) -> int:
+    photos, out = options.photos, options.out
     pictures = out / "evaluation"
     pictures.mkdir(parents=True, exist_ok=True)
     settings = load_settings()
@@ -87,6 +80,7 @@ def _write(photos: Path, out: Path) -> None:
         with runner.catalogue(settings, table, photos) as resources:
             lines += _section(resources.retrieval, _photos(classes), pictures)
     (out / "evaluation.md").write_text("\n".join(lines) + "\n", "utf-8")
+    return 0
 
 
 def _photos(classes: dict[str, list[str]]) -> JudgedSet:

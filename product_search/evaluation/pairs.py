@@ -36,17 +36,9 @@ def pairs(resources: Resources, half: int) -> list[Pair]:
 
     `half` is 0 or 1, the first product that counts.
     """
-    rows = resources.database.read(
-        lambda session: (
-            session.execute(
-                select(Product.milvus_id, Product.category)
-                .where(Product.image_hash.is_not(None))
-                .order_by(Product.id)
-            )
-            .tuples()
-            .all()
-        )
-    )[half::2]
+    pictured = select(Product.milvus_id, Product.category).where(Product.image_hash.is_not(None))
+    in_order = pictured.order_by(Product.id)
+    rows = resources.database.read(lambda session: session.execute(in_order).all())[half::2]
     keys = [key for key, _ in rows]
     images = resources.store.vectors(VectorField.image_clip, keys)
     titles = resources.store.vectors(VectorField.text_clip, keys)

@@ -74,5 +74,5 @@ def skus(answer: SearchResponse) -> list[str]:
 def product_ids(database: Database) -> dict[str, int]:
     """By sku."""
     known = select(Product.sku, Product.id)
-    found = database.read(lambda session: session.execute(known).tuples().all())
+    found = database.read(lambda session: session.execute(known).all())
     return {sku: product_id for sku, product_id in found if sku is not None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,41 +10,34 @@ from pathlib import Path
 
 from data_models import ProductListQuery, ProductOut, TitlesRequest, TitleSuggestion
 from product_search.catalog import Catalog
-from product_search.errors import AppError, StartError
-from product_search.evaluation import asked, runner, trec
+from product_search.evaluation import asked, doors, runner, trec
 from product_search.evaluation.halves import kind_of
 from product_search.resources import Resources
 from product_search.settings import load_settings
 from product_search.titles import titles
 
-log = logging.getLogger(__name__)
 _FITS = 2  # the grade from which a product is of the kind that a photo shows
 
 
 def main() -> int:
     """0; 2 where it can't be done, with the reason."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    options = _parser().parse_args()
-    try:
-        with runner.catalogue(load_settings(), options.catalogue) as resources:
-            counts = {"products": left_out(resources)}
-            if options.pictures:
-                counts |= photos(resources, options.pictures, options.photos)
-    except (AppError, StartError) as error:
-        log.error("%s", error)
-        return 2
+    return doors.run("evaluation.titles", _add_arguments, _count)
+
+
+def _count(options: argparse.Namespace) -> int:
+    with runner.catalogue(load_settings(), options.catalogue) as resources:
+        counts = {"products": left_out(resources)}
+        if options.pictures:
+            counts |= photos(resources, options.pictures, options.photos)
     for name, count in counts.items():
         given = count["right"] + count["wrong"]
         sys.stdout.write(f"{name}: {count.total()}, suggestions {given}, right {count['right']}\n")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m product_search.evaluation.titles")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--catalogue", type=Path, required=True, help="临时导入的商品文件")
-    parser.add_argument("--pictures", type=Path, help="有 queries.tsv 与 qrels.txt 的文件夹")
-    parser.add_argument("--photos", type=Path, default=Path(), help="shared/… 的图片所在的文件夹")
-    return parser
+    doors.add_pictures(parser)
 
 
 def left_out(resources: Resources) -> Counter[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from main import create_app
 from product_search.encoder_folders import EncoderFolders
 from product_search.resources import Resources
 from product_search.settings import Settings
@@ -120,15 +122,18 @@ def everything(api: TestClient) -> tuple[Any, ...]:
     return rows, pictures
 
 
-def calibrate(
+@contextmanager
+def calibrated(
     settings: Settings, pairs: Mapping[str, Any] | None = None, **curves: Mapping[str, Any]
-) -> None:
-    """Give the service that opens with these settings just these curves, by their features."""
+) -> Iterator[TestClient]:
+    """A service over an empty folder with just these curves, by their features."""
     fingerprint = EncoderFolders(settings).chosen().fingerprint
     settings.calibrations_dir.mkdir(parents=True)
     fitted = {"fingerprint": fingerprint, "curves": curves, "pairs": pairs}
     path = settings.calibrations_dir / f"{fingerprint}.json"
     path.write_text(json.dumps(fitted), "utf-8")
+    with TestClient(create_app(settings), raise_server_exceptions=False) as api:
+        yield api
 
 
 def form(boundary: str, *parts: tuple[str, bytes]) -> dict[str, Any]:

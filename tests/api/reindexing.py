@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,8 @@ from tests.api.helpers import base64_of, create_all
 from tests.unit.checkpoints import write_clip
 from tests.unit.pictures import encoded, noise
 
-DEADLINE_S = 120.0
 PRODUCTS = 12
 PHOTO = encoded(noise((30, 30)), "PNG")
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -15,11 +14,11 @@ from main import create_app
 from orm_models import Product
 from product_search import encoder_folders, manage
 from product_search.settings import ROOT, Settings
-from tests.api.helpers import base64_of, code_of, create_all, listed, resources
+from tests.api.helpers import base64_of, code_of, create_all, resources
+from tests.api.surveys import shop as shop, surveyed
 from tests.api.test_manage_import import settings as settings
 from tests.sessions import writing
 
-DEADLINE_S = 60
 PICTURES = ROOT / "sample_data" / "images"
 # What they are called, and what they show; with the last two, they show each other.
 TITLES = {
@@ -38,15 +37,6 @@ def picture(name: str) -> str:
     return base64_of((PICTURES / name).read_bytes())
 
 
-@pytest.fixture
-def shop(api: TestClient) -> TestClient:
-    """The service without any product."""
-    while items := listed(api, page_size=100)["items"]:
-        for item in items:
-            api.delete(f"/product/{item['product_id']}")
-    return api
-
-
 def filled(api: TestClient) -> list[dict[str, Any]]:
     """Products, two of which have each other's picture, and one without."""
     named = TITLES | SWAPPED
@@ -59,19 +49,9 @@ def filled(api: TestClient) -> list[dict[str, Any]]:
     )
 
 
-def audited(api: TestClient, **query: int) -> dict[str, Any]:
+def audited(api: TestClient) -> dict[str, Any]:
     """What an audit finds that begins now."""
-    answer = api.post("/product/audit")
-    assert answer.status_code == 202, answer.text
-    run_id = answer.json()["run_id"]
-    until = time.monotonic() + DEADLINE_S
-    while True:
-        page = api.get("/product/audit", params=query)
-        assert page.status_code == 200, page.text
-        if (page.json()["last"] or {}).get("run_id") == run_id:
-            return cast(dict[str, Any], page.json())
-        assert time.monotonic() < until, "the audit did not end"
-        time.sleep(0.02)
+    return surveyed(api, "/product/audit")
 
 
 def test_before_the_first_audit_nothing_is_claimed(shop: TestClient) -> None:

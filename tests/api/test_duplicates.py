@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -17,12 +16,12 @@ from main import create_app
 from orm_models import Product
 from product_search import encoder_folders, manage
 from product_search.settings import ROOT, Settings
-from tests.api.helpers import base64_of, code_of, create, create_answer, listed, resources
+from tests.api.helpers import base64_of, code_of, create, create_answer, resources
+from tests.api.surveys import shop as shop, surveyed
 from tests.api.test_manage_import import settings as settings
 from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, four_colours, noise
 
-DEADLINE_S = 60
 PHOTO = encoded(four_colours(size=(96, 64)), "PNG")
 BACKPACK = (ROOT / "sample_data" / "images" / "1f392-black.webp").read_bytes()
 
@@ -35,28 +34,9 @@ def altered(change: Callable[[Image.Image], Image.Image]) -> str:
     return base64_of(encoded(change(canvas.convert("RGB")), "JPEG", quality=60))
 
 
-@pytest.fixture
-def shop(api: TestClient) -> TestClient:
-    """The service without any product."""
-    while items := listed(api, page_size=100)["items"]:
-        for item in items:
-            api.delete(f"/product/{item['product_id']}")
-    return api
-
-
-def searched(api: TestClient, **query: int) -> dict[str, Any]:
+def searched(api: TestClient) -> dict[str, Any]:
     """What a search for duplicates finds that begins now."""
-    answer = api.post("/product/duplicates")
-    assert answer.status_code == 202, answer.text
-    run_id = answer.json()["run_id"]
-    until = time.monotonic() + DEADLINE_S
-    while True:
-        page = api.get("/product/duplicates", params=query)
-        assert page.status_code == 200, page.text
-        if (page.json()["last"] or {}).get("run_id") == run_id:
-            return cast(dict[str, Any], page.json())
-        assert time.monotonic() < until, "the search did not end"
-        time.sleep(0.02)
+    return surveyed(api, "/product/duplicates")
 
 
 def test_before_the_first_search_nothing_is_claimed(shop: TestClient) -> None:

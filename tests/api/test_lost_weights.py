@@ -23,8 +23,8 @@ from tests.api.reindexing import (
     idle,
     settings as settings,
     stock,
-    until,
 )
+from tests.clock import until
 from tests.sessions import writing
 
 

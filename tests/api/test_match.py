@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from main import create_app
 from product_search import api_examples
 from product_search.settings import Settings
-from tests.api.helpers import base64_of, calibrate, code_of, create, fields_of, resources, search
+from tests.api.helpers import base64_of, calibrated, code_of, create, fields_of, resources, search
 
 CURVE = {"coefficients": {"image_to_text": 20.0}, "intercept": -6.0, "line": 0.5}
 TITLE = "红富士苹果"
@@ -20,9 +19,7 @@ TITLE = "红富士苹果"
 @pytest.fixture(scope="module")
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
     """A service whose picture-to-title scores were calibrated: the line is at a cosine of 0.3."""
-    settings = open_settings()
-    calibrate(settings, pairs=CURVE)
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with calibrated(open_settings(), pairs=CURVE) as client:
         yield client
 
 
@@ -93,9 +90,7 @@ def test_a_product_need_not_be_indexed(api: TestClient, apple: str) -> None:
 def test_uncalibrated_there_is_a_score_and_no_verdict(
     open_settings: Callable[[], Settings], apple: str
 ) -> None:
-    settings = open_settings()
-    calibrate(settings)
-    with TestClient(create_app(settings)) as api:
+    with calibrated(open_settings()) as api:
         (found,) = pairs(api, image={"image_base64": apple}, texts=[{"text": "苹果"}])
     assert found["score"] > 0.3
     assert (found["confidence"], found["verdict"], found["label"]) == (None, None, None)

@@ -8,11 +8,10 @@ from typing import Any, cast
 import pytest
 from fastapi.testclient import TestClient
 
-from main import create_app
 from product_search import api_examples
 from product_search.settings import Settings
 from product_search.titles import KIND_LINE
-from tests.api.helpers import base64_of, calibrate, code_of, create, create_all, fields_of
+from tests.api.helpers import base64_of, calibrated, code_of, create, create_all, fields_of
 
 CURVE = {"coefficients": {"image_to_text": 20.0}, "intercept": -8.0, "line": 0.4}
 ROWS: list[dict[str, Any]] = [
@@ -28,9 +27,7 @@ ROWS: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
     """A service whose picture-to-title scores were calibrated."""
-    settings = open_settings()
-    calibrate(settings, image_to_text=CURVE)
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with calibrated(open_settings(), image_to_text=CURVE) as client:
         yield client
 
 
@@ -101,18 +98,14 @@ def test_fewer_titles_leave_the_suggestion_as_it_is(api: TestClient, apple: byte
 def test_a_picture_that_nothing_fits_has_no_title(
     open_settings: Callable[[], Settings], png: Callable[..., bytes]
 ) -> None:
-    settings = open_settings()
-    calibrate(settings, image_to_text=CURVE | {"intercept": -30.0})
-    with TestClient(create_app(settings)) as api:
+    with calibrated(open_settings(), image_to_text=CURVE | {"intercept": -30.0}) as api:
         create(api, wait=True, title="变压器 220V")
         answer = titles(api, image_base64=base64_of(png()))
     assert (answer["titles"], answer["no_match"], answer["suggestion"]) == ([], True, None)
 
 
 def test_uncalibrated_all_titles_count(open_settings: Callable[[], Settings], apple: bytes) -> None:
-    settings = open_settings()
-    calibrate(settings)
-    with TestClient(create_app(settings)) as api:
+    with calibrated(open_settings()) as api:
         create_all(api, ROWS[:2])
         answer = titles(api, image_base64=base64_of(apple))
     assert [one["confidence"] for one in answer["titles"]] == [None, None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from fastapi.testclient import TestClient
 from main import create_app
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create_all, ids, listed, resources, search
+from tests.clock import until
 from tests.unit.checkpoints import DIM, write_clip
 from tests.unit.pictures import encoded, noise
 
-DEADLINE_S = 60.0
 PHOTO = encoded(noise((30, 30)), "PNG")
 ROWS: list[dict[str, Any]] = [
     {"title": "红色双肩包", "image_base64": base64_of(PHOTO), "category": "箱包"},
@@ -83,10 +82,7 @@ def test_a_collection_whose_encoders_are_gone_is_made_anew_with_those_that_are_c
         assert_whole(api, products)
         store = resources(api).store
         assert store.has_collection(f"product_v2_{encoders['fingerprint']}")
-        deadline = time.monotonic() + DEADLINE_S
-        while store.has_collection(before):
-            assert time.monotonic() < deadline, "the collection that nobody can search stays"
-            time.sleep(0.05)
+        until(lambda: not store.has_collection(before), "the end of what nobody can search")
 
 
 def test_a_restart_indexes_nothing_anew(

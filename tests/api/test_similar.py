@@ -9,10 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from main import create_app
 from nlp_models import Matrix
 from product_search.settings import Settings
-from tests.api.helpers import base64_of, calibrate, code_of, create_all, fields_of, ids, resources
+from tests.api.helpers import base64_of, calibrated, code_of, create_all, fields_of, ids, resources
 from tests.unit.pictures import encoded, noise
 
 CURVE = {"coefficients": {"image_to_image": 20.0}, "intercept": -10.0, "line": 0.5}
@@ -36,9 +35,7 @@ def picture(place: int, seed: int) -> str:
 @pytest.fixture(scope="module")
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
     """A service whose picture-to-picture scores were calibrated: the line is at 0.5."""
-    settings = open_settings()
-    calibrate(settings, image_to_image=CURVE)
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with calibrated(open_settings(), image_to_image=CURVE) as client:
         yield client
 
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 from fastapi.testclient import TestClient
 
-from product_search import drift, runs
-from product_search.drift import Options
+from product_search import runs, sole_runs
 from product_search.run_loop import LEASE
-from product_search.runs import State
+from product_search.runs import Kind, State
 from tests.api.helpers import code_of, create, resources
+from tests.api.surveys import surveyed
+from tests.clock import until
 from tests.unit.pictures import age
-
-DEADLINE_S = 60
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
-        time.sleep(0.02)
 
 
 def report(api: TestClient) -> dict[str, Any]:
@@ -34,11 +25,7 @@ def report(api: TestClient) -> dict[str, Any]:
 
 def walked(api: TestClient, path: str) -> dict[str, Any]:
     """What a walk found that this path starts."""
-    answer = api.post(path)
-    assert answer.status_code == 202, answer.text
-    run_id = answer.json()["run_id"]
-    until(lambda: (report(api)["last"] or {}).get("run_id") == run_id, "the walk")
-    return cast(dict[str, Any], report(api)["last"])
+    return cast(dict[str, Any], surveyed(api, path, shown_at="/system/drift")["last"])
 
 
 def sample(api: TestClient, name: str) -> float | None:
@@ -94,7 +81,7 @@ def test_a_picture_that_nobody_names_leaves_the_service_healthy(
 @pytest.mark.parametrize("path", ["/system/drift", "/system/repair"])
 def test_while_a_walk_has_not_ended_another_is_refused(api: TestClient, path: str) -> None:
     database = resources(api).database
-    held = drift.begin(database, Options(), LEASE)
+    held = sole_runs.begin(database, Kind.doctor, {}, LEASE)
     assert code_of(api.post(path)) == (409, "run_in_progress")
     assert report(api)["newest"] == {
         "run_id": held.id,

@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,17 +21,10 @@ from fastapi.testclient import TestClient
 from main import create_app
 from product_search.settings import Settings
 from tests.api.helpers import code_of, create, listed, resources
+from tests.clock import until
 from tests.servers import free_port, service_environment, stop
 
 DEADLINE_S = 120.0
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Return once it holds."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +40,7 @@ def test_a_product_deleted_while_its_creator_waits_was_created(still: TestClient
     sent = {"title": "很快就删", "sku": "SOON"}
     with ThreadPoolExecutor(1) as other:
         answer = other.submit(still.post, "/product?wait=true", json=sent)
-        until(lambda: listed(still, q="很快就删")["total"] == 1)
+        until(lambda: listed(still, q="很快就删")["total"] == 1, "the creation")
         made = listed(still, q="很快就删")["items"][0]
         assert still.delete(f"/product/{made['product_id']}").status_code == 204
         created = answer.result(DEADLINE_S)
@@ -62,7 +54,7 @@ def test_a_product_deleted_while_its_changer_waits_was_changed(still: TestClient
     url = f"/product/{product['product_id']}"
     with ThreadPoolExecutor(1) as other:
         answer = other.submit(still.patch, f"{url}?wait=true", json={"title": "改名之后"})
-        until(lambda: bool(still.get(url).json()["title"] == "改名之后"))
+        until(lambda: bool(still.get(url).json()["title"] == "改名之后"), "the change")
         assert still.delete(url).status_code == 204
         changed = answer.result(DEADLINE_S)
     assert (changed.status_code, changed.json()["title"]) == (200, "改名之后")
@@ -109,7 +101,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
         )
         running = Service(port, output, process)
         try:
-            until(running.is_healthy)
+            until(running.is_healthy, "the start")
             yield running
         finally:
             stop(process)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import URL, MetaData, text
+from sqlalchemy import URL, MetaData, create_engine, make_url, text
 
 from orm_models import Base, Database
 from product_search.milvus_options import IndexType
@@ -32,11 +33,28 @@ def mysql_url() -> str:
     """The server's URL; without one the test is skipped, or fails where CI has to have one."""
     url = os.environ.get(MYSQL_URL, "")
     if url:
-        return url
+        return _own_database(url)
     reason = f"{MYSQL_URL} names no MySQL (mysql+pymysql://…)"
     if os.environ.get("CI"):
         pytest.fail(f"{reason}, and CI is set: the MySQL suite must run")
     pytest.skip(reason)
+
+
+@cache
+def _own_database(url: str) -> str:
+    """The URL with a database of this test process's own, where several run side by side."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return url
+    given = make_url(url)
+    own = given.set(database=f"{given.database}_{worker}")
+    engine = create_engine(given)
+    with engine.begin() as connection:
+        connection.execute(
+            text(f"CREATE DATABASE IF NOT EXISTS {own.database} CHARACTER SET utf8mb4")
+        )
+    engine.dispose()
+    return own.render_as_string(hide_password=False)
 
 
 def given_index_type() -> IndexType | None:

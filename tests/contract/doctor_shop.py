@@ -12,10 +12,9 @@ from sqlalchemy import delete
 
 from data_models import DriftKind, DriftRun, ProductOut
 from orm_models import Database, OutboxEvent, Product, Run, RunProblem, VectorCollection
-from product_search import drift, live_collections
+from product_search import drift, live_collections, sole_runs
 from product_search.activation import activate
 from product_search.catalog import Catalog
-from product_search.drift import Options
 from product_search.errors import OutboxFull
 from product_search.images import ImageStore
 from product_search.indexing import Indexer
@@ -23,7 +22,7 @@ from product_search.live_collections import LiveCollections, Role
 from product_search.milvus_schema import entity_row
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, carry_out
-from product_search.runs import Claimed, State
+from product_search.runs import Claimed, Kind, State
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.contract.entities import entity
 from tests.encoders import OnePair, quick_encoders
@@ -141,7 +140,8 @@ class Shop:
         return Reconciler(self.database, self.milvus, self.images, self.admit, lambda: None, page)
 
     def begin(self, repair: bool = False, drop: Sequence[str] = ()) -> Claimed:
-        return drift.begin(self.database, Options(repair=repair, drop=list(drop)), LEASE)
+        wanted = {"repair": repair, "drop": list(drop)}
+        return sole_runs.begin(self.database, Kind.doctor, wanted, LEASE)
 
     def walk(self, repair: bool = False, drop: Sequence[str] = (), page: int = 100) -> DriftRun:
         """What a whole walk finds."""
@@ -157,7 +157,7 @@ class Shop:
         context = RunContext(self.database, claimed, threading.Event())
         assert carry_out(context, self.doctor().handle) is State.failed
         with reading(self.database) as session:
-            return drift.run_state(session, claimed.id).error
+            return session.get_one(Run, claimed.id).error
 
 
 @pytest.fixture

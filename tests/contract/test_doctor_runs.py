@@ -213,7 +213,7 @@ def test_one_walk_at_a_time(shop: Shop) -> None:
         drift.queue(shop.database, Options(repair=True))
     held = shop.begin()  # nobody had taken the other: its process has ended
     with reading(shop.database) as session:
-        assert drift.run_state(session, queued.run_id).state == "cancelled"
+        assert session.get_one(Run, queued.run_id).state == "cancelled"
     with pytest.raises(RunInProgress):
         shop.begin()
     with pytest.raises(RunInProgress):

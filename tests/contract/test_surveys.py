@@ -42,7 +42,7 @@ def auditor(shop: Shop, page: int = 100) -> Auditor:
 
 def audited(shop: Shop, page: int = 100) -> AuditPage:
     """What a whole audit finds."""
-    claimed = audit.begin(shop.database, LEASE)
+    claimed = sole_runs.begin(shop.database, Kind.audit, {}, LEASE)
     assert carry_out(context(shop, claimed), auditor(shop, page).handle) is State.done
     return shop.database.read(lambda session: audit.page(session, AuditQuery(limit=100)))
 
@@ -97,7 +97,7 @@ def test_an_audit_keeps_the_worst_of_all_pages(
 
 
 def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked: Shop) -> None:
-    claimed = audit.begin(stocked.database, LEASE)
+    claimed = sole_runs.begin(stocked.database, Kind.audit, {}, LEASE)
     with pytest.raises(RunInProgress):
         audit.queue(stocked.database)
     stopped = context(stocked, claimed)
@@ -111,7 +111,7 @@ def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked
 
 def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked: Shop) -> None:
     before = audited(stocked)
-    claimed = audit.begin(stocked.database, LEASE)
+    claimed = sole_runs.begin(stocked.database, Kind.audit, {}, LEASE)
     auditor(stocked).handle(context(stocked, claimed))  # and there the process dies
     found = stocked.database.read(lambda session: audit.page(session, AuditQuery()))
     assert (found.last, found.items) == (before.last, before.items)

@@ -14,21 +14,23 @@ from streamlit.testing.v1 import AppTest
 from data_models import ListSort, ProductListQuery, ProductOut, SearchMode
 from product_search import demo
 from product_search.api_client import ApiClient, ApiError
+from product_search.demo_query import AUTO, EXAMPLES, MODE_NAMES
+from product_search.settings import ROOT
 from tests.demo.pages import Upload, html, opened, said, titles
 
 
-def searched(mode: SearchMode, words: str) -> AppTest:
+def searched(words: str, mode: str = AUTO) -> AppTest:
     page = opened()
     page.segmented_control(key="mode").set_value(mode)
     page.run()
     return page.text_input(key="text").set_value(words).run()
 
 
-def uploaded(mode: SearchMode, file: Upload) -> AppTest:
+def uploaded(file: Upload, mode: str = AUTO) -> AppTest:
     page = opened()
     page.segmented_control(key="mode").set_value(mode)
     page.run()
-    return page.file_uploader(key="image").set_value(file).run()
+    return page.file_uploader(key="image_0").set_value(file).run()
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def product(service: ApiClient, png: Callable[..., bytes]) -> Iterator[ProductOu
 
 @pytest.mark.usefixtures("api_url")
 def test_words_find_the_right_title_first() -> None:
-    page = searched(SearchMode.text_to_text, "葡萄")
+    page = searched("葡萄", SearchMode.text_to_text)
     assert "葡萄" in titles(page)[0]
     assert re.search(r"符合度 \d{1,3}%<", html(page))
     assert "¥42.90" in html(page)
@@ -55,13 +57,13 @@ def test_words_find_the_right_title_first() -> None:
 
 @pytest.mark.usefixtures("api_url")
 def test_words_bring_cards_with_pictures_in_the_image_mode() -> None:
-    page = searched(SearchMode.text_to_image, "苹果")
+    page = searched("苹果", SearchMode.text_to_image)
     assert 0 < len(titles(page)) == html(page).count("<img src=") <= 10
 
 
 @pytest.mark.usefixtures("api_url")
 def test_a_picture_finds_its_own_product_first(apple: Upload) -> None:
-    page = uploaded(SearchMode.image_to_image, apple)
+    page = uploaded(apple, SearchMode.image_to_image)
     assert titles(page)[0].startswith("红富士苹果")
     fit = re.search(r"符合度 (\d+)%<", html(page))
     assert fit is not None
@@ -71,48 +73,133 @@ def test_a_picture_finds_its_own_product_first(apple: Upload) -> None:
 
 @pytest.mark.usefixtures("api_url")
 def test_a_picture_finds_titles(apple: Upload) -> None:
-    assert "苹果" in "".join(titles(uploaded(SearchMode.image_to_text, apple))[:5])
+    assert "苹果" in "".join(titles(uploaded(apple, SearchMode.image_to_text))[:5])
 
 
 @pytest.mark.usefixtures("api_url")
-@pytest.mark.parametrize("mode", list(SearchMode))
-def test_a_mode_shows_only_the_input_that_it_takes(mode: SearchMode) -> None:
+@pytest.mark.parametrize("mode", list(MODE_NAMES))
+def test_a_mode_shows_only_the_input_that_it_takes(mode: str) -> None:
     page = opened()
     page.segmented_control(key="mode").set_value(mode)
     page.run()
     assert not page.exception
-    takes_both = mode is SearchMode.hybrid
-    assert ("text" in {box.key for box in page.text_input}) == (mode.takes_text or takes_both)
-    assert bool(page.file_uploader) == (takes_both or not mode.takes_text)
+    takes_text = mode == AUTO or SearchMode(mode).takes_text
+    takes_image = mode == AUTO or not SearchMode(mode).takes_text
+    assert ("text" in {box.key for box in page.text_input}) == takes_text
+    assert bool(page.file_uploader) == takes_image
+
+
+@pytest.mark.usefixtures("api_url")
+def test_words_and_a_picture_are_one_query(apple: Upload) -> None:
+    page = searched("绿色")
+    page.file_uploader(key="image_0").set_value(apple).run()
+    assert "苹果" in titles(page)[0]
+    assert "绿" in titles(page)[0] + titles(page)[1]
+    assert 'class="ps-preview"' in html(page)
+    page.button(key="remove_picture").click().run()
+    assert 'class="ps-preview"' not in html(page)
+    assert page.file_uploader(key="image_1").value is None
+
+
+@pytest.mark.usefixtures("api_url")
+def test_an_example_query_is_asked_by_a_click() -> None:
+    page = opened()
+    page.button(key="example_1").click().run()
+    assert page.text_input(key="text").value == EXAMPLES[1]
+    assert "书包" in titles(page)[0] or "双肩包" in titles(page)[0]
+
+
+@pytest.mark.usefixtures("api_url")
+def test_products_compose_the_query_and_are_taken_out_of_it(service: ApiClient) -> None:
+    page = searched("书包")
+    [red] = service.products(ProductListQuery(q="红色双肩包")).items
+    page.button(key=f"unlike_{red.product_id}").click().run()
+    assert page.query_params["unlike"] == str(red.product_id)
+    assert red.title not in titles(page)
+    page.button(key=f"drop_unlike_{red.product_id}").click().run()
+    assert "unlike" not in page.query_params
+    assert red.title in titles(page)
+    page.text_input(key="text").set_value("").run()
+    assert titles(page) == []
+
+
+@pytest.mark.usefixtures("api_url")
+def test_an_address_brings_the_whole_query(service: ApiClient) -> None:
+    [red] = service.products(ProductListQuery(q="红色双肩包")).items
+    page = AppTest.from_file(ROOT / "web_demo.py", default_timeout=60)
+    page.query_params["like"] = str(red.product_id)
+    page.query_params["sort"] = "price_asc"
+    page.query_params["only_fitting"] = "false"
+    page.run()
+    assert "像 红色双肩包" in page.button(key=f"drop_like_{red.product_id}").label.replace("\\", "")
+    prices = [float(price) for price in re.findall(r"¥([\d.]+)<", html(page))]
+    assert len(prices) == 10
+    assert prices == sorted(prices)
+
+
+@pytest.mark.usefixtures("api_url")
+def test_a_card_says_why_it_matched() -> None:
+    page = searched("葡萄")
+    assert "为何匹配" in html(page)
+    assert re.search(r"<li>字词：第 \d+ 名，占 \d+%</li>", html(page))
+
+
+@pytest.mark.usefixtures("api_url")
+def test_what_hardly_fits_is_folded_away() -> None:
+    page = searched("书包")
+    page.toggle(key="only_fitting").set_value(False).run()
+    folded = [one for one in page.expander if one.label.startswith("不大符合的")]
+    assert len(folded) == 1
+    assert not folded[0].proto.expanded
+
+
+@pytest.mark.usefixtures("api_url")
+def test_a_facet_filters_by_a_click() -> None:
+    page = searched("红色")
+    page.toggle(key="only_fitting").set_value(False).run()
+    count = int(page.button(key="facet_category_生鲜果蔬").label.split()[-1])
+    page.button(key="facet_category_生鲜果蔬").click().run()
+    assert page.multiselect(key="category").value == ["生鲜果蔬"]
+    assert f"共 {count} 件" in said(page) or f"至少 {count} 件" in said(page)
+
+
+@pytest.mark.usefixtures("api_url")
+def test_the_page_speaks_english() -> None:
+    page = AppTest.from_file(ROOT / "web_demo.py", default_timeout=60)
+    page.query_params["lang"] = "en"
+    page.run()
+    assert page.title[0].value == "Search"
+    page.text_input(key="text").set_value("asdkjh").run()
+    assert "No match" in said(page)
 
 
 @pytest.mark.usefixtures("api_url")
 def test_what_matches_nothing_is_told_with_the_nearest() -> None:
-    page = searched(SearchMode.hybrid, "asdkjh")
+    page = searched("asdkjh", AUTO)
     assert "没有找到符合条件的商品" in said(page)
-    corrected = searched(SearchMode.hybrid, "xigua")
+    corrected = searched("xigua", AUTO)
     assert "已按“西瓜”搜索" in said(corrected)
     assert "西瓜" in titles(corrected)[0]
 
 
 @pytest.mark.usefixtures("api_url")
 def test_filters_chosen_or_typed_narrow_the_results() -> None:
-    page = searched(SearchMode.text_to_text, "红色")
-    assert "生鲜果蔬" in page.multiselect(key="filter_category").options
-    page.multiselect(key="filter_category").set_value(["生鲜果蔬"])
+    page = searched("红色", SearchMode.text_to_text)
+    assert "生鲜果蔬" in page.multiselect(key="category").options
+    page.multiselect(key="category").set_value(["生鲜果蔬"])
     page.number_input(key="filter_min_price").set_value(40.0)
     page.number_input(key="filter_max_price").set_value(50.0).run()
     prices = [float(price) for price in re.findall(r"¥([\d.]+)<", html(page))]
     assert prices
     assert all(40 <= price <= 50 for price in prices)
-    page.multiselect(key="filter_brand").set_value(["没有这个品牌"]).run()
+    page.multiselect(key="brand").set_value(["没有这个品牌"]).run()
     assert titles(page) == []
     assert "没有找到符合条件的商品" in said(page)
 
 
 @pytest.mark.usefixtures("api_url")
 def test_crossed_prices_are_told_and_swapped() -> None:
-    page = searched(SearchMode.text_to_text, "红色")
+    page = searched("红色", SearchMode.text_to_text)
     page.number_input(key="filter_min_price").set_value(50.0)
     page.number_input(key="filter_max_price").set_value(40.0).run()
     assert "已对调" in said(page)
@@ -121,7 +208,7 @@ def test_crossed_prices_are_told_and_swapped() -> None:
 
 @pytest.mark.usefixtures("api_url")
 def test_the_next_results_go_on_and_another_query_starts_anew() -> None:
-    page = searched(SearchMode.text_to_text, "红色")
+    page = searched("红色", SearchMode.text_to_text)
     page.toggle(key="only_fitting").set_value(False).run()
     first = titles(page)
     page.button(key="next").click().run()
@@ -141,7 +228,7 @@ def test_the_shipped_model_is_named_with_the_way_to_a_better_one() -> None:
 
 @pytest.mark.usefixtures("api_url")
 def test_an_unreadable_picture_is_explained() -> None:
-    page = uploaded(SearchMode.image_to_image, ("坏.png", b"no picture", "image/png"))
+    page = uploaded(("坏.png", b"no picture", "image/png"), SearchMode.image_to_image)
     assert "不是可识别的图片" in said(page)
 
 
@@ -158,7 +245,7 @@ def test_a_title_cannot_bring_its_own_html(service: ApiClient) -> None:
     title = '<img src=x onerror="alert(1)"> **粗体** :red[红] 怪标题'
     hostile = service.create({"title": title}, wait=True)
     try:
-        page = searched(SearchMode.text_to_text, "怪标题")
+        page = searched("怪标题", SearchMode.text_to_text)
         assert "<img src=x" not in html(page)
         assert "&lt;img src=x" in titles(page)[0]
     finally:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from tests.faults.clock import until
+from tests.clock import until
 from tests.faults.ledger import Content, Ledger, Tracked, hash_of
 
 CLIENTS = 4

@@ -18,16 +18,16 @@ from sqlalchemy import select
 
 from nlp_models import EncoderPair
 from orm_models import Database, OutboxEvent, Product
-from product_search import drift
-from product_search.drift import Options
+from product_search import drift, sole_runs
 from product_search.encoder_folders import EncoderFolders
 from product_search.images import ImageStore
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, carry_out
+from product_search.runs import Kind
 from product_search.settings import Settings
+from tests.clock import DEADLINE_S, until
 from tests.contract.conftest import empty_tables
 from tests.faults import checks, doomed
-from tests.faults.clock import DEADLINE_S, until
 from tests.faults.doomed import Failpoint
 from tests.faults.ledger import Ledger
 from tests.milvus_servers import NetworkMilvus
@@ -184,7 +184,7 @@ class Place(ABC):
 
     def _doctors_verdict(self, store: MilvusStore) -> list[str]:
         doctor = Reconciler(self.database, store, self.images, lambda _: None, lambda: None)
-        claimed = drift.begin(self.database, Options(), LEASE)
+        claimed = sole_runs.begin(self.database, Kind.doctor, {}, LEASE)
         carry_out(RunContext(self.database, claimed, threading.Event()), doctor.handle)
         found = self.database.read(lambda session: drift.of_run(session, claimed.id))
         return [f"the doctor: {one.kind} {one.subject}: {one.reason}" for one in found.examples]

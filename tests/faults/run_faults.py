@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from orm_models import Run
 from product_search import reindex, runs
-from tests.faults.clock import DEADLINE_S, until
+from tests.clock import DEADLINE_S, until
 from tests.faults.doomed import Failpoint
 from tests.faults.ledger import Content, Tracked
 from tests.faults.load import Load, title

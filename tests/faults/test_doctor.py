@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import httpx
@@ -14,16 +13,8 @@ import httpx
 from product_search import drift
 from product_search.resources import open_database
 from product_search.settings import Settings
+from tests.clock import DEADLINE_S, until
 from tests.servers import running_api, service_environment
-
-DEADLINE_S = 120
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
-        time.sleep(0.05)
 
 
 def test_the_command_outlives_the_service_and_the_walk_goes_on_at_its_next_start(

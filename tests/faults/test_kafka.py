@@ -24,7 +24,7 @@ from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.images import ImageStore
 from product_search.kafka_bus import GroupMember, KafkaTopic
 from product_search.settings import Settings
-from tests.faults.clock import DEADLINE_S, until
+from tests.clock import DEADLINE_S, until
 from tests.faults.workers import claimed, worker
 from tests.kafka_servers import KAFKA, MockKafka, new_topic
 from tests.milvus_servers import NetworkMilvus

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import httpx
 
 from product_search.settings import Settings
+from tests.clock import until
 from tests.servers import running_api
 
 ROWS = 1500
-DEADLINE_S = 120.0
 # With so many waiting to be indexed the first service's import pauses: it is killed in the middle.
 PAUSE_AT = 400
 
@@ -29,13 +28,6 @@ def _file(folder: Path) -> Path:
 BAD = sum(n % 100 == 7 for n in range(ROWS - 2)) + 1
 
 
-def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_S} s"
-        time.sleep(0.02)
-
-
 def test_an_import_of_a_killed_service_goes_on_and_counts_every_row_once(
     open_settings: Callable[[], Settings], tmp_path: Path
 ) -> None:
@@ -46,13 +38,13 @@ def test_an_import_of_a_killed_service_goes_on_and_counts_every_row_once(
             answer = httpx.post(f"{address}/product/import", files={"file": stream}, timeout=60)
         assert answer.status_code == 202
         url = str(answer.json()["status_url"])
-        _until(lambda: _status(address, url)["rows_done"] >= PAUSE_AT, "the first batches")
+        until(lambda: _status(address, url)["rows_done"] >= PAUSE_AT, "the first batches")
         service.kill()
         service.join()
     assert len(list(settings.imports_dir.iterdir())) == 1
 
     with running_api(settings.data_dir) as (address, _):
-        _until(lambda: _status(address, url)["state"] == "done", "the rest of the import")
+        until(lambda: _status(address, url)["state"] == "done", "the rest of the import")
         status = _status(address, url)
         done = (status["rows_total"], status["rows_done"], status["created"], status["bad"])
         assert done == (ROWS, ROWS, ROWS - BAD, BAD)

@@ -13,8 +13,8 @@ from product_search.encoder_folders import EncoderFolders
 from product_search.images import ImageStore
 from product_search.resources import open_database
 from product_search.settings import Settings
+from tests.clock import DEADLINE_S, until
 from tests.conftest import SAMPLE
-from tests.faults.clock import DEADLINE_S, until
 from tests.servers import forked, running_api, service_environment
 from vector_db import MilvusStore, collection_name
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.faults.clock import until
+from tests.clock import until
 from tests.faults.conftest import SEED
 from tests.faults.load import Load
 from tests.faults.mariadb import OwnMariaDB

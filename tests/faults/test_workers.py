@@ -16,7 +16,7 @@ from orm_models import Database
 from product_search.errors import StartError
 from product_search.resources import open_resources
 from product_search.settings import Settings
-from tests.faults.clock import DEADLINE_S, until
+from tests.clock import DEADLINE_S, until
 from tests.faults.workers import claimed, stopped_in_a_batch, total, worker
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import end, forked, running_api, service_environment

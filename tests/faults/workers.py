@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from orm_models import Database, OutboxEvent
 from product_search.settings import Settings
-from tests.faults.clock import DEADLINE_S
+from tests.clock import DEADLINE_S
 from tests.servers import service_environment
 from tests.sessions import reading
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from pathlib import Path
@@ -91,3 +92,15 @@ def test_the_table_and_the_plot_name_every_mode(tmp_path: Path) -> None:
     assert "| text_to_text | 1.000 (1.000–1.000)" in "\n".join(report.table(results))
     report.plot(results, tmp_path / "plot.svg")
     assert "text_to_text" in (tmp_path / "plot.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize("door", ["__main__", "audit", "calibrate", "duplicates", "full", "titles"])
+def test_every_door_explains_itself(
+    door: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"product_search.evaluation.{door}")
+    monkeypatch.setattr("sys.argv", ["evaluation", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: python -m product_search.evaluation")

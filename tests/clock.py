@@ -8,7 +8,7 @@ from collections.abc import Callable
 DEADLINE_S = 180.0
 
 
-def until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
     """Return once the condition holds."""
     deadline = time.monotonic() + deadline_s
     while not condition():

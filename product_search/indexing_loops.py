@@ -1,0 +1,65 @@
+"""The loops that index and that publish to Kafka, as the settings name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+from orm_models import Database
+from product_search.indexing import Indexer
+from product_search.kafka_bus import GroupMember, KafkaTopic, Publisher
+from product_search.relay import Relay, consume
+from product_search.settings import Settings
+from product_search.step_loop import StepLoop
+
+
+@contextmanager
+def open_indexing(settings: Settings, indexer: Indexer) -> Iterator[StepLoop]:
+    """The loop that indexes what waits, with Kafka what its messages name; ended at the end.
+
+    Raises StartError where an option of Kafka's can't be used.
+    """
+    topic, limit = _kafka_topic(settings), settings.index_batch_size
+    with ExitStack() as stack:
+        if topic is None:
+            loop = StepLoop("indexing", lambda: indexer.apply_oldest(limit))
+        else:
+            member = GroupMember(topic)
+            stack.callback(member.close)
+            # It waits for messages by itself.
+            loop = StepLoop("indexing", lambda: consume(member, indexer, limit), idle_s=0)
+        stack.callback(loop.stop)
+        yield loop
+
+
+@contextmanager
+def running_relay(settings: Settings, database: Database) -> Iterator[StepLoop | None]:
+    """The loop that publishes to Kafka what waits; None where the settings name no Kafka.
+
+    Raises StartError where an option of Kafka's can't be used.
+    """
+    topic = _kafka_topic(settings)
+    if topic is None:
+        yield None
+        return
+    publisher = Publisher(topic)
+    relay = Relay(database, publisher, timedelta(seconds=settings.kafka_republish_s))
+    loop = StepLoop("the relay to Kafka", relay.publish_due)
+    loop.start()
+    try:
+        yield loop
+    finally:
+        loop.stop()
+        publisher.close()
+
+
+def _kafka_topic(settings: Settings) -> KafkaTopic | None:
+    if settings.kafka_bootstrap_servers is None:
+        return None
+    return KafkaTopic(
+        servers=settings.kafka_bootstrap_servers,
+        name=settings.kafka_topic,
+        group=settings.kafka_group,
+        options=settings.kafka_options,
+    )
