@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 from streamlit.testing.v1 import AppTest
 
-from data_models import AuditRun, CatalogueMap, DuplicateRun, MapField
+from data_models import CatalogueMap, MapField, SurveyRun
 from product_search.api_client import ApiClient
 from product_search.settings import ROOT
+from tests.clock import until
 
 Upload = tuple[str, bytes, str]
 
@@ -35,19 +35,19 @@ def said(page: AppTest) -> str:
     return "\n".join(block.value for kind in kinds for block in kind).replace("\\", "")
 
 
-def followed(newest: Callable[[], AuditRun | DuplicateRun | None]) -> None:
+def followed(newest: Callable[[], SurveyRun | None]) -> None:
     """Wait for the end of a run."""
-    deadline = time.monotonic() + 30
-    while (run := newest()) is None or run.is_under_way:
-        assert time.monotonic() < deadline, f"the run does not end: {run}"
-        time.sleep(0.05)
-    assert run.state == "done"
+    until(lambda: (run := newest()) is not None and not run.is_under_way, "the run has ended")
 
 
 def drawn(service: ApiClient, field: MapField) -> CatalogueMap:
     """The map of the catalogue as it is now."""
-    deadline = time.monotonic() + 30
-    while not isinstance(found := service.map(field), CatalogueMap) or found.stale:
-        assert time.monotonic() < deadline, f"the map is not drawn: {found}"
-        time.sleep(0.05)
+
+    def is_fresh() -> bool:
+        found = service.map(field)
+        return isinstance(found, CatalogueMap) and not found.stale
+
+    until(is_fresh, "the map is drawn")
+    found = service.map(field)
+    assert isinstance(found, CatalogueMap)
     return found
