@@ -53,6 +53,7 @@ from product_search.import_models import (
 )
 from product_search.match_models import (
     MAX_BATCH_PICTURES as MAX_BATCH_PICTURES,
+    MAX_BATCH_TEXT as MAX_BATCH_TEXT,
     MAX_MATCHED as MAX_MATCHED,
     MAX_QUERIES as MAX_QUERIES,
     MAX_RERANKED as MAX_RERANKED,
@@ -140,14 +141,16 @@ class OutboxCounts(BaseModel):
 
 
 class Health(BaseModel):
-    """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't, or the
-    last doctor's walk left drift that answers suffer from."""
+    """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't, searches
+    find only a part, or the last doctor's walk left drift that answers suffer from."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [api_examples.HEALTH]})
 
     status: Literal["ok", "degraded", "down"]
     database: Literal["ok", "down"]
-    vector_store: Literal["ok", "down"]
+    vector_store: Literal["ok", "filling", "down"] = Field(
+        description="filling：在用的集合是新建的，还在由数据库填充，搜索只找得到已填入的商品"
+    )
     kafka: Literal["ok", "down"] | None = Field(
         None, description="最近一次向 Kafka 发布；不使用 Kafka 时为 null"
     )

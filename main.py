@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -80,7 +81,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 async def health(request: Request, response: Response) -> Health:
-    """`down`（503）：目录无法服务；`degraded`：搜索不可用，有商品未能建立索引，或两个存储不一致。"""
+    """`down`（503）：目录无法服务。
+
+    `degraded`：搜索不可用或只能找到一部分，有商品未能建立索引，或两个存储不一致。
+    """
     resources: Resources = request.app.state.resources
     # Threads of its own: it answers also while every other one waits for a store.
     limiter = request.app.state.health_threads
@@ -91,13 +95,14 @@ async def health(request: Request, response: Response) -> Health:
 
 
 def _health(resources: Resources) -> Health:
-    database, waiting, walked = _database_state(resources)
-    vector_store = _vector_store_state(resources)
+    database, waiting, walked, is_filling = _database_state(resources)
+    vector_store = _vector_store_state(resources, is_filling=is_filling)
     indexing = "down" if waiting.failed or resources.loop.is_failing else "ok"
     stores = "down" if walked is not None and _harms(walked) else "ok"
     kafka = _kafka_state(resources)
     states = (vector_store, indexing, stores, kafka)
-    status = "down" if database == "down" else "degraded" if "down" in states else "ok"
+    is_impaired = is_filling or "down" in states
+    status = "down" if database == "down" else "degraded" if is_impaired else "ok"
     encoders = resources.encoders
     return Health.model_validate(
         {
@@ -122,21 +127,31 @@ def _harms(walked: DriftRun) -> bool:
     return walked.left > walked.left_of(DriftKind.orphaned_picture)
 
 
-def _database_state(resources: Resources) -> tuple[str, OutboxCounts, DriftRun | None]:
+class _Database(NamedTuple):
+    """What health needs of the relational store."""
+
+    state: str
+    waiting: OutboxCounts
+    walked: DriftRun | None
+    is_filling: bool  # the active collection
+
+
+def _database_state(resources: Resources) -> _Database:
+    read = resources.database.read
     try:
         resources.database.ping()
-        counts = resources.database.read(outbox_state.counts)
-        return "ok", counts, resources.database.read(drift.last)
+        counts, walked = read(outbox_state.counts), read(drift.last)
+        return _Database("ok", counts, walked, read(outbox_state.is_rebuilding))
     except DatabaseUnavailable:
-        return "down", OutboxCounts(pending=0, retrying=0, failed=0), None
+        return _Database("down", OutboxCounts(pending=0, retrying=0, failed=0), None, False)
 
 
-def _vector_store_state(resources: Resources) -> str:
+def _vector_store_state(resources: Resources, *, is_filling: bool) -> str:
     try:
         resources.store.ping()
     except VectorStoreUnavailable:
         return "down"
-    return "ok"
+    return "filling" if is_filling else "ok"
 
 
 def _kafka_state(resources: Resources) -> str | None:

@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def _product(number: int, key: int, image_hash: str) -> Product:
         image_hash=image_hash,
         index_status=IndexStatus.indexed,
         revision=1,
+        created_at=datetime.now(UTC),
     )
 
 

@@ -98,6 +98,7 @@ def _show_groups(client: ApiClient, page: DuplicatesPage) -> None:
         LEAST_ALIKE,
         format="%d%%",
         key="threshold",
+        width=420,
         persist_state="session",
     )
     shown = [

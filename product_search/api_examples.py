@@ -16,6 +16,13 @@ PRODUCT: Example = {
     "attributes": {"颜色": "红", "容量": "25L"},
 }
 CHANGE: Example = {"price": 99.9, "description": None}
+PHOTO = "photo.jpg"  # in the example of a form: the file that is chosen
+PRODUCT_FORM: Example = PRODUCT | {
+    "sku": "DEMO-0002",
+    "attributes": '{"颜色": "红", "容量": "25L"}',
+    "image": PHOTO,
+}
+CHANGE_FORM: Example = {"price": "99.90", "image": PHOTO}
 SHOWN_PRODUCT: Example = PRODUCT | {
     "product_id": 1,
     "image_url": "/product/1/image",
@@ -55,6 +62,12 @@ SEARCHES: list[Any] = [
     {"mode": "image_to_image", "product_id": 1},
     {"mode": "image_to_text", "product_id": 1, "region": [40, 40, 170, 170]},
 ]
+SEARCH_FORM: Example = {
+    "text": "红色",
+    "image": PHOTO,
+    "top_k": 5,
+    "filters": '{"price": {"lte": 500}}',
+}
 SEARCH_ANSWER: Example = {
     "mode": "hybrid",
     "corrected_query": None,
@@ -88,10 +101,12 @@ BATCH_ANSWER: Example = {
     ]
 }
 RERANK: Example = {"product_ids": [3, 1, 2], "text": "雨伞"}
+RERANK_FORM: Example = {"product_ids": "[3, 1, 2]", "text": "红色", "image": PHOTO}
 RERANK_ANSWER: Example = {
     "hits": SEARCH_ANSWER["hits"],
     "total": 1,
     "missing": [3, 2],
+    "corrected_query": None,
     "encoder": "starter",
     "took_ms": SEARCH_ANSWER["took_ms"],
 }
@@ -107,6 +122,7 @@ MATCH_ANSWER: Example = {
     "encoder": "starter",
 }
 TITLES: Example = {"product_id": 18, "top_k": 3}
+TITLES_FORM: Example = {"image": PHOTO, "top_k": 3}
 TITLES_ANSWER: Example = {
     "titles": [
         {"title": "蓝色双肩包 旅行背包", "product_id": 2, "score": 0.52, "confidence": 0.91},

@@ -196,6 +196,8 @@ def show_service(client: ApiClient) -> Health | None:
         st.error(_("API 已启动，但它的数据库没有响应，商品目录暂不可用。"))
     elif health.vector_store == "down":
         st.warning(_("API 已启动，但向量库没有响应，暂时不能搜索。"))
+    elif health.vector_store == "filling":
+        st.warning(_("向量集合是新建的，正在重新建立索引：目前只能搜到一部分商品。"))
     if health.outbox.failed:
         failed = _("有 {count} 项改动未能建立索引，可在“商品目录”中按状态查看。")
         st.warning(failed.format(count=health.outbox.failed))

@@ -63,7 +63,7 @@ class UnsupportedMediaType(AppError):
 
 
 class PayloadTooLarge(AppError):
-    """The whole request body is over the limit."""
+    """The whole request body is over the limit, or the query beside the others of its batch."""
 
     code = "payload_too_large"
 

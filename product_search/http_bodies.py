@@ -18,6 +18,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message as AsgiMessage, Receive, Scope, Send
 
+import data_models
 from data_models import (
     BatchRequest,
     MatchRequest,
@@ -27,6 +28,7 @@ from data_models import (
     SearchRequest,
     TitlesRequest,
 )
+from product_search import api_examples
 from product_search.errors import (
     InvalidJson,
     InvalidRequest,
@@ -43,13 +45,14 @@ _MAX_DRAINED = 100 * 1024 * 1024
 _CHARSET = re.compile(r";\s*charset=[^;]*", re.ASCII | re.IGNORECASE)
 _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
 _JSON_FIELDS = ("attributes", "filters", "legs", "parts", "region", "product_ids")
-_BODIES: tuple[type[BaseModel], ...] = (
-    ProductCreate,
-    ProductPatch,
-    SearchRequest,
-    RerankRequest,
-    TitlesRequest,
-)
+# Those that may come as a form, each with the example of one.
+_BODIES: dict[type[BaseModel], api_examples.Example] = {
+    ProductCreate: api_examples.PRODUCT_FORM,
+    ProductPatch: api_examples.CHANGE_FORM,
+    SearchRequest: api_examples.SEARCH_FORM,
+    RerankRequest: api_examples.RERANK_FORM,
+    TitlesRequest: api_examples.TITLES_FORM,
+}
 _JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest, MatchRequest)  # no file beside these
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -270,10 +273,19 @@ def describe_bodies(app: FastAPI) -> None:
                 tags=app.openapi_tags,
             )
             schema["components"]["schemas"] |= _body_schemas()
+            _restore_nulls(schema["components"]["schemas"])
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _restore_nulls(schemas: dict[str, Any]) -> None:
+    """FastAPI drops what is null from examples; answers have it."""
+    for name, schema in schemas.items():
+        if "examples" in schema and hasattr(data_models, name):
+            kind: type[BaseModel] = getattr(data_models, name)
+            schema["examples"] = kind.model_json_schema()["examples"]
 
 
 def _body_schemas() -> dict[str, Any]:
@@ -282,16 +294,21 @@ def _body_schemas() -> dict[str, Any]:
         ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, Any] = dict(top["$defs"])
-    for kind in _BODIES:
-        schemas[f"{kind.__name__}Form"] = _form_schema(schemas[kind.__name__])
+    for kind, example in _BODIES.items():
+        schemas[f"{kind.__name__}Form"] = _form_schema(schemas[kind.__name__], example)
     return schemas
 
 
-def _form_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The multipart twin of a JSON body."""
+def _form_schema(schema: dict[str, Any], example: api_examples.Example) -> dict[str, Any]:
+    """The multipart twin of a JSON body.
+
+    Each field bears its part of the example, since Swagger UI fills in a form field by field.
+    """
     properties = {k: v for k, v in schema["properties"].items() if k != "image_base64"}
     for name in _JSON_FIELDS:
         if name in properties:
             properties[name] = {"type": "string", "description": "JSON 文本"}
     properties["image"] = {"type": "string", "format": "binary", "description": "图片文件"}
-    return {k: v for k, v in schema.items() if k != "examples"} | {"properties": properties}
+    for name, value in example.items():
+        properties[name] = properties[name] | {"examples": [value]}
+    return schema | {"properties": properties, "examples": [example]}

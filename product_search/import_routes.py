@@ -25,6 +25,7 @@ _FORM = {
         FIELD: {
             "type": "string",
             "format": "binary",
+            "examples": ["products.zip"],
             "description": "商品表 .csv 或 .jsonl；或 .zip：一个商品表，连同 image_path 所指的图片",
         }
     },

@@ -45,6 +45,7 @@ class Operation(StrEnum):
     upsert = "upsert"
     delete = "delete"
     fill = "fill"  # no change: a collection that is being filled lacks the product
+    rebuild = "rebuild"  # no change: the active collection is new and lacks the product
 
 
 @dataclass(frozen=True)
@@ -124,17 +125,17 @@ def record_all(session: Session) -> None:
     # What is gone stays queued: other collections than the new one may still hold it.
     session.execute(delete(OutboxEvent).where(OutboxEvent.product_id.in_(select(Product.id))))
     session.execute(update(Product).values(index_status=IndexStatus.pending, index_error=None))
-    _record_upserts(session)
+    _record_each(session, Operation.rebuild)
 
 
 def record_new(session: Session, milvus_ids: Collection[int]) -> None:
     """Queue the products that this transaction has added, in one statement."""
-    _record_upserts(session, Product.milvus_id.in_(milvus_ids))
+    _record_each(session, Operation.upsert, Product.milvus_id.in_(milvus_ids))
 
 
-def _record_upserts(session: Session, *conditions: ColumnElement[bool]) -> None:
-    operation, now = literal(str(Operation.upsert)), literal(datetime.now(UTC), UtcDateTime)
-    every = select(Product.id, Product.milvus_id, operation, Product.revision, literal(0), now)
+def _record_each(session: Session, operation: Operation, *conditions: ColumnElement[bool]) -> None:
+    why, now = literal(str(operation)), literal(datetime.now(UTC), UtcDateTime)
+    every = select(Product.id, Product.milvus_id, why, Product.revision, literal(0), now)
     columns = ["product_id", "milvus_id", "operation", "revision", "attempts", "created_at"]
     chosen = every.where(*conditions).order_by(Product.id)
     session.execute(insert(OutboxEvent).from_select(columns, chosen))

@@ -22,6 +22,12 @@ def fills_left(session: Session, limit: int, *, unclaimed: bool = False) -> int:
     return session.scalar(select(func.count()).select_from(left.limit(limit).subquery())) or 0
 
 
+def is_rebuilding(session: Session) -> bool:
+    """Whether the active collection is new, and products are not in it yet."""
+    lacking = select(OutboxEvent.id).where(OutboxEvent.operation == Operation.rebuild)
+    return session.scalar(lacking.limit(1)) is not None
+
+
 def products_waiting(session: Session, product_ids: Collection[int]) -> set[int]:
     """Those of these product ids that have events."""
     events = select(OutboxEvent.product_id).where(OutboxEvent.product_id.in_(product_ids))

@@ -64,8 +64,9 @@ def _answer(
     with watch.stage("recall"):
         keys = [row.milvus_id for row in rows]
         indexed = {state.milvus_id for state in collection.store.states(keys)} if keys else set()
-        found = stored_hits(collection.store, plan, vectors, sorted(indexed))
-        candidates = weigh(plan, found, calibration)
+        # Words that ask for nothing say nothing of any product, whatever its vectors are.
+        keys = [] if plan.asks_nothing else sorted(indexed)
+        candidates = weigh(plan, stored_hits(collection.store, plan, vectors, keys), calibration)
     candidates += _unknown(plan, indexed - {one.milvus_id for one in candidates})
     products = {row.milvus_id: row for row in rows}
     hits = shown([Found(one, products[one.milvus_id]) for one in candidates])
@@ -110,6 +111,7 @@ def stored_hits(
 
 
 def _unknown(plan: Plan, keys: set[int]) -> list[Candidate]:
-    """Entities that no leg can say anything of: those without a picture, of a picture."""
+    """Entities that no leg can say anything of: those without a picture, of a picture; all of
+    them, of words that ask for nothing."""
     field: VectorField = FIELDS[next(iter(plan.legs))]
     return [Candidate(key, 0.0, None, field, {}, {}) for key in sorted(keys)]

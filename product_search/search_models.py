@@ -115,7 +115,9 @@ class QueryPart(Strict):
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     product_id: ProductId | None = Field(None, description="以该商品的图片为例；没有图片则用标题")
     weight: Annotated[Number, Field(ge=-1, le=1), AfterValidator(_not_zero)] = Field(
-        1.0, description="负数：不要这样的"
+        1.0,
+        description="负数：不要这样的。从查询的向量里减去它的 0.3 倍乘权重；"
+        "词里有不要的文字的商品、以及不要的商品本身，不论权重多小都不列出",
     )
 
     @model_validator(mode="after")
@@ -142,7 +144,9 @@ class SearchRequest(Strict):
     model_config = ConfigDict(json_schema_extra={"examples": api_examples.SEARCHES})
 
     mode: SearchMode | None = Field(
-        None, description="默认：有文字或商品时为 hybrid，只有图片时为 image_to_image"
+        None,
+        description="默认：有文字或商品时为 hybrid，只有图片时为 image_to_image。"
+        "只有 hybrid 改正错字、用同义词、分出“不要……”；其余四种原样使用文字",
     )
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
@@ -189,6 +193,12 @@ class SearchRequest(Strict):
         return given.count(None) + sum(
             one is not None for one in (self.image_base64, self.product_id)
         )
+
+    @property
+    def text_length(self) -> int:
+        """How many characters of its own are encoded for it."""
+        texts = [self.text, *(part.text for part in self.parts or ())]
+        return sum(len(text or "") for text in texts)
 
     @model_validator(mode="after")
     def _inputs_that_fit(self, info: ValidationInfo) -> Self:
@@ -288,7 +298,7 @@ class SearchResponse(BaseModel):
 
     mode: SearchMode
     corrected_query: str | None = Field(
-        None, description="按这个词搜索：原词像是拼音或同音的错字；correct: false 按原词"
+        None, description="hybrid：按这个词搜索：原词像是拼音或同音的错字；correct: false 按原词"
     )
     hits: list[SearchHit]
     total: int = Field(description="符合查询与 filters 的商品数")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from fastapi import APIRouter, Request
 
 from data_models import (
     MAX_BATCH_PICTURES,
+    MAX_BATCH_TEXT,
     BatchRequest,
     BatchResponse,
     SearchRequest,
     SearchResponse,
 )
 from product_search import errors
-from product_search.errors import AppError, InvalidRequest
+from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
 from product_search.http_bodies import (
     Body,
     documented_body,
@@ -68,14 +71,16 @@ async def search(request: Request) -> SearchResponse:
     openapi_extra=documented_body(BatchRequest),
 )
 async def search_batch(request: Request) -> BatchResponse:
-    """1 到 64 个查询，一起编码；`results` 与查询一一对应，一个有误不影响其他。"""
+    """1 到 64 个查询，一起编码；`results` 与查询一一对应，一个有误不影响其他。
+
+    一批里图片或文字过多时，放不下的查询得到 `payload_too_large`，其他照常回答。
+    """
     raw = await read_json(request)
     resources: Resources = request.app.state.resources
 
     def answer(body: Body[BatchRequest]) -> BatchResponse:
-        asked = [_query(value) for value in body.model.queries]
+        asked = list(_bounded(_query(value) for value in body.model.queries))
         queries = [one for one in asked if not isinstance(one, AppError)]
-        _check_pictures([request for request, _ in queries])
         answers = iter(resources.retrieval.search_all(queries))
         results = [one if isinstance(one, AppError) else next(answers) for one in asked]
         return BatchResponse(
@@ -95,9 +100,27 @@ def _query(value: object) -> Query | InvalidRequest:
     return request, lambda: None if text is None else from_base64(text)
 
 
-def _check_pictures(requests: list[SearchRequest]) -> None:
-    """All of a batch are in memory at the same time. Raises InvalidRequest."""
-    count = sum(request.picture_count for request in requests)
-    if count > MAX_BATCH_PICTURES:
-        reason = f"共 {count} 张图片，最多 {MAX_BATCH_PICTURES} 张"
-        raise InvalidRequest(f"请求有误：queries：{reason}", {"queries": reason})
+def _bounded(asked: Iterable[Query | AppError]) -> Iterator[Query | AppError]:
+    """Those for which there is room beside the ones before them, and the others' error.
+
+    All pictures of a batch are in memory at the same time, and all its texts are encoded before
+    any of its queries is answered.
+    """
+    pictures = characters = 0
+    for one in asked:
+        if isinstance(one, AppError):
+            yield one
+            continue
+        request, _ = one
+        more_pictures, more_characters = request.picture_count, request.text_length
+        if pictures + more_pictures > MAX_BATCH_PICTURES:
+            yield _too_much(f"{MAX_BATCH_PICTURES} 张图片")
+        elif characters + more_characters > MAX_BATCH_TEXT:
+            yield _too_much(f"{MAX_BATCH_TEXT} 个字符")
+        else:
+            pictures, characters = pictures + more_pictures, characters + more_characters
+            yield one
+
+
+def _too_much(most: str) -> PayloadTooLarge:
+    return PayloadTooLarge(f"一批最多 {most}：请把这个查询放到下一批")

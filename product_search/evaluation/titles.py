@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_models import ProductListQuery, ProductOut, TitlesRequest, TitleSuggestion
 from product_search.catalog import Catalog
 from product_search.evaluation import asked, doors, runner, trec
-from product_search.evaluation.halves import kind_of
+from product_search.evaluation.halves import HALVES, half_of, kind_of
 from product_search.resources import Resources
 from product_search.settings import load_settings
 from product_search.titles import titles
 
+LINES = (0.02, 0.03, 0.05, 0.07, 0.1)  # of which the tuning half chooses
 _FITS = 2  # the grade from which a product is of the kind that a photo shows
 
 
@@ -26,12 +28,11 @@ def main() -> int:
 
 def _count(options: argparse.Namespace) -> int:
     with runner.catalogue(load_settings(), options.catalogue) as resources:
-        counts = {"products": left_out(resources)}
+        cases = list(left_out(resources))
         if options.pictures:
-            counts |= photos(resources, options.pictures, options.photos)
-    for name, count in counts.items():
-        given = count["right"] + count["wrong"]
-        sys.stdout.write(f"{name}: {count.total()}, suggestions {given}, right {count['right']}\n")
+            cases += photos(resources, options.pictures, options.photos)
+        for line in LINES:
+            _report(resources, cases, line)
     return 0
 
 
@@ -40,29 +41,50 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     doors.add_pictures(parser)
 
 
-def left_out(resources: Resources) -> Counter[str]:
-    """Of each product's picture, without its own title."""
-    counts: Counter[str] = Counter()
+@dataclass(frozen=True)
+class _Case:
+    """A picture, and the products that are of its kind; where there are none, nothing is right."""
+
+    qid: str
+    request: TitlesRequest
+    content: bytes | None
+    fits: Sequence[ProductOut]
+
+
+def left_out(resources: Resources) -> Iterator[_Case]:
+    """Each product's picture, without its own title."""
     for product in _products(resources.catalog):
         if product.image_url is not None:
             request = TitlesRequest(product_id=product.product_id)
-            found = titles(resources.retrieval, request, None).suggestion
-            counts[_judged(found, [product])] += 1
-    return counts
+            yield _Case(f"product-{product.product_id}", request, None, [product])
 
 
-def photos(resources: Resources, folder: Path, files: Path) -> Mapping[str, Counter[str]]:
-    """Of pictures with judged products, by kind; where none fits, any suggestion is wrong."""
+def photos(resources: Resources, folder: Path, files: Path) -> Iterator[_Case]:
+    """Pictures with judged products."""
     qrels = trec.read_qrels(folder / "qrels.txt")
     ids = runner.product_ids(resources.database)
-    counts: dict[str, Counter[str]] = {}
     for qid, question in asked.pictures(folder / "queries.tsv", files).items():
         request = TitlesRequest.model_validate({}, context={"upload": True})
-        found = titles(resources.retrieval, request, question.content).suggestion
         graded = qrels.get(qid, {}).items()
         fits = [resources.catalog.get(ids[sku]) for sku, grade in graded if grade >= _FITS]
-        counts.setdefault(kind_of(qid), Counter())[_judged(found, fits)] += 1
-    return counts
+        yield _Case(qid, request, question.content, fits)
+
+
+def _report(resources: Resources, cases: Sequence[_Case], line: float) -> None:
+    """What this line suggests, by half and kind of picture."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for case in cases:
+        found = titles(resources.retrieval, case.request, case.content, line).suggestion
+        key = half_of(case.qid), kind_of(case.qid)
+        counts.setdefault(key, Counter())[_judged(found, case.fits)] += 1
+    for half in HALVES:
+        parts = [
+            f"{kind} {count.total()}: {count['right'] + count['wrong']} suggested,"
+            f" {count['right']} right"
+            for (of, kind), count in counts.items()
+            if of == half
+        ]
+        sys.stdout.write(f"line {line}, {half} half: {'; '.join(parts)}\n")
 
 
 def _judged(suggestion: TitleSuggestion | None, fits: Iterable[ProductOut]) -> str:

@@ -79,6 +79,11 @@ def test_pinyin_and_wrong_homophones_are_read_as_they_were_meant(
     assert as_given["corrected_query"] is None
 
 
+@pytest.mark.parametrize("mode", ["text_to_text", "text_to_image"])
+def test_a_single_mode_takes_the_words_as_they_are(api: TestClient, mode: str) -> None:
+    assert ask(api, mode=mode, text="拉杆相")["corrected_query"] is None
+
+
 @pytest.mark.parametrize("text", ["asdkjh", "的得地了着过", "qwzx 9f8x7z2kq"])
 def test_what_means_nothing_has_no_match(api: TestClient, text: str) -> None:
     body = ask(api, text=text)
@@ -140,12 +145,14 @@ def test_a_picture_and_a_word_ask_for_the_thing_in_another_colour(
 def test_what_is_not_wanted_is_left_out(api: TestClient, ids: dict[str, int]) -> None:
     all_bags = skus(ask(api, text="双肩包 书包"))
     assert {RED_BAG, BLUE_BAG} <= set(all_bags)
-    without_word = ask(api, parts=[{"text": "双肩包 书包"}, {"text": "红色", "weight": -1}])
-    assert RED_BAG not in skus(without_word)
-    assert BLUE_BAG in skus(without_word)
-    example = {"product_id": ids[BLUE_BAG], "weight": -0.5}
-    without_example = ask(api, parts=[{"text": "双肩包 书包"}, example])
-    assert BLUE_BAG not in skus(without_example)
+    for weight in (-1, -0.01):  # whatever the weight
+        word = {"text": "红色", "weight": weight}
+        without_word = ask(api, parts=[{"text": "双肩包 书包"}, word])
+        assert RED_BAG not in skus(without_word)
+        assert BLUE_BAG in skus(without_word)
+        example = {"product_id": ids[BLUE_BAG], "weight": weight}
+        without_example = ask(api, parts=[{"text": "双肩包 书包"}, example])
+        assert BLUE_BAG not in skus(without_example)
 
 
 def test_a_product_is_like_itself_by_title_and_picture(

@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
+from pydantic import BaseModel
 
+import data_models
 from main import create_app
 from product_search.http_errors import STATUS
 from product_search.settings import ROOT
+from tests.api.helpers import base64_of, create
+from tests.unit.pictures import encoded, noise
 
 SCHEMA: dict[str, Any] = create_app().openapi()
 OPERATIONS = {
@@ -96,6 +101,54 @@ def test_a_body_is_described_as_json_and_as_a_form(name: str) -> None:
     assert as_json.get("examples") or content["application/json"].get("examples")
     assert as_form["properties"]["image"]["format"] == "binary"
     assert set(as_json["properties"]) - {"image_base64"} == set(as_form["properties"]) - {"image"}
+
+
+FORMS = {
+    name: resolve(content["multipart/form-data"]["schema"]["$ref"])
+    for name, operation in OPERATIONS.items()
+    for content in [operation.get("requestBody", {}).get("content", {})]
+    if "$ref" in content.get("multipart/form-data", {}).get("schema", {})
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_example_of_a_form_works_as_it_is_pasted(api: TestClient, name: str) -> None:
+    """Each field from its own example, as Swagger UI fills them in."""
+    method, path = name.split()
+    photo = encoded(noise((64, 64)), "JPEG")
+    create(api, wait=True, image_base64=base64_of(photo))
+    (example,) = FORMS[name]["examples"]
+    fields = {
+        field: schema["examples"][0]
+        for field, schema in FORMS[name]["properties"].items()
+        if "examples" in schema
+    }
+    assert fields == example
+    file = fields.pop("image")
+    answer = api.request(
+        method,
+        path.format(product_id=1),
+        data={field: str(value) for field, value in fields.items()},
+        files={"image": (file, photo, "image/jpeg")},
+    )
+    assert answer.is_success, answer.text
+
+
+ANSWERS = {
+    node["$ref"].rpartition("/")[2]
+    for operation in OPERATIONS.values()
+    for status, response in operation["responses"].items()
+    if status.startswith("2")
+    for node in nodes(response)
+    if isinstance(node.get("$ref"), str)
+}
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERS))
+def test_the_example_of_an_answer_has_what_the_answer_has(name: str) -> None:
+    for example in SCHEMA["components"]["schemas"][name]["examples"]:
+        kind: type[BaseModel] = getattr(data_models, name)
+        assert kind.model_validate(example).model_dump(mode="json") == example
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from main import create_app
 from product_search.settings import Settings
+from product_search.step_loop import StepLoop
 from tests.api.helpers import base64_of, create_all, ids, listed, resources, search
 from tests.clock import until
 from tests.unit.checkpoints import DIM, write_clip
@@ -56,12 +57,40 @@ def test_a_lost_milvus_file_is_filled_again_from_the_rows(
     stocked: tuple[Settings, list[dict[str, Any]]],
 ) -> None:
     settings, products = stocked
+    lose_milvus(settings)
+    with TestClient(create_app(settings)) as api:
+        assert_whole(api, products)
+
+
+def lose_milvus(settings: Settings) -> None:
     if settings.milvus_path.is_dir():
         shutil.rmtree(settings.milvus_path)
     else:
         settings.milvus_path.unlink()
+
+
+def test_while_the_active_collection_is_filled_again_health_says_so(
+    stocked: tuple[Settings, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, products = stocked
+    lose_milvus(settings)
+
+    def state(api: TestClient) -> tuple[str, str]:
+        body = api.get("/health").json()
+        return body["status"], body["vector_store"]
+
+    with monkeypatch.context() as held:
+        held.setattr(StepLoop, "start", lambda _loop: None)
+        with TestClient(create_app(settings)) as api:
+            assert state(api) == ("degraded", "filling")
     with TestClient(create_app(settings)) as api:
         assert_whole(api, products)
+        assert state(api) == ("ok", "ok")
+        resources(api).loop.stop()
+        assert api.post("/product", json={"title": "等着"}).status_code == 201
+        assert state(api) == ("ok", "ok")  # what is written meanwhile is no part that is lost
+        (waiting,) = listed(api, index_status="pending")["items"]
+        assert api.delete(f"/product/{waiting['product_id']}").status_code == 204
 
 
 def test_a_collection_whose_encoders_are_gone_is_made_anew_with_those_that_are_chosen(

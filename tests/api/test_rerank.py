@@ -109,8 +109,22 @@ def test_all_products_come_in_the_order_of_a_hybrid_search(
     assert (reranked["total"], reranked["missing"]) == (len(everyone), [])
 
 
-def test_a_text_that_asks_for_nothing_leaves_none_out(api: TestClient, everyone: list[int]) -> None:
-    assert sorted(ids(rerank(api, everyone, text="@#$")["hits"])) == everyone
+@pytest.mark.parametrize("text", ["@#$", "！！！", "的", "不要"])
+def test_a_text_that_asks_for_nothing_says_nothing_of_any_and_leaves_none_out(
+    api: TestClient, everyone: list[int], text: str
+) -> None:
+    assert api.post("/search", json={"text": text}).json()["no_match"]
+    hits = rerank(api, everyone[::-1], text=text)["hits"]
+    assert ids(hits) == everyone
+    assert {(hit["score"], hit["confidence"]) for hit in hits} == {(0, None)}
+
+
+def test_a_picture_still_says_something_beside_a_text_that_asks_for_nothing(
+    api: TestClient, everyone: list[int]
+) -> None:
+    hits = rerank(api, everyone, text="！！！", image_base64=base64_of(PHOTOS[2]))["hits"]
+    assert ids(hits)[0] == everyone[2]
+    assert hits[0]["score"] > 0
 
 
 def test_only_the_given_products_come(api: TestClient, everyone: list[int]) -> None:

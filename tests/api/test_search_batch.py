@@ -128,12 +128,34 @@ def test_so_many_queries_and_no_more(api: TestClient) -> None:
         assert fields_of(answer) == {"queries"}
 
 
-def test_pictures_are_bounded_over_the_whole_batch(api: TestClient) -> None:
-    many = {"parts": [{"product_id": 1}] * 13}
-    assert all("hits" in one for one in results_of(api, [many] * 4))
-    answer = api.post("/search/batch", json={"queries": [many] * 5})
-    assert code_of(answer) == (422, "invalid_request")
-    assert fields_of(answer) == {"queries"}
+def codes_of(results: list[dict[str, Any]]) -> list[str | None]:
+    """The code of each that is an error."""
+    return [one.get("code") for one in results]
+
+
+def test_a_query_whose_pictures_have_no_room_is_refused_and_the_others_are_answered(
+    api: TestClient,
+) -> None:
+    many, few = {"parts": [{"product_id": 1}] * 13}, {"parts": [{"product_id": 1}] * 12}
+    results = results_of(api, [many, many, many, many, many, few, GOOD[0]])
+    assert codes_of(results) == [None] * 4 + ["payload_too_large", None, None]
+    assert results[0]["hits"] == approximately(api.post("/search", json=many).json()["hits"])
+
+
+def test_a_query_whose_texts_have_no_room_is_refused_and_the_others_are_answered(
+    api: TestClient,
+) -> None:
+    full = [{"parts": [{"text": f"{one}" * 512} for one in "红黄蓝绿"]} for _ in range(4)]
+    beside = [{"text": "书包"}, {"product_id": 1}, {"image_base64": PHOTO}]
+    results = results_of(api, [*full, *beside])
+    assert codes_of(results) == [None] * 4 + ["payload_too_large", None, None]
+    assert codes_of(results_of(api, [{}, *full[1:], *beside])) == ["invalid_request"] + [None] * 6
+
+
+def test_the_longest_query_alone_has_room(api: TestClient) -> None:
+    parts = [{"text": "红" * 127 + f"{place:x}"} for place in range(16)]
+    (answer,) = results_of(api, [{"text": "蓝" * 512, "parts": parts}])
+    assert "hits" in answer
 
 
 @pytest.mark.parametrize("body", ["[]", "1", '{"queries": 1}', '{"queries": {}}', "{}"])

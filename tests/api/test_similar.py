@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from nlp_models import Matrix
+from product_search import answers
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, calibrated, code_of, create_all, fields_of, ids, resources
 from tests.unit.pictures import encoded, noise
@@ -92,6 +93,21 @@ def test_by_both_what_is_alike_in_both_comes_first(api: TestClient, everyone: li
     assert ids(answer["hits"])[0] == everyone[5]
     assert answer["mode"] == "hybrid"
     assert (answer["total"], answer["next_cursor"]) == (len(everyone) - 1, None)
+
+
+def test_by_both_nothing_is_below_a_line_and_the_total_is_of_what_was_looked_at(
+    api: TestClient, everyone: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = similar(api, everyone[0])
+    assert (whole["min_confidence"], whole["no_match"], whole["total_is_exact"]) == (
+        None,
+        False,
+        True,
+    )
+    monkeypatch.setattr(answers, "HYBRID_DEPTH", 2)
+    some = similar(api, everyone[0])
+    assert (some["total"], some["total_is_exact"]) == (len(some["hits"]), False)
+    assert 1 <= some["total"] < whole["total"]
 
 
 def test_a_product_without_a_picture_is_alike_by_its_title(

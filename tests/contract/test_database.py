@@ -289,9 +289,9 @@ def test_all_products_are_queued_anew(catalog: Catalog, database: Database) -> N
     with writing(database) as session:
         outbox.record_all(session)
     assert events(database) == [
-        (made[0], "upsert", 1),
-        (made[1], "upsert", 2),
-        (made[2], "upsert", 1),
+        (made[0], "rebuild", 1),
+        (made[1], "rebuild", 2),
+        (made[2], "rebuild", 1),
     ]
     assert ids(catalog, index_status="pending") == made
     with reading(database) as session:

@@ -26,6 +26,8 @@ OTHER_CARDS = """(before) => {
   return cards.length > 0 && cards.join() !== before.join();
 }"""
 
+IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+
 
 def choose(page: Page, label: str, option: str) -> None:
     page.get_by_role("combobox", name=label).click()
@@ -57,6 +59,7 @@ def test_a_part_of_a_picture_is_searched_by(page: Page, pages_url: str) -> None:
     frame = page.frame_locator("iframe[title*=cropper]")
     canvas = frame.locator("canvas.upper-canvas")
     expect(canvas).to_be_visible()
+    page.wait_for_selector(IDLE)
     box = canvas.bounding_box()
     assert box is not None
     # The lower right corner of the box, dragged to the middle.

@@ -120,7 +120,7 @@ def test_all_products_are_queued_once_each_for_a_new_collection(database: Databa
     assert [event.product_id for event in events] == [product.id for product in products]
     assert [event.milvus_id for event in events] == [product.milvus_id for product in products]
     assert [event.revision for event in events] == [1, 1, 1, 7]
-    assert {event.operation for event in events} == {"upsert"}
+    assert {event.operation for event in events} == {"rebuild"}
     assert {(event.claim_token, event.available_at, event.attempts) for event in events} == {
         (None, None, 0)
     }
