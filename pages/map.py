@@ -248,7 +248,8 @@ def _titles(_client: ApiClient, url: str, computed_at: datetime) -> dict[int, st
 def _show_product(client: ApiClient, product_id: int) -> None:
     with demo.errors_shown():
         product = client.product(product_id)
-        st.html(_SEEN, unsafe_allow_javascript=True)
+        # Another text for each product: a script that is the same isn't run again.
+        st.html(f"<i hidden>{product_id}</i>{_SEEN}", unsafe_allow_javascript=True)
         with st.container(key="map_product", gap="small"):
             st.html(demo_html.card_html(client, product))
             if st.button(
