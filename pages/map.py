@@ -1,8 +1,267 @@
-"""The page."""
+"""The catalogue in two dimensions: what is alike lies near, and every point is a product."""
 
 from __future__ import annotations
 
-from product_search import demo
-from product_search.demo_language import _
+from collections import Counter, defaultdict
+from datetime import datetime
+from html import escape
+from typing import Any
 
-demo.begin_page(_("目录图"))
+import plotly.graph_objects as go
+import streamlit as st
+
+from data_models import (
+    CatalogueMap,
+    MapComputing,
+    MapField,
+    MapPoint,
+    ProductListQuery,
+    VectorField,
+)
+from product_search import demo, demo_html
+from product_search.api_client import ApiClient
+from product_search.demo_language import N_, _
+
+FIELDS: dict[MapField, str] = {
+    VectorField.image_clip: N_("图片"),
+    VectorField.text_bge: N_("标题的意思"),
+    VectorField.text_clip: N_("标题说的样子"),
+}
+NEAR = {
+    VectorField.image_clip: N_("每个点是一件商品；离得近，就是图片看上去相近。"),
+    VectorField.text_bge: N_("每个点是一件商品；离得近，就是标题的意思相近。"),
+    VectorField.text_clip: N_("每个点是一件商品；离得近，就是标题说的东西看上去相近。"),
+}
+# At least 3:1 on the light and on the dark ground alike.
+COLOURS = (
+    "#2f86d6",
+    "#d9700f",
+    "#2a9d6a",
+    "#d6457c",
+    "#8d68d8",
+    "#a9821f",
+    "#1697a6",
+    "#cf4b45",
+    "#6c9020",
+    "#b060b0",
+)
+OTHERS_COLOUR = "#868e8b"
+_HEIGHT = 540
+_TITLED = 2000  # products whose titles the map shows itself: twenty requests, once for each map
+# Plotly shows words at the cursor, and no pictures. Bound again as the cursor comes in, since
+# Streamlit draws the plot when it likes.
+_TIP = """<script>
+window.psMap ??= (() => {
+  const tip = Object.assign(document.createElement("div"), { className: "ps-tip", hidden: true });
+  tip.setAttribute("role", "tooltip");
+  const picture = document.createElement("img");
+  picture.alt = "";
+  picture.onerror = () => { picture.hidden = true; };
+  const words = document.createElement("div");
+  tip.append(picture, words);
+  const show = ({ points, event }) => {
+    const [, title, address] = points[0].customdata;
+    if (picture.src !== address) {
+      picture.removeAttribute("src");
+      picture.hidden = false;
+      picture.src = address;
+    }
+    words.textContent = title;
+    document.querySelector(".stApp").append(tip);
+    tip.hidden = false;
+    const { width, height } = tip.getBoundingClientRect();
+    const left = event.clientX + 16, top = event.clientY - height / 2;
+    tip.style.left = `${left + width < innerWidth ? left : Math.max(0, left - width - 32)}px`;
+    tip.style.top = `${Math.max(8, Math.min(top, innerHeight - height - 8))}px`;
+  };
+  const hide = () => { tip.hidden = true; };
+  document.addEventListener("pointerover", ({ target }) => {
+    const plot = target.closest?.(".st-key-map .js-plotly-plot");
+    if (!plot) return hide();
+    for (const [name, act] of [["plotly_hover", show], ["plotly_unhover", hide]]) {
+      plot.removeListener?.(name, act);
+      plot.on?.(name, act);
+    }
+  });
+  return true;
+})();
+</script>"""
+
+# Where the plot fills the window, the product is below it.
+_SEEN = """<script>
+requestAnimationFrame(() => document.querySelector(".st-key-map_product")
+  ?.scrollIntoView({ block: "nearest", behavior: "smooth" }));
+</script>"""
+
+
+def map_page() -> None:
+    """The map of one vector field."""
+    client, health = demo.begin_page(_("目录图"))
+    if health is None:
+        return
+    field: MapField = st.segmented_control(
+        _("按什么排布"),
+        list(FIELDS),
+        default=VectorField.image_clip,
+        required=True,
+        format_func=lambda one: _(FIELDS[one]),
+        key="map_field",
+        persist_state="session",
+    )
+    found = None
+    with demo.errors_shown():
+        found = client.map(field)
+    if isinstance(found, CatalogueMap):
+        st.caption(_(NEAR[field]))
+        if found.stale:
+            _await(client, field, found.computed_at)
+        if found.points:
+            _show_map(client, found)
+        else:
+            st.info(_("还没有可以画的商品。先导入一些商品吧。"), icon=":material/upload_file:")
+    elif found is not None:
+        _await(client, field, None)
+
+
+def _facts(drawn: CatalogueMap) -> str:
+    """How much of the catalogue the map shows, and how truly."""
+    has_images = drawn.field is VectorField.image_clip
+    shown = (
+        _("显示有图片的 {total} 件中的 {shown} 件")
+        if has_images
+        else _("显示 {total} 件中的 {shown} 件")
+    )
+    kept = _("横竖两个方向留住了全部差别的 {share}").format(
+        share=f"{sum(drawn.explained_variance):.0%}"
+    )
+    return f"{shown.format(total=drawn.total, shown=drawn.shown)} · {kept}"
+
+
+@st.fragment(run_every=2)
+def _await(client: ApiClient, field: MapField, before: datetime | None) -> None:
+    """Ask until there is another map than the one of `before`; the page then shows it."""
+    with demo.errors_shown():
+        found = client.map(field)
+        if isinstance(found, CatalogueMap) and found.computed_at != before:
+            st.rerun()
+        if isinstance(found, MapComputing) and found.error:
+            failed = _("上一次没有算成：{reason}").format(reason=demo_html.plain(found.error))
+            st.warning(failed, icon=":material/warning:")
+    words = _("正在计算这张图，好了会自己显示。")
+    if before is not None:
+        when = demo_html.time_text(before)
+        words = _("商品有了变化，正在重新计算；现在显示的是 {when} 的。").format(when=when)
+    st.html(f'<div class="ps-busy" role="status"><span></span>{words}</div>')
+
+
+@st.fragment
+def _show_map(client: ApiClient, drawn: CatalogueMap) -> None:
+    left, right = st.columns([3, 1], gap="medium")
+    with left.container(key="map"):
+        event: Any = st.plotly_chart(
+            _figure(client, drawn),
+            key=f"map_{drawn.field.name}",
+            on_select="rerun",
+            selection_mode="points",
+            config={"displayModeBar": False},
+            alt=_("目录图：{count} 件商品，按分类着色").format(count=drawn.shown),
+        )
+        st.html(_TIP, unsafe_allow_javascript=True)
+        st.caption(_facts(drawn))
+    with right:
+        points = event.selection.points
+        if points:
+            _show_product(client, int(points[0]["customdata"][0]))
+        else:
+            hint = _("指着一个点看它的图片，点一下看是哪件商品。拖出一块可以放大，双击还原。")
+            st.info(hint, icon=":material/touch_app:")
+
+
+def _figure(client: ApiClient, drawn: CatalogueMap) -> go.Figure:
+    titles = {}
+    if drawn.total <= _TITLED:
+        with demo.errors_shown():
+            titles = _titles(client, client.base_url, drawn.computed_at)
+    traces = [
+        go.Scatter(
+            x=[point.x for point in points],
+            y=[point.y for point in points],
+            customdata=[_told(client, point, titles) for point in points],
+            name=escape(name),
+            mode="markers",
+            marker={"color": colour, "size": 9, "opacity": 0.85, "line": {"width": 0}},
+            selected={"marker": {"size": 16, "opacity": 1}},
+            unselected={"marker": {"opacity": 0.4}},
+            hoverinfo="none",
+        )
+        for name, colour, points in _coloured(drawn.points)
+    ]
+    axis = {"visible": False, "automargin": False}
+    return go.Figure(
+        traces,
+        go.Layout(
+            height=_HEIGHT,
+            margin={"l": 0, "r": 0, "t": 8, "b": 8},
+            xaxis=axis,
+            yaxis=axis,
+            legend={"orientation": "h", "yanchor": "top", "y": -0.02, "title": None},
+            showlegend=True,
+            hovermode="closest",
+        ),
+    )
+
+
+def _coloured(points: list[MapPoint]) -> list[tuple[str, str, list[MapPoint]]]:
+    """The categories' names, colours and points, the largest first; the small ones together."""
+    sizes = Counter(point.category or _("未分类") for point in points)
+    colours = {
+        name: colour for (name, _size), colour in zip(sizes.most_common(), COLOURS, strict=False)
+    }
+    others = _("其他")
+    groups: defaultdict[str, list[MapPoint]] = defaultdict(list)
+    for point in points:
+        name = point.category or _("未分类")
+        groups[name if name in colours else others].append(point)
+    small = groups.pop(others, [])
+    found = [(name, colour, groups[name]) for name, colour in colours.items() if name in groups]
+    return [*found, (others, OTHERS_COLOUR, small)] if small else found
+
+
+def _told(client: ApiClient, point: MapPoint, titles: dict[int, str]) -> tuple[int, str, str]:
+    """What the page knows of a point: the product's id, its title, and its picture's address."""
+    number = point.product_id
+    untold = f"{point.category or _('未分类')} · {_('编号 {number}').format(number=number)}"
+    return number, titles.get(number, untold), client.image_url_by_id(number, 256)
+
+
+@st.cache_data(max_entries=4, ttl=600, show_spinner=False)
+def _titles(_client: ApiClient, url: str, computed_at: datetime) -> dict[int, str]:
+    """The titles of all products, as long as the map is the same. `url` tells APIs apart."""
+    found: dict[int, str] = {}
+    last = 0
+    while items := _client.products(ProductListQuery(after_id=last, page_size=100)).items:
+        found |= {item.product_id: item.title for item in items}
+        last = items[-1].product_id
+    return found
+
+
+def _show_product(client: ApiClient, product_id: int) -> None:
+    with demo.errors_shown():
+        product = client.product(product_id)
+        # Another text for each product: a script that is the same isn't run again.
+        st.html(f"<i hidden>{product_id}</i>{_SEEN}", unsafe_allow_javascript=True)
+        with st.container(key="map_product", gap="small"):
+            st.html(demo_html.card_html(client, product))
+            if st.button(
+                _("找相似"),
+                key="similar",
+                type="primary",
+                icon=":material/search:",
+                width="stretch",
+            ):
+                demo.open_search(like=product_id)
+            if st.button(_("编辑"), key="edit", icon=":material/edit:", width="stretch"):
+                demo.open_in_catalogue(product_id)
+
+
+map_page()

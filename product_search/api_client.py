@@ -183,6 +183,10 @@ class ApiClient:
             return None
         return f"{self._public_url}{product.image_url}?size={size}&revision={product.revision}"
 
+    def image_url_by_id(self, product_id: int, size: int) -> str:
+        """The same where nothing but the product's id is known: nobody answers if it has none."""
+        return f"{self._public_url}/product/{product_id}/image?size={size}"
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

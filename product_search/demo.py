@@ -39,6 +39,8 @@ FIELD_NAMES = {
     "top_k": N_("结果数量"),
     "offset": N_("起始位置"),
     "q": N_("标题包含"),
+    "texts": N_("标题"),
+    "images": N_("图片"),
     "filters.category": N_("分类"),
     "filters.brand": N_("品牌"),
     "filters.price": N_("价格"),
@@ -96,6 +98,13 @@ def begin_page(title: str) -> tuple[ApiClient, Health | None]:
 def open_in_catalogue(product_id: int) -> NoReturn:
     """Go to the catalogue page, with this product open for editing."""
     st.switch_page("pages/catalogue.py", query_params={"product": str(product_id)})
+
+
+def open_search(like: int) -> NoReturn:
+    """Go to the search page, for products like this one."""
+    # The front page is a function: it goes by its address, which is the empty one.
+    front = st.Page(lambda: None, title=_("搜索商品"), default=True)
+    st.switch_page(front, query_params={"like": str(like)})
 
 
 @st.cache_data(ttl=60, show_spinner=False)

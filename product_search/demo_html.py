@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import datetime, timedelta, timezone
 from html import escape
 from pathlib import Path
 
@@ -42,6 +43,12 @@ def preview_html(content: bytes, name: str) -> str:
     data = base64.b64encode(content).decode("ascii")
     alt = escape(_("{name}（浏览器无法预览）").format(name=name), quote=True)
     return f'<img class="ps-preview" src="data:image/png;base64,{data}" alt="{alt}">'
+
+
+def time_text(moment: datetime) -> str:
+    """The moment where the visitor is."""
+    offset = st.context.timezone_offset or 0  # minutes from there to UTC
+    return f"{moment.astimezone(timezone(timedelta(minutes=-offset))):%Y-%m-%d %H:%M}"
 
 
 def price_text(product: ProductOut) -> str:

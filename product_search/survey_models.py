@@ -22,6 +22,11 @@ class SurveyRun(BaseModel):
     error: str | None = Field(None, description="state 为 failed 时的原因")
     finished_at: datetime | None = None
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in ("queued", "running")
+
 
 class SurveyQuery(Strict):
     """Which page of what the last finished walk found, or of the list of runs."""

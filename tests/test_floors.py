@@ -110,10 +110,13 @@ FLOORS: dict[str, float] = {
     "product_search.demo_import_file": 8.6,
     "product_search.demo_runs": 8.6,
     "product_search.demo": 9,
+    "product_search.demo_duplicates": 9.5,
+    "product_search.demo_match": 9.5,
     "product_search.demo_query": 9.5,
     "product_search.demo_catalogue": 9.5,
     "product_search.demo_bulk": 9.6,
     "product_search.demo_form": 9.6,
+    "product_search.demo_survey": 9.5,
     "main": 10,
     "product_search.manage": 10,
     "product_search.worker": 10,
@@ -136,12 +139,15 @@ DEMO = (
     "product_search.demo_bulk",
     "product_search.demo_catalogue",
     "product_search.demo_form",
+    "product_search.demo_duplicates",
     "product_search.demo_html",
     "product_search.demo_import_file",
     "product_search.demo_language",
+    "product_search.demo_match",
     "product_search.demo_picture",
     "product_search.demo_query",
     "product_search.demo_runs",
+    "product_search.demo_survey",
 )
 DOORS_TO_HTTP = {
     "main",
@@ -217,6 +223,7 @@ DEMO_MAY_IMPORT = {
     "data_models",
     "product_search",
     "product_search.api_client",
+    "product_search.groups",  # pure, and nothing else
     "product_search.settings",
     *DEMO,
 }

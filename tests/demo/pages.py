@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from streamlit.testing.v1 import AppTest
 
+from data_models import CatalogueMap, MapField, SurveyRun
+from product_search.api_client import ApiClient
 from product_search.settings import ROOT
+from tests.clock import until
 
 Upload = tuple[str, bytes, str]
 
@@ -29,3 +33,21 @@ def said(page: AppTest) -> str:
     assert not page.exception
     kinds = (page.error, page.warning, page.info, page.success, page.markdown, page.caption)
     return "\n".join(block.value for kind in kinds for block in kind).replace("\\", "")
+
+
+def followed(newest: Callable[[], SurveyRun | None]) -> None:
+    """Wait for the end of a run."""
+    until(lambda: (run := newest()) is not None and not run.is_under_way, "the run has ended")
+
+
+def drawn(service: ApiClient, field: MapField) -> CatalogueMap:
+    """The map of the catalogue as it is now."""
+
+    def is_fresh() -> bool:
+        found = service.map(field)
+        return isinstance(found, CatalogueMap) and not found.stale
+
+    until(is_fresh, "the map is drawn")
+    found = service.map(field)
+    assert isinstance(found, CatalogueMap)
+    return found
