@@ -40,7 +40,7 @@ def extracted() -> set[str]:
     trees = [ast.parse(path.read_text("utf-8")) for path in FILES]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     given = [
-        argument.value
+        str(argument.value)
         for call in calls
         if getattr(call.func, "id", "") in ("_", "N_")
         for argument in call.args

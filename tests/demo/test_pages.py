@@ -154,7 +154,7 @@ def test_a_facet_filters_by_a_click() -> None:
 @pytest.mark.usefixtures("api_url")
 def test_the_page_speaks_english() -> None:
     page = AppTest.from_file(ROOT / "web_demo.py", default_timeout=60)
-    page.query_params["lang"] = "en"
+    page.query_params["lang"] = "English"
     page.run()
     assert page.title[0].value == "Search"
     page.text_input(key="text").set_value("asdkjh").run()
