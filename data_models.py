@@ -45,6 +45,16 @@ from product_search.filter_models import (
     PriceRange as PriceRange,
     SearchFilters as SearchFilters,
 )
+from product_search.generation_models import (
+    GeneratedPicture as GeneratedPicture,
+    GenerationAccepted as GenerationAccepted,
+    GenerationOut as GenerationOut,
+    GenerationPage as GenerationPage,
+    GenerationQuery as GenerationQuery,
+    GenerationRequest as GenerationRequest,
+    GenerationStyle as GenerationStyle,
+    PictureOfGeneration as PictureOfGeneration,
+)
 from product_search.import_models import (
     BadImportRow as BadImportRow,
     ImportAccepted as ImportAccepted,
