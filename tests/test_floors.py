@@ -24,6 +24,7 @@ FLOORS: dict[str, float] = {
     "product_search.product_models": -0.4,
     "product_search.run_models": -0.5,
     "product_search.search_models": -0.3,
+    "product_search.generation_choices": -1,
     "product_search.generation_models": -0.5,
     "product_search.groups": 0,
     "product_search.match_models": -0.2,
