@@ -96,9 +96,10 @@ class _Recipe:
 # By the class that model_index.json names; the figures are of the publishers' model cards.
 _RECIPES = {
     "ZImagePipeline": _Recipe(8, 0.0),  # Z-Image-Turbo: distilled, without guidance
+    "Flux2KleinPipeline": _Recipe(4, 1.0),  # distilled as well
     "QwenImagePipeline": _Recipe(50, 4.0, "true_cfg_scale"),
 }
-_OTHERS = _Recipe(50, 7.5)  # Stable Diffusion, Taiyi's among them
+_OTHERS = _Recipe(50, 7.5)  # Stable Diffusion
 
 
 def open_generator(
@@ -286,10 +287,12 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _is_whole(part: Path) -> bool:
-    """Whether all files are there that the part's own lists of files name."""
-    lists = [json.loads(path.read_text("utf-8")) for path in part.glob("*.safetensors.index.json")]
+    """Whether a part is there with its weights, where it has any: it then has a config.json."""
+    lists = [json.loads(path.read_text("utf-8")) for path in part.glob("*.index.json")]
     named = {name for one in lists for name in one["weight_map"].values()}
-    return part.is_dir() and all((part / name).is_file() for name in named)
+    weights = {path.name for path in part.glob("*.safetensors")}
+    has_some = bool(weights) or not (part / "config.json").is_file()
+    return part.is_dir() and has_some and named <= weights
 
 
 def _dtype(device: str) -> torch.dtype:

@@ -52,7 +52,7 @@ def fit_previews(vae: Any) -> Previews:
 
 
 def _encoded(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """The latents as the pipeline's transformer or U-Net has them."""
+    """The latents as the pipeline's transformer or U-Net has them, before they are packed."""
     if getattr(vae.config, "latents_mean", None):  # Qwen-Image's: a picture is a film of one frame
         latents = vae.encode(pixels.unsqueeze(2)).latent_dist.mode().squeeze(2)
         mean, std = (
@@ -61,6 +61,15 @@ def _encoded(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
         )
         return torch.as_tensor((latents - mean) / std)
     latents = vae.encode(pixels).latent_dist.mode()
+    if hasattr(vae, "bn"):  # FLUX.2's: each place in a patch of two by two has a scale of its own
+        variance = vae.bn.running_var + vae.config.batch_norm_eps
+        mean, std = (
+            values.to(latents)
+            .view(1, -1, 2, 2)
+            .repeat(1, 1, latents.shape[2] // 2, latents.shape[3] // 2)
+            for values in (vae.bn.running_mean, variance.sqrt())
+        )
+        return torch.as_tensor((latents - mean) / std)
     shift = getattr(vae.config, "shift_factor", None) or 0.0
     return torch.as_tensor((latents - shift) * vae.config.scaling_factor)
 
