@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from diffusers import ZImageTransformer2DModel
 from PIL import Image
 
 from product_search.errors import GenerationFailed, GenerationModelMissing, StorageUnavailable
@@ -111,8 +113,10 @@ def test_progress_moves_step_by_step_and_shows_what_is_there(generator: ImageGen
 
 
 def test_asking_for_previews_changes_no_picture(generator: ImageGenerator) -> None:
-    seen = picture(generator, on_step=lambda step: step.preview().load() and None)
-    assert seen.tobytes() == picture(generator).tobytes()
+    def look(step: Step) -> None:
+        step.preview()
+
+    assert picture(generator, on_step=look).tobytes() == picture(generator).tobytes()
 
 
 @pytest.mark.parametrize("error", [GenerationCancelled(), StorageUnavailable("full")])
@@ -147,6 +151,20 @@ def test_nothing_is_loaded_until_the_first_generation_and_nothing_is_kept_after_
     generator.unload()
     with pytest.raises(GenerationFailed):
         picture(generator)
+
+
+def test_unload_gives_the_memory_back(folder: Path) -> None:
+    def loaded() -> int:
+        gc.collect()
+        return sum(type(one) is ZImageTransformer2DModel for one in gc.get_objects())
+
+    before = loaded()
+    generator = open_generator(folder, "cpu")
+    assert loaded() == before
+    picture(generator)
+    assert loaded() == before + 1
+    generator.unload()
+    assert loaded() == before
 
 
 def test_a_model_that_is_not_there_is_named_with_the_command_that_fetches_it(
