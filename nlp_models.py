@@ -299,7 +299,8 @@ def download_model(
     from modelscope.hub.errors import HubError
 
     marker = target / "REVISION"
-    if marker.is_file() and marker.read_text() == f"{model_id} {revision}":
+    is_there = marker.is_file() and marker.read_text() == f"{model_id} {revision}"
+    if is_there and is_whole(target):
         return
     partial = target.with_name(target.name + ".partial")
     try:

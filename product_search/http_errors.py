@@ -93,7 +93,7 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
         "没有图片生成模型（Tongyi-MAI/Z-Image-Turbo）："
         "请先运行 python -m product_search.manage download-models --generation"
     ),
-    errors.GenerationFailed: "图片生成失败：显存不足",
+    errors.GenerationFailed: "图片生成失败：内存或显存不足",
 }
 # What may be wrong with any body that is read here, with a picture in it, and with both stores.
 BODY_ERRORS: tuple[type[AppError], ...] = (

@@ -104,6 +104,14 @@ def test_a_snapshot_that_lacks_weights_is_refused(
     assert not Settings().generation_folder.exists()
 
 
+def test_a_part_that_was_lost_is_fetched_again(hub: Hub) -> None:
+    assert manage.main(["download-models", "--generation"]) == 0
+    shutil.rmtree(Settings().generation_folder / "vae")
+    assert manage.main(["download-models", "--generation"]) == 0
+    assert has_pipeline(Settings().generation_folder)
+    assert len(hub.asked) == 2
+
+
 def test_an_unknown_choice_is_told(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         manage.main(["download-models", "--generation", "huge"])
