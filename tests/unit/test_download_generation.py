@@ -31,10 +31,8 @@ class Hub:
         revision: str,
         local_dir: str,
         allow_patterns: Sequence[str],
-        ignore_patterns: None,
     ) -> str:
         """Files whose path fits one of the patterns, as ModelScope matches them."""
-        assert ignore_patterns is None
         self.asked.append((model_id, revision))
         for path in self.snapshot.rglob("*"):
             name = str(path.relative_to(self.snapshot))
