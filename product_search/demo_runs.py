@@ -23,6 +23,7 @@ KIND_NAMES = {
     "duplicates": N_("查重"),
     "audit": N_("图文核查"),
     "map": N_("目录图"),
+    "generate": N_("图片生成"),
 }
 STATE_NAMES = {
     "queued": N_("排队中"),

@@ -93,7 +93,7 @@ class ProductNotFound(AppError):
 
 
 class ImageNotFound(AppError):
-    """The product has no picture, or its file is gone."""
+    """The product or the generation has no such picture, or its file is gone."""
 
     code = "image_not_found"
 
@@ -205,6 +205,25 @@ class ZipTableCount(ImportFileError):
     """The ZIP has no table (.csv or .jsonl), or more than one."""
 
     code = "zip_table_count"
+
+
+class GenerationNotFound(AppError):
+    """No generation has this id, or it was so long ago that it was dropped."""
+
+    code = "generation_not_found"
+
+
+class GenerationFinished(AppError):
+    """The generation has ended: there is nothing to cancel."""
+
+    code = "generation_finished"
+
+
+class QueueFull(AppError):
+    """Too many generations wait already: nothing was queued; send it again later."""
+
+    code = "queue_full"
+    retry_after_s = 10
 
 
 class RunInProgress(AppError):

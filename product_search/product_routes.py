@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import anyio
 from fastapi import APIRouter, Query, Request, Response
@@ -18,7 +18,7 @@ from data_models import (
     ProductPage,
     ProductPatch,
 )
-from product_search import errors
+from product_search import errors, http_pictures
 from product_search.catalog import KEEP_IMAGE, Image
 from product_search.http_bodies import Body, documented_body, read_body
 from product_search.http_errors import documented
@@ -144,35 +144,17 @@ def delete_product(request: Request, product_id: ProductId) -> None:
         errors.DatabaseUnavailable,
         errors.StorageUnavailable,
     )
-    | {
-        200: {"content": {"image/*": {}}, "description": "图片，或不大于 size 的 WebP 缩略图"},
-        304: {"description": "与 If-None-Match 相同，没有正文"},
-    },
+    | http_pictures.RESPONSES,
 )
 def get_image(
     request: Request,
     product_id: ProductId,
-    size: Annotated[
-        Literal["64", "128", "256", "512", "1024"] | None, Query(description="缩略图的边长（像素）")
-    ] = None,
+    size: http_pictures.Size = None,
 ) -> Response:
     """商品图片的原文件，或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
     resources: Resources = request.app.state.resources
     picture = resources.catalog.picture(product_id, int(size) if size else None)
-    headers = {
-        "ETag": f'"{picture.etag}"',
-        # The same address shows another picture once the product is changed: always revalidate.
-        "Cache-Control": "public, no-cache",
-        "X-Content-Type-Options": "nosniff",
-    }
-    if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return Response(picture.content, media_type=picture.media_type, headers=headers)
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return etag in tags or "*" in tags
+    return http_pictures.answer(request, picture)
 
 
 def _picture(body: Body[ProductCreate] | Body[ProductPatch]) -> Image:

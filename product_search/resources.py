@@ -26,6 +26,9 @@ from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
 from product_search.engine import Pool
 from product_search.errors import StartError
+from product_search.generating import Generating
+from product_search.generation import Generations
+from product_search.generator_keeper import Keeper
 from product_search.images import ImageStore
 from product_search.imports import Imports
 from product_search.indexing import Indexer
@@ -62,6 +65,7 @@ class Resources:
     catalog: Catalog
     retrieval: Retrieval
     imports: Imports
+    generations: Generations
     maps: Maps
     run_loop: RunLoop
     metrics: Metrics
