@@ -268,6 +268,19 @@ class VectorStoreUnavailable(AppError):
     retry_after_s = 5
 
 
+class GenerationModelMissing(AppError):
+    """The text-to-image model has not been downloaded; the message says how."""
+
+    code = "generation_model_missing"
+
+
+class GenerationFailed(AppError):
+    """The text-to-image model can't be loaded, or made no picture of these words."""
+
+    code = "generation_failed"
+    retry_after_s = 5
+
+
 # An answer stays small, whatever was asked.
 _MAX_SHOWN = 20
 _MAX_PLACE = 200

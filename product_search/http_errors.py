@@ -54,6 +54,8 @@ STATUS: dict[type[AppError], int] = {
     errors.OutcomeUnknown: 503,
     errors.StorageUnavailable: 503,
     errors.VectorStoreUnavailable: 503,
+    errors.GenerationModelMissing: 503,
+    errors.GenerationFailed: 503,
 }
 _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.InvalidRequest: "请求有误：title：不能为空白",
@@ -93,6 +95,11 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     ),
     errors.StorageUnavailable: "图片暂时无法保存，请稍后重试",
     errors.VectorStoreUnavailable: "向量库暂时不可用，请稍后重试",
+    errors.GenerationModelMissing: (
+        "没有图片生成模型（Tongyi-MAI/Z-Image-Turbo）："
+        "请先运行 python -m product_search.manage download-models --generation"
+    ),
+    errors.GenerationFailed: "图片生成失败：显存不足",
 }
 # What may be wrong with any body that is read here, with a picture in it, and with both stores.
 BODY_ERRORS: tuple[type[AppError], ...] = (
