@@ -26,6 +26,7 @@ CHANGE_FORM: Example = {"price": "99.90", "image": PHOTO}
 SHOWN_PRODUCT: Example = PRODUCT | {
     "product_id": 1,
     "image_url": "/product/1/image",
+    "image_generated": False,
     "milvus_id": "911803122085107501",
     "revision": 1,
     "index_status": "indexed",

@@ -274,11 +274,11 @@ class GenerationModelMissing(AppError):
     code = "generation_model_missing"
 
 
-class GenerationFailed(AppError):
-    """The text-to-image model can't be loaded, or made no picture of these words."""
+class GenerationFailed(Exception):
+    """The text-to-image model can't be loaded, or made no picture of these words.
 
-    code = "generation_failed"
-    retry_after_s = 5
+    No answer to a request: the generation's state is then `failed`, for the reason given here.
+    """
 
 
 # An answer stays small, whatever was asked.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
@@ -16,15 +15,15 @@ from product_search import runs
 from product_search.errors import (
     AppError,
     DatabaseUnavailable,
+    GenerationFailed,
     OutcomeUnknown,
     VectorStoreUnavailable,
 )
 from product_search.fusion import cosines
 from product_search.generated import Made, Progress
-from product_search.generation import Job, preview_path
+from product_search.generation import Generations, Job
 from product_search.generator_keeper import Keeper
 from product_search.generators import ImageGenerator, Step
-from product_search.images import ImageStore
 from product_search.matching import judged
 from product_search.picture_marks import as_png, labelled
 from product_search.retrieval import Retrieval
@@ -39,14 +38,12 @@ _PREVIEW_SIDE = 256
 
 @dataclass(frozen=True)
 class Generating:
-    """Carries out generations; `tidy` is called when one has ended."""
+    """Carries out generations; those that are old are dropped when one has ended."""
 
+    generations: Generations
     keeper: Keeper
     retrieval: Retrieval
-    images: ImageStore
-    previews: Path
     with_label: bool
-    tidy: Callable[[], None]
 
     def handle(self, context: RunContext) -> None:
         """See run_loop.Handler.
@@ -55,7 +52,7 @@ class Generating:
             RunFailed: the model is missing or fails; or a process has died over this generation,
                 perhaps because of it, so that nobody begins it again.
         """
-        context.at_end(self.tidy)
+        context.at_end(self.generations.clean)
         if context.claimed.progress:
             raise RunFailed("生成中断了：服务在生成时意外停止。请重新生成")
         making = _Making(self, context)
@@ -67,10 +64,10 @@ class Generating:
             raise
         except (DatabaseUnavailable, OutcomeUnknown):
             raise
-        except AppError as error:
-            raise RunFailed(error.message) from error
+        except (AppError, GenerationFailed) as error:
+            raise RunFailed(str(error)) from error
         finally:
-            preview_path(self.previews, context.claimed.id).unlink(missing_ok=True)
+            self.generations.preview_path(context.claimed.id).unlink(missing_ok=True)
 
     def judged(self, images: Sequence[Image.Image], subject: str) -> Sequence[MatchPair | None]:
         """How each picture fits the words; None for all where no encoder is to be had yet."""
@@ -158,7 +155,7 @@ class _Making:
         small.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=70)
-        path = preview_path(self._tools.previews, self._context.claimed.id)
+        path = self._tools.generations.preview_path(self._context.claimed.id)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")
@@ -184,11 +181,9 @@ class _Making:
         content = as_png(labelled(image) if self._tools.with_label else image, facts)
         return Made(
             number=number,
-            image_hash=self._tools.images.save(content),
+            image_hash=self._tools.generations.images.save(content),
             seed=job.seed(number),
             score=None if pair is None else pair.score,
             confidence=None if pair is None else pair.confidence,
-            fits=None
-            if pair is None or pair.verdict is None
-            else pair.verdict is Verdict.match,
+            fits=None if pair is None or pair.verdict is None else pair.verdict is Verdict.match,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -63,7 +62,6 @@ class Generations:
     previews: Path
     max_queued: int
     keep: timedelta
-    on_queued: Callable[[], None]
 
     def queue(self, request: GenerationRequest) -> GenerationAccepted:
         """A generation that waits for its turn.
@@ -85,10 +83,7 @@ class Generations:
 
         with self.database.alone("generate"):  # two at once would both see the last free place
             generation_id = self.database.write(add)
-        self.on_queued()
-        return GenerationAccepted(
-            generation_id=generation_id, status_url=f"{PATH}/{generation_id}"
-        )
+        return GenerationAccepted(generation_id=generation_id, status_url=f"{PATH}/{generation_id}")
 
     def _job(self, request: GenerationRequest) -> Job:
         product = None if request.product_id is None else self._described(request.product_id)
@@ -147,9 +142,13 @@ class Generations:
         """
         run = self._run(generation_id)
         try:
-            return preview_path(self.previews, run.id).read_bytes()
+            return self.preview_path(run.id).read_bytes()
         except OSError as error:
             raise ImageNotFound(f"编号为 {generation_id} 的图片生成现在没有预览") from error
+
+    def preview_path(self, generation_id: int) -> Path:
+        """Where the preview of a generation lies while it is made."""
+        return self.previews / f"{generation_id}.webp"
 
     def cancel(self, generation_id: int) -> None:
         """End it: at once where it waits, else after the step in hand.
@@ -188,11 +187,6 @@ class Generations:
     def _run(self, generation_id: int) -> Run:
         run = self.database.read(lambda session: session.get(Run, generation_id))
         return generated.found_run(run, generation_id)
-
-
-def preview_path(folder: Path, generation_id: int) -> Path:
-    """Where the preview of a generation lies while it is made."""
-    return folder / f"{generation_id}.webp"
 
 
 def shown(run: Run) -> GenerationOut:

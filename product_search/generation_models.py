@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from product_search.field_types import INT64_MAX, Number, ProductId, Query, Strict, Whole
 
@@ -113,6 +113,8 @@ class GenerationPage(BaseModel):
 
 class PictureOfGeneration(Strict):
     """One picture of a generation: a query of searches, or the picture of a product."""
+
+    model_config = ConfigDict(frozen=True)
 
     generation_id: Annotated[Whole, Field(ge=1, le=INT64_MAX)]
     number: Whole = Field(1, ge=1, le=MAX_GENERATED)

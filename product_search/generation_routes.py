@@ -49,9 +49,11 @@ async def generate(request: Request) -> GenerationAccepted:
     """
     raw = await read_json(request)
     resources: Resources = request.app.state.resources
-    return await raw.answered(
+    accepted = await raw.answered(
         GenerationRequest, lambda body: resources.generations.queue(body.model)
     )
+    resources.run_loop.wake()
+    return accepted
 
 
 @router.get(
@@ -67,9 +69,7 @@ def list_generations(
     return resources.generations.page(query)
 
 
-@router.get(
-    f"{PATH}/{{generation_id}}", summary="一次图片生成", responses=documented(*_ONE)
-)
+@router.get(f"{PATH}/{{generation_id}}", summary="一次图片生成", responses=documented(*_ONE))
 def get_generation(request: Request, generation_id: ProductId) -> GenerationOut:
     """状态、按步的进度，和完成后的图片：与文字最相符的在前。"""
     resources: Resources = request.app.state.resources

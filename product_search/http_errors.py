@@ -55,7 +55,6 @@ STATUS: dict[type[AppError], int] = {
     errors.StorageUnavailable: 503,
     errors.VectorStoreUnavailable: 503,
     errors.GenerationModelMissing: 503,
-    errors.GenerationFailed: 503,
 }
 _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.InvalidRequest: "请求有误：title：不能为空白",
@@ -99,7 +98,6 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
         "没有图片生成模型（Tongyi-MAI/Z-Image-Turbo）："
         "请先运行 python -m product_search.manage download-models --generation"
     ),
-    errors.GenerationFailed: "图片生成失败：显存不足",
 }
 # What may be wrong with any body that is read here, with a picture in it, and with both stores.
 BODY_ERRORS: tuple[type[AppError], ...] = (

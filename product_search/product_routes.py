@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from data_models import (
     IndexStatus,
+    PictureOfGeneration,
     ProductCreate,
     ProductCreated,
     ProductId,
@@ -28,10 +29,13 @@ from product_search.resources import Resources
 router = APIRouter(tags=["商品"])
 
 _POLL_S = 0.02
+_PICTURES = {"image_base64", "generation"}
 _BODY_ERRORS = (
     errors.InvalidRequest,
     errors.InvalidJson,
     errors.InvalidImage,
+    errors.GenerationNotFound,
+    errors.ImageNotFound,
     errors.ImageTooManyPixels,
     errors.UnsupportedMediaType,
     errors.PayloadTooLarge,
@@ -53,7 +57,8 @@ Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再�
     openapi_extra=documented_body(ProductCreate),
 )
 async def create_product(request: Request, wait: Wait = False) -> ProductCreated:
-    """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）。
+    """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）；
+    也可用生成的图片（`generation`），商品会标明 `image_generated`。
 
     目录里已有的相同商品列在 `duplicates`，不妨碍新增。
     """
@@ -61,9 +66,10 @@ async def create_product(request: Request, wait: Wait = False) -> ProductCreated
     resources: Resources = request.app.state.resources
 
     def create(body: Body[ProductCreate]) -> ProductCreated:
-        fields = body.model.model_dump(exclude={"image_base64"})
+        fields = body.model.model_dump(exclude=_PICTURES)
         image = _picture(body)
-        return resources.catalog.create(fields, image if isinstance(image, bytes) else None)
+        is_given = isinstance(image, bytes | PictureOfGeneration)
+        return resources.catalog.create(fields, image if is_given else None)
 
     product = await raw.answered(ProductCreate, create)
     if not wait:
@@ -106,7 +112,7 @@ async def update_product(request: Request, product_id: ProductId, wait: Wait = F
     resources: Resources = request.app.state.resources
 
     def update(body: Body[ProductPatch]) -> ProductOut:
-        changes = body.model.model_dump(exclude={"image_base64"}, exclude_unset=True)
+        changes = body.model.model_dump(exclude=_PICTURES, exclude_unset=True)
         if changes.get("attributes", ...) is None:
             changes["attributes"] = {}
         return resources.catalog.update(product_id, changes, _picture(body))
@@ -158,9 +164,11 @@ def get_image(
 
 
 def _picture(body: Body[ProductCreate] | Body[ProductPatch]) -> Image:
-    """The picture that the body brings: bytes, None to remove it, or KEEP_IMAGE."""
+    """The picture that the body brings, None to remove it, or KEEP_IMAGE."""
     if body.upload is not None:
         return body.upload
+    if body.model.generation is not None:
+        return body.model.generation
     if "image_base64" not in body.model.model_fields_set:
         return KEEP_IMAGE
     text = body.model.image_base64

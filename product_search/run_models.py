@@ -24,7 +24,9 @@ class RunOut(BaseModel):
         description="import：文件名；reindex：编码器，null 为删除旧集合；"
         "doctor：修复时为 repair；map：向量字段；generate：提示；其余为 null"
     )
-    done: int | None = Field(description="已处理的行数（导入）、步数（图片生成）或商品数；不知道则为 null")
+    done: int | None = Field(
+        description="已处理的行数（导入）、步数（图片生成）或商品数；不知道则为 null"
+    )
     total: int | None = Field(description="总数；不知道则为 null")
     error: str | None = Field(description="state 为 failed 时的原因")
     created_at: datetime
