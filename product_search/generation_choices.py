@@ -13,18 +13,13 @@ class PublishedModel:
     """A diffusers pipeline on ModelScope."""
 
     model: str
-    gigabytes: float  # of its download, about
-    files: tuple[str, ...]  # what of its snapshot is fetched
+    gigabytes: int  # of its download, about
 
-
-_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.jinja")
-_SAFE = (*_FILES, "*/*.safetensors")
 
 GENERATION_MODELS: dict[GenerationChoice, PublishedModel] = {
-    "default": PublishedModel("Tongyi-MAI/Z-Image-Turbo", 33, _SAFE),
-    # Its weights are pickles, which are read as tensors alone.
-    "light": PublishedModel(
-        "Fengshenbang/Taiyi-Stable-Diffusion-1B-Chinese-v0.1", 5.4, (*_FILES, "*/*.bin")
-    ),
-    "strong": PublishedModel("Qwen/Qwen-Image-2512", 58, _SAFE),
+    "default": PublishedModel("Tongyi-MAI/Z-Image-Turbo", 33),
+    "light": PublishedModel("black-forest-labs/FLUX.2-klein-4B", 16),
+    "strong": PublishedModel("Qwen/Qwen-Image-2512", 58),
 }
+# What of a snapshot is fetched: no pictures, no pickles, no copy of the weights for other programs.
+PIPELINE_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.jinja", "*/*.safetensors")

@@ -33,7 +33,7 @@ class Step:
 
     number: int  # from 1, of those that were asked for
     of: int
-    preview: Callable[[], Image.Image | None]  # a small picture; None where there is none
+    preview: Callable[[], Image.Image]  # a small picture of what is there so far
 
 
 class ImageGenerator(Protocol):
@@ -96,10 +96,10 @@ class _Recipe:
 # By the class that model_index.json names; the figures are of the publishers' model cards.
 _RECIPES = {
     "ZImagePipeline": _Recipe(8, 0.0),  # Z-Image-Turbo: distilled, without guidance
-    "SanaSprintPipeline": _Recipe(2, 4.5),
+    "Flux2KleinPipeline": _Recipe(4, 1.0),  # distilled as well
     "QwenImagePipeline": _Recipe(50, 4.0, "true_cfg_scale"),
 }
-_OTHERS = _Recipe(30, 7.0)
+_OTHERS = _Recipe(50, 7.5)  # Stable Diffusion
 
 
 def open_generator(
@@ -166,7 +166,7 @@ class DiffusersGenerator:
         with self._lock:
             recipe = self._recipe()
             pipeline, previews = self._load()
-            watch = _Watch(on_step, steps, previews)
+            watch = _Watch(on_step, steps, lambda latents: previews.draw(latents, width, height))
             wanted = {
                 "prompt": prompt,
                 # A space: Qwen-Image guides only where there is one.
@@ -235,10 +235,15 @@ class DiffusersGenerator:
 class _Watch:
     """diffusers' callback after each denoising step, as Steps."""
 
-    def __init__(self, on_step: Callable[[Step], None], steps: int, previews: Previews) -> None:
+    def __init__(
+        self,
+        on_step: Callable[[Step], None],
+        steps: int,
+        draw: Callable[[torch.Tensor], Image.Image],
+    ) -> None:
         self._on_step = on_step
         self._steps = steps
-        self._previews = previews
+        self._draw = draw
         self.stopped_by: BaseException | None = None
 
     def __call__(
@@ -247,9 +252,7 @@ class _Watch:
         # Some schedulers take a step more or less than they are asked for.
         number = (place + 1) * self._steps // pipeline.num_timesteps
         try:
-            self._on_step(
-                Step(number, self._steps, lambda: self._previews.draw(tensors["latents"]))
-            )
+            self._on_step(Step(number, self._steps, lambda: self._draw(tensors["latents"])))
         except BaseException as error:
             self.stopped_by = error
             raise
@@ -284,10 +287,12 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _is_whole(part: Path) -> bool:
-    """Whether all files are there that the part's own lists of files name."""
-    lists = [json.loads(path.read_text("utf-8")) for path in part.glob("*.safetensors.index.json")]
+    """Whether a part is there with its weights, where it has any: it then has a config.json."""
+    lists = [json.loads(path.read_text("utf-8")) for path in part.glob("*.index.json")]
     named = {name for one in lists for name in one["weight_map"].values()}
-    return part.is_dir() and all((part / name).is_file() for name in named)
+    weights = {path.name for path in part.glob("*.safetensors")}
+    has_some = bool(weights) or not (part / "config.json").is_file()
+    return part.is_dir() and has_some and named <= weights
 
 
 def _dtype(device: str) -> torch.dtype:
@@ -298,7 +303,7 @@ def _dtype(device: str) -> torch.dtype:
 
 def _rounded(side: int, pipeline: Any) -> int:
     """Up to what transformers take: latents in patches of two by two."""
-    grain = int(pipeline.vae_scale_factor) * 2
+    grain = int(getattr(pipeline, "vae_scale_factor", 8)) * 2
     return -(-side // grain) * grain
 
 

@@ -7,7 +7,11 @@ import logging
 from typing import get_args
 
 from nlp_models import download_model
-from product_search.generation_choices import GENERATION_MODELS, GenerationChoice
+from product_search.generation_choices import (
+    GENERATION_MODELS,
+    PIPELINE_FILES,
+    GenerationChoice,
+)
 from product_search.generators import has_pipeline
 from product_search.settings import Settings
 
@@ -18,7 +22,7 @@ NAME = "download-models"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    sizes = "，".join(f"{name} 约 {one.gigabytes:g} GB" for name, one in GENERATION_MODELS.items())
+    sizes = "，".join(f"{name} 约 {one.gigabytes} GB" for name, one in GENERATION_MODELS.items())
     parser.add_argument(
         "--generation",
         nargs="?",
@@ -50,12 +54,12 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 def _generation(settings: Settings, choice: GenerationChoice) -> int:
     published = GENERATION_MODELS[choice]
     target = settings.downloaded_generation(choice)
-    log.info("%s，约 %g GB → %s", published.model, published.gigabytes, target)
+    log.info("%s，约 %d GB → %s", published.model, published.gigabytes, target)
     download_model(
         published.model,
         settings.generation_revision,
         target,
-        files=published.files,
+        files=PIPELINE_FILES,
         is_whole=has_pipeline,
     )
     if choice == settings.generation_model:
