@@ -31,7 +31,6 @@ from product_search.field_types import (
 from product_search.filter_models import PriceRange, SearchFilters
 from product_search.generation_models import PictureOfGeneration
 
-
 Kept = TypeVar("Kept")
 
 
