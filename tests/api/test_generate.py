@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from product_search import runs
+from product_search.generating import Generating
+from product_search.generator_keeper import Keeper
 from product_search.picture_marks import NOTICE
+from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
+from product_search.runs import Claimed, Kind, State
 from product_search.settings import Settings
-from tests.api.helpers import base64_of, calibrated, code_of, create, fields_of
+from tests.api.helpers import base64_of, calibrated, code_of, create, fields_of, resources
 from tests.api.studio import Pictures, Studio, studio
 from tests.clock import until
 from tests.generation import write_pipeline
@@ -369,3 +375,36 @@ def test_generated_pictures_make_no_duplicates(shop: Studio) -> None:
     groups = shop.api.get("/product/duplicates").json()["groups"]
     both = {answer.json()["product_id"], answer.json()["product_id"] - 1}
     assert not any(both <= set(group["product_ids"]) for group in groups)
+
+
+def queued(shop: Studio, **fields: Any) -> tuple[int, Claimed]:
+    """A generation that the test carries out in the place of the service's loop."""
+    asked = shop.ask(**fields)
+    return asked, resources(shop.api).database.write(
+        lambda session: runs.claim(session, [Kind.generate], LEASE, run_id=asked)
+    )
+
+
+def carried_out(shop: Studio, claimed: Claimed, stopping: threading.Event) -> State:
+    held = resources(shop.api)
+    keeper = Keeper(shop.generator, idle_s=300)
+    tools = Generating(held.generations, keeper, held.retrieval, with_label=True)
+    try:
+        return carry_out(RunContext(held.database, claimed, stopping), tools.handle)
+    finally:
+        keeper.close()
+
+
+def test_a_service_that_stops_leaves_its_generation_to_begin_anew(with_model: Open) -> None:
+    with studio(with_model(generation_in_process=False)) as shop:
+        asked, claimed = queued(shop)
+        stopping = threading.Event()
+        stopping.set()
+        with pytest.raises(Stopping):
+            carried_out(shop, claimed, stopping)
+        assert (shop.state(asked)["state"], shop.state(asked)["step"]) == ("running", 0)
+        again = resources(shop.api).database.write(
+            lambda session: runs.claim(session, [Kind.generate], LEASE)
+        )
+        assert carried_out(shop, again, threading.Event()) is State.done
+        assert len(shop.state(asked)["pictures"]) == 1

@@ -34,9 +34,8 @@ def test_a_category_that_the_title_says_is_not_said_again() -> None:
 
 
 def test_attributes_that_are_no_plain_values_are_left_out() -> None:
-    assert (
-        prompt(None, bag(防水=True, 尺寸={"宽": 3}, 备注=None, 产地=""), None) == "红色双肩包，箱包"
-    )
+    product = bag(防水=True, 尺寸={"宽": 3}, 备注=None, 产地="")
+    assert prompt(None, product, None) == "红色双肩包，箱包"
 
 
 @pytest.mark.parametrize("style", GenerationStyle)
