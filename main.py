@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from data_models import DriftKind, DriftRun, DriftTotal, EncoderInfo, Health, OutboxCounts
 from product_search import (
     drift,
+    generation_routes,
     http_bodies,
     http_errors,
     import_routes,
@@ -38,6 +39,17 @@ DESCRIPTION = f"""
 {http_errors.code_table()}
 """
 
+# In the order of the documentation; /product/import is no /product/{product_id}.
+_ROUTES = (
+    import_routes,
+    survey_routes,
+    product_routes,
+    search_routes,
+    match_routes,
+    generation_routes,
+    system_routes,
+)
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; stores and models are opened when it starts, not here."""
@@ -51,7 +63,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 app.state.resources = resources
                 app.state.health_threads = anyio.CapacityLimiter(2)
                 resources.imports.clean()
-                resources.run_loop.start()
+                resources.generations.clean()
+                resources.start_runs()
                 yield
         except (AppError, StartError):
             sys.tracebacklimit = 0  # the message says what is wrong and what to do
@@ -62,12 +75,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(http_bodies.BodyLimit, own_limits={import_routes.PATH})
     http_errors.install(app)
-    app.include_router(import_routes.router)
-    app.include_router(survey_routes.router)
-    app.include_router(product_routes.router)
-    app.include_router(search_routes.router)
-    app.include_router(match_routes.router)
-    app.include_router(system_routes.router)
+    for routes in _ROUTES:
+        app.include_router(routes.router)
     app.add_api_route(
         "/health",
         health,

@@ -23,6 +23,7 @@ KIND_NAMES = {
     "duplicates": N_("查重"),
     "audit": N_("图文核查"),
     "map": N_("目录图"),
+    "generate": N_("图片生成"),
 }
 STATE_NAMES = {
     "queued": N_("排队中"),
@@ -35,6 +36,13 @@ _FIELD_NAMES = {
     VectorField.image_clip: N_("图片内容"),
     VectorField.text_clip: N_("标题与图片"),
     VectorField.text_bge: N_("标题意思"),
+}
+_PRODUCTS = N_("{done} / {total} 件"), N_("{done} 件")
+_ROWS = N_("{done} / {total} 行"), N_("{done} 行")
+_COUNTED = {
+    "import": _ROWS,
+    "local_import": _ROWS,
+    "generate": (N_("{done} / {total} 步"), N_("{done} 步")),
 }
 _DROPS = N_("删除旧集合")
 _REPAIRS = N_("核对并修复")
@@ -137,11 +145,10 @@ def bar_html(run: RunOut) -> str:
 def _counted(run: RunOut) -> str | None:
     if run.done is None:
         return None
-    of_rows = run.kind in ("import", "local_import")
+    partly, whole = _COUNTED.get(run.kind, _PRODUCTS)
     if run.total is not None and run.is_under_way:
-        text = _("{done} / {total} 行") if of_rows else _("{done} / {total} 件")
-        return text.format(done=f"{run.done:,}", total=f"{run.total:,}")
-    return (_("{done} 行") if of_rows else _("{done} 件")).format(done=f"{run.done:,}")
+        return _(partly).format(done=f"{run.done:,}", total=f"{run.total:,}")
+    return _(whole).format(done=f"{run.done:,}")
 
 
 def _when(run: RunOut) -> str:

@@ -114,6 +114,19 @@ class Settings(BaseSettings):
     import_max_bytes: int = Field(
         2 * 1024**3, ge=1, description="largest upload of POST /product/import"
     )
+    generation_in_process: bool = Field(
+        True, description="the service takes generations; false: another one on its device does"
+    )
+    generation_max_queued: int = Field(
+        8, ge=1, le=1000, description="generations that wait until POST /generate is refused (429)"
+    )
+    generation_idle_s: float = Field(
+        300.0, gt=0, le=86_400, description="the model stays in memory so long without work"
+    )
+    generation_keep_days: float = Field(
+        30.0, gt=0, le=3650, description="then a generation is dropped, its pictures orphans"
+    )
+    generation_label: bool = Field(True, description="generated pictures bear AI生成 in a corner")
     kafka_bootstrap_servers: str | None = Field(
         None, description="HOST:PORT,…: events go through Kafka; default: workers ask the database"
     )
@@ -156,6 +169,11 @@ class Settings(BaseSettings):
     def imports_dir(self) -> Path:
         """Uploaded import files, until they are imported."""
         return self.data_dir.resolve() / "imports"
+
+    @property
+    def previews_dir(self) -> Path:
+        """Previews of generations that are under way."""
+        return self.data_dir.resolve() / "previews"
 
     @property
     def downloaded_clip(self) -> Path:

@@ -214,8 +214,12 @@ def test_a_damaged_model_fails_and_is_used_once_it_is_whole(folder: Path, tmp_pa
         weights.write_bytes(damaged)
         with pytest.raises(GenerationFailed) as caught:
             picture(generator)
+<<<<<<< HEAD
         assert generator.name in caught.value.message
         assert str(tmp_path) not in caught.value.message
+=======
+        assert generator.name in str(caught.value)
+>>>>>>> a3001b0aa315dc715cbd1cb884d5fc7e8a9966a4
     weights.write_bytes(whole)
     assert picture(generator).size == (256, 256)
 
@@ -291,7 +295,7 @@ def test_what_the_models_own_safety_check_finds_is_no_picture(tmp_path: Path) ->
     generator = open_generator(write_checked_pipeline(tmp_path, finds=True), "cpu")
     with pytest.raises(GenerationFailed) as caught:
         picture(generator)
-    assert "安全检查" in caught.value.message
+    assert "安全检查" in str(caught.value)
 
 
 def test_diffusers_is_imported_with_the_first_pipeline_and_not_before() -> None:
