@@ -88,8 +88,8 @@ def _product_html(client: ApiClient, product: ProductOut) -> str:
     return (
         f'<div class="ps-row"><div class="ps-cells">'
         f"{demo_html.thumbnail_html(client, product, 128)}"
-        f'<div><div class="ps-title">{escape(product.title)}</div><div class="ps-sub">{note}</div></div>'
-        f"</div></div>"
+        f'<div><div class="ps-title">{escape(product.title)}</div>'
+        f'<div class="ps-sub">{note}</div></div></div></div>'
     )
 
 

@@ -215,13 +215,18 @@ class ApiClient:
         """The same where nothing but the product's id is known: nobody answers if it has none."""
         return f"{self._public_url}/product/{product_id}/image?size={size}"
 
-    def generated_url(self, picture: PictureOfGeneration) -> str:
-        """The public address of a generated picture."""
-        return self.public_url(_path(picture))
+    def generated_url(self, picture: PictureOfGeneration, size: int) -> str:
+        """The public address of a generated picture's thumbnail."""
+        return f"{self._public_url}{_path(picture)}?size={size}"
 
-    def public_url(self, path: str) -> str:
-        """Where a browser finds what the API has named by its path."""
-        return f"{self._public_url}{path}"
+    def preview_url(self, generation: GenerationOut) -> str | None:
+        """The public address of what the generation looks like so far; None where nothing is seen.
+
+        It changes with each step, so that a browser doesn't show the one before.
+        """
+        if generation.preview_url is None:
+            return None
+        return f"{self._public_url}{generation.preview_url}?step={generation.step}"
 
     def close(self) -> None:
         """Close the connections."""

@@ -81,7 +81,7 @@ def _confirm(client: ApiClient, attaching: Attaching, product: ProductOut) -> No
     left.caption(_("现在的图片"))
     left.html(demo_html.thumbnail_html(client, product, 256))
     right.caption(_("换成这张"))
-    url = client.generated_url(attaching.picture)
+    url = client.generated_url(attaching.picture, 256)
     right.html(demo_html.picture_html(url, _("生成的图片"), is_generated=True))
     other = partial(setattr, attaching, "product", None)
     st.caption(_("商品会标明图片是 AI 生成的。"))

@@ -92,9 +92,8 @@ def _show_progress(client: ApiClient, found: GenerationOut) -> None:
         st.html(f'<div class="ps-busy" role="status"><span></span>{escape(words)}</div>')
     else:
         st.progress(demo_runs.share(found.step, found.steps) or 0.0, text=words)
-    if found.preview_url is not None:
-        # Another address for each step: a browser would show the first picture again.
-        url = client.public_url(f"{found.preview_url}?step={found.step}")
+    url = client.preview_url(found)
+    if url is not None:
         with st.container(key="generation_preview"):
             st.html(demo_html.picture_html(url, _("目前的样子"), is_generated=True))
     st.caption(_("可以离开这一页：生成在后台进行，完成后在“生成过的”里。"))
@@ -118,7 +117,7 @@ def _show_pictures(client: ApiClient, found: GenerationOut) -> None:
         st.warning(none, icon=":material/image_not_supported:")
     with st.container(key="results_generated"):
         for picture in found.pictures:
-            one = PictureOfGeneration(generation_id=found.generation_id, number=picture.number)
+            one = _name(found, picture)
             name = f"{one.generation_id}_{one.number}"
             with st.container(key=f"generated_{name}", gap="xsmall"):
                 st.html(_card_html(client, found, picture))
@@ -126,7 +125,7 @@ def _show_pictures(client: ApiClient, found: GenerationOut) -> None:
 
 
 def _card_html(client: ApiClient, found: GenerationOut, picture: GeneratedPicture) -> str:
-    url = client.public_url(picture.image_url)
+    url = client.generated_url(_name(found, picture), 512)
     shown = demo_html.picture_html(url, _wanted(found), is_generated=True)
     seed = _("种子 {seed}").format(seed=picture.seed)
     fit = "" if picture.score is None else demo_html.fit_html(picture.confidence, picture.score)
@@ -157,6 +156,10 @@ def _show_buttons(
             width="stretch",
             on_click="ignore",
         )
+
+
+def _name(found: GenerationOut, picture: GeneratedPicture) -> PictureOfGeneration:
+    return PictureOfGeneration(generation_id=found.generation_id, number=picture.number)
 
 
 def _wanted(found: GenerationOut) -> str:
@@ -195,7 +198,7 @@ def _show_past(client: ApiClient, found: GenerationOut, *, is_shown: bool) -> No
     number, wanted = found.generation_id, _wanted(found)
     state = _(demo_runs.STATE_NAMES[found.state])
     if found.pictures:
-        url = client.public_url(found.pictures[0].image_url)
+        url = client.generated_url(_name(found, found.pictures[0]), 256)
         picture = demo_html.picture_html(url, wanted, is_generated=True)
     else:
         picture = f'<div class="ps-pic ps-none">{state}</div>'

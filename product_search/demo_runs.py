@@ -36,6 +36,12 @@ _FIELD_NAMES = {
     VectorField.text_clip: N_("标题与图片"),
     VectorField.text_bge: N_("标题意思"),
 }
+# How much of it is done, and how much of how many; the others count products.
+_COUNTED = {
+    "import": (N_("{done} 行"), N_("{done} / {total} 行")),
+    "local_import": (N_("{done} 行"), N_("{done} / {total} 行")),
+    "generate": (N_("{done} 步"), N_("{done} / {total} 步")),
+}
 _DROPS = N_("删除旧集合")
 _REPAIRS = N_("核对并修复")
 # Long enough to even out batches, short enough to follow a change of pace.
@@ -137,11 +143,10 @@ def bar_html(run: RunOut) -> str:
 def _counted(run: RunOut) -> str | None:
     if run.done is None:
         return None
-    of_rows = run.kind in ("import", "local_import")
+    whole, part = _COUNTED.get(run.kind, (N_("{done} 件"), N_("{done} / {total} 件")))
     if run.total is not None and run.is_under_way:
-        text = _("{done} / {total} 行") if of_rows else _("{done} / {total} 件")
-        return text.format(done=f"{run.done:,}", total=f"{run.total:,}")
-    return (_("{done} 行") if of_rows else _("{done} 件")).format(done=f"{run.done:,}")
+        return _(part).format(done=f"{run.done:,}", total=f"{run.total:,}")
+    return _(whole).format(done=f"{run.done:,}")
 
 
 def _when(run: RunOut) -> str:

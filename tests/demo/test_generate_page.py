@@ -1,4 +1,4 @@
-"""The page that generates pictures: what is asked for, what comes of it, and what it is used for."""
+"""The page that generates pictures: what is asked for, what comes of it, and its uses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 from data_models import GenerationOut, GenerationQuery, ProductOut
 from product_search import demo_generation
 from product_search.api_client import ApiClient
+from product_search.settings import ROOT
 from tests.clock import until
 from tests.demo.pages import html, opened, said, titles
-from product_search.settings import ROOT
 
 PAGE = "pages/generate.py"
 SMALL = {"width": 256, "height": 256, "steps": 2}
