@@ -46,6 +46,7 @@ from product_search.filter_models import (
     SearchFilters as SearchFilters,
 )
 from product_search.generation_models import (
+    MAX_GENERATED as MAX_GENERATED,
     GeneratedPicture as GeneratedPicture,
     GenerationAccepted as GenerationAccepted,
     GenerationOut as GenerationOut,

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from data_models import DriftKind, DriftRun, DriftTotal, EncoderInfo, Health, OutboxCounts
 from product_search import (
     drift,
+    generation_routes,
     http_bodies,
     http_errors,
     import_routes,
@@ -51,7 +52,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 app.state.resources = resources
                 app.state.health_threads = anyio.CapacityLimiter(2)
                 resources.imports.clean()
-                resources.run_loop.start()
+                resources.generations.clean()
+                resources.start_runs()
                 yield
         except (AppError, StartError):
             sys.tracebacklimit = 0  # the message says what is wrong and what to do
@@ -67,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(product_routes.router)
     app.include_router(search_routes.router)
     app.include_router(match_routes.router)
+    app.include_router(generation_routes.router)
     app.include_router(system_routes.router)
     app.add_api_route(
         "/health",

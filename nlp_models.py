@@ -278,9 +278,17 @@ def open_encoders(
     return EncoderPair("chinese-clip", text, ChineseClipEncoder(clip, where), where)
 
 
-def download_model(model_id: str, revision: str, target: Path) -> None:
+def download_model(
+    model_id: str,
+    revision: str,
+    target: Path,
+    *,
+    files: Sequence[str] | None = None,
+    is_whole: Callable[[Path], bool] = has_weights,
+) -> None:
     """Fetch a ModelScope snapshot into `target`, which appears only once it is whole.
 
+    `files` are patterns of what is fetched; by default all that is not for other frameworks.
     A target that holds this revision already is left alone. Progress bars are ModelScope's own;
     an interrupted download is resumed by the next call.
 
@@ -296,11 +304,15 @@ def download_model(model_id: str, revision: str, target: Path) -> None:
     partial = target.with_name(target.name + ".partial")
     try:
         snapshot_download(
-            model_id, revision=revision, local_dir=str(partial), ignore_patterns=_NOT_NEEDED
+            model_id,
+            revision=revision,
+            local_dir=str(partial),
+            allow_patterns=None if files is None else list(files),
+            ignore_patterns=_NOT_NEEDED if files is None else None,
         )
     except (HubError, OSError) as error:
         raise EncoderError(f"无法下载 {model_id}（{revision}）：{error}") from error
-    if not has_weights(partial):
+    if not is_whole(partial):
         raise EncoderError(f"{model_id} 的快照里没有可用的权重：{partial}")
     if target.exists():
         shutil.rmtree(target)

@@ -113,6 +113,7 @@ class Product(Base):
     price: Mapped[Decimal | None] = mapped_column(Money)
     attributes: Mapped[dict[str, Any]] = mapped_column(ExactJson, default=dict)
     image_hash: Mapped[str | None] = mapped_column(String(64))
+    image_generated: Mapped[bool] = mapped_column(default=False, server_default="0")
     # By these two duplicates are found; no answer shows them. NULL: not worked out yet.
     image_phash: Mapped[bytes | None] = mapped_column(LargeBinary(288), deferred=True)
     title_key: Mapped[str | None] = mapped_column(String(32), deferred=True)
@@ -134,6 +135,7 @@ class Product(Base):
             price=self.price,
             attributes=self.attributes,
             image_url=f"/product/{self.id}/image" if self.image_hash else None,
+            image_generated=self.image_generated,
             milvus_id=str(self.milvus_id),
             revision=self.revision,
             index_status=IndexStatus(self.index_status),

@@ -126,7 +126,7 @@ def _say(line: str) -> None:
 
 
 def _columns(
-    number: int, products: Sequence[dict[str, str]], pictures: Sequence[str]
+    number: int, products: Sequence[dict[str, str]], pictures: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     product = _random.choice(products)
     return {
@@ -135,13 +135,13 @@ def _columns(
         "category": product["category"] or None,
         "brand": f"品牌{_random.randrange(500)}",
         "price": Decimal(_random.randrange(100, 1_000_000)) / 100,
-        "image_hash": _random.choice(pictures),
+        **_random.choice(pictures),
     }
 
 
 def _load(catalog: Catalog, count: int, products: Sequence[dict[str, str]]) -> None:
     kept = [_picture(product).read_bytes() for product in products if product["image_path"]]
-    pictures = [str(catalog.keep_picture(content)) for content in kept]
+    pictures = [catalog.keep_picture(content) for content in kept]
     for start in range(0, count, WRITTEN_AT_ONCE):
         numbers = range(start, min(start + WRITTEN_AT_ONCE, count))
         catalog.database.write(

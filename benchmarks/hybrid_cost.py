@@ -66,7 +66,7 @@ def _load(resources: Resources, copies: int) -> int:
                 "title": f"{row['title']} 款号{copy}",
                 "category": row["category"],
                 "brand": row["brand"],
-                "image_hash": kept.get(row["image_path"]),
+                **kept.get(row["image_path"], {}),
             }
             for row in products
         ]

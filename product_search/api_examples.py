@@ -26,6 +26,7 @@ CHANGE_FORM: Example = {"price": "99.90", "image": PHOTO}
 SHOWN_PRODUCT: Example = PRODUCT | {
     "product_id": 1,
     "image_url": "/product/1/image",
+    "image_generated": False,
     "milvus_id": "911803122085107501",
     "revision": 1,
     "index_status": "indexed",
@@ -61,6 +62,7 @@ SEARCHES: list[Any] = [
     {"mode": "text_to_text", "text": "下雨天用的", "offset": 5, "top_k": 5},
     {"mode": "image_to_image", "product_id": 1},
     {"mode": "image_to_text", "product_id": 1, "region": [40, 40, 170, 170]},
+    {"generation": {"generation_id": 12, "number": 2}},
 ]
 SEARCH_FORM: Example = {
     "text": "红色",
@@ -152,6 +154,59 @@ HEALTH: Example = {
     "outbox": {"pending": 0, "retrying": 0, "failed": 0},
     "drift": {"total": 0, "at": "2026-01-01T08:00:00.000001Z"},
 }
+GENERATE: list[Any] = [
+    {"prompt": "红色双肩包，学生用", "style": "main", "n": 2, "seed": 7},
+    {"product_id": 1, "style": "scene", "negative_prompt": "人物", "width": 768, "height": 512},
+]
+GENERATION_ACCEPTED: Example = {
+    "generation_id": 12,
+    "state": "queued",
+    "status_url": "/generate/12",
+}
+GENERATION: Example = {
+    "generation_id": 12,
+    "state": "done",
+    "error": None,
+    "prompt": "红色双肩包，学生用，电商白底主图，单件商品居中，纯白背景，柔和均匀的影棚光，清晰对焦",
+    "request": {
+        "prompt": "红色双肩包，学生用",
+        "product_id": None,
+        "negative_prompt": None,
+        "style": "main",
+        "width": 512,
+        "height": 512,
+        "steps": 8,
+        "guidance": 0.0,
+        "seed": 7,
+        "n": 2,
+    },
+    "model": "Tongyi-MAI/Z-Image-Turbo",
+    "step": 16,
+    "steps": 16,
+    "preview_url": None,
+    "pictures": [
+        {
+            "number": 2,
+            "image_url": "/generate/12/image/2",
+            "seed": 8,
+            "score": 0.58,
+            "confidence": 0.91,
+            "fits": True,
+        },
+        {
+            "number": 1,
+            "image_url": "/generate/12/image/1",
+            "seed": 7,
+            "score": 0.41,
+            "confidence": 0.32,
+            "fits": True,
+        },
+    ],
+    "no_match": False,
+    "created_at": "2026-01-01T08:00:00.000001Z",
+    "finished_at": "2026-01-01T08:00:09.500001Z",
+}
+GENERATIONS: Example = {"items": [GENERATION], "next_before": None}
 IMPORT_ACCEPTED: Example = {
     "import_id": 1,
     "state": "queued",

@@ -201,7 +201,7 @@ class _Import:
                 raise InvalidRequest(f"sku {sku!r} 与第 {self._lines_by_sku[sku]} 行重复")
             if IMAGE_COLUMN in row.values:
                 content = self._read_picture(row.values[IMAGE_COLUMN])
-                columns["image_hash"] = self._catalog.keep_picture(content)
+                columns |= self._catalog.keep_picture(content)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
         except AppError as error:
@@ -308,8 +308,9 @@ def _attributes(value: object) -> object:
 
 
 def _validated(values: Mapping[str, Any]) -> dict[str, Any]:
-    if "image_base64" in values:
-        raise InvalidRequest("image_base64：未知字段；导入用 image_path")
+    for name in ("image_base64", "generation"):
+        if name in values:
+            raise InvalidRequest(f"{name}：未知字段；导入用 image_path")
     try:
         product = ProductCreate.model_validate(values)
     except ValidationError as error:

@@ -13,7 +13,14 @@ from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from data_models import IndexStatus, ProductCreated, ProductListQuery, ProductOut, ProductPage
+from data_models import (
+    IndexStatus,
+    PictureOfGeneration,
+    ProductCreated,
+    ProductListQuery,
+    ProductOut,
+    ProductPage,
+)
 from orm_models import (
     Database,
     Product,
@@ -22,12 +29,13 @@ from orm_models import (
     matching,
     with_title_part,
 )
-from product_search import outbox
+from product_search import generated, outbox
 from product_search.column_types import same_json
 from product_search.engine import read_committed
 from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
 from product_search.exact_duplicates import same_products, title_key
 from product_search.images import ImageStore, StoredImage, decode
+from product_search.picture_marks import says_generated
 
 # A change of these changes what Milvus holds; a change of the others does not.
 _INDEXED = frozenset(
@@ -43,6 +51,7 @@ _EMPTY: dict[str, Any] = {
     "price": None,
     "attributes": {},
     "image_hash": None,
+    "image_generated": False,
     "image_phash": None,
     "revision": 1,
     "index_status": IndexStatus.pending,
@@ -57,7 +66,7 @@ class _KeepImage:
 
 
 KEEP_IMAGE = _KeepImage()
-Image = bytes | None | _KeepImage
+Image = bytes | PictureOfGeneration | None | _KeepImage
 
 
 def _admit_all(_events: int) -> None:
@@ -76,19 +85,24 @@ class Catalog:
     on_commit: Callable[[], None]
     admit: Callable[[int], None] = _admit_all
 
-    def create(self, fields: Mapping[str, Any], image: bytes | None) -> ProductCreated:
+    def create(
+        self, fields: Mapping[str, Any], image: bytes | PictureOfGeneration | None
+    ) -> ProductCreated:
         """Add a product, and name those that are it already. `fields` are columns, validated.
 
         Raises:
             DuplicateSku: another product has the sku.
             InvalidImage, ImageTooLarge, ImageTooManyPixels, OutboxFull: nothing was written.
+            GenerationNotFound, ImageNotFound: of a generated picture; nothing was written.
         """
         self.admit(1)
-        columns = dict(fields) | {"image_hash": self.keep_picture(image)}
+        columns = dict(fields) | self._kept(image)
         key = title_key(columns["title"], columns.get("brand"))
+        # Generated pictures prove nothing of the goods: the same one may stand for any of them.
+        photo = None if columns["image_generated"] else columns["image_hash"]
 
         def add(session: Session) -> tuple[Product, list[int]]:
-            same = same_products(session, key, columns["image_hash"])
+            same = same_products(session, key, photo)
             return insert_product(session, columns), same
 
         with _unique_sku(fields):
@@ -101,19 +115,20 @@ class Catalog:
         return self._row(product_id).to_out()
 
     def update(self, product_id: int, changes: Mapping[str, Any], image: Image) -> ProductOut:
-        """Change the given columns; `image` is new bytes, None to remove it, or KEEP_IMAGE.
+        """Change the given columns; `image` is a new one, None to remove it, or KEEP_IMAGE.
 
         Raises:
             ProductNotFound: no such product.
             DuplicateSku: another product has the sku.
             InvalidImage, ImageTooLarge, ImageTooManyPixels, OutboxFull: nothing was written.
+            GenerationNotFound, ImageNotFound: of a generated picture; nothing was written.
         """
         self.get(product_id)  # before a picture is kept for nobody
         if changes.keys() & _INDEXED or not isinstance(image, _KeepImage):
             self.admit(1)
         columns = dict(changes)
         if not isinstance(image, _KeepImage):
-            columns["image_hash"] = self.keep_picture(image)
+            columns |= self._kept(image)
 
         def change(session: Session) -> Product:
             product = _locked(session, product_id)
@@ -185,14 +200,23 @@ class Catalog:
             return self.images.original(image_hash)
         return self.images.thumbnail(image_hash, side)
 
-    def keep_picture(self, image: bytes | None) -> str | None:
-        """The hash of the stored picture, once it was read whole; None for none."""
+    def keep_picture(self, image: bytes | None) -> dict[str, Any]:
+        """The columns that name the stored picture, once it was read whole; or no picture."""
         if image is None:
-            return None
+            return {"image_hash": None, "image_generated": False}
         known = self.images.find(image)  # was read whole when it was first kept
         if known is None:
             decode(image)
-        return known or self.images.save(image)
+        image_hash = known or self.images.save(image)
+        return {"image_hash": image_hash, "image_generated": says_generated(image)}
+
+    def _kept(self, image: bytes | PictureOfGeneration | None) -> dict[str, Any]:
+        """As keep_picture. Raises GenerationNotFound, ImageNotFound."""
+        if isinstance(image, PictureOfGeneration):
+            return self.keep_picture(
+                self.images.original(generated.image_hash(self.database, image)).content
+            )
+        return self.keep_picture(image)
 
     def _row(self, product_id: int) -> Product:
         row = self.database.read(lambda session: session.get(Product, product_id))

@@ -23,6 +23,7 @@ KIND_NAMES = {
     "duplicates": N_("查重"),
     "audit": N_("图文核查"),
     "map": N_("目录图"),
+    "generate": N_("图片生成"),
 }
 STATE_NAMES = {
     "queued": N_("排队中"),
@@ -36,11 +37,12 @@ _FIELD_NAMES = {
     VectorField.text_clip: N_("标题与图片"),
     VectorField.text_bge: N_("标题意思"),
 }
-# How much of it is done, and how much of how many; the others count products.
+_PRODUCTS = N_("{done} / {total} 件"), N_("{done} 件")
+_ROWS = N_("{done} / {total} 行"), N_("{done} 行")
 _COUNTED = {
-    "import": (N_("{done} 行"), N_("{done} / {total} 行")),
-    "local_import": (N_("{done} 行"), N_("{done} / {total} 行")),
-    "generate": (N_("{done} 步"), N_("{done} / {total} 步")),
+    "import": _ROWS,
+    "local_import": _ROWS,
+    "generate": (N_("{done} / {total} 步"), N_("{done} 步")),
 }
 _DROPS = N_("删除旧集合")
 _REPAIRS = N_("核对并修复")
@@ -143,9 +145,9 @@ def bar_html(run: RunOut) -> str:
 def _counted(run: RunOut) -> str | None:
     if run.done is None:
         return None
-    whole, part = _COUNTED.get(run.kind, (N_("{done} 件"), N_("{done} / {total} 件")))
+    partly, whole = _COUNTED.get(run.kind, _PRODUCTS)
     if run.total is not None and run.is_under_way:
-        return _(part).format(done=f"{run.done:,}", total=f"{run.total:,}")
+        return _(partly).format(done=f"{run.done:,}", total=f"{run.total:,}")
     return _(whole).format(done=f"{run.done:,}")
 
 

@@ -41,6 +41,7 @@ _COLUMNS = (
     Product.brand,
     Product.attributes,
     Product.image_hash,
+    Product.image_generated,
     Product.image_phash,
     Product.title_key,
 )
@@ -158,7 +159,15 @@ class DuplicateFinder:
         if filled_keys or filled_looks:
             self.database.write(fill)
         return [
-            Listing(row.id, row.title, row.attributes, keys[row.id], row.image_hash, looks[row.id])
+            Listing(
+                product_id=row.id,
+                title=row.title,
+                attributes=row.attributes,
+                title_key=keys[row.id],
+                # What a model made up is no evidence of the goods: as if there were no picture.
+                image_hash=None if row.image_generated else row.image_hash,
+                perceptual_hash=None if row.image_generated else looks[row.id],
+            )
             for row in rows
         ]
 

@@ -47,7 +47,7 @@ _BEATEN_AT_MOST = 3
 _PAUSE_S = 0.02  # on average, before the first repeat; each later one twice as long
 
 
-LockPurpose = Literal["schema", "collection", "doctor", "duplicates", "audit", "map"]
+LockPurpose = Literal["schema", "collection", "doctor", "duplicates", "audit", "map", "generate"]
 # Of one database: locks are the server's. MySQL allows 64 characters, MariaDB more; MD5, which
 # would do, is gone from MySQL 9.
 LOCK_NAME = "CONCAT(:purpose, '.', LEFT(SHA2(DATABASE(), 256), 40))"

@@ -93,7 +93,7 @@ class ProductNotFound(AppError):
 
 
 class ImageNotFound(AppError):
-    """The product has no picture, or its file is gone."""
+    """The product or the generation has no such picture, or its file is gone."""
 
     code = "image_not_found"
 
@@ -207,6 +207,25 @@ class ZipTableCount(ImportFileError):
     code = "zip_table_count"
 
 
+class GenerationNotFound(AppError):
+    """No generation has this id, or it was so long ago that it was dropped."""
+
+    code = "generation_not_found"
+
+
+class GenerationFinished(AppError):
+    """The generation has ended: there is nothing to cancel."""
+
+    code = "generation_finished"
+
+
+class QueueFull(AppError):
+    """Too many generations wait already: nothing was queued; send it again later."""
+
+    code = "queue_full"
+    retry_after_s = 10
+
+
 class RunInProgress(AppError):
     """A run of the same kind has not ended yet: nothing was queued."""
 
@@ -247,6 +266,19 @@ class VectorStoreUnavailable(AppError):
 
     code = "vector_store_unavailable"
     retry_after_s = 5
+
+
+class GenerationModelMissing(AppError):
+    """The text-to-image model has not been downloaded; the message says how."""
+
+    code = "generation_model_missing"
+
+
+class GenerationFailed(Exception):
+    """The text-to-image model can't be loaded, or made no picture of these words.
+
+    No answer to a request: the generation's state is then `failed`, for the reason given here.
+    """
 
 
 # An answer stays small, whatever was asked.

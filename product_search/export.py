@@ -1,4 +1,7 @@
-"""Export: the whole catalogue as one ZIP that an import takes, its pictures byte for byte."""
+"""Export: the whole catalogue as one ZIP that an import takes, its pictures byte for byte.
+
+Pictures that a model made lie in a folder of their own, so that nobody trains on them unawares.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,11 @@ from orm_models import Database, Product
 from product_search.errors import ImageNotFound, StorageUnavailable
 from product_search.images import ImageStore
 from product_search.import_tables import IMAGE_COLUMN
+from product_search.picture_marks import says_generated
 
 TABLE = "products.jsonl"
+PICTURES = "pictures"
+GENERATED = "pictures/generated"
 _PAGE = 1000
 _COPIED = ("title", "description", "category", "brand", "attributes")
 
@@ -118,7 +124,8 @@ def _pack_pictures(
         except ImageNotFound:
             names[image_hash] = None
             continue
-        name = f"pictures/{image_hash}.{picture.media_type.removeprefix('image/')}"
+        folder = GENERATED if says_generated(picture.content) else PICTURES
+        name = f"{folder}/{image_hash}.{picture.media_type.removeprefix('image/')}"
         archive.writestr(zipfile.ZipInfo(name), picture.content)
         names[image_hash] = name
     return names

@@ -6,8 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from product_search import api_examples
 from product_search.field_types import INT64_MAX, Number, ProductId, Query, Strict, Whole
 
 MAX_GENERATED = 4  # pictures of one generation
@@ -34,6 +35,8 @@ Side = Annotated[Whole, Field(ge=MIN_SIDE, le=MAX_SIDE), AfterValidator(_of_eigh
 
 class GenerationRequest(Strict):
     """What a picture is wanted of: words, or a product."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": api_examples.GENERATE})
 
     prompt: Query | None = Field(None, description="想要的图片；1–512 个字符")
     product_id: ProductId | None = Field(
@@ -63,6 +66,8 @@ GenerationState = Literal["queued", "running", "done", "failed", "cancelled"]
 class GenerationAccepted(BaseModel):
     """The generation waits for its turn, whatever happens to the service meanwhile."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.GENERATION_ACCEPTED]})
+
     generation_id: int
     state: Literal["queued"] = "queued"
     status_url: str = Field(description="进度：`GET` 这个地址")
@@ -81,6 +86,8 @@ class GeneratedPicture(BaseModel):
 
 class GenerationOut(BaseModel):
     """A generation: how far it is, and its pictures, the best first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.GENERATION]})
 
     generation_id: int
     state: GenerationState
@@ -112,12 +119,16 @@ class GenerationQuery(Strict):
 class GenerationPage(BaseModel):
     """Generations, the newest first."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.GENERATIONS]})
+
     items: list[GenerationOut]
     next_before: int | None = Field(description="下一页的 before；没有更多时为 null")
 
 
 class PictureOfGeneration(Strict):
     """One picture of a generation: a query of searches, or the picture of a product."""
+
+    model_config = ConfigDict(frozen=True)
 
     generation_id: Annotated[Whole, Field(ge=1, le=INT64_MAX)]
     number: Whole = Field(1, ge=1, le=MAX_GENERATED)

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message as AsgiMessage, Receive, Scope, Sen
 import data_models
 from data_models import (
     BatchRequest,
+    GenerationRequest,
     MatchRequest,
     ProductCreate,
     ProductPatch,
@@ -44,7 +45,7 @@ MAX_BODY = 15 * 1024 * 1024
 _MAX_DRAINED = 100 * 1024 * 1024
 _CHARSET = re.compile(r";\s*charset=[^;]*", re.ASCII | re.IGNORECASE)
 _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
-_JSON_FIELDS = ("attributes", "filters", "legs", "parts", "region", "product_ids")
+_JSON_FIELDS = ("attributes", "filters", "generation", "legs", "parts", "region", "product_ids")
 # Those that may come as a form, each with the example of one.
 _BODIES: dict[type[BaseModel], api_examples.Example] = {
     ProductCreate: api_examples.PRODUCT_FORM,
@@ -53,7 +54,8 @@ _BODIES: dict[type[BaseModel], api_examples.Example] = {
     RerankRequest: api_examples.RERANK_FORM,
     TitlesRequest: api_examples.TITLES_FORM,
 }
-_JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest, MatchRequest)  # no file beside these
+# No file comes beside these.
+_JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest, GenerationRequest, MatchRequest)
 
 Model = TypeVar("Model", bound=BaseModel)
 Answer = TypeVar("Answer")

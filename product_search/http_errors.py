@@ -46,11 +46,15 @@ STATUS: dict[type[AppError], int] = {
     errors.ZipUnsafeName: 422,
     errors.ZipTableCount: 422,
     errors.RunInProgress: 409,
+    errors.GenerationNotFound: 404,
+    errors.GenerationFinished: 409,
+    errors.QueueFull: 429,
     errors.OutboxFull: 429,
     errors.DatabaseUnavailable: 503,
     errors.OutcomeUnknown: 503,
     errors.StorageUnavailable: 503,
     errors.VectorStoreUnavailable: 503,
+    errors.GenerationModelMissing: 503,
 }
 _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.InvalidRequest: "请求有误：title：不能为空白",
@@ -81,12 +85,19 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
     errors.ZipTableCount: "ZIP 内应有且只有一个商品表（.csv 或 .jsonl），现有 0 个",
     errors.OutboxFull: "待建立索引的改动过多，请稍后重试",
     errors.RunInProgress: "已有一次核对尚未结束（编号 3），请等它结束",
+    errors.GenerationNotFound: "没有编号为 1 的图片生成",
+    errors.GenerationFinished: "编号为 1 的图片生成已经结束（done），不能再取消",
+    errors.QueueFull: "排队的图片生成过多（8 个），请稍后重试",
     errors.DatabaseUnavailable: "数据库暂时不可用，请稍后重试",
     errors.OutcomeUnknown: (
         "与数据库的连接在提交时中断：改动可能已保存，也可能没有；请先查看，再决定是否重试"
     ),
     errors.StorageUnavailable: "图片暂时无法保存，请稍后重试",
     errors.VectorStoreUnavailable: "向量库暂时不可用，请稍后重试",
+    errors.GenerationModelMissing: (
+        "没有图片生成模型（Tongyi-MAI/Z-Image-Turbo）："
+        "请先运行 python -m product_search.manage download-models --generation"
+    ),
 }
 # What may be wrong with any body that is read here, with a picture in it, and with both stores.
 BODY_ERRORS: tuple[type[AppError], ...] = (

@@ -32,7 +32,7 @@ COMMANDS = {
     retry: "重新为索引失败（failed）的商品建立索引",
     reindex: "换编码器：在后台写满一个新的向量集合，然后切换",
     migrate: "把数据库的表结构升级到本版本所需的",
-    download_models: "从 ModelScope 下载 Chinese-CLIP 与 BGE",
+    download_models: "从 ModelScope 下载 Chinese-CLIP 与 BGE，或图片生成模型",
 }
 
 

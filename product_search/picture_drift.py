@@ -1,4 +1,4 @@
-"""Picture files that no product names: found, and deleted where that is sure."""
+"""Picture files that no product and no generation names: found, and deleted where that is sure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orm_models import Database, Product
+from product_search.generated import named_by_generations
 from product_search.images import ImageStore
 
 # A picture is kept before its row commits, and an import may wait long between the two.
@@ -82,13 +83,18 @@ def _delete(
 
 
 def _named(database: Database, hashes: Iterable[str]) -> set[str]:
-    """Those that a product names; they have two digits in common."""
+    """Those that a product or a generation names; they have two digits in common."""
     there = sorted(hashes)
     if not there:
         return set()
     named = select(Product.image_hash).where(Product.image_hash.between(there[0], there[-1]))
-    found = database.read(lambda session: session.scalars(named.distinct()).all())
-    return {name for name in found if name}
+
+    def read(session: Session) -> set[str]:
+        found = {name for name in session.scalars(named.distinct()) if name}
+        rest = set(there) - found
+        return found | named_by_generations(session, rest) if rest else found
+
+    return database.read(read)
 
 
 def _any_picture(session: Session) -> bool:

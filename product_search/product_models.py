@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from product_search import api_examples
 from product_search.field_types import (
@@ -21,6 +29,9 @@ from product_search.field_types import (
     Whole,
 )
 from product_search.filter_models import PriceRange, SearchFilters
+from product_search.generation_models import PictureOfGeneration
+
+Kept = TypeVar("Kept")
 
 
 class ProductCreate(Strict):
@@ -36,6 +47,21 @@ class ProductCreate(Strict):
     price: Price | None = Field(None, description="不小于 0，最多两位小数；数字或十进制字符串")
     attributes: Attributes = Field(default_factory=dict, description="任意 JSON 对象")
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    generation: PictureOfGeneration | None = Field(
+        None, description="POST /generate 的一张图片，代替 image_base64"
+    )
+
+    @model_validator(mode="after")
+    def _one_picture(self, info: ValidationInfo) -> Self:
+        check_one_picture(self, info)
+        return self
+
+
+def check_one_picture(body: ProductCreate | ProductPatch, info: ValidationInfo) -> None:
+    """The context's `upload` says that a file `image` came beside these fields."""
+    uploaded = bool((info.context or {}).get("upload"))
+    if body.generation is not None and (uploaded or "image_base64" in body.model_fields_set):
+        raise ValueError("image_base64（或文件 image）与 generation 只能给出一个")
 
 
 class ProductPatch(Strict):
@@ -51,13 +77,21 @@ class ProductPatch(Strict):
     price: Price | None = None
     attributes: Attributes | None = None
     image_base64: str | None = Field(None, description="新图片；null 表示删除图片")
+    generation: PictureOfGeneration | None = Field(
+        None, description="POST /generate 的一张图片，代替 image_base64；不能为 null"
+    )
 
-    @field_validator("title")
+    @field_validator("title", "generation")
     @classmethod
-    def _title_is_required(cls, value: str | None) -> str:
+    def _not_cleared(cls, value: Kept | None) -> Kept:
         if value is None:
             raise ValueError("不能为 null")
         return value
+
+    @model_validator(mode="after")
+    def _one_picture(self, info: ValidationInfo) -> Self:
+        check_one_picture(self, info)
+        return self
 
 
 class IndexStatus(StrEnum):
@@ -82,6 +116,7 @@ class ProductOut(BaseModel):
     price: Price | None
     attributes: dict[str, JsonValue]
     image_url: str | None = Field(description="`/product/{product_id}/image`，没有图片时为 null")
+    image_generated: bool = Field(description="图片由模型生成，不是照片：它的文件里这样写明")
     milvus_id: str = Field(description="向量在 Milvus 中的主键（63 位整数，以字符串给出）")
     revision: int
     index_status: IndexStatus

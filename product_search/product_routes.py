@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import anyio
 from fastapi import APIRouter, Query, Request, Response
@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from data_models import (
     IndexStatus,
+    PictureOfGeneration,
     ProductCreate,
     ProductCreated,
     ProductId,
@@ -18,7 +19,7 @@ from data_models import (
     ProductPage,
     ProductPatch,
 )
-from product_search import errors
+from product_search import errors, http_pictures
 from product_search.catalog import KEEP_IMAGE, Image
 from product_search.http_bodies import Body, documented_body, read_body
 from product_search.http_errors import documented
@@ -28,10 +29,13 @@ from product_search.resources import Resources
 router = APIRouter(tags=["商品"])
 
 _POLL_S = 0.02
+_PICTURES = {"image_base64", "generation"}
 _BODY_ERRORS = (
     errors.InvalidRequest,
     errors.InvalidJson,
     errors.InvalidImage,
+    errors.GenerationNotFound,
+    errors.ImageNotFound,
     errors.ImageTooManyPixels,
     errors.UnsupportedMediaType,
     errors.PayloadTooLarge,
@@ -53,7 +57,8 @@ Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再�
     openapi_extra=documented_body(ProductCreate),
 )
 async def create_product(request: Request, wait: Wait = False) -> ProductCreated:
-    """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）。
+    """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）；
+    也可用生成的图片（`generation`），商品会标明 `image_generated`。
 
     目录里已有的相同商品列在 `duplicates`，不妨碍新增。
     """
@@ -61,9 +66,10 @@ async def create_product(request: Request, wait: Wait = False) -> ProductCreated
     resources: Resources = request.app.state.resources
 
     def create(body: Body[ProductCreate]) -> ProductCreated:
-        fields = body.model.model_dump(exclude={"image_base64"})
+        fields = body.model.model_dump(exclude=_PICTURES)
         image = _picture(body)
-        return resources.catalog.create(fields, image if isinstance(image, bytes) else None)
+        is_given = isinstance(image, bytes | PictureOfGeneration)
+        return resources.catalog.create(fields, image if is_given else None)
 
     product = await raw.answered(ProductCreate, create)
     if not wait:
@@ -106,7 +112,7 @@ async def update_product(request: Request, product_id: ProductId, wait: Wait = F
     resources: Resources = request.app.state.resources
 
     def update(body: Body[ProductPatch]) -> ProductOut:
-        changes = body.model.model_dump(exclude={"image_base64"}, exclude_unset=True)
+        changes = body.model.model_dump(exclude=_PICTURES, exclude_unset=True)
         if changes.get("attributes", ...) is None:
             changes["attributes"] = {}
         return resources.catalog.update(product_id, changes, _picture(body))
@@ -144,41 +150,25 @@ def delete_product(request: Request, product_id: ProductId) -> None:
         errors.DatabaseUnavailable,
         errors.StorageUnavailable,
     )
-    | {
-        200: {"content": {"image/*": {}}, "description": "图片，或不大于 size 的 WebP 缩略图"},
-        304: {"description": "与 If-None-Match 相同，没有正文"},
-    },
+    | http_pictures.RESPONSES,
 )
 def get_image(
     request: Request,
     product_id: ProductId,
-    size: Annotated[
-        Literal["64", "128", "256", "512", "1024"] | None, Query(description="缩略图的边长（像素）")
-    ] = None,
+    size: http_pictures.Size = None,
 ) -> Response:
     """商品图片的原文件，或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
     resources: Resources = request.app.state.resources
     picture = resources.catalog.picture(product_id, int(size) if size else None)
-    headers = {
-        "ETag": f'"{picture.etag}"',
-        # The same address shows another picture once the product is changed: always revalidate.
-        "Cache-Control": "public, no-cache",
-        "X-Content-Type-Options": "nosniff",
-    }
-    if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return Response(picture.content, media_type=picture.media_type, headers=headers)
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return etag in tags or "*" in tags
+    return http_pictures.answer(request, picture)
 
 
 def _picture(body: Body[ProductCreate] | Body[ProductPatch]) -> Image:
-    """The picture that the body brings: bytes, None to remove it, or KEEP_IMAGE."""
+    """The picture that the body brings, None to remove it, or KEEP_IMAGE."""
     if body.upload is not None:
         return body.upload
+    if body.model.generation is not None:
+        return body.model.generation
     if "image_base64" not in body.model.model_fields_set:
         return KEEP_IMAGE
     text = body.model.image_base64

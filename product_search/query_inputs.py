@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from data_models import QueryPart, SearchMode, SearchRequest
+from data_models import PictureOfGeneration, QueryPart, SearchMode, SearchRequest
 from orm_models import Database, Product
+from product_search import generated
 from product_search.errors import ProductNotFound, ProductWithoutImage
 from product_search.images import ImageStore, Region, decode, from_base64
 from product_search.query_plan import QueryInputs, Weighted
@@ -34,12 +35,15 @@ class InputReader:
             InvalidImage, ImageTooLarge, ImageTooManyPixels: of a picture.
             RegionOutsideImage: the region is not wholly within it.
             ProductNotFound, ProductWithoutImage, ImageNotFound: of a product that is an example.
+            GenerationNotFound, ImageNotFound: of a generated picture.
         """
         things: list[tuple[Thing, float]] = []
         if request.text is not None:
             things += self._of_text(request.text, request.chosen_mode)
         if content is not None:
             things.append((decode(content, request.region), 1.0))
+        if request.generation is not None:
+            things.append((self._made(request.generation, request.region), 1.0))
         if request.product_id is not None:
             things += [(thing, 1.0) for thing in self._of_product(request, bool(things))]
         unwanted: set[int] = set()
@@ -90,11 +94,16 @@ class InputReader:
             return self.analyse(part.text), None
         if part.image_base64 is not None:
             return decode(from_base64(part.image_base64)), None
+        if part.generation is not None:
+            return self._made(part.generation), None
         assert part.product_id is not None, "QueryPart has checked that one is given"
         product = self.product(part.product_id)
         if product.image_hash is None:
             return self.analyse(product.title), product.milvus_id
         return self.images.load(product.image_hash), product.milvus_id
+
+    def _made(self, wanted: PictureOfGeneration, region: Region | None = None) -> Image.Image:
+        return self.images.load(generated.image_hash(self.database, wanted), region)
 
     def product(self, product_id: int) -> Product:
         """The row. Raises ProductNotFound."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
-from nlp_models import EncoderPair
+from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
 from product_search import calibration, outbox, outbox_state, runs
 from product_search.activation import activate
@@ -26,6 +26,10 @@ from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
 from product_search.engine import Pool
 from product_search.errors import StartError
+from product_search.generating import Generating
+from product_search.generation import Generations
+from product_search.generator_keeper import Keeper
+from product_search.generators import ImageGenerator, open_generator
 from product_search.images import ImageStore
 from product_search.imports import Imports
 from product_search.indexing import Indexer
@@ -62,6 +66,7 @@ class Resources:
     catalog: Catalog
     retrieval: Retrieval
     imports: Imports
+    generations: Generations
     maps: Maps
     run_loop: RunLoop
     metrics: Metrics
@@ -75,6 +80,11 @@ class Resources:
     def encoders(self) -> EncoderPair:
         """The encoders that searches use now."""
         return self.collections.active().encoders
+
+    def start_runs(self) -> None:
+        """Take queued runs, but for the kinds that the settings leave to another process."""
+        left = set() if self.settings.generation_in_process else {Kind.generate}
+        self.run_loop.start(*(set(Kind) - left))
 
     @property
     def encoder_hint(self) -> str | None:
@@ -116,7 +126,9 @@ def open_resources(
             loop.start()
         relay = stack.enter_context(running_relay(settings, indexer.database))
         retrieval = stack.enter_context(open_retrieval(settings, indexer))
-        resources = _assembled(settings, indexer, retrieval, loop, relay)
+        keeper = Keeper(_generator(settings), settings.generation_idle_s)
+        stack.callback(keeper.close)
+        resources = _assembled(settings, indexer, retrieval, loop, relay, keeper)
         stack.callback(resources.run_loop.stop)
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
@@ -129,12 +141,21 @@ def _assembled(
     retrieval: Retrieval,
     loop: StepLoop,
     relay: StepLoop | None,
+    keeper: Keeper,
 ) -> Resources:
     database, images, collections = indexer.database, indexer.images, indexer.collections
     on_commit = (relay or loop).wake
     gate = OutboxGate(database, settings.outbox_max_depth)
     catalog = Catalog(database, images, on_commit, gate.admit)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
+    generations = Generations(
+        database=database,
+        images=images,
+        generator=keeper.generator,
+        previews=settings.previews_dir,
+        max_queued=settings.generation_max_queued,
+        keep=timedelta(days=settings.generation_keep_days),
+    )
     doctor = Reconciler(database, collections.store, images, gate.admit, on_commit)
     handlers: dict[Kind, Handler] = {
         Kind.import_: _import_handler(imports, catalog),
@@ -143,6 +164,9 @@ def _assembled(
         Kind.duplicates: DuplicateFinder(database, collections.store, images).handle,
         Kind.audit: Auditor(database, collections.store, retrieval.calibrated).handle,
         Kind.map: MapMaker(database, collections.store).handle,
+        Kind.generate: Generating(
+            generations, keeper, retrieval, with_label=settings.generation_label
+        ).handle,
     }
     run_loop = RunLoop(database, handlers)
     return Resources(
@@ -155,9 +179,19 @@ def _assembled(
         catalog=catalog,
         retrieval=retrieval,
         imports=imports,
+        generations=generations,
         maps=Maps(database, run_loop.wake),
         run_loop=run_loop,
         metrics=Metrics(),
+    )
+
+
+def _generator(settings: Settings) -> ImageGenerator:
+    return open_generator(
+        settings.generation_folder,
+        resolve_device(settings.device),
+        offload=settings.generation_offload,
+        vae_tiling=settings.generation_vae_tiling,
     )
 
 

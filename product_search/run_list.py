@@ -21,6 +21,7 @@ _COUNTS: dict[str, tuple[str, str | None]] = {
     Kind.doctor: ("products", None),
     Kind.duplicates: ("products", None),
     Kind.audit: ("checked", None),
+    Kind.generate: ("step", "steps"),
 }
 _COLUMNS = (
     Run.id,
@@ -88,4 +89,6 @@ def _subject(kind: str, options: Mapping[str, Any]) -> str | None:
         return "repair" if options.get("repair") else None
     if kind == Kind.reindex:
         return options.get("encoder")
+    if kind == Kind.generate:
+        return options.get("prompt")
     return options.get("field") if kind == Kind.map else None

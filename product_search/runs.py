@@ -1,4 +1,4 @@
-"""The one durable table of long work: imports, reindexings, doctor's walks, surveys.
+"""The one durable table of long work: imports, reindexings, walks, surveys, generations.
 
 A run is claimed by one process at a time, with a lease that `save` and `renew` prolong; when that
 process dies, another goes on from the progress that was saved last. Progress is saved in the
@@ -33,6 +33,7 @@ class Kind(StrEnum):
     duplicates = "duplicates"
     audit = "audit"
     map = "map"
+    generate = "generate"
 
 
 class State(StrEnum):

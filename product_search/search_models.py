@@ -27,6 +27,7 @@ from product_search.field_types import (
     Whole,
 )
 from product_search.filter_models import Facets, SearchFilters
+from product_search.generation_models import PictureOfGeneration
 from product_search.product_models import ProductOut
 
 MAX_PARTS = 16
@@ -108,11 +109,21 @@ def _same(text: str | None) -> str | None:
     return text and unicodedata.normalize("NFKC", text).casefold().strip()
 
 
+class Thing(NamedTuple):
+    """What a query is made of: one of these."""
+
+    text: str | None = None
+    image_base64: str | None = None
+    generation: PictureOfGeneration | None = None
+    product_id: int | None = None
+
+
 class QueryPart(Strict):
     """One of the things that a composed query is made of: a text, a picture or a product."""
 
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    generation: PictureOfGeneration | None = Field(None, description="POST /generate 的图片")
     product_id: ProductId | None = Field(None, description="以该商品的图片为例；没有图片则用标题")
     weight: Annotated[Number, Field(ge=-1, le=1), AfterValidator(_not_zero)] = Field(
         1.0,
@@ -122,18 +133,18 @@ class QueryPart(Strict):
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
-        given = (self.text, self.image_base64, self.product_id)
+        given = (self.text, self.image_base64, self.generation, self.product_id)
         if sum(one is not None for one in given) != 1:
-            raise ValueError("text、image_base64、product_id 须给出一个，且只能一个")
+            raise ValueError("text、image_base64、generation、product_id 须给出一个，且只能一个")
         return self
 
     @property
-    def thing(self) -> tuple[str | int | None, ...]:
+    def thing(self) -> Thing:
         """What it is, whatever its weight."""
-        return _same(self.text), self.image_base64, self.product_id
+        return Thing(_same(self.text), self.image_base64, self.generation, self.product_id)
 
 
-_INPUTS = {"text": "text", "image": "image_base64（或文件 image）"}
+_INPUTS = {"text": "text", "image": "image_base64（或文件 image）、generation"}
 Side = Annotated[Whole, Field(ge=0, le=100_000)]
 LegWeight = Annotated[Number, Field(ge=0, le=10)]
 
@@ -150,6 +161,9 @@ class SearchRequest(Strict):
     )
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    generation: PictureOfGeneration | None = Field(
+        None, description="用 POST /generate 的一张图片作为查询，代替 image_base64"
+    )
     product_id: ProductId | None = Field(None, description="用该商品的标题或图片作为查询")
     parts: list[QueryPart] | None = Field(
         None,
@@ -191,7 +205,7 @@ class SearchRequest(Strict):
         parts = self.parts or ()
         given = [part.text for part in parts]
         return given.count(None) + sum(
-            one is not None for one in (self.image_base64, self.product_id)
+            one is not None for one in (self.image_base64, self.generation, self.product_id)
         )
 
     @property
@@ -204,7 +218,10 @@ class SearchRequest(Strict):
     def _inputs_that_fit(self, info: ValidationInfo) -> Self:
         """The context's `upload` says that a file `image` came beside these fields."""
         uploaded = bool((info.context or {}).get("upload"))
-        has_image = uploaded or self.image_base64 is not None
+        has_file = uploaded or self.image_base64 is not None
+        if has_file and self.generation is not None:
+            raise ValueError("image_base64（或文件 image）与 generation 只能给出一个")
+        has_image = has_file or self.generation is not None
         if self.chosen_mode is SearchMode.hybrid:
             self._check_hybrid(has_image)
         else:
@@ -231,11 +248,12 @@ class SearchRequest(Strict):
         parts = self.parts or []
         plain = self.text is not None or has_image or self.product_id is not None
         if not plain and not parts:
-            raise ValueError("hybrid 需要 text、image_base64（或文件 image）、product_id 或 parts")
+            raise ValueError(f"hybrid 需要 text、{_INPUTS['image']}、product_id 或 parts")
         if not plain and all(part.weight < 0 for part in parts):
             raise ValueError("parts：只有负权重，没有要找的东西")
         wanted = {part.thing for part in parts if part.weight > 0}
-        wanted |= {(_same(self.text), None, None), (None, None, self.product_id)}
+        wanted |= {Thing(text=_same(self.text)), Thing(product_id=self.product_id)}
+        wanted |= {Thing(generation=self.generation)}
         if sum(len(part.text or "") for part in parts) > MAX_TEXT:
             raise ValueError(f"parts：文字合计最多 {MAX_TEXT} 个字符")
         if any(part.thing in wanted for part in parts if part.weight < 0):

@@ -40,6 +40,7 @@ router = APIRouter(tags=["搜索"])
         errors.ImageNotFound,
         errors.ProductWithoutImage,
         errors.RegionOutsideImage,
+        errors.GenerationNotFound,
         errors.CursorInvalid,
         errors.CursorStale,
         errors.NotCalibrated,

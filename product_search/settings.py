@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from product_search.errors import StartError, invalid_request
+from product_search.generation_choices import GENERATION_MODELS, GenerationChoice
 from product_search.milvus_options import (
     Consistency,
     IndexType,
@@ -87,6 +88,15 @@ class Settings(BaseSettings):
     bge_model: str = Field("BAAI/bge-small-zh-v1.5", description="ModelScope id")
     bge_revision: str = "master"
     bge_dir: Path | None = Field(None, description="folder of a BGE checkpoint")
+    generation_model: GenerationChoice = Field(
+        "default", description="the text-to-image model: docs/decisions/0017-generation-model.md"
+    )
+    generation_revision: str = "master"
+    generation_dir: Path | None = Field(None, description="folder of a diffusers pipeline")
+    generation_offload: Literal["none", "model", "sequential"] = Field(
+        "model", description="on CUDA: only the model, or the layer, at work is on the GPU"
+    )
+    generation_vae_tiling: bool = Field(False, description="pictures are decoded in parts")
     index_batch_size: int = Field(64, ge=1, le=1000, description="products indexed at once")
     index_in_process: bool = Field(
         True, description="the service indexes by itself; false: workers do, on a Milvus server"
@@ -104,6 +114,19 @@ class Settings(BaseSettings):
     import_max_bytes: int = Field(
         2 * 1024**3, ge=1, description="largest upload of POST /product/import"
     )
+    generation_in_process: bool = Field(
+        True, description="the service takes generations; false: another one on its device does"
+    )
+    generation_max_queued: int = Field(
+        8, ge=1, le=1000, description="generations that wait until POST /generate is refused (429)"
+    )
+    generation_idle_s: float = Field(
+        300.0, gt=0, le=86_400, description="the model stays in memory so long without work"
+    )
+    generation_keep_days: float = Field(
+        30.0, gt=0, le=3650, description="then a generation is dropped, its pictures orphans"
+    )
+    generation_label: bool = Field(True, description="generated pictures bear AI生成 in a corner")
     kafka_bootstrap_servers: str | None = Field(
         None, description="HOST:PORT,…: events go through Kafka; default: workers ask the database"
     )
@@ -148,6 +171,11 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "imports"
 
     @property
+    def previews_dir(self) -> Path:
+        """Previews of generations that are under way."""
+        return self.data_dir.resolve() / "previews"
+
+    @property
     def downloaded_clip(self) -> Path:
         """Where `manage download-models` puts Chinese-CLIP."""
         return self.data_dir.resolve() / "models" / self.clip_model.replace("/", "--")
@@ -156,6 +184,16 @@ class Settings(BaseSettings):
     def downloaded_bge(self) -> Path:
         """Where `manage download-models` puts BGE."""
         return self.data_dir.resolve() / "models" / self.bge_model.replace("/", "--")
+
+    def downloaded_generation(self, choice: GenerationChoice) -> Path:
+        """Where `manage download-models --generation` puts this model."""
+        name = GENERATION_MODELS[choice].model.replace("/", "--")
+        return self.data_dir.resolve() / "models" / name
+
+    @property
+    def generation_folder(self) -> Path:
+        """The text-to-image pipeline that is used, whether it is there or not."""
+        return self.generation_dir or self.downloaded_generation(self.generation_model)
 
     @property
     def shipped_bge(self) -> Path:

@@ -32,11 +32,13 @@ class Judged:
 
 
 def pairs(resources: Resources, half: int) -> list[Pair]:
-    """Of every second product with a picture: with its own title, and with one of another category.
+    """Of every second product with a photo: with its own title, and with one of another category.
 
     `half` is 0 or 1, the first product that counts.
     """
-    pictured = select(Product.milvus_id, Product.category).where(Product.image_hash.is_not(None))
+    # What a model made to fit a title says nothing of how photos fit theirs.
+    photos = Product.image_hash.is_not(None), Product.image_generated.is_(False)
+    pictured = select(Product.milvus_id, Product.category).where(*photos)
     in_order = pictured.order_by(Product.id)
     rows = resources.database.read(lambda session: session.execute(in_order).all())[half::2]
     keys = [key for key, _ in rows]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from data_models import ImportCounts, RunOut, RunsPage, SurveyQuery, VectorField
 from orm_models import Database, Product
-from product_search import activation, audit, drift, run_list, runs
+from product_search import activation, audit, drift, generated, run_list, runs
 from product_search.reindex import Progress as ReindexProgress
 from product_search.runs import Kind, State
 from tests.sessions import reading, writing
@@ -25,6 +25,7 @@ OPTIONS: dict[Kind, dict[str, Any]] = {
     Kind.map: {"field": FIELD},
     Kind.audit: {},
     Kind.duplicates: {},
+    Kind.generate: {"prompt": "红色双肩包"},
 }
 COUNTED = ImportCounts(rows_total=9, rows_done=4, created=3, bad=1).model_dump()
 REINDEXED: ReindexProgress = {"collection": "c", "last_id": 2, "queued": 2, "total": 3}
@@ -36,6 +37,7 @@ PROGRESS: dict[Kind, dict[str, Any]] = {
     Kind.map: {"total": 2, "x": [0.5, 1]},
     Kind.audit: audit.Progress(checked=2).model_dump(),
     Kind.duplicates: {"products": 2, "groups": 1},
+    Kind.generate: generated.Progress(model="m", step=3, steps=8).model_dump(),
 }
 
 
@@ -68,6 +70,7 @@ def only(database: Database) -> RunOut:
         (Kind.map, FIELD, None, None),
         (Kind.audit, None, 2, None),
         (Kind.duplicates, None, 2, None),
+        (Kind.generate, "红色双肩包", 3, 8),
     ],
 )
 def test_each_kind_tells_what_it_is_about_and_how_far_it_is(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from product_search.errors import AppError, OutcomeUnknown
+from product_search.errors import AppError, GenerationModelMissing, OutcomeUnknown
 from product_search.http_errors import STATUS, documented
 from tests.unit.test_errors import KINDS
 
@@ -27,7 +27,9 @@ def test_no_error_of_the_family_is_a_500() -> None:
 
 def test_only_what_may_be_sent_again_says_when() -> None:
     later = {kind for kind, status in STATUS.items() if status in (429, 503)}
-    assert {kind for kind in KINDS if kind.retry_after_s} == later - {OutcomeUnknown}
+    first_look, first_download = OutcomeUnknown, GenerationModelMissing
+    never = {first_look, first_download}
+    assert {kind for kind in KINDS if kind.retry_after_s} == later - never
 
 
 def test_errors_of_one_status_are_documented_together() -> None:

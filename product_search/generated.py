@@ -1,0 +1,70 @@
+"""The pictures that generations have made: found by who uses them, kept from who tidies up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from data_models import PictureOfGeneration
+from orm_models import Database, Run
+from product_search.errors import GenerationNotFound, ImageNotFound
+from product_search.runs import Kind
+
+
+class Made(BaseModel):
+    """A picture that was made, in the picture store, and how it fits."""
+
+    number: int
+    image_hash: str
+    seed: int
+    score: float | None = None
+    confidence: float | None = None
+    fits: bool | None = None
+
+
+class Progress(BaseModel):
+    """How far a generation is; its pictures come all at once, the best first."""
+
+    model: str
+    step: int = 0
+    steps: int | None = None
+    has_preview: bool = False
+    pictures: list[Made] = Field(default_factory=list)
+
+
+def progress_of(run: Run) -> Progress | None:
+    """None where it has not begun."""
+    return Progress.model_validate(run.progress) if run.progress else None
+
+
+def found_run(run: Run | None, generation_id: int) -> Run:
+    """The generation. Raises GenerationNotFound."""
+    if run is None or run.kind != Kind.generate:
+        raise GenerationNotFound(f"没有编号为 {generation_id} 的图片生成")
+    return run
+
+
+def image_hash(database: Database, wanted: PictureOfGeneration) -> str:
+    """By what the picture store knows it.
+
+    Raises GenerationNotFound; ImageNotFound where the generation has not made it, or not yet.
+    """
+    number = wanted.generation_id
+    run = found_run(database.read(lambda session: session.get(Run, number)), number)
+    progress = progress_of(run)
+    for made in progress.pictures if progress else ():
+        if made.number == wanted.number:
+            return made.image_hash
+    raise ImageNotFound(f"编号为 {number} 的图片生成没有第 {wanted.number} 张图片")
+
+
+def named_by_generations(session: Session, hashes: Collection[str]) -> set[str]:
+    """Those of these pictures that generations have made."""
+    named: set[str] = set()
+    for progress in session.scalars(select(Run.progress).where(Run.kind == Kind.generate)):
+        made = (one["image_hash"] for one in progress.get("pictures", ()))
+        named |= {one for one in made if one in hashes}
+    return named

@@ -1,0 +1,125 @@
+"""Pictures made from words, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from data_models import (
+    MAX_GENERATED,
+    GenerationAccepted,
+    GenerationOut,
+    GenerationPage,
+    GenerationQuery,
+    GenerationRequest,
+    PictureOfGeneration,
+    ProductId,
+    Whole,
+)
+from product_search import errors, http_pictures
+from product_search.generation import PATH
+from product_search.http_bodies import documented_body, read_json
+from product_search.http_errors import BODY_ERRORS, documented
+from product_search.resources import Resources
+
+router = APIRouter(tags=["图片生成"])
+
+_ONE = (errors.GenerationNotFound, errors.InvalidRequest, errors.DatabaseUnavailable)
+
+
+@router.post(
+    PATH,
+    status_code=202,
+    summary="生成图片",
+    responses=documented(
+        errors.ProductNotFound,
+        errors.GenerationModelMissing,
+        errors.QueueFull,
+        errors.OutcomeUnknown,
+        errors.DatabaseUnavailable,
+        *BODY_ERRORS,
+    ),
+    openapi_extra=documented_body(GenerationRequest),
+)
+async def generate(request: Request) -> GenerationAccepted:
+    """按文字、商品或两者生成 1–4 张图片，在后台进行，一次一个；进度见 `GET /generate/{id}`。
+
+    图片的文件里写明由模型生成；同样的设置（含 seed）得到同样的图片。
+    """
+    raw = await read_json(request)
+    resources: Resources = request.app.state.resources
+    accepted = await raw.answered(
+        GenerationRequest, lambda body: resources.generations.queue(body.model)
+    )
+    resources.run_loop.wake()
+    return accepted
+
+
+@router.get(
+    PATH,
+    summary="图片生成的列表",
+    responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
+)
+def list_generations(
+    request: Request, query: Annotated[GenerationQuery, Query()]
+) -> GenerationPage:
+    """各次生成，新的在前，一页。"""
+    resources: Resources = request.app.state.resources
+    return resources.generations.page(query)
+
+
+@router.get(f"{PATH}/{{generation_id}}", summary="一次图片生成", responses=documented(*_ONE))
+def get_generation(request: Request, generation_id: ProductId) -> GenerationOut:
+    """状态、按步的进度，和完成后的图片：与文字最相符的在前。"""
+    resources: Resources = request.app.state.resources
+    return resources.generations.get(generation_id)
+
+
+@router.delete(
+    f"{PATH}/{{generation_id}}",
+    status_code=204,
+    summary="取消图片生成",
+    responses=documented(errors.GenerationFinished, errors.OutcomeUnknown, *_ONE),
+)
+def cancel_generation(request: Request, generation_id: ProductId) -> None:
+    """取消：排队的立刻取消，进行中的在当前一步之后停下。"""
+    resources: Resources = request.app.state.resources
+    resources.generations.cancel(generation_id)
+
+
+@router.get(
+    f"{PATH}/{{generation_id}}/image/{{number}}",
+    summary="生成的图片",
+    response_class=Response,
+    responses=documented(errors.ImageNotFound, errors.StorageUnavailable, *_ONE)
+    | http_pictures.RESPONSES,
+)
+def get_generated_image(
+    request: Request,
+    generation_id: ProductId,
+    number: Annotated[Whole, Path(ge=1, le=MAX_GENERATED)],
+    size: http_pictures.Size = None,
+) -> Response:
+    """生成的图片（PNG），或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
+    resources: Resources = request.app.state.resources
+    wanted = PictureOfGeneration(generation_id=generation_id, number=number)
+    picture = resources.generations.picture(wanted, int(size) if size else None)
+    return http_pictures.answer(request, picture)
+
+
+@router.get(
+    f"{PATH}/{{generation_id}}/preview",
+    summary="进行中的图片的预览",
+    response_class=Response,
+    responses=documented(errors.ImageNotFound, *_ONE)
+    | {200: {"content": {"image/webp": {}}, "description": "目前的样子，WebP"}},
+)
+def get_preview(request: Request, generation_id: ProductId) -> Response:
+    """正在生成的图片目前的样子；每步不一定有新的。"""
+    resources: Resources = request.app.state.resources
+    return Response(
+        resources.generations.preview(generation_id),
+        media_type="image/webp",
+        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+    )

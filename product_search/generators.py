@@ -1,0 +1,318 @@
+"""The text-to-image room: a generator behind a Protocol, and diffusers' pipelines as one."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal, Protocol
+
+import torch
+from PIL import Image
+
+from product_search.errors import GenerationFailed, GenerationModelMissing
+from product_search.previews import Previews, fit_previews
+
+log = logging.getLogger(__name__)
+
+Offload = Literal["none", "model", "sequential"]
+
+
+class GenerationCancelled(Exception):
+    """What an `on_step` raises to end the generation; it comes out of `generate` as it is."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A denoising step has ended; `preview` may be called until `on_step` returns."""
+
+    number: int  # from 1, of those that were asked for
+    of: int
+    preview: Callable[[], Image.Image]  # a small picture of what is there so far
+
+
+class ImageGenerator(Protocol):
+    """Words to a picture; one at a time, in whichever thread asks."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        ...
+
+    @property
+    def default_steps(self) -> int:
+        """As its publisher runs it. Raises GenerationModelMissing."""
+        ...
+
+    @property
+    def default_guidance(self) -> float:
+        """As its publisher runs it. Raises GenerationModelMissing."""
+        ...
+
+    def check(self) -> None:
+        """Nothing is loaded. Raises GenerationModelMissing."""
+        ...
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str | None,
+        width: int,
+        height: int,
+        steps: int,
+        guidance: float,
+        seed: int,
+        on_step: Callable[[Step], None],
+    ) -> Image.Image:
+        """An RGB picture of this size; the same arguments on the same device give the same one.
+
+        The model is loaded where it is not yet. What `on_step` raises ends the generation before
+        its next step and is raised on.
+
+        Raises GenerationModelMissing, GenerationFailed.
+        """
+        ...
+
+    def unload(self) -> None:
+        """Give the memory back, once no generation runs; the next one loads again."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """How the publisher of a kind of pipeline runs it."""
+
+    steps: int
+    guidance: float
+    guidance_argument: str = "guidance_scale"
+
+
+# By the class that model_index.json names; the figures are of the publishers' model cards.
+_RECIPES = {
+    "ZImagePipeline": _Recipe(8, 0.0),  # Z-Image-Turbo: distilled, without guidance
+    "Flux2KleinPipeline": _Recipe(4, 1.0),  # distilled as well
+    "QwenImagePipeline": _Recipe(50, 4.0, "true_cfg_scale"),
+}
+_OTHERS = _Recipe(50, 7.5)  # Stable Diffusion
+
+
+def open_generator(
+    folder: Path, device: str, *, offload: Offload = "none", vae_tiling: bool = False
+) -> ImageGenerator:
+    """The pipeline in `folder`, which may come later: nothing is read or loaded yet.
+
+    `offload` keeps on a CUDA device only the model, or only the layer (sequential), that is at
+    work; `vae_tiling` decodes large pictures in parts.
+    """
+    return DiffusersGenerator(folder, device, offload, vae_tiling)
+
+
+def has_pipeline(folder: Path) -> bool:
+    """Whether the folder holds a diffusers pipeline with all its parts."""
+    index = _index(folder)
+    parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
+    return bool(parts) and all(_is_whole(folder / name) for name in parts)
+
+
+class DiffusersGenerator:
+    """Any text-to-image pipeline of diffusers, saved in a folder; see ImageGenerator."""
+
+    def __init__(self, folder: Path, device: str, offload: Offload, vae_tiling: bool) -> None:
+        self._folder = folder
+        self._device = device
+        self._offload = offload if device == "cuda" else "none"
+        self._vae_tiling = vae_tiling
+        self._lock = Lock()
+        self._loaded: tuple[Any, Previews] | None = None
+
+    @property
+    def name(self) -> str:
+        """As ModelScope has it."""
+        return self._folder.name.replace("--", "/")
+
+    @property
+    def default_steps(self) -> int:
+        """See ImageGenerator."""
+        return self._recipe().steps
+
+    @property
+    def default_guidance(self) -> float:
+        """See ImageGenerator."""
+        return self._recipe().guidance
+
+    def check(self) -> None:
+        """See ImageGenerator."""
+        self._recipe()
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str | None,
+        width: int,
+        height: int,
+        steps: int,
+        guidance: float,
+        seed: int,
+        on_step: Callable[[Step], None],
+    ) -> Image.Image:
+        """See ImageGenerator."""
+        with self._lock:
+            recipe = self._recipe()
+            pipeline, previews = self._load()
+            watch = _Watch(on_step, steps, lambda latents: previews.draw(latents, width, height))
+            wanted = {
+                "prompt": prompt,
+                # A space: Qwen-Image guides only where there is one.
+                "negative_prompt": negative_prompt or " ",
+                "width": _rounded(width, pipeline),
+                "height": _rounded(height, pipeline),
+                "num_inference_steps": steps,
+                recipe.guidance_argument: guidance,
+                # Noise is drawn on the CPU, so that it is the same for every device.
+                "generator": torch.Generator("cpu").manual_seed(seed),
+                "callback_on_step_end": watch,
+            }
+            picture = _run(pipeline, wanted, watch)
+        return _cut(picture, width, height)
+
+    def unload(self) -> None:
+        """See ImageGenerator."""
+        with self._lock:
+            if self._loaded is None:
+                return
+            self._loaded = None
+            gc.collect()  # a pipeline and its hooks refer to each other
+            _empty_cache()
+            log.info("generation model %s unloaded", self.name)
+
+    def _recipe(self) -> _Recipe:
+        kind = _index(self._folder).get("_class_name")
+        if kind is None:
+            raise GenerationModelMissing(
+                f"没有图片生成模型（{self.name}）："
+                "请先运行 python -m product_search.manage download-models --generation"
+            )
+        return _RECIPES.get(kind, _OTHERS)
+
+    def _load(self) -> tuple[Any, Previews]:
+        if self._loaded is None:
+            log.info("loading generation model %s on %s", self.name, self._device)
+            try:
+                self._loaded = self._opened()
+            except Exception as error:  # whatever the libraries raise at files that are damaged
+                log.exception("generation model %s can't be loaded", self.name)
+                raise GenerationFailed(f"图片生成模型 {self.name} 无法加载：{error}") from error
+        return self._loaded
+
+    def _opened(self) -> tuple[Any, Previews]:
+        from diffusers import DiffusionPipeline  # takes seconds to import; only this needs it
+        from diffusers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        pipeline: Any = DiffusionPipeline.from_pretrained(
+            self._folder, dtype=_dtype(self._device), local_files_only=True
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        if self._vae_tiling:
+            pipeline.vae.enable_tiling()
+        previews = fit_previews(pipeline.vae)
+        if self._offload == "model":
+            pipeline.enable_model_cpu_offload(device=self._device)
+        elif self._offload == "sequential":
+            pipeline.enable_sequential_cpu_offload(device=self._device)
+        else:
+            pipeline.to(self._device)
+        return pipeline, previews
+
+
+class _Watch:
+    """diffusers' callback after each denoising step, as Steps."""
+
+    def __init__(
+        self,
+        on_step: Callable[[Step], None],
+        steps: int,
+        draw: Callable[[torch.Tensor], Image.Image],
+    ) -> None:
+        self._on_step = on_step
+        self._steps = steps
+        self._draw = draw
+        self.stopped_by: BaseException | None = None
+
+    def __call__(
+        self, pipeline: Any, place: int, _time: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        # Some schedulers take a step more or less than they are asked for.
+        number = (place + 1) * self._steps // pipeline.num_timesteps
+        try:
+            self._on_step(Step(number, self._steps, lambda: self._draw(tensors["latents"])))
+        except BaseException as error:
+            self.stopped_by = error
+            raise
+        return {}
+
+
+def _run(pipeline: Any, wanted: dict[str, Any], watch: _Watch) -> Image.Image:
+    known = inspect.signature(pipeline.__call__).parameters
+    try:
+        output = pipeline(**{name: value for name, value in wanted.items() if name in known})
+    except Exception as error:  # whatever a model raises, memory that is used up among it
+        if error is watch.stopped_by:
+            raise
+        log.exception("generation failed")
+        raise GenerationFailed(f"图片生成失败：{error}") from error
+    finally:
+        pipeline.maybe_free_model_hooks()
+        _empty_cache()
+    if any(getattr(output, "nsfw_content_detected", None) or ()):
+        raise GenerationFailed("模型自带的安全检查拦下了这张图片：请换一种说法，或换一个 seed")
+    picture: Image.Image = output.images[0]
+    return picture.convert("RGB")
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """The contents of model_index.json; empty where it is missing or damaged."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}
+
+
+def _is_whole(part: Path) -> bool:
+    """Whether a part is there with its weights, where it has any: it then has a config.json."""
+    lists = [json.loads(path.read_text("utf-8")) for path in part.glob("*.index.json")]
+    named = {name for one in lists for name in one["weight_map"].values()}
+    weights = {path.name for path in part.glob("*.safetensors")}
+    has_some = bool(weights) or not (part / "config.json").is_file()
+    return part.is_dir() and has_some and named <= weights
+
+
+def _dtype(device: str) -> torch.dtype:
+    if device != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _rounded(side: int, pipeline: Any) -> int:
+    """Up to what transformers take: latents in patches of two by two."""
+    grain = int(getattr(pipeline, "vae_scale_factor", 8)) * 2
+    return -(-side // grain) * grain
+
+
+def _cut(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """The middle of it."""
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _empty_cache() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,35 @@
+"""Pictures over HTTP: a stored one as it came, or a thumbnail, with a tag to ask again by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request, Response
+
+from product_search.images import StoredImage
+
+Size = Annotated[
+    Literal["64", "128", "256", "512", "1024"] | None, Query(description="缩略图的边长（像素）")
+]
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/*": {}}, "description": "图片，或不大于 size 的 WebP 缩略图"},
+    304: {"description": "与 If-None-Match 相同，没有正文"},
+}
+
+
+def answer(request: Request, picture: StoredImage) -> Response:
+    """The picture, or 304 where the client has it."""
+    headers = {
+        "ETag": f'"{picture.etag}"',
+        # The same address shows another picture once the product is changed: always revalidate.
+        "Cache-Control": "public, no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(picture.content, media_type=picture.media_type, headers=headers)
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return etag in tags or "*" in tags

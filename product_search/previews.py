@@ -1,0 +1,88 @@
+"""Below the generators: what latents look like, by a linear map fitted to the model's own VAE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import interpolate
+
+_SIDE = 256  # pixels of the picture that is fitted on, and of a preview's longer side
+_PATCHES = 8  # colours along a side of that picture
+_CELLS = 64  # latents are averaged down to so many along a side: averages have less noise
+
+
+@dataclass(frozen=True)
+class Previews:
+    """Latents to colours: (channels + 1, 3), the last row being the constant."""
+
+    weights: torch.Tensor
+
+    def draw(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
+        """Of the first of these, for a picture of this size; the longer side has 256 pixels.
+
+        They are (n, channels, rows, columns), or packed: (n, patches, channels x 2 x 2).
+        """
+        grid = latents[:1].float().cpu()
+        if grid.ndim == 3:
+            grid = _unpacked(grid, height / width)
+        rows, columns = (min(side, _CELLS) for side in grid.shape[2:])
+        cells = interpolate(grid, size=(rows, columns), mode="area")[0]
+        colours = (_with_constant(cells) @ self.weights).reshape(rows, columns, 3)
+        pixels = (colours.clamp(0, 1) * 255).round().numpy()
+        scale = _SIDE / max(width, height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = Image.fromarray(np.asarray(pixels, np.uint8))
+        return small.resize(size, Image.Resampling.BICUBIC)
+
+
+@torch.inference_mode()
+def fit_previews(vae: Any) -> Previews:
+    """From what the VAE makes of one picture of soft colours; costs one encoding of it."""
+    colours = torch.rand(1, 3, _PATCHES, _PATCHES, generator=torch.Generator().manual_seed(0))
+    picture = interpolate(colours, size=(_SIDE, _SIDE), mode="bilinear")
+    latents = _encoded(vae, (picture * 2 - 1).to(vae.device, vae.dtype)).float().cpu()
+    seen = interpolate(picture, size=latents.shape[2:], mode="area")
+    known, wanted = _with_constant(latents[0]), seen[0].flatten(1).T
+    # gelsd: latents of few dimensions, where some follow from the others, are no error.
+    return Previews(torch.linalg.lstsq(known, wanted, driver="gelsd").solution)
+
+
+def _encoded(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """The latents as the pipeline's transformer or U-Net has them, before they are packed."""
+    if getattr(vae.config, "latents_mean", None):  # Qwen-Image's: a picture is a film of one frame
+        latents = vae.encode(pixels.unsqueeze(2)).latent_dist.mode().squeeze(2)
+        mean, std = (
+            torch.tensor(values).to(latents).view(1, -1, 1, 1)
+            for values in (vae.config.latents_mean, vae.config.latents_std)
+        )
+        return torch.as_tensor((latents - mean) / std)
+    latents = vae.encode(pixels).latent_dist.mode()
+    if hasattr(vae, "bn"):  # FLUX.2's: each place in a patch of two by two has a scale of its own
+        variance = vae.bn.running_var + vae.config.batch_norm_eps
+        mean, std = (
+            values.to(latents)
+            .view(1, -1, 2, 2)
+            .repeat(1, 1, latents.shape[2] // 2, latents.shape[3] // 2)
+            for values in (vae.bn.running_mean, variance.sqrt())
+        )
+        return torch.as_tensor((latents - mean) / std)
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    return torch.as_tensor((latents - shift) * vae.config.scaling_factor)
+
+
+def _unpacked(packed: torch.Tensor, aspect: float) -> torch.Tensor:
+    """(1, patches, channels x 2 x 2) -> (1, channels, rows, columns); `aspect`: rows / columns."""
+    rows = max(1, round((packed.shape[1] * aspect) ** 0.5))
+    columns = packed.shape[1] // rows
+    patches = packed.view(rows, columns, -1, 2, 2).permute(2, 0, 3, 1, 4)
+    return patches.reshape(1, -1, rows * 2, columns * 2)
+
+
+def _with_constant(latents: torch.Tensor) -> torch.Tensor:
+    """(channels, height, width) -> (height x width, channels + 1)."""
+    rows = latents.flatten(1).T
+    return torch.cat([rows, torch.ones(len(rows), 1)], dim=1)
