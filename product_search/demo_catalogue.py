@@ -114,7 +114,9 @@ def conditions(client: ApiClient) -> dict[str, Any]:
 
 def is_filtered() -> bool:
     """Whether a filter is set."""
-    return any(st.session_state.get(name) not in ("", None) for name in (*_NO_FILTERS, key(_STATUS)))
+    return any(
+        st.session_state.get(name) not in ("", None) for name in (*_NO_FILTERS, key(_STATUS))
+    )
 
 
 def clear_filters() -> None:

@@ -81,7 +81,7 @@ def test_words_become_pictures_the_best_first(generating: ApiClient) -> None:
     fits = [int(fit) for fit in re.findall(r"符合度 (\d+)%", html(page))]
     assert fits == sorted(fits, reverse=True)
     assert ("没有一张与文字相符" in said(page)) == made.no_match
-    assert page.query_params["generation"] == [str(made.generation_id)]
+    assert page.query_params["generation"] == str(made.generation_id)
     assert "<苹果>" not in html(page)
 
 
