@@ -259,7 +259,7 @@ def _show_product(client: ApiClient, product_id: int) -> None:
                 icon=":material/search:",
                 width="stretch",
             ):
-                demo.open_search(like=product_id)
+                demo.open_search({"like": str(product_id)})
             if st.button(_("编辑"), key="edit", icon=":material/edit:", width="stretch"):
                 demo.open_in_catalogue(product_id)
 
