@@ -98,10 +98,6 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
         "没有图片生成模型（Tongyi-MAI/Z-Image-Turbo）："
         "请先运行 python -m product_search.manage download-models --generation"
     ),
-<<<<<<< HEAD
-    errors.GenerationFailed: "图片生成失败：内存或显存不足",
-=======
->>>>>>> a3001b0aa315dc715cbd1cb884d5fc7e8a9966a4
 }
 # What may be wrong with any body that is read here, with a picture in it, and with both stores.
 BODY_ERRORS: tuple[type[AppError], ...] = (
