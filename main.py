@@ -39,6 +39,17 @@ DESCRIPTION = f"""
 {http_errors.code_table()}
 """
 
+# In the order of the documentation; /product/import is no /product/{product_id}.
+_ROUTES = (
+    import_routes,
+    survey_routes,
+    product_routes,
+    search_routes,
+    match_routes,
+    generation_routes,
+    system_routes,
+)
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; stores and models are opened when it starts, not here."""
@@ -64,13 +75,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(http_bodies.BodyLimit, own_limits={import_routes.PATH})
     http_errors.install(app)
-    app.include_router(import_routes.router)
-    app.include_router(survey_routes.router)
-    app.include_router(product_routes.router)
-    app.include_router(search_routes.router)
-    app.include_router(match_routes.router)
-    app.include_router(generation_routes.router)
-    app.include_router(system_routes.router)
+    for routes in _ROUTES:
+        app.include_router(routes.router)
     app.add_api_route(
         "/health",
         health,

@@ -167,7 +167,8 @@ GENERATION: Example = {
     "generation_id": 12,
     "state": "done",
     "error": None,
-    "prompt": "红色双肩包，学生用，电商白底主图，单件商品居中，纯白背景，柔和均匀的影棚光，清晰对焦",
+    "prompt": "红色双肩包，学生用，"
+    "电商白底主图，单件商品居中，纯白背景，柔和均匀的影棚光，清晰对焦",
     "request": {
         "prompt": "红色双肩包，学生用",
         "product_id": None,

@@ -172,7 +172,7 @@ class Generations:
         Pictures that no product has taken are nobody's from then on: the doctor deletes them.
         """
         alive = self.database.write(self._drop_old)
-        for path in self.previews.glob("*.webp") if self.previews.is_dir() else ():
+        for path in self.previews.iterdir() if self.previews.is_dir() else ():
             if path.stem not in alive:
                 path.unlink(missing_ok=True)
 

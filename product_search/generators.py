@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from PIL import Image
+from transformers.utils import logging as transformers_logging
 
 from product_search.errors import GenerationFailed, GenerationModelMissing
 from product_search.previews import Previews, fit_previews
@@ -213,9 +214,10 @@ class DiffusersGenerator:
 
     def _opened(self) -> tuple[Any, Previews]:
         from diffusers import DiffusionPipeline  # takes seconds to import; only this needs it
-        from diffusers.utils.logging import disable_progress_bar
+        from diffusers.utils import logging as diffusers_logging
 
-        disable_progress_bar()
+        for bars in (diffusers_logging, transformers_logging):  # of seconds' work, amid the log
+            bars.disable_progress_bar()
         pipeline: Any = DiffusionPipeline.from_pretrained(
             self._folder, dtype=_dtype(self._device), local_files_only=True
         )

@@ -68,8 +68,8 @@ async def create_product(request: Request, wait: Wait = False) -> ProductCreated
     def create(body: Body[ProductCreate]) -> ProductCreated:
         fields = body.model.model_dump(exclude=_PICTURES)
         image = _picture(body)
-        is_given = isinstance(image, bytes | PictureOfGeneration)
-        return resources.catalog.create(fields, image if is_given else None)
+        given = image if isinstance(image, bytes | PictureOfGeneration) else None
+        return resources.catalog.create(fields, given)
 
     product = await raw.answered(ProductCreate, create)
     if not wait:

@@ -148,14 +148,7 @@ def _assembled(
     gate = OutboxGate(database, settings.outbox_max_depth)
     catalog = Catalog(database, images, on_commit, gate.admit)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
-    generations = Generations(
-        database=database,
-        images=images,
-        generator=keeper.generator,
-        previews=settings.previews_dir,
-        max_queued=settings.generation_max_queued,
-        keep=timedelta(days=settings.generation_keep_days),
-    )
+    generations = _generations(settings, indexer, keeper)
     doctor = Reconciler(database, collections.store, images, gate.admit, on_commit)
     handlers: dict[Kind, Handler] = {
         Kind.import_: _import_handler(imports, catalog),
@@ -164,9 +157,7 @@ def _assembled(
         Kind.duplicates: DuplicateFinder(database, collections.store, images).handle,
         Kind.audit: Auditor(database, collections.store, retrieval.calibrated).handle,
         Kind.map: MapMaker(database, collections.store).handle,
-        Kind.generate: Generating(
-            generations, keeper, retrieval, with_label=settings.generation_label
-        ).handle,
+        Kind.generate: Generating(generations, keeper, retrieval, settings.generation_label).handle,
     }
     run_loop = RunLoop(database, handlers)
     return Resources(
@@ -183,6 +174,17 @@ def _assembled(
         maps=Maps(database, run_loop.wake),
         run_loop=run_loop,
         metrics=Metrics(),
+    )
+
+
+def _generations(settings: Settings, indexer: Indexer, keeper: Keeper) -> Generations:
+    return Generations(
+        database=indexer.database,
+        images=indexer.images,
+        generator=keeper.generator,
+        previews=settings.previews_dir,
+        max_queued=settings.generation_max_queued,
+        keep=timedelta(days=settings.generation_keep_days),
     )
 
 

@@ -221,7 +221,7 @@ OWNERS: dict[str, set[str]] = {
     "confluent_kafka": {"product_search.kafka_bus"},
     "torch": {"nlp_models", "product_search.generators", "product_search.previews", TRAINING},
     "diffusers": {"product_search.generators"},
-    "transformers": {"nlp_models", TRAINING},
+    "transformers": {"nlp_models", "product_search.generators", TRAINING},
     "onnxruntime": {"nlp_models", TRAINING},
     "safetensors": {"nlp_models", TRAINING},
     "modelscope": {"nlp_models"},

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--generation",
         nargs="?",
         choices=get_args(GenerationChoice),
-        const="",
+        const=True,
         metavar="|".join(get_args(GenerationChoice)),
         help=f"改为下载图片生成模型（{sizes}）；不写是哪个时，"
         "为 PRODUCT_SEARCH_GENERATION_MODEL 所选的",
@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """The models; one that is there already in this revision costs only a check."""
     if options.generation is not None:
-        return _generation(settings, options.generation or settings.generation_model)
+        named = options.generation is not True
+        return _generation(settings, options.generation if named else settings.generation_model)
     for model, revision, target in (
         (settings.clip_model, settings.clip_revision, settings.downloaded_clip),
         (settings.bge_model, settings.bge_revision, settings.downloaded_bge),

@@ -111,6 +111,22 @@ def test_a_database_of_the_release_before_migrations_is_adopted(empty: Database)
     assert (kept.product_id, kept.milvus_id, kept.sku) == (7, "70", "A-1")
     assert (kept.title, str(kept.price), kept.attributes) == ("书包🎒", "19.90", {"a": 1})
     assert kept.created_at.microsecond == 6
+    assert kept.image_generated is False
+
+
+def test_the_mark_of_generated_pictures_is_added_once_however_often_it_is_tried(
+    empty: Database,
+) -> None:
+    migrate(empty)
+    whole = definitions(empty)
+    with writing(empty) as session:
+        session.add(Product(title="画的", image_generated=True))
+        session.execute(text("UPDATE alembic_version SET version_num = '0008'"))
+    migrate(empty)
+    assert definitions(empty) == whole
+    assert current_revision(empty) == head_revision()
+    with reading(empty) as session:
+        assert session.scalars(select(Product.image_generated)).all() == [True]
 
 
 @pytest.mark.parametrize("statements", [1, 2, 6])

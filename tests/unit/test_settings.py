@@ -27,6 +27,7 @@ def test_all_that_is_written_lies_under_the_data_folder(tmp_path: Path) -> None:
         chosen.images_dir,
         chosen.downloaded_clip,
         chosen.downloaded_bge,
+        chosen.generation_folder,
     ):
         assert path.is_relative_to(tmp_path)
     assert str(tmp_path) in chosen.sqlalchemy_url
@@ -105,6 +106,9 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
         ("milvus_mmap", "perhaps"),
         ("milvus_partition_key", "brand"),
         ("milvus_consistency", "strong"),
+        ("generation_model", "Tongyi-MAI/Z-Image-Turbo"),
+        ("generation_offload", "true"),
+        ("generation_vae_tiling", "perhaps"),
     ],
 )
 def test_a_wrong_setting_is_refused_at_once(name: str, value: object) -> None:
@@ -160,6 +164,15 @@ def test_the_parameters_of_the_index_are_json(monkeypatch: pytest.MonkeyPatch) -
     chosen = Settings(_env_file=None)
     assert chosen.milvus_index_params == {"M": 32, "efConstruction": 360}
     assert chosen.milvus_search_params == {}
+
+
+def test_the_text_to_image_model_is_a_downloaded_one_or_a_folder_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    light = settings(data_dir=tmp_path, generation_model="light").generation_folder
+    assert light == tmp_path / "models" / "black-forest-labs--FLUX.2-klein-4B"
+    own = settings(generation_model="light", generation_dir=tmp_path / "mine")
+    assert own.generation_folder == tmp_path / "mine"
 
 
 def test_the_token_of_milvus_is_not_shown() -> None:

@@ -25,6 +25,7 @@ def hit(
         price=None,
         attributes=attributes,
         image_url=None,
+        image_generated=False,
         milvus_id="1",
         revision=1,
         index_status=IndexStatus.indexed,

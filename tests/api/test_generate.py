@@ -1,0 +1,423 @@
+"""From words to a picture over the real service: a tiny pipeline of the real classes makes it."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from product_search import runs
+from product_search.generating import Generating
+from product_search.generator_keeper import Keeper
+from product_search.picture_marks import NOTICE
+from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
+from product_search.runs import Claimed, Kind, State
+from product_search.settings import Settings
+from tests.api.helpers import base64_of, calibrated, code_of, create, fields_of, resources
+from tests.api.studio import Pictures, Studio, studio
+from tests.clock import until
+from tests.generation import write_pipeline
+
+SURE = {"coefficients": {"image_to_text": 0.0}, "intercept": 9.0, "line": 0.5}
+UNSURE = SURE | {"intercept": -9.0}
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+Open = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def with_model(open_settings: Callable[[], Settings], pipeline: Path) -> Open:
+    def make(**changes: Any) -> Settings:
+        return open_settings().model_copy(update={"generation_dir": pipeline} | changes)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def shop(with_model: Open) -> Iterator[Studio]:
+    with studio(with_model(generation_max_queued=2)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def some(shop: Studio) -> dict[str, Any]:
+    """A generation of one picture that has come to its end."""
+    return shop.made(seed=3)
+
+
+def image_of(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+def test_pictures_are_made_of_words_scored_and_say_what_they_are(shop: Studio) -> None:
+    found = shop.made(style="main", negative_prompt="人物", seed=4, n=2, steps=2, width=320)
+    assert (found["step"], found["steps"], found["preview_url"]) == (4, 4, None)
+    assert found["prompt"].startswith("红色双肩包，")
+    assert "白底" in found["prompt"]
+    pictures = found["pictures"]
+    assert sorted((one["number"], one["seed"]) for one in pictures) == [(1, 4), (2, 5)]
+    assert [one["score"] for one in pictures] == sorted(
+        (one["score"] for one in pictures), reverse=True
+    )
+    assert all(0 <= one["confidence"] <= 1 for one in pictures)
+    image = image_of(shop.picture(found))
+    assert (image.format, image.size, image.mode) == ("PNG", (320, 256), "RGB")
+    told = image.info
+    assert told["Model"] == found["model"]
+    assert (told["Prompt"], told["Seed"]) == (found["prompt"], str(pictures[0]["seed"]))
+    assert told["Comment"] == NOTICE
+    assert "digitalsourcetype/trainedAlgorithmicMedia" in told["XML:com.adobe.xmp"]
+
+
+def test_the_same_seed_and_settings_give_the_same_picture(shop: Studio) -> None:
+    first = shop.made(seed=11, n=2)
+    again = shop.made(**{k: v for k, v in first["request"].items() if v is not None})
+    other = shop.made(seed=12)
+
+    def by_seed(found: dict[str, Any]) -> dict[int, bytes]:
+        pictures = enumerate(found["pictures"])
+        return {one["seed"]: shop.picture(found, place) for place, one in pictures}
+
+    assert by_seed(first) == by_seed(again)
+    assert by_seed(other)[12] == by_seed(first)[12]
+    assert by_seed(first)[11] != by_seed(first)[12]
+
+
+def test_what_is_left_out_is_settled_and_told(shop: Studio) -> None:
+    with shop.generator.held():
+        asked = [shop.ask(steps=None) for _ in range(2)]
+        drawn = [shop.state(one)["request"] for one in asked]
+        for one in asked:
+            shop.api.delete(f"/generate/{one}")
+    assert drawn[0]["seed"] != drawn[1]["seed"]
+    assert (drawn[0]["steps"], drawn[0]["guidance"]) == (8, 0.0)  # of the pipeline's kind
+
+
+def test_a_picture_is_served_small_and_revalidated(shop: Studio, some: dict[str, Any]) -> None:
+    url = some["pictures"][0]["image_url"]
+    small = shop.api.get(url, params={"size": 64})
+    assert small.headers["content-type"] == "image/webp"
+    assert max(image_of(small.content).size) == 64
+    etag = shop.api.get(url).headers["etag"]
+    assert shop.api.get(url, headers={"if-none-match": etag}).status_code == 304
+    assert code_of(shop.api.get(url, params={"size": 65})) == (422, "invalid_request")
+
+
+def test_the_label_is_in_the_corner_only_where_it_is_wanted(
+    shop: Studio, some: dict[str, Any], with_model: Open
+) -> None:
+    with studio(with_model(generation_label=False)) as plain:
+        bare = image_of(plain.picture(plain.made(seed=3)))
+    marked = image_of(shop.picture(some))
+    corner = (200, 230, 256, 256)
+    assert marked.crop((0, 0, 190, 256)).tobytes() == bare.crop((0, 0, 190, 256)).tobytes()
+    assert marked.crop(corner).tobytes() != bare.crop(corner).tobytes()
+
+
+def test_progress_moves_step_by_step_with_a_preview(shop: Studio) -> None:
+    with shop.generator.held():
+        asked = shop.ask(steps=3, n=2)
+        found = shop.reach(asked, 1)
+        assert (found["state"], found["step"], found["steps"]) == ("running", 1, 6)
+        assert found["pictures"] == []
+        preview = shop.api.get(found["preview_url"])
+        assert preview.headers["content-type"] == "image/webp"
+        assert image_of(preview.content).size[0] > 0
+        listed = shop.api.get("/system/runs").json()["items"][0]
+        assert (listed["kind"], listed["done"], listed["total"]) == ("generate", 1, 6)
+        assert listed["subject"] == found["prompt"]
+        absent = shop.api.get(f"/generate/{asked}/image/1")
+        assert code_of(absent) == (404, "image_not_found")
+    ended = shop.ended(asked)
+    assert (ended["state"], ended["step"], ended["preview_url"]) == ("done", 6, None)
+    assert code_of(shop.api.get(f"/generate/{asked}/preview")) == (404, "image_not_found")
+
+
+def test_a_cancelled_generation_frees_the_model_within_a_step(shop: Studio) -> None:
+    with shop.generator.held():
+        shop.generator.steps.clear()
+        asked, waits = shop.ask(steps=50), shop.ask()
+        shop.reach(asked, 1)
+        for one in (waits, asked):
+            assert shop.api.delete(f"/generate/{one}").status_code == 204
+            assert shop.state(one)["state"] == "cancelled"
+    assert shop.made()["state"] == "done"
+    assert shop.generator.steps == [1, 2, 1]  # of the second step it hears that it is to end
+    assert shop.state(asked)["pictures"] == []
+
+
+def test_what_has_ended_can_not_be_cancelled(shop: Studio, some: dict[str, Any]) -> None:
+    answer = shop.api.delete(f"/generate/{some['generation_id']}")
+    assert code_of(answer) == (409, "generation_finished")
+    assert shop.state(some["generation_id"]) == some
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_again(shop: Studio) -> None:
+    with shop.generator.held():
+        first = shop.ask()
+        shop.reach(first, 1)
+        waiting = [shop.ask(), shop.ask()]
+        refused = shop.api.post("/generate", json={"prompt": "雨伞"})
+        assert code_of(refused) == (429, "queue_full")
+        assert int(refused.headers["retry-after"]) > 0
+    assert [shop.ended(one)["state"] for one in (first, *waiting)] == ["done"] * 3
+
+
+def test_pages_are_the_whole_list_the_newest_first(shop: Studio) -> None:
+    with shop.generator.held():
+        made = [shop.ask(steps=9) for _ in range(2)]
+        shop.reach(made[0], 1)
+        made.append(shop.ask())
+        for one in made:
+            shop.api.delete(f"/generate/{one}")
+    first = shop.api.get("/generate", params={"limit": 2}).json()
+    assert [one["generation_id"] for one in first["items"]] == made[:0:-1]
+    rest = shop.api.get("/generate", params={"before": first["next_before"]}).json()
+    assert rest["items"][0] == shop.state(made[0])
+    assert rest["next_before"] is None
+
+
+@pytest.mark.parametrize("path", ["", "/image/1", "/preview"])
+def test_an_unknown_generation_is_told(shop: Studio, path: str) -> None:
+    product = create(shop.api)["product_id"]  # an id of another kind of thing is unknown here too
+    for unknown in (9_999, product + 90_000):
+        answer = shop.api.get(f"/generate/{unknown}{path}")
+        assert code_of(answer) == (404, "generation_not_found")
+    assert code_of(shop.api.delete("/generate/9999")) == (404, "generation_not_found")
+
+
+def test_a_run_of_another_kind_is_no_generation(shop: Studio) -> None:
+    run_id = shop.api.post("/product/audit").json()["run_id"]
+    assert code_of(shop.api.get(f"/generate/{run_id}")) == (404, "generation_not_found")
+    assert code_of(shop.api.delete(f"/generate/{run_id}")) == (404, "generation_not_found")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", ""),
+        ("prompt", " \n"),
+        ("prompt", "包" * 513),
+        ("negative_prompt", "包" * 513),
+        ("style", "油画"),
+        ("width", 248),
+        ("height", 1032),
+        ("width", 260),
+        ("width", "512px"),
+        ("n", 0),
+        ("n", 5),
+        ("steps", 0),
+        ("steps", 101),
+        ("guidance", -1),
+        ("guidance", 21),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("seed", True),
+        ("product_id", 0),
+        ("sampler", "ddim"),
+    ],
+)
+def test_values_out_of_range_are_named(shop: Studio, field: str, value: Any) -> None:
+    answer = shop.api.post("/generate", json={"prompt": "书包"} | {field: value})
+    assert code_of(answer) == (422, "invalid_request")
+    assert fields_of(answer) == {field}
+
+
+def test_a_request_for_nothing_is_refused(shop: Studio) -> None:
+    assert code_of(shop.api.post("/generate", json={"style": "main"})) == (422, "invalid_request")
+    answer = shop.api.post("/generate", json={"product_id": 99_999})
+    assert code_of(answer) == (404, "product_not_found")
+
+
+def test_a_prompt_is_built_of_a_product(shop: Studio) -> None:
+    product = create(
+        shop.api, title="红色双肩包", category="箱包", attributes={"容量": "25L", "防水": True}
+    )
+    found = shop.made(product_id=product["product_id"], prompt="放在桌子上")
+    assert found["prompt"] == "红色双肩包，放在桌子上，箱包，容量25L"
+    assert found["request"]["product_id"] == product["product_id"]
+
+
+def test_without_the_model_nothing_is_queued_and_the_command_is_named(
+    open_settings: Callable[[], Settings], pipeline: Path
+) -> None:
+    folder = open_settings().data_dir / "model"
+    with studio(open_settings().model_copy(update={"generation_dir": folder})) as bare:
+        answer = bare.api.post("/generate", json={"prompt": "书包"})
+        assert code_of(answer) == (503, "generation_model_missing")
+        assert "manage download-models --generation" in answer.json()["message"]
+        assert bare.api.get("/generate").json() == {"items": [], "next_before": None}
+        folder.symlink_to(pipeline)  # it comes while the service runs
+        bare.made()
+
+
+def test_a_model_that_is_damaged_fails_its_generations(
+    open_settings: Callable[[], Settings], tmp_path: Path
+) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "ZImagePipeline"}')
+    with studio(open_settings().model_copy(update={"generation_dir": tmp_path})) as broken:
+        found = broken.ended(broken.ask())
+    assert found["state"] == "failed"
+    assert "无法加载" in found["error"]
+
+
+def test_an_idle_model_is_unloaded_and_comes_again(with_model: Open) -> None:
+    with studio(with_model(generation_idle_s=0.05)) as idle:
+        idle.made()
+        until(lambda: idle.generator.unloaded, "the unloading")
+        idle.made()
+
+
+@pytest.mark.parametrize(("curve", "fits"), [(SURE, True), (UNSURE, False), (None, None)])
+def test_pictures_below_the_line_are_no_match(
+    with_model: Open, curve: dict[str, Any] | None, fits: bool | None
+) -> None:
+    with calibrated(with_model(), pairs=curve) as api:
+        found = Pictures(api).made(n=2)
+    assert [one["fits"] for one in found["pictures"]] == [fits, fits]
+    assert found["no_match"] is (fits is False)
+
+
+def test_a_generated_picture_is_the_query_of_a_search(shop: Studio, some: dict[str, Any]) -> None:
+    wanted = {"generation_id": some["generation_id"], "number": 1}
+    same = create(shop.api, wait=True, title="同一张", image_base64=base64_of(shop.picture(some)))
+    for query in (
+        {"generation": wanted},
+        {"generation": wanted, "region": [0, 0, 250, 250], "mode": "image_to_image"},
+        {"parts": [{"generation": wanted}]},
+    ):
+        answer = shop.api.post("/search", json=query | {"min_confidence": 0})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["hits"][0]["product"]["product_id"] == same["product_id"]
+    assert answer.json()["mode"] == "hybrid"
+    form = {"generation": f'{{"generation_id": {some["generation_id"]}}}', "min_confidence": "0"}
+    file = {"text": (None, "同一张")}  # makes it multipart
+    assert shop.api.post("/search", data=form, files=file).status_code == 200
+    unknown = {"generation": {"generation_id": 9_999}}
+    absent = {"generation": wanted | {"number": 2}}
+    batch = shop.api.post("/search/batch", json={"queries": [{"generation": wanted}, unknown]})
+    first, second = batch.json()["results"]
+    assert first["hits"][0]["product"]["image_generated"] is True
+    assert second["code"] == "generation_not_found"
+    assert code_of(shop.api.post("/search", json=unknown)) == (404, "generation_not_found")
+    assert code_of(shop.api.post("/search", json=absent)) == (404, "image_not_found")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"generation": {"generation_id": 1}, "image_base64": "aGk="},
+        {"generation": {"generation_id": 1}, "mode": "text_to_image", "text": "包"},
+        {"generation": {"generation_id": 0}},
+        {"generation": {"generation_id": 1, "number": 5}},
+        {"generation": 1},
+        {"parts": [{"generation": {"generation_id": 1}, "text": "包"}]},
+        {
+            "parts": [
+                {"generation": {"generation_id": 1}},
+                {"generation": {"generation_id": 1}, "weight": -1},
+            ]
+        },
+    ],
+)
+def test_a_query_that_contradicts_itself_is_refused(shop: Studio, query: dict[str, Any]) -> None:
+    assert code_of(shop.api.post("/search", json=query)) == (422, "invalid_request")
+
+
+def test_a_product_with_a_generated_picture_says_so(
+    shop: Studio, some: dict[str, Any], png: Callable[..., bytes]
+) -> None:
+    wanted = {"generation_id": some["generation_id"], "number": 1}
+    product = create(shop.api, wait=True, title="画的", generation=wanted)
+    path = f"/product/{product['product_id']}"
+    assert product["image_generated"] is True
+    assert shop.api.get(f"{path}/image").content == shop.picture(some)
+
+    def change(**fields: Any) -> bool:
+        answer = shop.api.patch(path, json=fields)
+        assert answer.status_code == 200, answer.text
+        return bool(answer.json()["image_generated"])
+
+    assert change(title="画的二") is True
+    assert change(image_base64=base64_of(png("blue"))) is False
+    assert change(generation=wanted) is True
+    assert change(image_base64=None) is False
+    # However the file comes, it says of itself what it is.
+    assert change(image_base64=base64_of(shop.picture(some))) is True
+
+
+def test_what_can_not_be_attached_is_refused(shop: Studio, png: Callable[..., bytes]) -> None:
+    path = f"/product/{create(shop.api)['product_id']}"
+    for body, code in (
+        ({"generation": None}, (422, "invalid_request")),
+        ({"generation": {"generation_id": 9_999}}, (404, "generation_not_found")),
+        (
+            {"generation": {"generation_id": 1}, "image_base64": base64_of(png())},
+            (422, "invalid_request"),
+        ),
+    ):
+        assert code_of(shop.api.patch(path, json=body)) == code
+    form = {"generation": '{"generation_id": 1}'}
+    answer = shop.api.patch(path, data=form, files={"image": ("a.png", png(), "image/png")})
+    assert code_of(answer) == (422, "invalid_request")
+    assert shop.api.get(path).json()["image_url"] is None
+
+
+def test_generated_pictures_make_no_duplicates(shop: Studio, some: dict[str, Any]) -> None:
+    wanted = {"generation_id": some["generation_id"], "number": 1}
+    create(shop.api, wait=True, title="红苹果", generation=wanted)
+    answer = shop.api.post("/product?wait=true", json={"title": "红雨伞", "generation": wanted})
+    assert answer.json()["duplicates"] == []
+    shop.api.post("/product/duplicates")
+    until(
+        lambda: shop.api.get("/product/duplicates").json()["newest"]["state"] == "done",
+        "the search for duplicates",
+    )
+    groups = shop.api.get("/product/duplicates").json()["groups"]
+    both = {answer.json()["product_id"], answer.json()["product_id"] - 1}
+    assert not any(both <= set(group["product_ids"]) for group in groups)
+
+
+def queued(shop: Studio, **fields: Any) -> tuple[int, Claimed]:
+    """A generation that the test carries out in the place of the service's loop."""
+    asked = shop.ask(**fields)
+    return asked, resources(shop.api).database.write(
+        lambda session: runs.claim(session, [Kind.generate], LEASE, run_id=asked)
+    )
+
+
+def carried_out(shop: Studio, claimed: Claimed, stopping: threading.Event) -> State:
+    held = resources(shop.api)
+    keeper = Keeper(shop.generator, idle_s=300)
+    tools = Generating(held.generations, keeper, held.retrieval, with_label=True)
+    try:
+        return carry_out(RunContext(held.database, claimed, stopping), tools.handle)
+    finally:
+        keeper.close()
+
+
+def test_a_service_that_stops_leaves_its_generation_to_begin_anew(with_model: Open) -> None:
+    with studio(with_model(generation_in_process=False)) as shop:
+        asked, claimed = queued(shop)
+        stopping = threading.Event()
+        stopping.set()
+        with pytest.raises(Stopping):
+            carried_out(shop, claimed, stopping)
+        assert (shop.state(asked)["state"], shop.state(asked)["step"]) == ("running", 0)
+        again = resources(shop.api).database.write(
+            lambda session: runs.claim(session, [Kind.generate], LEASE)
+        )
+        assert carried_out(shop, again, threading.Event()) is State.done
+        assert len(shop.state(asked)["pictures"]) == 1

@@ -1,0 +1,151 @@
+"""Generations on every database: bounded, cut off, given back, kept from the doctor, dropped."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from data_models import DriftKind, GenerationRequest, PictureOfGeneration
+from orm_models import Database, Run
+from product_search import generated, runs
+from product_search.errors import (
+    GenerationFinished,
+    GenerationNotFound,
+    ImageNotFound,
+    QueueFull,
+)
+from product_search.generated import Made, Progress
+from product_search.generation import Generations
+from product_search.generators import open_generator
+from product_search.picture_marks import as_png
+from product_search.run_loop import LEASE
+from product_search.runs import Claimed, Kind, State
+from tests.contract.doctor_shop import (
+    Shop,
+    database as database,
+    found,
+    milvus as milvus,
+    shop as shop,
+    stocked as stocked,
+)
+from tests.sessions import reading, writing
+from tests.unit.pictures import age, noise
+
+MAX_QUEUED = 3
+BAG = GenerationRequest(prompt="红色双肩包")
+
+
+@pytest.fixture
+def generations(shop: Shop, tmp_path: Path) -> Generations:
+    """Over the shop's stores; of the model there is only what it is asked for here."""
+    (tmp_path / "model_index.json").write_text('{"_class_name": "ZImagePipeline"}')
+    return Generations(
+        database=shop.database,
+        images=shop.images,
+        generator=open_generator(tmp_path, "cpu"),
+        previews=tmp_path / "previews",
+        max_queued=MAX_QUEUED,
+        keep=timedelta(days=1),
+    )
+
+
+def taken(database: Database) -> Claimed:
+    with writing(database) as session:
+        claimed = runs.claim(session, [Kind.generate], LEASE)
+        assert claimed is not None
+        return claimed
+
+
+def made(generations: Generations) -> tuple[int, str]:
+    """A generation that has ended with one picture, and what that is kept as."""
+    generation_id = generations.queue(BAG).generation_id
+    claimed = taken(generations.database)
+    name = generations.images.save(as_png(noise((8, 8), 9), {}))
+    progress = Progress(
+        model="m", step=8, steps=8, pictures=[Made(number=1, image_hash=name, seed=3)]
+    )
+    with writing(generations.database) as session:
+        runs.save(session, claimed, progress.model_dump(), LEASE)
+        runs.finish(session, claimed, State.done)
+    return generation_id, name
+
+
+def test_the_bound_holds_for_all_who_ask_at_the_same_time(generations: Generations) -> None:
+    together = threading.Barrier(6)
+
+    def ask(_: int) -> bool:
+        together.wait()
+        try:
+            generations.queue(BAG)
+        except QueueFull:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sum(threads.map(ask, range(6))) == MAX_QUEUED
+    taken(generations.database)  # what is under way waits no longer
+    generations.queue(BAG)
+    with pytest.raises(QueueFull):
+        generations.queue(BAG)
+
+
+def test_only_what_has_not_ended_can_be_cancelled(generations: Generations) -> None:
+    first, second = (generations.queue(BAG).generation_id for _ in range(2))
+    claimed = taken(generations.database)
+    for one in (first, second):
+        generations.cancel(one)
+        assert generations.get(one).state == "cancelled"
+        with pytest.raises(GenerationFinished, match="cancelled"):
+            generations.cancel(one)
+    with pytest.raises(runs.RunLost), writing(generations.database) as session:
+        runs.save(session, claimed, {}, LEASE)
+    with pytest.raises(GenerationNotFound):
+        generations.cancel(second + 1)
+
+
+def test_a_picture_is_found_by_its_generation_and_number(generations: Generations) -> None:
+    generation_id, name = made(generations)
+    wanted = PictureOfGeneration(generation_id=generation_id, number=1)
+    assert generated.image_hash(generations.database, wanted) == name
+    assert generations.picture(wanted, None).media_type == "image/png"
+    with pytest.raises(ImageNotFound):
+        generations.picture(PictureOfGeneration(generation_id=generation_id, number=2), None)
+
+
+def test_the_doctor_leaves_pictures_alone_until_their_generation_is_dropped(
+    stocked: Shop, generations: Generations
+) -> None:
+    generation_id, name = made(generations)
+    age(generations.images.path(name))
+    assert found(stocked.walk(repair=True)) == {}
+    generations.clean()
+    assert generations.get(generation_id).pictures
+    waits = generations.queue(BAG).generation_id
+    replace(generations, keep=timedelta(0)).clean()
+    with pytest.raises(GenerationNotFound):
+        generations.get(generation_id)
+    assert generations.get(waits).state == "queued"
+    assert found(stocked.walk(repair=True)) == {DriftKind.orphaned_picture: 1}
+    assert not generations.images.has(name)
+
+
+def test_previews_that_a_process_has_left_are_removed(generations: Generations) -> None:
+    waits = generations.queue(BAG).generation_id
+    generations.previews.mkdir()
+    for name in (f"{waits}.webp", f"{waits + 1}.webp", f"{waits + 1}.partial"):
+        (generations.previews / name).write_bytes(b"")
+    generations.clean()
+    assert [path.name for path in generations.previews.iterdir()] == [f"{waits}.webp"]
+
+
+def test_what_was_asked_for_is_kept_as_it_was_settled(generations: Generations) -> None:
+    asked = generations.queue(BAG.model_copy(update={"n": 2}))
+    with reading(generations.database) as session:
+        kept = session.get_one(Run, asked.generation_id).options["request"]
+    assert (kept["steps"], kept["guidance"], kept["n"]) == (8, 0.0, 2)
+    assert 0 <= kept["seed"] < 2**32
