@@ -78,8 +78,13 @@ def _product(client: ApiClient) -> ProductOut | None:
         with demo.errors_shown():
             product = client.product(product_id)
             st.html(_product_html(client, product))
-        label, icon = _("不用这件商品"), ":material/close:"
-        st.button(label, key="drop_product", icon=icon, type="tertiary", on_click=_drop_product)
+        st.button(
+            _("移除"),
+            key="drop_product",
+            icon=":material/close:",
+            type="tertiary",
+            on_click=_drop_product,
+        )
     return product
 
 

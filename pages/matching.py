@@ -246,11 +246,11 @@ def _summary(run: Run) -> str:
 def _show_item(client: ApiClient, item: AuditItem) -> None:
     with st.container(border=True, key=f"audit_{item.product_id}"):
         left, right = st.columns([5, 1], vertical_alignment="center")
-        source = escape(client.image_url_by_id(item.product_id, 128), quote=True)
-        title = escape(item.title, quote=True)
+        url = client.image_url_by_id(item.product_id, 128)
+        picture = demo_html.picture_html(url, item.title, is_generated=item.image_generated)
         left.html(
-            f'<div class="ps-row"><div class="ps-pic"><img src="{source}" alt="{title}"'
-            f' loading="lazy"></div><div class="ps-judged"><div class="ps-title">{title}</div>'
+            f'<div class="ps-row">{picture}<div class="ps-judged">'
+            f'<div class="ps-title">{escape(item.title)}</div>'
             f"{demo_match.verdict_html(item)}</div></div>"
         )
         with right.container(horizontal_alignment="right"):

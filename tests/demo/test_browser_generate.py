@@ -54,15 +54,18 @@ def test_words_become_a_picture_that_finds_products(page: Page, generator_url: s
 
 
 def test_progress_is_seen_and_a_long_generation_is_cancelled(
-    page: Page, generator_url: str
+    page: Page, generator_url: str, generating: ApiClient
 ) -> None:
-    page.goto(generator_url)
-    ask(page, "红富士苹果", steps=100)
-    expect(page.get_by_text(re.compile(r"第 \d+ / 100 步"))).to_be_visible()
+    lasting = {"prompt": "红富士苹果", "steps": 100, "n": 4, "width": 1024, "height": 1024}
+    generation_id = generating.generate(lasting).generation_id
+    page.goto(f"{generator_url}?generation={generation_id}")
+    page.get_by_label("想要的图片").fill("青苹果")
+    expect(page.get_by_text(re.compile(r"第 \d+ / 400 步"))).to_be_visible()
     preview = page.locator(".st-key-generation_preview img")
     expect(preview).not_to_have_js_property("naturalWidth", 0)
     expect(page.get_by_role("button", name="正在生成")).to_be_disabled()
     page.get_by_role("button", name="取消生成").click()
     expect(page.get_by_text("已取消，没有留下图片。")).to_be_visible()
+    assert generating.generation(generation_id).state == "cancelled"
     expect(page.get_by_role("button", name="开始生成")).to_be_enabled()
-    expect(page.get_by_label("想要的图片")).to_have_value("红富士苹果")
+    expect(page.get_by_label("想要的图片")).to_have_value("青苹果")
