@@ -168,14 +168,7 @@ def _more_inputs() -> dict[str, Any]:
         )
         left, right = st.columns(2, wrap=False)
         with left:
-            size = st.selectbox(
-                _("尺寸"),
-                SIZES,
-                format_func=lambda one: one.replace("x", " × "),
-                key="generation_size",
-                filter_mode=None,
-                persist_state="session",
-            )
+            size = _size_input()
             steps = _number(_("步数"), "steps", 1, 100, 1)
         with right:
             n = st.selectbox(
@@ -200,6 +193,18 @@ def _more_inputs() -> dict[str, Any]:
             "seed": seed,
         }
     )
+
+
+def _size_input() -> str:
+    size: str = st.selectbox(
+        _("尺寸"),
+        SIZES,
+        format_func=lambda one: one.replace("x", " × "),
+        key="generation_size",
+        filter_mode=None,
+        persist_state="session",
+    )
+    return size
 
 
 def _number(label: str, name: str, least: Number, most: Number, step: Number) -> Number | None:

@@ -393,9 +393,15 @@ def test_generated_pictures_make_no_duplicates(shop: Studio, some: dict[str, Any
 def queued(shop: Studio, **fields: Any) -> tuple[int, Claimed]:
     """A generation that the test carries out in the place of the service's loop."""
     asked = shop.ask(**fields)
-    return asked, resources(shop.api).database.write(
-        lambda session: runs.claim(session, [Kind.generate], LEASE, run_id=asked)
+    return asked, claimed_now(shop)
+
+
+def claimed_now(shop: Studio) -> Claimed:
+    claimed = resources(shop.api).database.write(
+        lambda session: runs.claim(session, [Kind.generate], LEASE)
     )
+    assert claimed is not None
+    return claimed
 
 
 def carried_out(shop: Studio, claimed: Claimed, stopping: threading.Event) -> State:
@@ -416,8 +422,5 @@ def test_a_service_that_stops_leaves_its_generation_to_begin_anew(with_model: Op
         with pytest.raises(Stopping):
             carried_out(shop, claimed, stopping)
         assert (shop.state(asked)["state"], shop.state(asked)["step"]) == ("running", 0)
-        again = resources(shop.api).database.write(
-            lambda session: runs.claim(session, [Kind.generate], LEASE)
-        )
-        assert carried_out(shop, again, threading.Event()) is State.done
+        assert carried_out(shop, claimed_now(shop), threading.Event()) is State.done
         assert len(shop.state(asked)["pictures"]) == 1
