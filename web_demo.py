@@ -31,6 +31,9 @@ LEG_NAMES = {
     Leg.image_to_image: N_("图片相似"),
     Leg.image_to_text: N_("标题符合图片"),
 }
+_TO_TOP = """<script>
+document.querySelector('[data-testid="stMain"]')?.scrollTo({ top: 0 });
+</script>"""
 # Of what passes the line, what has less than this share of the best's confidence is folded away.
 _WEAK = 0.1
 
@@ -60,6 +63,7 @@ def search_page() -> None:
     with demo.errors_shown(), st.spinner(_("正在搜索…")):
         extras = {"offset": offset, "facets": True, "explain": True}
         answer = client.search(asked | extras, image)
+        _show_top_after_turning(offset)
         _show_answer(client, answer, sort, offset, top_k)
 
 
@@ -90,7 +94,8 @@ def _offset(query: object) -> int:
     """Where the shown results start: at the best again as soon as the query is another."""
     if "asked" not in st.session_state:  # the address may ask for a later page
         given = st.query_params.get("offset", "0")
-        st.session_state["offset"] = min(int(given), MAX_OFFSET) if given.isdecimal() else 0
+        is_number = given.isdecimal() and len(given) < 10
+        st.session_state["offset"] = min(int(given), MAX_OFFSET) if is_number else 0
     elif st.session_state["asked"] != query:
         st.session_state["offset"] = 0
     st.session_state["asked"] = query
@@ -211,6 +216,14 @@ def _offset_button(label: str, key: str, offset: int) -> None:
 
 def _turn_to(offset: int) -> None:
     st.session_state["offset"] = offset
+    st.session_state["turned"] = True
+
+
+def _show_top_after_turning(offset: int) -> None:
+    """The next results begin at the top, and not where the button was."""
+    if st.session_state.pop("turned", False):
+        # Another text for each place: a script that is the same isn't run again.
+        st.html(f"<i hidden>{offset}</i>{_TO_TOP}", unsafe_allow_javascript=True)
 
 
 def _pages() -> list[Any]:
@@ -230,4 +243,6 @@ st.set_page_config(page_title=_("商品搜索"), page_icon="🔎", layout="wide"
 st.session_state["entered"] = True
 with st.sidebar:
     show_language_switch()
-st.navigation(_pages(), position="top").run()
+_chosen = st.navigation(_pages(), position="top")
+demo.enter_page(_chosen.url_path)
+_chosen.run()

@@ -192,7 +192,7 @@ def _show_dialog(client: ApiClient) -> None:
 
 
 def _confirm_delete(client: ApiClient, product: ProductOut) -> None:
-    title = demo_html.plain(product.title)
+    title = demo_html.plain(demo_html.shortened(product.title))
     st.warning(_("确认删除“{title}”？删除后不能恢复。").format(title=title))
     with st.container(horizontal=True):
         confirmed = st.button(_("确认删除"), key="confirm_delete", type="primary")

@@ -176,7 +176,8 @@ def _column_input(file: ImportFile, name: str, guess: int) -> int:
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else str(value)
+    # What UTF-8 can't carry can't be sent to a browser.
+    return "" if value is None else str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def _show_preview(file: ImportFile, mapping: dict[str, int]) -> None:
@@ -207,7 +208,7 @@ def _show_start(
         key="start_import",
         type="primary",
         icon=":material/upload:",
-        disabled=bool(lacking) or not is_up,
+        disabled=bool(lacking) or not file.rows or not is_up,
     )
     if not pressed:
         return
@@ -292,7 +293,7 @@ def _show_end(status: ImportStatus) -> None:
     elif status.state == "cancelled":
         st.warning(_("导入已取消；已经写入的商品保留。"), icon=":material/cancel:")
     elif status.bad:
-        text = _("导入完成，有 {count} 个坏行没有导入；改好后可以只导入它们。")
+        text = _("导入完成，有 {count} 个坏行没有导入；改好后再导入一次，已导入的不会重复。")
         st.warning(text.format(count=status.bad), icon=":material/warning:")
     else:
         st.success(_("导入完成，全部行都已导入。"), icon=":material/check_circle:")

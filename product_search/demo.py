@@ -22,7 +22,14 @@ from product_search.demo_html import plain, show_style
 from product_search.demo_language import N_, _, language
 from product_search.settings import Settings
 
-PICTURE_ERRORS = ("invalid_image", "image_too_large", "image_too_many_pixels")
+PICTURE_ERRORS = (
+    "invalid_image",
+    "image_too_large",
+    "image_too_many_pixels",
+    "payload_too_large",
+)
+# Open dialogs of the pages.
+_QUESTIONS = ("deleting", "bulk", "duplicates_choice")
 FIELD_NAMES = {
     "title": N_("标题"),
     "sku": N_("商家编号"),
@@ -38,6 +45,8 @@ FIELD_NAMES = {
     "text": N_("搜索词"),
     "top_k": N_("结果数量"),
     "offset": N_("起始位置"),
+    "product_id": N_("商品编号"),
+    "parts": N_("查询的各部分"),
     "q": N_("标题包含"),
     "texts": N_("标题"),
     "prompt": N_("想要的图片"),
@@ -64,7 +73,7 @@ STARTER_NOTE = N_(
 )
 # Enough to choose from; the boxes take any other value too.
 _LABELS_WALKED = 1000
-_MAX_PRICE = 9_999_999_999.99
+MAX_PRICE = 9_999_999_999.99
 # What the search page keeps of its query; its filters stay.
 _QUERY_STATE = ("text", "mode_zh", "mode_en", "like", "unlike", "generation", "picture")
 
@@ -104,6 +113,14 @@ def begin_page(title: str) -> tuple[ApiClient, Health | None]:
     client = open_client()
     st.title(title, anchor=False)
     return client, show_service(client)
+
+
+def enter_page(path: str) -> None:
+    """What waited for an answer on another page has been left there."""
+    if st.session_state.get("page") != path:
+        st.session_state["page"] = path
+        for name in _QUESTIONS:
+            st.session_state[name] = None
 
 
 def open_in_catalogue(product_id: int) -> NoReturn:
@@ -283,7 +300,7 @@ def _price_input(place: Any, label: str, key: str) -> Decimal | None:
     value = place.number_input(
         label,
         min_value=0.0,
-        max_value=_MAX_PRICE,
+        max_value=MAX_PRICE,
         value=None,
         step=1.0,
         format="%.2f",

@@ -125,6 +125,7 @@ def _price_inputs(bulk: Bulk) -> tuple[str, Decimal | None]:
     value = st.number_input(
         _("新价格（元）") if is_fixed else _("涨跌百分比，如 -10 为降一成"),
         min_value=0.0 if is_fixed else -100.0,
+        max_value=demo.MAX_PRICE,
         value=None,
         format="%.2f",
         key=bulk.key(kind),

@@ -22,7 +22,7 @@ from product_search import demo, demo_html
 from product_search.api_client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_catalogue import Notice, close_form, finish
 from product_search.demo_language import N_, _
-from product_search.demo_picture import PICTURE_TYPES, Picture
+from product_search.demo_picture import MAX_MB, PICTURE_TYPES, Picture
 
 TO_CORRECT = N_("尚未保存：请修改标红的字段。")
 FIELDS = ("title", "sku", "category", "brand", "price", "description", "attributes")
@@ -76,7 +76,6 @@ def open_form(client: ApiClient, product_id: int | None = None) -> None:
         st.query_params["product"] = str(product.product_id)
 
 
-@st.fragment
 def show_form(client: ApiClient, form: Form) -> None:
     """The form, until it is saved or closed."""
     if st.button(_("返回列表"), key="back", icon=":material/arrow_back:", type="tertiary"):
@@ -122,7 +121,12 @@ def _picture_inputs(client: ApiClient, form: Form) -> bool:
         label = _("换成新图片") if form.has_own_picture else _("图片")
         key = form.key("image")
         st.file_uploader(
-            label, type=PICTURE_TYPES, key=key, on_change=_take_upload, args=(form, key)
+            label,
+            type=PICTURE_TYPES,
+            key=key,
+            on_change=_take_upload,
+            args=(form, key),
+            max_upload_size=MAX_MB,
         )
     _show_error(form, "image")
     return remove
@@ -327,7 +331,7 @@ def _place_errors(form: Form, error: ApiError) -> None:
 
 
 def _saved_text(product: ProductOut) -> str:
-    title = demo_html.plain(product.title)
+    title = demo_html.plain(demo_html.shortened(product.title))
     if product.index_status is IndexStatus.indexed:
         return _("已保存“{title}”，现在可以搜索到它。").format(title=title)
     if product.index_status is IndexStatus.pending:

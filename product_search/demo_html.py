@@ -22,6 +22,7 @@ STATUS_NAMES = {
     IndexStatus.pending: N_("正在建立索引"),
     IndexStatus.failed: N_("索引失败"),
 }
+_IN_A_SENTENCE = 60  # characters
 _STYLE = Path(__file__).with_name("demo.css")
 
 
@@ -36,6 +37,11 @@ def show_style() -> None:
 def plain(text: str) -> str:
     """Text that Markdown shows as it is."""
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])", r"\\\1", text)
+
+
+def shortened(title: str) -> str:
+    """A title for the middle of a sentence."""
+    return title if len(title) <= _IN_A_SENTENCE else f"{title[:_IN_A_SENTENCE]}…"
 
 
 def preview_html(content: bytes, name: str) -> str:

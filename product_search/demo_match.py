@@ -13,7 +13,7 @@ from data_models import MAX_TITLE, MatchPair, ProductListQuery, ProductOut, Verd
 from product_search import demo, demo_html
 from product_search.api_client import ApiClient
 from product_search.demo_language import N_, _
-from product_search.demo_picture import PICTURE_TYPES, Picture
+from product_search.demo_picture import MAX_MB, PICTURE_TYPES, Picture
 
 _UPLOAD, _CATALOGUE = "upload", "catalogue"
 _SOURCES = {_UPLOAD: N_("上传图片"), _CATALOGUE: N_("从目录里选")}
@@ -70,6 +70,7 @@ def _upload(key: str, limit: int) -> None:
         accept_multiple_files=True,
         key=f"{key}_upload_{number}",
         label_visibility="collapsed",
+        max_upload_size=MAX_MB,
     )
     if not files:
         return

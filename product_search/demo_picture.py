@@ -17,7 +17,7 @@ from product_search.demo_language import _
 # for systems that know no media type for them.
 PICTURE_TYPES = ["image/*", "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 Region = tuple[int, int, int, int]
-_MAX_MB = 10  # as the API takes them
+MAX_MB = 10  # as the API takes them
 _CROPPER_SIDE = 300  # pixels, narrower than a phone
 _CROPPED_PIXELS = 50_000_000  # larger pictures can be searched with, but not cropped here
 # Streamlit's uploader takes no pasted files: they are given to its file input.
@@ -44,7 +44,7 @@ class Picture:
 
 def picture_input(label: str, key: str) -> bytes | None:
     """An uploader with a preview; the bytes that were chosen, unchecked."""
-    upload = st.file_uploader(label, type=PICTURE_TYPES, key=key, max_upload_size=_MAX_MB)
+    upload = st.file_uploader(label, type=PICTURE_TYPES, key=key, max_upload_size=MAX_MB)
     if upload is None:
         return None
     content = upload.getvalue()
@@ -62,7 +62,7 @@ def query_picture() -> tuple[bytes | None, Region | None]:
     region = None
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(_("移除图片"), key="remove_picture", icon=":material/close:", on_click=_remove)
-        is_part = st.toggle(_("只用图片的一部分"), key="is_part")
+        is_part = st.toggle(_("只用图片的一部分"), key="is_part", persist_state="session")
     if is_part:
         region = _chosen_region(kept)
     else:
@@ -78,7 +78,7 @@ def _upload() -> Picture | None:
             _("查询图片（可拖入、可粘贴）"),
             type=PICTURE_TYPES,
             key=f"image_{number}",
-            max_upload_size=_MAX_MB,
+            max_upload_size=MAX_MB,
         )
     st.html(_PASTE, unsafe_allow_javascript=True)
     if upload is None:

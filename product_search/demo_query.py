@@ -49,6 +49,7 @@ RESULT_COUNTS = [10, 20, 50, 100]
 # Products that the results should be like, or not like: the address has them too.
 LIKED, UNLIKED = "like", "unlike"
 _UNLIKED_WEIGHT = -0.5
+_MAX_DIGITS = 18  # of a number in the address: what is longer is none of ours
 # Every widget of the page that the address keeps.
 _BOUND: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 
@@ -183,7 +184,9 @@ def examples(kind: str) -> list[int]:
     """The product_ids of LIKED or UNLIKED, in the order in which they came."""
     if kind not in st.session_state:
         given = st.query_params.get(kind, "").split(",")
-        st.session_state[kind] = [int(one) for one in given if one.isdecimal()][: MAX_PARTS // 2]
+        known = {int(one) for one in given if one.isdecimal() and len(one) <= _MAX_DIGITS}
+        others = st.session_state.get(UNLIKED if kind == LIKED else LIKED, [])
+        st.session_state[kind] = sorted(known.difference(others))[: MAX_PARTS // 2]
     found: list[int] = st.session_state[kind]
     return found
 
