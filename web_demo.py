@@ -70,15 +70,19 @@ def _query(client: ApiClient) -> tuple[dict[str, Any] | None, bytes | None]:
     takes_text = mode == demo_query.AUTO or SearchMode(mode).takes_text
     takes_image = mode == demo_query.AUTO or not SearchMode(mode).takes_text
     left, right = st.columns([3, 2], gap="medium") if takes_text and takes_image else [st] * 2
-    text = image = region = None
+    text = image = region = generated = None
     if takes_text:
         with left.container():
             text = demo_query.text_input()
             demo_query.show_examples_chosen(client)
     if takes_image:
         with right.container():
-            image, region = query_picture()
-    query = demo_query.request(mode, text, image, region)
+            generated = demo_query.generated()
+            if generated is not None:
+                demo_query.show_generated(client, generated)
+            else:
+                image, region = query_picture()
+    query = demo_query.request(mode, text, image, region, generated)
     return query, image if takes_image else None
 
 
@@ -165,7 +169,8 @@ def _show_cards(client: ApiClient, hits: list[SearchHit]) -> None:
     with st.container(key=f"results_{hits[0].rank}"):
         for hit in hits:
             with st.container(key=f"hit_{hit.product.product_id}", gap="xsmall"):
-                foot = demo_html.fit_html(hit) + (_why_html(hit.explain) if hit.explain else "")
+                why = _why_html(hit.explain) if hit.explain else ""
+                foot = demo_html.fit_html(hit.confidence, hit.score) + why
                 st.html(demo_html.card_html(client, hit.product, foot))
                 _show_card_buttons(hit)
 
@@ -214,6 +219,7 @@ def _pages() -> list[Any]:
         st.Page("pages/catalogue.py", title=_("商品目录"), icon=":material/inventory_2:"),
         st.Page("pages/imports.py", title=_("批量导入"), icon=":material/upload_file:"),
         st.Page("pages/matching.py", title=_("图文匹配"), icon=":material/rule:"),
+        st.Page("pages/generate.py", title=_("生成图片"), icon=":material/auto_awesome:"),
         st.Page("pages/duplicates.py", title=_("查重"), icon=":material/content_copy:"),
         st.Page("pages/map.py", title=_("目录图"), icon=":material/scatter_plot:"),
         st.Page("pages/system.py", title=_("系统"), icon=":material/monitor_heart:"),

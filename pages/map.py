@@ -16,11 +16,12 @@ from data_models import (
     MapField,
     MapPoint,
     ProductListQuery,
+    ProductOut,
     VectorField,
 )
 from product_search import demo, demo_html
 from product_search.api_client import ApiClient
-from product_search.demo_language import N_, _
+from product_search.demo_language import N_, _, language
 
 FIELDS: dict[MapField, str] = {
     VectorField.image_clip: N_("图片"),
@@ -181,7 +182,7 @@ def _figure(client: ApiClient, drawn: CatalogueMap) -> go.Figure:
     titles = {}
     if drawn.total <= _TITLED:
         with demo.errors_shown():
-            titles = _titles(client, client.base_url, drawn.computed_at)
+            titles = _titles(client, client.base_url, drawn.computed_at, language())
     traces = [
         go.Scatter(
             x=[point.x for point in points],
@@ -235,14 +236,21 @@ def _told(client: ApiClient, point: MapPoint, titles: dict[int, str]) -> tuple[i
 
 
 @st.cache_data(max_entries=4, ttl=600, show_spinner=False)
-def _titles(_client: ApiClient, url: str, computed_at: datetime) -> dict[int, str]:
+def _titles(
+    _client: ApiClient, url: str, computed_at: datetime, chosen_language: str
+) -> dict[int, str]:
     """The titles of all products, as long as the map is the same. `url` tells APIs apart."""
     found: dict[int, str] = {}
     last = 0
     while items := _client.products(ProductListQuery(after_id=last, page_size=100)).items:
-        found |= {item.product_id: item.title for item in items}
+        found |= {item.product_id: _title(item) for item in items}
         last = items[-1].product_id
     return found
+
+
+def _title(product: ProductOut) -> str:
+    """The title, marked where the picture over it is no photo."""
+    return f"{product.title} · {_('AI 生成')}" if product.image_generated else product.title
 
 
 def _show_product(client: ApiClient, product_id: int) -> None:
@@ -259,7 +267,7 @@ def _show_product(client: ApiClient, product_id: int) -> None:
                 icon=":material/search:",
                 width="stretch",
             ):
-                demo.open_search(like=product_id)
+                demo.open_search({"like": str(product_id)})
             if st.button(_("编辑"), key="edit", icon=":material/edit:", width="stretch"):
                 demo.open_in_catalogue(product_id)
 

@@ -20,12 +20,17 @@ from data_models import (
     DuplicatesPage,
     DuplicatesQuery,
     ErrorBody,
+    GenerationAccepted,
+    GenerationOut,
+    GenerationPage,
+    GenerationQuery,
     Health,
     ImportAccepted,
     ImportStatus,
     MapComputing,
     MapField,
     MatchResponse,
+    PictureOfGeneration,
     ProductCreated,
     ProductListQuery,
     ProductOut,
@@ -114,6 +119,29 @@ class ApiClient:
         shape = MapComputing if response.status_code == 202 else CatalogueMap
         return shape.model_validate_json(response.content)
 
+    def generate(self, values: Mapping[str, Any]) -> GenerationAccepted:
+        """Queue pictures: `values` as `POST /generate` takes them."""
+        response = self._send("POST", "/generate", json=dict(values))
+        return GenerationAccepted.model_validate_json(response.content)
+
+    def generation(self, generation_id: int) -> GenerationOut:
+        """How far a generation is, and its pictures once it is done."""
+        response = self._send("GET", f"/generate/{generation_id}")
+        return GenerationOut.model_validate_json(response.content)
+
+    def generations(self, query: GenerationQuery) -> GenerationPage:
+        """A page of generations, the newest first."""
+        response = self._send("GET", "/generate", params=query.model_dump(exclude_none=True))
+        return GenerationPage.model_validate_json(response.content)
+
+    def cancel_generation(self, generation_id: int) -> None:
+        """End a generation that waits or is under way."""
+        self._send("DELETE", f"/generate/{generation_id}")
+
+    def generated_picture(self, picture: PictureOfGeneration) -> bytes:
+        """The file of one generated picture."""
+        return self._send("GET", _path(picture)).content
+
     def start_import(self, name: str, content: bytes) -> ImportAccepted:
         """Queue the import of a file: CSV, JSON Lines, or a ZIP of one with its pictures."""
         response = self._send("POST", "/product/import", files={"file": (name, content)})
@@ -187,6 +215,19 @@ class ApiClient:
         """The same where nothing but the product's id is known: nobody answers if it has none."""
         return f"{self._public_url}/product/{product_id}/image?size={size}"
 
+    def generated_url(self, picture: PictureOfGeneration, size: int) -> str:
+        """The public address of a generated picture's thumbnail."""
+        return f"{self._public_url}{_path(picture)}?size={size}"
+
+    def preview_url(self, generation: GenerationOut) -> str | None:
+        """The public address of what the generation looks like so far; None where nothing is seen.
+
+        It changes with each step, so that a browser doesn't show the one before.
+        """
+        if generation.preview_url is None:
+            return None
+        return f"{self._public_url}{generation.preview_url}?step={generation.step}"
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -215,6 +256,10 @@ def _with_image(values: Mapping[str, Any], image: bytes | None) -> dict[str, Any
     if image is not None:
         body["image_base64"] = base64.b64encode(image).decode("ascii")
     return body
+
+
+def _path(picture: PictureOfGeneration) -> str:
+    return f"/generate/{picture.generation_id}/image/{picture.number}"
 
 
 def _waiting(wait: bool) -> dict[str, str]:

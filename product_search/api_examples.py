@@ -314,6 +314,7 @@ AUDIT: Example = {
         {
             "product_id": 5,
             "title": "红色双肩包",
+            "image_generated": False,
             "score": 0.0412,
             "confidence": 0.0008,
             "verdict": "mismatch",

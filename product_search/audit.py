@@ -91,17 +91,20 @@ def page(session: Session, query: AuditQuery) -> AuditPage:
 def _as_they_were(session: Session, noted: Sequence[Noted]) -> list[AuditItem]:
     """Of those that still have the title and the picture that were compared."""
     ids = [one.product_id for one in noted]
-    rows = select(Product.id, Product.title, Product.image_hash).where(Product.id.in_(ids))
-    now = {row.id: (row.title, row.image_hash) for row in session.execute(rows)}
+    columns = Product.id, Product.title, Product.image_hash, Product.image_generated
+    rows = session.execute(select(*columns).where(Product.id.in_(ids)))
+    now = {row.id: row for row in rows}
     return [
         AuditItem(
             product_id=one.product_id,
             title=one.title,
+            image_generated=row.image_generated,
             standing=one.standing,
             **one.pair.model_dump(),
         )
         for one in noted
-        if now.get(one.product_id) == (one.title, one.image_hash)
+        if (row := now.get(one.product_id)) is not None
+        and (row.title, row.image_hash) == (one.title, one.image_hash)
     ]
 
 

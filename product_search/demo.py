@@ -40,6 +40,15 @@ FIELD_NAMES = {
     "offset": N_("起始位置"),
     "q": N_("标题包含"),
     "texts": N_("标题"),
+    "prompt": N_("想要的图片"),
+    "negative_prompt": N_("不要出现的"),
+    "style": N_("风格"),
+    "width": N_("宽"),
+    "height": N_("高"),
+    "steps": N_("步数"),
+    "guidance": N_("贴近文字的程度"),
+    "seed": N_("种子"),
+    "n": N_("张数"),
     "images": N_("图片"),
     "filters.category": N_("分类"),
     "filters.brand": N_("品牌"),
@@ -56,6 +65,8 @@ STARTER_NOTE = N_(
 # Enough to choose from; the boxes take any other value too.
 _LABELS_WALKED = 1000
 _MAX_PRICE = 9_999_999_999.99
+# What the search page keeps of its query; its filters stay.
+_QUERY_STATE = ("text", "mode_zh", "mode_en", "like", "unlike", "generation", "picture")
 
 
 class Labels(NamedTuple):
@@ -100,11 +111,18 @@ def open_in_catalogue(product_id: int) -> NoReturn:
     st.switch_page("pages/catalogue.py", query_params={"product": str(product_id)})
 
 
-def open_search(like: int) -> NoReturn:
-    """Go to the search page, for products like this one."""
+def open_generator(product_id: int) -> NoReturn:
+    """Go to the page that generates pictures, for one of this product."""
+    st.switch_page("pages/generate.py", query_params={"product": str(product_id)})
+
+
+def open_search(asked: Mapping[str, str]) -> NoReturn:
+    """Go to the search page with this query alone, named as in its address."""
+    for name in _QUERY_STATE:
+        st.session_state.pop(name, None)
     # The front page is a function: it goes by its address, which is the empty one.
     front = st.Page(lambda: None, title=_("搜索商品"), default=True)
-    st.switch_page(front, query_params={"like": str(like)})
+    st.switch_page(front, query_params=asked)
 
 
 @st.cache_data(ttl=60, show_spinner=False)

@@ -11,7 +11,7 @@ import streamlit as st
 from data_models import MAX_TITLE, IndexStatus, ListSort
 from product_search import demo, demo_html
 from product_search.api_client import ApiClient
-from product_search.demo_language import N_, _
+from product_search.demo_language import N_, _, key
 
 SORT_NAMES = {
     ListSort.newest: N_("最新在前"),
@@ -23,10 +23,10 @@ _NO_FILTERS: dict[str, Any] = {
     "list_q": "",
     "list_category": None,
     "list_brand": None,
-    "list_status": None,
     "list_min_price": None,
     "list_max_price": None,
 }
+_STATUS = "list_status"  # one of the filters too, a widget for each language
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def show_notice(client: ApiClient, open_product: Callable[[int], None]) -> None:
             st.markdown(f":material/content_copy: {known}")
             for product_id in notice.duplicates:
                 title = demo.product_title(client.base_url, product_id) or ""
-                label, key = demo_html.plain(f"{title} #{product_id}"), f"duplicate_{product_id}"
-                if st.button(label, key=key, type="tertiary", icon=":material/open_in_new:"):
+                label = demo_html.plain(f"{title} #{product_id}")
+                name = f"duplicate_{product_id}"
+                if st.button(label, key=name, type="tertiary", icon=":material/open_in_new:"):
                     open_product(product_id)
                     st.rerun()
 
@@ -113,12 +114,14 @@ def conditions(client: ApiClient) -> dict[str, Any]:
 
 def is_filtered() -> bool:
     """Whether a filter is set."""
-    return any(st.session_state.get(key) not in ("", None) for key in _NO_FILTERS)
+    return any(
+        st.session_state.get(name) not in ("", None) for name in (*_NO_FILTERS, key(_STATUS))
+    )
 
 
 def clear_filters() -> None:
     """List everything again."""
-    st.session_state.update(_NO_FILTERS)
+    st.session_state.update(_NO_FILTERS | {key(_STATUS): None})
 
 
 def _title_part() -> str | None:
@@ -139,7 +142,7 @@ def _sort_input() -> ListSort:
         _("排序"),
         list(SORT_NAMES),
         format_func=_sort_name,
-        key="list_sort",
+        key=key("list_sort"),
         filter_mode=None,
         label_visibility="collapsed",
         width=180,
@@ -152,12 +155,12 @@ def _sort_name(sort: ListSort) -> str:
     return _(SORT_NAMES[sort])
 
 
-def _label_input(label: str, known: list[str], key: str) -> str | None:
+def _label_input(label: str, known: list[str], name: str) -> str | None:
     chosen_label = st.selectbox(
         label,
         known,
         index=None,
-        key=key,
+        key=name,
         accept_new_options=True,
         placeholder=_("不限，可选可输入"),
         persist_state="session",
@@ -171,7 +174,7 @@ def _status_input() -> IndexStatus | None:
         list(IndexStatus),
         index=None,
         format_func=lambda status: _(demo_html.STATUS_NAMES[status]),
-        key="list_status",
+        key=key(_STATUS),
         placeholder=_("不限"),
         filter_mode=None,
         persist_state="session",

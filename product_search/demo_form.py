@@ -115,6 +115,10 @@ def _picture_inputs(client: ApiClient, form: Form) -> bool:
             remove = st.checkbox(
                 _("删除现在的图片"), key=form.key("remove"), persist_state="session"
             )
+        if form.product is not None:
+            label, icon = _("生成图片…"), ":material/auto_awesome:"
+            if st.button(label, key=form.key("generate"), icon=icon, type="tertiary"):
+                demo.open_generator(form.product.product_id)
         label = _("换成新图片") if form.has_own_picture else _("图片")
         key = form.key("image")
         st.file_uploader(

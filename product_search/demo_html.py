@@ -13,7 +13,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from data_models import IndexStatus, ProductOut, SearchHit
+from data_models import IndexStatus, ProductOut
 from product_search.api_client import ApiClient
 from product_search.demo_language import N_, _
 
@@ -61,8 +61,16 @@ def thumbnail_html(client: ApiClient, product: ProductOut, size: int) -> str:
     url = client.image_url(product, size)
     if url is None:
         return f'<div class="ps-pic ps-none">{_("暂无图片")}</div>'
-    source, alt = escape(url, quote=True), escape(product.title, quote=True)
-    return f'<div class="ps-pic"><img src="{source}" alt="{alt}" loading="lazy"></div>'
+    return picture_html(url, product.title, is_generated=product.image_generated)
+
+
+def picture_html(url: str, alt: str, *, is_generated: bool) -> str:
+    """A picture in a square, marked where it is no photo."""
+    mark = f'<span class="ps-made">{_("AI 生成")}</span>' if is_generated else ""
+    return (
+        f'<div class="ps-pic"><img src="{escape(url, quote=True)}"'
+        f' alt="{escape(alt, quote=True)}" loading="lazy">{mark}</div>'
+    )
 
 
 def card_html(client: ApiClient, product: ProductOut, foot: str = "") -> str:
@@ -88,12 +96,12 @@ def confidence_html(confidence: float) -> str:
     )
 
 
-def fit_html(hit: SearchHit) -> str:
-    """The hit's confidence, or its bare score where nothing was calibrated."""
-    if hit.confidence is None:
-        score = _("相似度 {score}").format(score=f"{hit.score:.3f}")
-        return f'<span class="ps-score">{score}</span>'
-    return confidence_html(hit.confidence)
+def fit_html(confidence: float | None, score: float) -> str:
+    """The confidence, or the bare score where nothing was calibrated."""
+    if confidence is None:
+        bare = _("相似度 {score}").format(score=f"{score:.3f}")
+        return f'<span class="ps-score">{bare}</span>'
+    return confidence_html(confidence)
 
 
 def row_head_html() -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -57,7 +58,7 @@ def choose_pictures(client: ApiClient, key: str, limit: int) -> None:
         _upload(key, limit)
     else:
         with demo.errors_shown():
-            _offer_products(client, key, limit)
+            offer_products(client, key, partial(_add, key, limit), with_picture=True)
 
 
 def _upload(key: str, limit: int) -> None:
@@ -78,7 +79,13 @@ def _upload(key: str, limit: int) -> None:
     st.rerun()
 
 
-def _offer_products(client: ApiClient, key: str, limit: int) -> None:
+def offer_products(
+    client: ApiClient, key: str, choose: Callable[[ProductOut], None], *, with_picture: bool
+) -> None:
+    """Products by words of their titles, each to be chosen; or only those that have a picture.
+
+    Raises as ApiClient does.
+    """
     words = st.text_input(
         _("找商品"),
         key=f"{key}_words",
@@ -103,9 +110,9 @@ def _offer_products(client: ApiClient, key: str, limit: int) -> None:
                     _("选用"),
                     key=f"{key}_choose_{number}",
                     width="stretch",
-                    disabled=product.image_url is None,
-                    on_click=_add,
-                    args=(key, limit, product),
+                    disabled=with_picture and product.image_url is None,
+                    on_click=choose,
+                    args=(product,),
                 )
 
 
@@ -149,12 +156,11 @@ def name_of(given: Picture | ProductOut) -> str:
 
 def verdict_html(pair: MatchPair) -> str:
     """Whether picture and title belong together, and how sure that is."""
-    if pair.verdict is None or pair.confidence is None:
-        score = _("相似度 {score}").format(score=f"{pair.score:.3f}")
-        return f'<span class="ps-score">{score}</span>'
+    fit = demo_html.fit_html(pair.confidence, pair.score)
+    if pair.verdict is None:
+        return fit
     label = _("图文相符") if pair.verdict is Verdict.match else _("图文不符")
     badge = f'<span class="ps-verdict ps-{pair.verdict}">{label}</span>'
-    fit = demo_html.confidence_html(pair.confidence)
     return f'<div class="ps-judgement">{badge}{fit}</div>'
 
 

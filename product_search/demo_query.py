@@ -8,10 +8,18 @@ from typing import Any
 
 import streamlit as st
 
-from data_models import MAX_PARTS, MAX_QUERY, FacetCount, SearchMode, SearchSort, is_blank
+from data_models import (
+    MAX_PARTS,
+    MAX_QUERY,
+    FacetCount,
+    PictureOfGeneration,
+    SearchMode,
+    SearchSort,
+    is_blank,
+)
 from product_search import demo
 from product_search.api_client import ApiClient
-from product_search.demo_html import plain
+from product_search.demo_html import picture_html, plain
 from product_search.demo_language import N_, _, key
 from product_search.demo_picture import Region
 
@@ -213,29 +221,61 @@ def show_examples_chosen(client: ApiClient) -> None:
             )
 
 
+def generated() -> PictureOfGeneration | None:
+    """The generated picture that the query is; the address has it as `generation=12-1`."""
+    if "generation" not in st.session_state:
+        given = st.query_params.get("generation", "")
+        number, _dash, place = given.partition("-")
+        try:
+            chosen = PictureOfGeneration(generation_id=int(number), number=int(place))
+        except ValueError:  # pydantic's too: anybody can write an address
+            chosen = None
+        st.session_state["generation"] = chosen
+    found: PictureOfGeneration | None = st.session_state["generation"]
+    return found
+
+
+def _picture_name(picture: PictureOfGeneration | None) -> str:
+    return f"{picture.generation_id}-{picture.number}" if picture else ""
+
+
+def show_generated(client: ApiClient, picture: PictureOfGeneration) -> None:
+    """The generated picture in the place of an uploaded one; a click takes it out."""
+    name = "drop_generated"
+    st.button(_("移除图片"), key=name, icon=":material/close:", on_click=_drop_generated)
+    url = client.generated_url(picture, 512)
+    with st.container(key="generated_query"):
+        st.html(picture_html(url, _("生成的图片"), is_generated=True))
+
+
+def _drop_generated() -> None:
+    st.session_state["generation"] = None
+
+
 def request(
     mode: str,
     text: str | None,
     image: bytes | None,
     region: Region | None,
+    generated: PictureOfGeneration | None,
 ) -> dict[str, Any] | None:
-    """The query of the request, without its picture; None where nothing is asked for."""
+    """The query of the request, without an uploaded picture; None where nothing is asked for."""
+    has_picture = image is not None or generated is not None
+    picture = {"region": region, "generation": generated and generated.model_dump()}
     if mode != AUTO:
-        takes_text = SearchMode(mode).takes_text
-        if (text if takes_text else image) is None:
-            return None
-        values: dict[str, Any] = {"mode": mode, "text": text} if takes_text else {"mode": mode}
-        return values if takes_text else values | {"region": region}
+        if SearchMode(mode).takes_text:
+            return None if text is None else {"mode": mode, "text": text}
+        return {"mode": mode, **picture} if has_picture else None
     parts = [{"product_id": one, "weight": 1.0} for one in examples(LIKED)]
     parts += [{"product_id": one, "weight": _UNLIKED_WEIGHT} for one in examples(UNLIKED)]
-    if text is None and image is None and not examples(LIKED):
+    if text is None and not has_picture and not examples(LIKED):
         return None
-    is_composed = bool(parts) or (text is not None and image is not None)
+    is_composed = bool(parts) or (text is not None and has_picture)
     return {
         "mode": SearchMode.hybrid if is_composed else None,
         "text": text,
-        "region": region,
         "parts": parts or None,
+        **picture,
     }
 
 
@@ -252,6 +292,7 @@ def keep_in_address(offset: int) -> None:
         "sort": st.session_state[key("sort")].removeprefix(SearchSort.relevance),
         "offset": str(offset or ""),
         **{kind: ",".join(map(str, examples(kind))) for kind in (LIKED, UNLIKED)},
+        "generation": _picture_name(generated()),
     }
     for name, value in values.items():
         if value:

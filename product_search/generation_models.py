@@ -103,6 +103,11 @@ class GenerationOut(BaseModel):
     created_at: datetime
     finished_at: datetime | None
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in ("queued", "running")
+
 
 class GenerationQuery(Strict):
     """The query string of `GET /generate`."""

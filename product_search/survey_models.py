@@ -94,6 +94,7 @@ class AuditItem(MatchPair):
 
     product_id: int
     title: str
+    image_generated: bool = Field(description="图片由模型生成，不是照片")
     standing: float = Field(
         description="score 减去图片与别的标题、标题与别的图片通常的分数；按它从低到高排列"
     )

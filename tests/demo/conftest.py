@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,6 +55,21 @@ def service(data_dir: Path) -> Iterator[ApiClient]:
         client.close()
 
 
+@pytest.fixture(scope="session")
+def generating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
+    """A client of a running API that generates pictures, with two products."""
+    from tests.generation import write_pipeline  # diffusers takes seconds to import
+
+    folder = write_pipeline(tmp_path_factory.mktemp("pipeline"))
+    data_dir = tmp_path_factory.mktemp("generating")
+    with running_api(data_dir, PRODUCT_SEARCH_GENERATION_DIR=str(folder)) as (url, _):
+        client = ApiClient(url)
+        for row in _sample_rows()[:2]:
+            _add(client, row)
+        yield client
+        client.close()
+
+
 def _sample_rows() -> list[dict[str, str]]:
     with (SAMPLE / "catalog.csv").open(encoding="utf-8", newline="") as stream:
         rows = {row["sku"]: row for row in csv.DictReader(stream)}
@@ -74,6 +90,12 @@ def api_url(service: ApiClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
 
 
 @pytest.fixture
+def generating_url(generating: ApiClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The same of the API that generates pictures."""
+    yield from _used_by_pages(generating.base_url, monkeypatch)
+
+
+@pytest.fixture
 def silent_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The same, but nobody listens there."""
     yield from _used_by_pages(f"http://127.0.0.1:{free_port()}", monkeypatch)
@@ -84,6 +106,12 @@ def _used_by_pages(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield url
     st.cache_data.clear()
     st.cache_resource.clear()
+
+
+@pytest.fixture(autouse=True)
+def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page run here is `__main__` until this test ends: processes forked later would run it."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture

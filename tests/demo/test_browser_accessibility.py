@@ -11,7 +11,16 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.demo.conftest import IDLE, WAIT_MS
 
-PAGES = ["?text=书包", "catalogue", "imports", "matching", "duplicates", "map", "system"]
+PAGES = [
+    "?text=书包",
+    "catalogue",
+    "imports",
+    "matching",
+    "generate",
+    "duplicates",
+    "map",
+    "system",
+]
 # Rules that Streamlit 1.67's own elements break, with the part of their HTML that tells them.
 STREAMLITS_OWN: dict[str, str] = {}
 

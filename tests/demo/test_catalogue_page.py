@@ -102,7 +102,7 @@ def test_pages_can_be_turned_forth_and_back() -> None:
 def test_the_list_is_filtered_and_sorted() -> None:
     page = opened(CATALOGUE)
     page.selectbox(key="list_category").set_value("箱包")
-    page.selectbox(key="list_sort").set_value(ListSort.price_asc)
+    page.selectbox(key="list_sort_zh").set_value(ListSort.price_asc)
     page.number_input(key="list_min_price").set_value(100.0).run()
     prices = [float(price) for price in re.findall(r"¥([\d.]+)", html(page))]
     assert prices == sorted(prices)
@@ -231,9 +231,9 @@ def test_the_list_shows_how_far_the_index_is_and_filters_by_it(product: ProductO
     page = opened(CATALOGUE)
     assert html(page).count('ps-is-indexed">可搜索<') == len(titles(page)) == 20
     page.text_input(key="list_q").set_value(product.title)
-    page.selectbox(key="list_status").set_value(IndexStatus.failed).run()
+    page.selectbox(key="list_status_zh").set_value(IndexStatus.failed).run()
     assert titles(page) == []
-    page.selectbox(key="list_status").set_value(IndexStatus.indexed).run()
+    page.selectbox(key="list_status_zh").set_value(IndexStatus.indexed).run()
     assert titles(page) == [product.title]
 
 
