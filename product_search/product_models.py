@@ -53,11 +53,11 @@ class ProductCreate(Strict):
 
     @model_validator(mode="after")
     def _one_picture(self, info: ValidationInfo) -> Self:
-        check_one_picture(self, info)
+        _check_one_picture(self, info)
         return self
 
 
-def check_one_picture(body: ProductCreate | ProductPatch, info: ValidationInfo) -> None:
+def _check_one_picture(body: ProductCreate | ProductPatch, info: ValidationInfo) -> None:
     """The context's `upload` says that a file `image` came beside these fields."""
     uploaded = bool((info.context or {}).get("upload"))
     if body.generation is not None and (uploaded or "image_base64" in body.model_fields_set):
@@ -90,7 +90,7 @@ class ProductPatch(Strict):
 
     @model_validator(mode="after")
     def _one_picture(self, info: ValidationInfo) -> Self:
-        check_one_picture(self, info)
+        _check_one_picture(self, info)
         return self
 
 

@@ -390,37 +390,32 @@ def test_generated_pictures_make_no_duplicates(shop: Studio, some: dict[str, Any
     assert not any(both <= set(group["product_ids"]) for group in groups)
 
 
-def queued(shop: Studio, **fields: Any) -> tuple[int, Claimed]:
-    """A generation that the test carries out in the place of the service's loop."""
-    asked = shop.ask(**fields)
-    return asked, claimed_now(shop)
-
-
-def claimed_now(shop: Studio) -> Claimed:
-    claimed = resources(shop.api).database.write(
+def claimed(shop: Studio) -> Claimed:
+    """The oldest generation, for the test to carry out in the place of the service's loop."""
+    taken = resources(shop.api).database.write(
         lambda session: runs.claim(session, [Kind.generate], LEASE)
     )
-    assert claimed is not None
-    return claimed
+    assert taken is not None
+    return taken
 
 
-def carried_out(shop: Studio, claimed: Claimed, stopping: threading.Event) -> State:
+def carried_out(shop: Studio, taken: Claimed, stopping: threading.Event) -> State:
     held = resources(shop.api)
     keeper = Keeper(shop.generator, idle_s=300)
     tools = Generating(held.generations, keeper, held.retrieval, with_label=True)
     try:
-        return carry_out(RunContext(held.database, claimed, stopping), tools.handle)
+        return carry_out(RunContext(held.database, taken, stopping), tools.handle)
     finally:
         keeper.close()
 
 
 def test_a_service_that_stops_leaves_its_generation_to_begin_anew(with_model: Open) -> None:
     with studio(with_model(generation_in_process=False)) as shop:
-        asked, claimed = queued(shop)
+        asked = shop.ask()
         stopping = threading.Event()
         stopping.set()
         with pytest.raises(Stopping):
-            carried_out(shop, claimed, stopping)
+            carried_out(shop, claimed(shop), stopping)
         assert (shop.state(asked)["state"], shop.state(asked)["step"]) == ("running", 0)
-        assert carried_out(shop, claimed_now(shop), threading.Event()) is State.done
+        assert carried_out(shop, claimed(shop), threading.Event()) is State.done
         assert len(shop.state(asked)["pictures"]) == 1

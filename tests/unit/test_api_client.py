@@ -24,6 +24,7 @@ PRODUCT: dict[str, Any] = {
     "price": "19.90",
     "attributes": {},
     "image_url": "/product/7/image",
+    "image_generated": False,
     "milvus_id": "911804546078119973",
     "revision": 3,
     "index_status": "indexed",
