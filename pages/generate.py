@@ -168,14 +168,7 @@ def _more_inputs() -> dict[str, Any]:
         )
         left, right = st.columns(2, wrap=False)
         with left:
-            size = st.selectbox(
-                _("尺寸"),
-                SIZES,
-                format_func=lambda one: one.replace("x", " × "),
-                key="generation_size",
-                filter_mode=None,
-                persist_state="session",
-            )
+            width, height = _size()
             steps = _number(_("步数"), "steps", 1, 100, 1)
         with right:
             n = st.selectbox(
@@ -188,7 +181,6 @@ def _more_inputs() -> dict[str, Any]:
             guidance = _number(_("贴近文字的程度"), "guidance", 0.0, 20.0, 0.5)
         seed = _number(_("种子"), "seed", 0, 2**32 - 1, 1)
         st.caption(_("同样的设置与种子，生成同样的图片。"))
-    width, height = map(int, size.split("x"))
     return demo.without_none(
         {
             "negative_prompt": None if is_blank(negative) else negative,
@@ -200,6 +192,19 @@ def _more_inputs() -> dict[str, Any]:
             "seed": seed,
         }
     )
+
+
+def _size() -> tuple[int, int]:
+    size = st.selectbox(
+        _("尺寸"),
+        SIZES,
+        format_func=lambda one: one.replace("x", " × "),
+        key="generation_size",
+        filter_mode=None,
+        persist_state="session",
+    )
+    width, height = size.split("x")
+    return int(width), int(height)
 
 
 def _number(label: str, name: str, least: Number, most: Number, step: Number) -> Number | None:
