@@ -145,6 +145,7 @@ def _wanted(product: ProductOut | None) -> dict[str, Any]:
         default=GenerationStyle.main,
         format_func=lambda one: _(STYLES[one]),
         key=key("generation_style"),
+        wrap=True,
         persist_state="session",
     )
     return demo.without_none(
