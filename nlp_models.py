@@ -299,17 +299,13 @@ def download_model(
     from modelscope.hub.errors import HubError
 
     marker = target / "REVISION"
-    if marker.is_file() and marker.read_text() == f"{model_id} {revision}":
+    is_there = marker.is_file() and marker.read_text() == f"{model_id} {revision}"
+    if is_there and is_whole(target):
         return
     partial = target.with_name(target.name + ".partial")
+    which = {"allow_patterns": list(files)} if files else {"ignore_patterns": _NOT_NEEDED}
     try:
-        snapshot_download(
-            model_id,
-            revision=revision,
-            local_dir=str(partial),
-            allow_patterns=None if files is None else list(files),
-            ignore_patterns=_NOT_NEEDED if files is None else None,
-        )
+        snapshot_download(model_id, revision=revision, local_dir=str(partial), **which)
     except (HubError, OSError) as error:
         raise EncoderError(f"无法下载 {model_id}（{revision}）：{error}") from error
     if not is_whole(partial):

@@ -13,7 +13,14 @@ from product_search import demo, demo_duplicates, demo_html
 from product_search.api_client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_duplicates import Part
 from product_search.demo_language import _
-from product_search.demo_survey import Run, Survey, show_survey
+from product_search.demo_survey import (
+    Run,
+    Survey,
+    afters,
+    begin_anew_with_another,
+    show_survey,
+    show_turn_buttons,
+)
 
 PAGE_SIZE = 10  # groups
 LEAST_ALIKE = 80  # percent; the search finds nothing that is less alike
@@ -39,17 +46,13 @@ def duplicates_page() -> None:
     if health is None:
         return
     st.caption(_("图片或标题看来是同一件商品的，放在一起比一比：留下一件，删掉多余的。"))
-    afters: list[int] = st.session_state.setdefault("duplicates_afters", [0])
+    places = afters("duplicates")
     page = None
     with demo.errors_shown():
-        page = client.duplicates(DuplicatesQuery(limit=PAGE_SIZE, after=afters[-1]))
+        page = client.duplicates(DuplicatesQuery(limit=PAGE_SIZE, after=places[-1]))
     if page is None:
         return
-    run_id = page.last.run_id if page.last else None
-    if st.session_state.setdefault("duplicates_run", run_id) != run_id:  # places of another run
-        st.session_state["duplicates_run"] = run_id
-        st.session_state["duplicates_afters"] = [0]
-        st.rerun()
+    begin_anew_with_another("duplicates", page.last)
     newest = partial(_newest, client)
     survey = Survey("search_duplicates", _("开始查重"), _summary, client.find_duplicates, newest)
     show_survey(survey, page.last, page.newest)
@@ -57,11 +60,11 @@ def duplicates_page() -> None:
     if page.last is None:
         words = _("查重会把目录里的商品两两比较，不改动任何商品。")
         st.info(words, icon=":material/content_copy:")
-    elif not page.groups and len(afters) == 1 and page.next_after is None:
+    elif not page.groups and len(places) == 1 and page.next_after is None:
         st.success(_("没有重复的商品。"), icon=":material/task_alt:")
     else:
         _show_groups(client, page)
-        _turn_buttons(page, afters)
+        show_turn_buttons("duplicates", page.next_after)
 
 
 def _newest(client: ApiClient) -> DuplicateRun | None:
@@ -72,18 +75,6 @@ def _summary(run: Run) -> str:
     assert isinstance(run, DuplicateRun)
     compared = _("比较了 {count} 件").format(count=run.products)
     return f"{compared} · {_('{count} 组重复').format(count=run.groups)}"
-
-
-def _turn_buttons(page: DuplicatesPage, afters: list[int]) -> None:
-    with st.container(horizontal=True):
-        if len(afters) > 1:
-            st.button(_("上一批"), key="previous", on_click=_turn_back)
-        if page.next_after is not None:
-            st.button(_("下一批"), key="next", on_click=afters.append, args=(page.next_after,))
-
-
-def _turn_back() -> None:
-    st.session_state["duplicates_afters"].pop()
 
 
 # The groups

@@ -13,7 +13,14 @@ from data_models import MAX_MATCHED, MAX_QUERY, AuditItem, AuditQuery, AuditRun,
 from product_search import demo, demo_html, demo_match
 from product_search.api_client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_language import N_, _
-from product_search.demo_survey import Run, Survey, show_survey
+from product_search.demo_survey import (
+    Run,
+    Survey,
+    afters,
+    begin_anew_with_another,
+    show_survey,
+    show_turn_buttons,
+)
 
 TITLES, PICTURES, AUDIT = "titles", "pictures", "audit"
 VIEWS = {TITLES: N_("一图多题"), PICTURES: N_("一题多图"), AUDIT: N_("核查清单")}
@@ -199,16 +206,13 @@ def _wrong_places(error: ApiError) -> dict[int, str]:
 
 
 def _audit_view(client: ApiClient) -> None:
-    afters: list[int] = st.session_state.setdefault("audit_afters", [0])
+    places = afters("audit")
     page = None
     with demo.errors_shown():
-        page = client.audit(AuditQuery(limit=PAGE_SIZE, after=afters[-1]))
+        page = client.audit(AuditQuery(limit=PAGE_SIZE, after=places[-1]))
     if page is None:
         return
-    run_id = page.last.run_id if page.last else None
-    if st.session_state.setdefault("audit_run", run_id) != run_id:  # places of another run
-        st.session_state["audit_run"], st.session_state["audit_afters"] = run_id, [0]
-        st.rerun()
+    begin_anew_with_another("audit", page.last)
     survey = Survey(
         "audit", _("核查全部商品"), _summary, client.start_audit, partial(_newest, client)
     )
@@ -218,19 +222,11 @@ def _audit_view(client: ApiClient) -> None:
             _("核查会把每件商品的图片与标题比较一遍，不改动任何商品。"),
             icon=":material/fact_check:",
         )
-    elif not page.items and len(afters) == 1:
+    elif not page.items and len(places) == 1:
         st.success(_("没有可比较的商品，或都已改过。"), icon=":material/task_alt:")
     for item in page.items:
         _show_item(client, item)
-    with st.container(horizontal=True):
-        if len(afters) > 1:
-            st.button(_("上一批"), key="previous", on_click=_turn_back)
-        if page.next_after is not None:
-            st.button(_("下一批"), key="next", on_click=afters.append, args=(page.next_after,))
-
-
-def _turn_back() -> None:
-    st.session_state["audit_afters"].pop()
+    show_turn_buttons("audit", page.next_after)
 
 
 def _newest(client: ApiClient) -> AuditRun | None:

@@ -72,3 +72,32 @@ def _follow(survey: Survey) -> None:
         if seen:
             words = _("正在比较… 已看过 {count} 件").format(count=seen)
         st.html(f'<div class="ps-busy" role="status"><span></span>{words}</div>')
+
+
+def afters(name: str) -> list[int]:
+    """Where the pages of a run's findings begin, up to the one that is shown."""
+    found: list[int] = st.session_state.setdefault(f"{name}_afters", [0])
+    return found
+
+
+def begin_anew_with_another(name: str, run: Run | None) -> None:
+    """The places of another run's findings are others: back to its first page."""
+    run_id = run.run_id if run is not None else None
+    if st.session_state.setdefault(f"{name}_run", run_id) != run_id:
+        st.session_state[f"{name}_run"] = run_id
+        st.session_state[f"{name}_afters"] = [0]
+        st.rerun()
+
+
+def show_turn_buttons(name: str, next_after: int | None) -> None:
+    """To the findings before, and to those that come next."""
+    places = afters(name)
+    with st.container(horizontal=True):
+        if len(places) > 1:
+            st.button(_("上一批"), key="previous", on_click=_turn_back, args=(places,))
+        if next_after is not None:
+            st.button(_("下一批"), key="next", on_click=places.append, args=(next_after,))
+
+
+def _turn_back(places: list[int]) -> None:
+    places.pop()

@@ -209,7 +209,8 @@ class DiffusersGenerator:
                 self._loaded = self._opened()
             except Exception as error:  # whatever the libraries raise at files that are damaged
                 log.exception("generation model %s can't be loaded", self.name)
-                raise GenerationFailed(f"图片生成模型 {self.name} 无法加载：{error}") from error
+                reason = _reason(error)
+                raise GenerationFailed(f"图片生成模型 {self.name} 无法加载：{reason}") from error
         return self._loaded
 
     def _opened(self) -> tuple[Any, Previews]:
@@ -222,9 +223,10 @@ class DiffusersGenerator:
             self._folder, dtype=_dtype(self._device), local_files_only=True
         )
         pipeline.set_progress_bar_config(disable=True)
-        if self._vae_tiling:
+        if self._vae_tiling and hasattr(pipeline.vae, "enable_tiling"):
             pipeline.vae.enable_tiling()
-        previews = fit_previews(pipeline.vae)
+        previews = fit_previews(pipeline.vae.to(self._device))
+        pipeline.vae.to("cpu")  # offloading begins with everything there
         if self._offload == "model":
             pipeline.enable_model_cpu_offload(device=self._device)
         elif self._offload == "sequential":
@@ -269,7 +271,7 @@ def _run(pipeline: Any, wanted: dict[str, Any], watch: _Watch) -> Image.Image:
         if error is watch.stopped_by:
             raise
         log.exception("generation failed")
-        raise GenerationFailed(f"图片生成失败：{error}") from error
+        raise GenerationFailed(f"图片生成失败：{_reason(error)}") from error
     finally:
         pipeline.maybe_free_model_hooks()
         _empty_cache()
@@ -277,6 +279,13 @@ def _run(pipeline: Any, wanted: dict[str, Any], watch: _Watch) -> Image.Image:
         raise GenerationFailed("模型自带的安全检查拦下了这张图片：请换一种说法，或换一个 seed")
     picture: Image.Image = output.images[0]
     return picture.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    """As an answer may say it: paths and the like stay in the log."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "内存或显存不足"
+    return "原因见服务的日志"
 
 
 def _index(folder: Path) -> dict[str, Any]:

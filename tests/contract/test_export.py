@@ -19,9 +19,10 @@ from product_search.catalog import Catalog
 from product_search.errors import StorageUnavailable
 from product_search.export import export_catalogue
 from product_search.images import ImageStore
+from product_search.picture_marks import as_png
 from product_search.schema import migrate
 from tests.hostile import HOSTILE
-from tests.unit.pictures import good_pictures
+from tests.unit.pictures import encoded, good_pictures, noise
 
 ATTRIBUTES: list[dict[str, Any]] = [
     {},
@@ -101,6 +102,22 @@ def test_an_export_imported_elsewhere_is_the_same_catalogue(
     assert again.counts.unchanged == len(HOSTILE) + 1
     back = import_file(catalog, file, tmp_path, lambda _counts: None)
     assert back.counts.unchanged == len(HOSTILE) + 1
+    other.database.close()
+
+
+def test_pictures_that_a_model_made_lie_apart_and_are_known_again(
+    database: Database, tmp_path: Path
+) -> None:
+    catalog = catalogue(database, tmp_path / "images")
+    catalog.create({"title": "画的", "sku": "a"}, as_png(noise((8, 8)), {}))
+    catalog.create({"title": "拍的", "sku": "b"}, encoded(noise((8, 8)), "PNG"))
+    file = tmp_path / "all.zip"
+    exported(catalog, file)
+    with zipfile.ZipFile(file) as archive:
+        pictures = [name for name in archive.namelist() if name.startswith("pictures/")]
+    assert sorted(Path(name).parent.name for name in pictures) == ["generated", "pictures"]
+    other = imported(tmp_path, file)
+    assert [item.image_generated for item in everything(other)] == [True, False]
     other.database.close()
 
 

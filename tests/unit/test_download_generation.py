@@ -31,10 +31,8 @@ class Hub:
         revision: str,
         local_dir: str,
         allow_patterns: Sequence[str],
-        ignore_patterns: None,
     ) -> str:
         """Files whose path fits one of the patterns, as ModelScope matches them."""
-        assert ignore_patterns is None
         self.asked.append((model_id, revision))
         for path in self.snapshot.rglob("*"):
             name = str(path.relative_to(self.snapshot))
@@ -102,6 +100,14 @@ def test_a_snapshot_that_lacks_weights_is_refused(
     assert manage.main(["download-models", "--generation"]) == 2
     assert GENERATION_MODELS["default"].model in caplog.text
     assert not Settings().generation_folder.exists()
+
+
+def test_a_part_that_was_lost_is_fetched_again(hub: Hub) -> None:
+    assert manage.main(["download-models", "--generation"]) == 0
+    shutil.rmtree(Settings().generation_folder / "vae")
+    assert manage.main(["download-models", "--generation"]) == 0
+    assert has_pipeline(Settings().generation_folder)
+    assert len(hub.asked) == 2
 
 
 def test_an_unknown_choice_is_told(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,16 @@ def test_what_on_step_raises_ends_the_generation_within_that_step(
     assert picture(generator).size == (256, 256)
 
 
+def test_a_generation_that_fails_says_no_internals_and_the_next_one_goes_on(
+    generator: ImageGenerator, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(GenerationFailed) as caught:
+        picture(generator, steps=0)
+    assert "日志" in str(caught.value)
+    assert "Traceback" in caplog.text
+    assert picture(generator).size == (256, 256)
+
+
 def test_nothing_is_loaded_until_the_first_generation_and_nothing_is_kept_after_unload(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -205,6 +215,7 @@ def test_a_damaged_model_fails_and_is_used_once_it_is_whole(folder: Path, tmp_pa
         with pytest.raises(GenerationFailed) as caught:
             picture(generator)
         assert generator.name in str(caught.value)
+        assert str(tmp_path) not in str(caught.value)
     weights.write_bytes(whole)
     assert picture(generator).size == (256, 256)
 
