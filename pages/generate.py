@@ -41,7 +41,7 @@ def generate_page() -> None:
         found = _show_result(client, shown)
     with left:
         _show_form(client, _product(client), is_busy=found is not None and found.is_under_way)
-    demo_generation.show_gallery(client, shown)
+    demo_generation.show_gallery(client, found and found.generation_id)
 
 
 def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
