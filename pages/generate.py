@@ -41,7 +41,7 @@ def generate_page() -> None:
         found = _show_result(client, shown)
     with left:
         _show_form(client, _product(client), is_busy=found is not None and found.is_under_way)
-    demo_generation.show_gallery(client, found and found.generation_id)
+    demo_generation.show_gallery(client, found.generation_id if found is not None else None)
 
 
 def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
