@@ -41,7 +41,7 @@ def generate_page() -> None:
         found = _show_result(client, shown)
     with left:
         _show_form(client, _product(client), is_busy=found is not None and found.is_under_way)
-    demo_generation.show_gallery(client, shown)
+    demo_generation.show_gallery(client, found.generation_id if found is not None else None)
 
 
 def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
@@ -145,6 +145,7 @@ def _wanted(product: ProductOut | None) -> dict[str, Any]:
         default=GenerationStyle.main,
         format_func=lambda one: _(STYLES[one]),
         key=key("generation_style"),
+        wrap=True,
         persist_state="session",
     )
     return demo.without_none(
@@ -168,7 +169,7 @@ def _more_inputs() -> dict[str, Any]:
         )
         left, right = st.columns(2, wrap=False)
         with left:
-            size = _size_input()
+            width, height = _size()
             steps = _number(_("步数"), "steps", 1, 100, 1)
         with right:
             n = st.selectbox(
@@ -181,7 +182,6 @@ def _more_inputs() -> dict[str, Any]:
             guidance = _number(_("贴近文字的程度"), "guidance", 0.0, 20.0, 0.5)
         seed = _number(_("种子"), "seed", 0, 2**32 - 1, 1)
         st.caption(_("同样的设置与种子，生成同样的图片。"))
-    width, height = map(int, size.split("x"))
     return demo.without_none(
         {
             "negative_prompt": None if is_blank(negative) else negative,
@@ -195,8 +195,8 @@ def _more_inputs() -> dict[str, Any]:
     )
 
 
-def _size_input() -> str:
-    size: str = st.selectbox(
+def _size() -> tuple[int, int]:
+    size = st.selectbox(
         _("尺寸"),
         SIZES,
         format_func=lambda one: one.replace("x", " × "),
@@ -204,7 +204,8 @@ def _size_input() -> str:
         filter_mode=None,
         persist_state="session",
     )
-    return size
+    width, height = size.split("x")
+    return int(width), int(height)
 
 
 def _number(label: str, name: str, least: Number, most: Number, step: Number) -> Number | None:

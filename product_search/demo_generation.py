@@ -12,6 +12,7 @@ from product_search import demo, demo_html, demo_runs
 from product_search.api_client import ApiClient
 from product_search.demo_attach import attach_button
 from product_search.demo_language import _
+from product_search.demo_survey import afters, show_turn_buttons
 
 PAGE_SIZE = 12
 _POLL_S = 1
@@ -172,26 +173,17 @@ def _wanted(found: GenerationOut) -> str:
 
 def show_gallery(client: ApiClient, shown: int | None) -> None:
     """All generations, the newest first, a page at a time."""
-    befores: list[int | None] = st.session_state.setdefault("gallery_befores", [None])
+    places = afters("gallery")
     page = None
     with demo.errors_shown():
-        page = client.generations(GenerationQuery(limit=PAGE_SIZE, before=befores[-1]))
-    if page is None or (not page.items and len(befores) == 1):
+        page = client.generations(GenerationQuery(limit=PAGE_SIZE, before=places[-1] or None))
+    if page is None or (not page.items and len(places) == 1):
         return
     st.subheader(_("生成过的"), anchor=False)
     with st.container(key="results_gallery"):
         for found in page.items:
             _show_past(client, found, is_shown=found.generation_id == shown)
-    with st.container(horizontal=True):
-        if len(befores) > 1:
-            st.button(_("上一批"), key="previous", on_click=_turn_back)
-        if page.next_before is not None:
-            older = (page.next_before,)
-            st.button(_("下一批"), key="next", on_click=befores.append, args=older)
-
-
-def _turn_back() -> None:
-    st.session_state["gallery_befores"].pop()
+    show_turn_buttons("gallery", page.next_before)
 
 
 def _show_past(client: ApiClient, found: GenerationOut, *, is_shown: bool) -> None:
