@@ -13,9 +13,9 @@ demo: .venv/runtime
 		touch "$$data/sample-imported"; }
 	@bash deploy/demo.sh
 
-# Two processes, each with whole files: much of a test is waiting for servers to start and stop.
+# Three processes, each with whole files: much of a test is waiting for servers to start and stop.
 test: .venv/dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Each process killed at each step so many times, each store down for 30 s.
 faults: .venv/dev

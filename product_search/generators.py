@@ -24,10 +24,6 @@ log = logging.getLogger(__name__)
 Offload = Literal["none", "model", "sequential"]
 
 
-class GenerationCancelled(Exception):
-    """What an `on_step` raises to end the generation; it comes out of `generate` as it is."""
-
-
 @dataclass(frozen=True)
 class Step:
     """A denoising step has ended; `preview` may be called until `on_step` returns."""

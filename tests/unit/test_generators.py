@@ -17,12 +17,12 @@ from PIL import Image
 
 from product_search.errors import GenerationFailed, GenerationModelMissing, StorageUnavailable
 from product_search.generators import (
-    GenerationCancelled,
     ImageGenerator,
     Step,
     has_pipeline,
     open_generator,
 )
+from product_search.runs import RunLost
 from product_search.settings import ROOT
 from tests.generation import (
     write_checked_pipeline,
@@ -129,7 +129,7 @@ def test_asking_for_previews_changes_no_picture(generator: ImageGenerator) -> No
     assert picture(generator, on_step=look).tobytes() == picture(generator).tobytes()
 
 
-@pytest.mark.parametrize("error", [GenerationCancelled(), StorageUnavailable("full")])
+@pytest.mark.parametrize("error", [RunLost(), StorageUnavailable("full")])
 def test_what_on_step_raises_ends_the_generation_within_that_step(
     generator: ImageGenerator, error: Exception
 ) -> None:
