@@ -253,7 +253,7 @@ class _Watch:
         number = (place + 1) * self._steps // pipeline.num_timesteps
         try:
             self._on_step(Step(number, self._steps, lambda: self._draw(tensors["latents"])))
-        except BaseException as error:
+        except BaseException as error:  # the caller's own, to be told from what the model raises
             self.stopped_by = error
             raise
         return {}

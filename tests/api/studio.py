@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,7 @@ from product_search import resources
 from product_search.generators import ImageGenerator, Step, open_generator
 from product_search.settings import Settings
 from tests.clock import until
+from tests.generation import write_pipeline
 
 HELD_S = 60.0
 
@@ -141,3 +143,31 @@ def studio(settings: Settings) -> Iterator[Studio]:
         patched.setattr(resources, "open_generator", opened)
         with TestClient(create_app(settings), raise_server_exceptions=False) as api:
             yield Studio(api, made[0])
+
+
+Open = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture(scope="module")
+def with_model(open_settings: Callable[[], Settings], pipeline: Path) -> Open:
+    def make(**changes: Any) -> Settings:
+        return open_settings().model_copy(update={"generation_dir": pipeline} | changes)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def shop(with_model: Open) -> Iterator[Studio]:
+    with studio(with_model(generation_max_queued=2)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def some(shop: Studio) -> dict[str, Any]:
+    """A generation of one picture that has come to its end."""
+    return shop.made(seed=3)
