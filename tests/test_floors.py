@@ -11,7 +11,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: dict[str, float] = {
-    "product_search": -1,
     "product_search.api_examples": -2,
     "product_search.colour": -1,
     "product_search.column_types": -1,
@@ -257,9 +256,9 @@ def module_files() -> dict[str, Path]:
     """The project's modules by dotted name; tests and stand-alone scripts are none."""
     found = {path.stem: path for path in ROOT.glob("*.py")}
     for package in ("product_search", "pages"):
-        for path in (ROOT / package).rglob("*.py"):
+        for path in (ROOT / package).rglob("[!_]*.py"):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            found[name.removesuffix(".__init__")] = path
+            found[name] = path
     return found
 
 
