@@ -20,7 +20,7 @@ from data_models import (
     SearchSort,
 )
 from product_search import demo, demo_html, demo_query
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_language import N_, _, show_language_switch
 from product_search.demo_picture import query_picture
 

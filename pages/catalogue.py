@@ -10,7 +10,7 @@ import streamlit as st
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, ProductPage
 from product_search import demo, demo_bulk, demo_catalogue, demo_form, demo_html
-from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_catalogue import Notice
 from product_search.demo_language import _
 

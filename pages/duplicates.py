@@ -10,7 +10,7 @@ import streamlit as st
 
 from data_models import DuplicateGroup, DuplicateRun, DuplicatesPage, DuplicatesQuery, ProductOut
 from product_search import demo, demo_duplicates, demo_html
-from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_duplicates import Part
 from product_search.demo_language import _
 from product_search.demo_survey import (

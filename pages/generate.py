@@ -16,7 +16,7 @@ from data_models import (
     is_blank,
 )
 from product_search import demo, demo_attach, demo_generation, demo_html
-from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_language import N_, _, key
 
 STYLES = {

@@ -11,7 +11,7 @@ import streamlit as st
 
 from data_models import INT64_MAX, BadImportRow, ImportStatus
 from product_search import demo, demo_import_file, demo_runs
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_html import plain
 from product_search.demo_import_file import IMAGE, REQUIRED, FileUnreadable, ImportFile
 from product_search.demo_language import N_, _

@@ -20,7 +20,7 @@ from data_models import (
     VectorField,
 )
 from product_search import demo, demo_html
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_language import N_, _, language
 
 FIELDS: dict[MapField, str] = {

@@ -11,7 +11,7 @@ import streamlit as st
 
 from data_models import MAX_MATCHED, MAX_QUERY, AuditItem, AuditQuery, AuditRun, MatchPair
 from product_search import demo, demo_html, demo_match
-from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_language import N_, _
 from product_search.demo_survey import (
     Run,

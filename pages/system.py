@@ -8,7 +8,7 @@ import streamlit as st
 
 from data_models import DriftKind, DriftRun, Health, OutboxCounts, RunOut, SurveyQuery
 from product_search import demo, demo_runs
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_html import plain
 from product_search.demo_language import N_, _
 

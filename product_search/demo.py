@@ -17,7 +17,7 @@ from data_models import (
     ProductListQuery,
     is_blank,
 )
-from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_html import plain, show_style
 from product_search.demo_language import N_, _, language
 from product_search.settings import Settings

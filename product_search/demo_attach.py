@@ -9,7 +9,7 @@ import streamlit as st
 
 from data_models import PictureOfGeneration, ProductOut
 from product_search import demo, demo_duplicates, demo_html, demo_match
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_language import _
 
 

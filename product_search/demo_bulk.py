@@ -12,7 +12,7 @@ import streamlit as st
 
 from data_models import ProductOut
 from product_search import demo, demo_catalogue
-from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_catalogue import Notice
 from product_search.demo_html import plain, price_text
 from product_search.demo_language import N_, _

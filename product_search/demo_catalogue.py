@@ -10,7 +10,7 @@ import streamlit as st
 
 from data_models import MAX_TITLE, IndexStatus, ListSort
 from product_search import demo, demo_html
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_language import N_, _, key
 
 SORT_NAMES = {

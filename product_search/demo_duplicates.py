@@ -7,9 +7,9 @@ from typing import NamedTuple
 import streamlit as st
 
 from data_models import DuplicateGroup, DuplicatePair, ProductOut, Why
-from product_search.api_client import ApiClient, ApiError
+from product_search.client import ApiClient, ApiError
 from product_search.demo_language import N_
-from product_search.groups import grouped
+from product_search.grouping import grouped
 
 WHY_NAMES = {
     Why.same_file: N_("同一图片文件"),

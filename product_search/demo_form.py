@@ -19,7 +19,7 @@ from data_models import (
     is_blank,
 )
 from product_search import demo, demo_html
-from product_search.api_client import ApiClient, ApiError, ApiUnreachable
+from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo_catalogue import Notice, close_form, finish
 from product_search.demo_language import N_, _
 from product_search.demo_picture import MAX_MB, PICTURE_TYPES, Picture

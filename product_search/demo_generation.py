@@ -9,7 +9,7 @@ import streamlit as st
 
 from data_models import GeneratedPicture, GenerationOut, GenerationQuery, PictureOfGeneration
 from product_search import demo, demo_html, demo_runs
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_attach import attach_button
 from product_search.demo_language import _
 from product_search.demo_survey import afters, show_turn_buttons

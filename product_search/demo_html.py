@@ -14,7 +14,7 @@ from pathlib import Path
 import streamlit as st
 
 from data_models import IndexStatus, ProductOut
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_language import N_, _
 
 STATUS_NAMES = {

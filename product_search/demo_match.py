@@ -11,7 +11,7 @@ import streamlit as st
 
 from data_models import MAX_TITLE, MatchPair, ProductListQuery, ProductOut, Verdict, is_blank
 from product_search import demo, demo_html
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_language import N_, _
 from product_search.demo_picture import MAX_MB, PICTURE_TYPES, Picture
 

@@ -18,7 +18,7 @@ from data_models import (
     is_blank,
 )
 from product_search import demo
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.demo_html import picture_html, plain
 from product_search.demo_language import N_, _, key
 from product_search.demo_picture import Region

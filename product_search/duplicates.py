@@ -24,7 +24,7 @@ from orm_models import Database, Product, RunProblem
 from product_search import sole_runs, stored_vectors
 from product_search.errors import AppError, VectorStoreUnavailable
 from product_search.exact_duplicates import title_key
-from product_search.groups import grouped
+from product_search.grouping import grouped
 from product_search.images import ImageStore
 from product_search.near_pairs import Listing, Pair, Shelf, near_pairs
 from product_search.perceptual_hash import Floats, perceptual_hash

@@ -25,7 +25,7 @@ FLOORS: dict[str, float] = {
     "product_search.search_models": -0.3,
     "product_search.generation_choices": -1,
     "product_search.generation_models": -0.5,
-    "product_search.groups": 0,
+    "product_search.grouping": 0,
     "product_search.match_models": -0.2,
     "product_search.survey_models": -0.1,
     "product_search.standing": 0,
@@ -51,7 +51,7 @@ FLOORS: dict[str, float] = {
     "product_search.generators": 1,
     "product_search.import_tables": 1,
     "product_search.import_sources": 2,
-    "product_search.api_client": 1,
+    "product_search.client": 1,
     "product_search.metrics": 2,
     "product_search.settings": 2,
     "product_search.text": 2,
@@ -242,8 +242,8 @@ OWNERS: dict[str, set[str]] = {
 DEMO_MAY_IMPORT = {
     "data_models",
     "product_search",
-    "product_search.api_client",
-    "product_search.groups",  # pure, and nothing else
+    "product_search.client",
+    "product_search.grouping",  # pure, and nothing else
     "product_search.settings",
     *DEMO,
 }

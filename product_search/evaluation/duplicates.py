@@ -24,7 +24,7 @@ from product_search.evaluation.planted import (
     variant,
 )
 from product_search.exact_duplicates import title_key
-from product_search.groups import grouped
+from product_search.grouping import grouped
 from product_search.images import decode
 from product_search.near_pairs import Listing as Compared, Shelf, near_pairs
 from product_search.perceptual_hash import perceptual_hash

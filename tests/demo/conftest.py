@@ -15,7 +15,7 @@ import streamlit as st
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from data_models import ProductOut
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.conftest import SAMPLE
 from tests.demo.pages import Upload
 from tests.servers import free_port, running_api, running_pages

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from streamlit.testing.v1 import AppTest
 
 from data_models import CatalogueMap, MapField, SurveyRun
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.settings import ROOT
 from tests.clock import until
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from data_models import ProductListQuery, ProductOut
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.conftest import SAMPLE
 
 APPLE = SAMPLE / "images" / "1f34e.webp"

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from data_models import ProductOut
-from product_search.api_client import ApiClient, ApiError
+from product_search.client import ApiClient, ApiError
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.demo.conftest import IDLE
 from tests.servers import running_pages
 

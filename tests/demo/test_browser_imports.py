@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from data_models import ProductListQuery
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.servers import running_api, running_pages
 
 ROWS = 300

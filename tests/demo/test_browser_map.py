@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from data_models import ProductListQuery, VectorField
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.demo.pages import drawn
 
 

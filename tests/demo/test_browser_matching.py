@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from data_models import ProductOut
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.conftest import SAMPLE
 
 APPLE = SAMPLE / "images" / "1f34e.webp"

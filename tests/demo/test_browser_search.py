@@ -8,7 +8,7 @@ from base64 import b64encode
 from playwright.sync_api import Page, expect
 
 from data_models import ProductListQuery
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.conftest import SAMPLE
 from tests.demo.conftest import IDLE
 from tests.demo.test_browser import APPLE, first_card, search

@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from data_models import ProductListQuery
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.demo.drifting import make_stale
 
 

@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut
-from product_search.api_client import ApiClient, ApiError
+from product_search.client import ApiClient, ApiError
 from product_search.settings import ROOT
 from tests.demo.pages import Upload, html, opened, said, titles
 

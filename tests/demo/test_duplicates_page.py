@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from data_models import DuplicatesQuery, ProductOut
-from product_search.api_client import ApiClient, ApiError
+from product_search.client import ApiClient, ApiError
 from tests.demo.pages import followed, html, opened, said, titles
 
 PAGE = "pages/duplicates.py"

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from data_models import GenerationOut, GenerationQuery, ProductOut
 from product_search import demo_generation
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from product_search.settings import ROOT
 from tests.clock import until
 from tests.demo.pages import html, opened, said, titles

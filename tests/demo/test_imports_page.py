@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from data_models import ProductListQuery
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.clock import until
 from tests.demo.pages import opened, said
 

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from data_models import CatalogueMap, VectorField
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.demo.pages import drawn, opened, said
 
 PAGE = "pages/map.py"

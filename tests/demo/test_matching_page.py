@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from data_models import AuditQuery, ProductOut
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.demo.pages import Upload, followed, html, opened, said, titles
 
 PAGE = "pages/matching.py"

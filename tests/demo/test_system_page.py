@@ -12,7 +12,7 @@ import pytest
 
 from data_models import ProductListQuery
 from product_search import api_examples
-from product_search.api_client import ApiClient
+from product_search.client import ApiClient
 from tests.clock import until
 from tests.demo.drifting import make_stale
 from tests.demo.pages import html, opened, said
