@@ -6,17 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from product_search import api_examples
-from product_search.drift_models import (
-    DoctorRun as DoctorRun,
-    DriftExample as DriftExample,
-    DriftKind as DriftKind,
-    DriftReport as DriftReport,
-    DriftRun as DriftRun,
-    DriftTotal as DriftTotal,
-)
 from product_search.errors import ErrorBody as ErrorBody
-from product_search.field_types import (
+from product_search.schemas import examples
+from product_search.schemas.fields import (
     INT64_MAX as INT64_MAX,
     MAX_DESCRIPTION as MAX_DESCRIPTION,
     MAX_LABEL as MAX_LABEL,
@@ -36,7 +28,7 @@ from product_search.field_types import (
     Whole as Whole,
     is_blank as is_blank,
 )
-from product_search.filter_models import (
+from product_search.schemas.filters import (
     FacetCount as FacetCount,
     Facets as Facets,
     MomentRange as MomentRange,
@@ -45,7 +37,7 @@ from product_search.filter_models import (
     PriceRange as PriceRange,
     SearchFilters as SearchFilters,
 )
-from product_search.generation_models import (
+from product_search.schemas.generation import (
     MAX_GENERATED as MAX_GENERATED,
     GeneratedPicture as GeneratedPicture,
     GenerationAccepted as GenerationAccepted,
@@ -56,13 +48,32 @@ from product_search.generation_models import (
     GenerationStyle as GenerationStyle,
     PictureOfGeneration as PictureOfGeneration,
 )
-from product_search.import_models import (
+from product_search.schemas.imports import (
     BadImportRow as BadImportRow,
     ImportAccepted as ImportAccepted,
     ImportCounts as ImportCounts,
     ImportStatus as ImportStatus,
 )
-from product_search.match_models import (
+from product_search.schemas.insights import (
+    AuditItem as AuditItem,
+    AuditPage as AuditPage,
+    AuditQuery as AuditQuery,
+    AuditRun as AuditRun,
+    CatalogueMap as CatalogueMap,
+    DuplicateGroup as DuplicateGroup,
+    DuplicatePair as DuplicatePair,
+    DuplicateRun as DuplicateRun,
+    DuplicatesPage as DuplicatesPage,
+    DuplicatesQuery as DuplicatesQuery,
+    MapComputing as MapComputing,
+    MapField as MapField,
+    MapPoint as MapPoint,
+    MapQuery as MapQuery,
+    SurveyQuery as SurveyQuery,
+    SurveyRun as SurveyRun,
+    Why as Why,
+)
+from product_search.schemas.matching import (
     MAX_BATCH_PICTURES as MAX_BATCH_PICTURES,
     MAX_BATCH_TEXT as MAX_BATCH_TEXT,
     MAX_MATCHED as MAX_MATCHED,
@@ -86,7 +97,7 @@ from product_search.match_models import (
     TitleSuggestion as TitleSuggestion,
     Verdict as Verdict,
 )
-from product_search.product_models import (
+from product_search.schemas.products import (
     FilterQuery as FilterQuery,
     IndexStatus as IndexStatus,
     ListSort as ListSort,
@@ -97,11 +108,11 @@ from product_search.product_models import (
     ProductPage as ProductPage,
     ProductPatch as ProductPatch,
 )
-from product_search.run_models import (
+from product_search.schemas.runs import (
     RunOut as RunOut,
     RunsPage as RunsPage,
 )
-from product_search.search_models import (
+from product_search.schemas.search import (
     DENSE_FIELDS as DENSE_FIELDS,
     MAX_PARTS as MAX_PARTS,
     Hit as Hit,
@@ -117,24 +128,13 @@ from product_search.search_models import (
     TookMs as TookMs,
     VectorField as VectorField,
 )
-from product_search.survey_models import (
-    AuditItem as AuditItem,
-    AuditPage as AuditPage,
-    AuditQuery as AuditQuery,
-    AuditRun as AuditRun,
-    CatalogueMap as CatalogueMap,
-    DuplicateGroup as DuplicateGroup,
-    DuplicatePair as DuplicatePair,
-    DuplicateRun as DuplicateRun,
-    DuplicatesPage as DuplicatesPage,
-    DuplicatesQuery as DuplicatesQuery,
-    MapComputing as MapComputing,
-    MapField as MapField,
-    MapPoint as MapPoint,
-    MapQuery as MapQuery,
-    SurveyQuery as SurveyQuery,
-    SurveyRun as SurveyRun,
-    Why as Why,
+from product_search.schemas.system import (
+    DoctorRun as DoctorRun,
+    DriftExample as DriftExample,
+    DriftKind as DriftKind,
+    DriftReport as DriftReport,
+    DriftRun as DriftRun,
+    DriftTotal as DriftTotal,
 )
 
 
@@ -159,7 +159,7 @@ class Health(BaseModel):
     """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't, searches
     find only a part, or the last doctor's walk left drift that answers suffer from."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.HEALTH]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.HEALTH]})
 
     status: Literal["ok", "degraded", "down"]
     database: Literal["ok", "down"]

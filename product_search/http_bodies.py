@@ -29,7 +29,6 @@ from data_models import (
     SearchRequest,
     TitlesRequest,
 )
-from product_search import api_examples
 from product_search.errors import (
     InvalidJson,
     InvalidRequest,
@@ -38,6 +37,7 @@ from product_search.errors import (
     invalid_request,
 )
 from product_search.images import MAX_BYTES, from_base64
+from product_search.schemas import examples
 
 # A picture at its limit as base64, and the other fields.
 MAX_BODY = 15 * 1024 * 1024
@@ -47,12 +47,12 @@ _CHARSET = re.compile(r";\s*charset=[^;]*", re.ASCII | re.IGNORECASE)
 _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
 _JSON_FIELDS = ("attributes", "filters", "generation", "legs", "parts", "region", "product_ids")
 # Those that may come as a form, each with the example of one.
-_BODIES: dict[type[BaseModel], api_examples.Example] = {
-    ProductCreate: api_examples.PRODUCT_FORM,
-    ProductPatch: api_examples.CHANGE_FORM,
-    SearchRequest: api_examples.SEARCH_FORM,
-    RerankRequest: api_examples.RERANK_FORM,
-    TitlesRequest: api_examples.TITLES_FORM,
+_BODIES: dict[type[BaseModel], examples.Example] = {
+    ProductCreate: examples.PRODUCT_FORM,
+    ProductPatch: examples.CHANGE_FORM,
+    SearchRequest: examples.SEARCH_FORM,
+    RerankRequest: examples.RERANK_FORM,
+    TitlesRequest: examples.TITLES_FORM,
 }
 # No file comes beside these.
 _JSON_BODIES: tuple[type[BaseModel], ...] = (BatchRequest, GenerationRequest, MatchRequest)
@@ -301,7 +301,7 @@ def _body_schemas() -> dict[str, Any]:
     return schemas
 
 
-def _form_schema(schema: dict[str, Any], example: api_examples.Example) -> dict[str, Any]:
+def _form_schema(schema: dict[str, Any], example: examples.Example) -> dict[str, Any]:
     """The multipart twin of a JSON body.
 
     Each field bears its part of the example, since Swagger UI fills in a form field by field.

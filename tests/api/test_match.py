@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from product_search import api_examples
+from product_search.schemas import examples
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, calibrated, code_of, create, fields_of, resources, search
 
@@ -163,5 +163,5 @@ def test_a_product_without_a_picture_shows_nothing(api: TestClient) -> None:
 
 def test_the_examples_work_as_they_are_pasted(api: TestClient, product: dict[str, Any]) -> None:
     assert product["product_id"] == 1  # which the examples name
-    for example in api_examples.MATCHES:
+    for example in examples.MATCHES:
         assert pairs(api, **example)

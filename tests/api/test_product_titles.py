@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from fastapi.testclient import TestClient
 
-from product_search import api_examples
+from product_search.schemas import examples
 from product_search.settings import Settings
 from product_search.titles import KIND_LINE
 from tests.api.helpers import base64_of, calibrated, code_of, create, create_all, fields_of
@@ -113,7 +113,7 @@ def test_uncalibrated_all_titles_count(open_settings: Callable[[], Settings], ap
 
 
 def test_the_example_works_with_a_product_that_is_there(api: TestClient) -> None:
-    assert titles(api, **api_examples.TITLES | {"product_id": 1})["titles"]
+    assert titles(api, **examples.TITLES | {"product_id": 1})["titles"]
 
 
 @pytest.mark.parametrize(

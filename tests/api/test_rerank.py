@@ -14,7 +14,8 @@ from PIL import Image
 
 from data_models import RerankRequest
 from nlp_models import EncoderPair, ImageTextEncoder, Matrix
-from product_search import api_examples, reranking
+from product_search import reranking
+from product_search.schemas import examples
 from tests.api.helpers import base64_of, code_of, create, create_all, fields_of, ids, resources
 from tests.stand_ins import StandIn
 from tests.unit.pictures import encoded, noise
@@ -229,4 +230,4 @@ def test_a_damaged_picture_is_refused(api: TestClient) -> None:
 
 
 def test_the_example_works_as_it_is_pasted(api: TestClient) -> None:
-    assert set(rerank(api, **api_examples.RERANK)) >= {"hits", "missing"}
+    assert set(rerank(api, **examples.RERANK)) >= {"hits", "missing"}

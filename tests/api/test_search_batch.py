@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import pytest
 from fastapi.testclient import TestClient
 
-from product_search import api_examples
 from product_search.errors import DatabaseUnavailable, VectorStoreUnavailable
+from product_search.schemas import examples
 from tests.api.helpers import base64_of, code_of, create_all, fields_of, resources
 from tests.unit.pictures import encoded, noise
 
@@ -170,7 +170,7 @@ def test_no_file_may_come(api: TestClient) -> None:
 
 
 def test_the_example_works_as_it_is_pasted(api: TestClient) -> None:
-    assert all("hits" in one for one in results_of(api, api_examples.BATCH["queries"]))
+    assert all("hits" in one for one in results_of(api, examples.BATCH["queries"]))
 
 
 def test_without_a_store_no_query_is_answered(

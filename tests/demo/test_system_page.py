@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from data_models import ProductListQuery
-from product_search import api_examples
 from product_search.client import ApiClient
+from product_search.schemas import examples
 from tests.clock import until
 from tests.demo.drifting import make_stale
 from tests.demo.pages import html, opened, said
@@ -47,14 +47,14 @@ class IllApi(BaseHTTPRequestHandler):
     """A service whose vector store and Kafka are down, and whose database fails now and then."""
 
     def do_GET(self) -> None:
-        health = api_examples.HEALTH | {
+        health = examples.HEALTH | {
             "status": "degraded",
             "vector_store": "down",
             "kafka": "down",
-            "encoders": api_examples.HEALTH["encoders"] | {"hint": "运行 manage reindex 换用它"},
+            "encoders": examples.HEALTH["encoders"] | {"hint": "运行 manage reindex 换用它"},
             "outbox": {"pending": 3, "retrying": 2, "failed": 1},
         }
-        answers = {"/health": (200, health), "/system/runs": (200, api_examples.RUNS)}
+        answers = {"/health": (200, health), "/system/runs": (200, examples.RUNS)}
         status, body = answers.get(self.path.partition("?")[0], (503, UNAVAILABLE))
         content = json.dumps(body).encode()
         self.send_response(status)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from data_models import IndexStatus, ProductListQuery, ProductOut
-from product_search.api_examples import SEARCH_ANSWER
 from product_search.client import ApiClient, ApiError, ApiUnreachable
+from product_search.schemas.examples import SEARCH_ANSWER
 
 PRODUCT: dict[str, Any] = {
     "product_id": 7,

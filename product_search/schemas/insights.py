@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from product_search import api_examples
-from product_search.field_types import INT64_MAX, Strict, Whole
-from product_search.match_models import MatchPair
-from product_search.search_models import VectorField
+from product_search.schemas import examples
+from product_search.schemas.fields import INT64_MAX, Strict, Whole
+from product_search.schemas.matching import MatchPair
+from product_search.schemas.search import VectorField
 
 
 class SurveyRun(BaseModel):
@@ -68,7 +68,7 @@ class DuplicateGroup(BaseModel):
 class DuplicateRun(SurveyRun):
     """A search for duplicates, whatever became of it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.QUEUED_DUPLICATES]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.QUEUED_DUPLICATES]})
 
     products: int = Field(0, description="比较过的商品数")
     groups: int = Field(0, description="找到的组数")
@@ -81,7 +81,7 @@ class DuplicatesQuery(SurveyQuery):
 class DuplicatesPage(BaseModel):
     """One page of what the last finished search found."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.DUPLICATES]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.DUPLICATES]})
 
     last: DuplicateRun | None = Field(description="最近一次完成的查重；从未有过则为 null")
     newest: DuplicateRun | None = Field(description="最新一次，可能仍在排队或进行")
@@ -103,7 +103,7 @@ class AuditItem(MatchPair):
 class AuditRun(SurveyRun):
     """An audit, whatever became of it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.QUEUED_AUDIT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.QUEUED_AUDIT]})
 
     checked: int = Field(0, description="比较过图片与标题的商品数")
     skipped: int = Field(0, description="有图片、尚未索引的商品数")
@@ -119,7 +119,7 @@ class AuditQuery(SurveyQuery):
 class AuditPage(BaseModel):
     """One page of what the last finished audit found."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.AUDIT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.AUDIT]})
 
     last: AuditRun | None = Field(description="最近一次完成的核查；从未有过则为 null")
     newest: AuditRun | None = Field(description="最新一次，可能仍在排队或进行")
@@ -150,7 +150,7 @@ class MapPoint(BaseModel):
 class MapComputing(BaseModel):
     """There is no map of this field yet."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.MAP_COMPUTING]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.MAP_COMPUTING]})
 
     state: Literal["computing"] = "computing"
     error: str | None = Field(None, description="上一次没有算成的原因")
@@ -159,7 +159,7 @@ class MapComputing(BaseModel):
 class CatalogueMap(BaseModel):
     """The catalogue in two dimensions, by the principal components of one vector field."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.MAP]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.MAP]})
 
     field: MapField
     collection: str = Field(description="向量所在的 Milvus 集合")

@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from product_search import api_examples
-from product_search.field_types import (
+from product_search.schemas import examples
+from product_search.schemas.fields import (
     INT64_MAX,
     MAX_TITLE,
     Attributes,
@@ -28,8 +28,8 @@ from product_search.field_types import (
     Title,
     Whole,
 )
-from product_search.filter_models import PriceRange, SearchFilters
-from product_search.generation_models import PictureOfGeneration
+from product_search.schemas.filters import PriceRange, SearchFilters
+from product_search.schemas.generation import PictureOfGeneration
 
 Kept = TypeVar("Kept")
 
@@ -37,7 +37,7 @@ Kept = TypeVar("Kept")
 class ProductCreate(Strict):
     """A new product; only `title` is required."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.PRODUCT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.PRODUCT]})
 
     title: Title = Field(description="商品标题，1–500 个字符，原样保存")
     sku: Label | None = Field(None, description="商家自己的编号，唯一")
@@ -67,7 +67,7 @@ def _check_one_picture(body: ProductCreate | ProductPatch, info: ValidationInfo)
 class ProductPatch(Strict):
     """The fields to change; those not given stay as they are, `null` clears."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.CHANGE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.CHANGE]})
 
     title: Title | None = None
     sku: Label | None = None
@@ -105,7 +105,7 @@ class IndexStatus(StrEnum):
 class ProductOut(BaseModel):
     """A product as the API shows it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.SHOWN_PRODUCT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.SHOWN_PRODUCT]})
 
     product_id: int
     sku: str | None
@@ -128,7 +128,7 @@ class ProductOut(BaseModel):
 class ProductCreated(ProductOut):
     """A product that was just added, and those that are the same one already."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.CREATED_PRODUCT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.CREATED_PRODUCT]})
 
     duplicates: list[int] = Field(
         description="图片文件相同，或标题与品牌相同的商品（不计空格、标点、大小写、繁简），"
@@ -148,7 +148,7 @@ class ListSort(StrEnum):
 class ProductPage(BaseModel):
     """One page of the catalogue."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.PAGE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.PAGE]})
 
     items: list[ProductOut]
     total: int = Field(description="符合条件的商品总数")

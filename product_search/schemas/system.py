@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from product_search import api_examples
+from product_search.schemas import examples as api_examples
 
 
 class DriftKind(StrEnum):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from product_search import api_examples
+from product_search.schemas import examples
 
 
 class RunOut(BaseModel):
@@ -42,7 +42,7 @@ class RunOut(BaseModel):
 class RunsPage(BaseModel):
     """One page of the runs."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.RUNS]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.RUNS]})
 
     items: list[RunOut] = Field(description="新的在前")
     next_after: int | None = Field(description="下一页的 after；没有下一页则为 null")

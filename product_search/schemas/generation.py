@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from product_search import api_examples
-from product_search.field_types import INT64_MAX, Number, ProductId, Query, Strict, Whole
+from product_search.schemas import examples
+from product_search.schemas.fields import INT64_MAX, Number, ProductId, Query, Strict, Whole
 
 MAX_GENERATED = 4  # pictures of one generation
 MIN_SIDE, MAX_SIDE = 256, 1024
@@ -36,7 +36,7 @@ Side = Annotated[Whole, Field(ge=MIN_SIDE, le=MAX_SIDE), AfterValidator(_of_eigh
 class GenerationRequest(Strict):
     """What a picture is wanted of: words, or a product."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": api_examples.GENERATE})
+    model_config = ConfigDict(json_schema_extra={"examples": examples.GENERATE})
 
     prompt: Query | None = Field(None, description="想要的图片；1–512 个字符")
     product_id: ProductId | None = Field(
@@ -66,7 +66,7 @@ GenerationState = Literal["queued", "running", "done", "failed", "cancelled"]
 class GenerationAccepted(BaseModel):
     """The generation waits for its turn, whatever happens to the service meanwhile."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.GENERATION_ACCEPTED]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.GENERATION_ACCEPTED]})
 
     generation_id: int
     state: Literal["queued"] = "queued"
@@ -87,7 +87,7 @@ class GeneratedPicture(BaseModel):
 class GenerationOut(BaseModel):
     """A generation: how far it is, and its pictures, the best first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.GENERATION]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.GENERATION]})
 
     generation_id: int
     state: GenerationState
@@ -119,7 +119,7 @@ class GenerationQuery(Strict):
 class GenerationPage(BaseModel):
     """Generations, the newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.GENERATIONS]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.GENERATIONS]})
 
     items: list[GenerationOut]
     next_before: int | None = Field(description="下一页的 before；没有更多时为 null")

@@ -15,11 +15,11 @@ from pydantic import (
     model_validator,
 )
 
-from product_search import api_examples
 from product_search.errors import ErrorBody
-from product_search.field_types import MAX_TOP_K, ProductId, Query, Strict, Whole
-from product_search.product_models import FilterQuery
-from product_search.search_models import SearchHit, SearchRequest, SearchResponse, TookMs
+from product_search.schemas import examples
+from product_search.schemas.fields import MAX_TOP_K, ProductId, Query, Strict, Whole
+from product_search.schemas.products import FilterQuery
+from product_search.schemas.search import SearchHit, SearchRequest, SearchResponse, TookMs
 
 MAX_QUERIES = 64
 MAX_BATCH_PICTURES = 64  # 3 MB each, once decoded
@@ -38,7 +38,7 @@ def _distinct(product_ids: list[int]) -> list[int]:
 class BatchRequest(Strict):
     """Searches to be answered together."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.BATCH]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.BATCH]})
 
     # Each is checked by itself, so that the mistake of one is that one's.
     queries: list[SkipValidation[SearchRequest]] = Field(
@@ -52,7 +52,7 @@ class BatchRequest(Strict):
 class BatchResponse(BaseModel):
     """One result for each query, in their order."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.BATCH_ANSWER]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.BATCH_ANSWER]})
 
     results: list[SearchResponse | ErrorBody] = Field(
         description="每个查询的回答，或它自己的错误 {code, message, fields?}"
@@ -62,7 +62,7 @@ class BatchResponse(BaseModel):
 class RerankRequest(Strict):
     """Products to put in order by how well they fit a text, a picture or both."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.RERANK]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.RERANK]})
 
     product_ids: Annotated[list[ProductId], AfterValidator(_distinct)] = Field(
         min_length=1, max_length=MAX_RERANKED
@@ -82,7 +82,7 @@ class RerankRequest(Strict):
 class RerankResponse(BaseModel):
     """The given products, the best first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.RERANK_ANSWER]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.RERANK_ANSWER]})
 
     hits: list[SearchHit] = Field(
         description="所有在且已索引的商品；没有界线。查询说不出好坏的（文字什么也没问，或只有图片而商品没有）"
@@ -139,7 +139,7 @@ class MatchText(Strict):
 class MatchRequest(Strict):
     """One picture and its candidate titles, or one title and its candidate pictures."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": api_examples.MATCHES})
+    model_config = ConfigDict(json_schema_extra={"examples": examples.MATCHES})
 
     image: MatchImage | None = None
     texts: list[MatchText] | None = Field(None, min_length=1, max_length=MAX_MATCHED)
@@ -167,7 +167,7 @@ class MatchPair(BaseModel):
 class MatchResponse(BaseModel):
     """A pair for each of the many, in their order."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.MATCH_ANSWER]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.MATCH_ANSWER]})
 
     pairs: list[MatchPair]
     encoder: str = Field(description="作答的编码器：starter 或 chinese-clip")
@@ -198,7 +198,7 @@ class SimilarQuery(FilterQuery):
 class TitlesRequest(Strict):
     """A picture that wants a title."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.TITLES]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.TITLES]})
 
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     product_id: ProductId | None = Field(None, description="该商品的图片；不含它自己的标题")
@@ -235,7 +235,7 @@ class TitleSuggestion(BaseModel):
 class TitlesResponse(BaseModel):
     """Titles for the picture, the nearest first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.TITLES_ANSWER]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.TITLES_ANSWER]})
 
     titles: list[TitleHit]
     no_match: bool = Field(description="没有标题与图片相近")

@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from product_search import api_examples
+from product_search.schemas import examples
 
 
 class ImportAccepted(BaseModel):
     """The file is kept and will be imported, whatever happens to the service meanwhile."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.IMPORT_ACCEPTED]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.IMPORT_ACCEPTED]})
 
     import_id: int
     state: Literal["queued"] = "queued"
@@ -41,7 +41,7 @@ class BadImportRow(BaseModel):
 class ImportStatus(ImportCounts):
     """An import, and a page of its bad rows in the order of the file."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.IMPORT_STATUS]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.IMPORT_STATUS]})
 
     import_id: int
     state: Literal["queued", "running", "done", "failed", "cancelled"]

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from product_search.field_types import (
+from product_search.schemas.fields import (
     MAX_LABEL,
     Labels,
     Price,

@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from product_search import api_examples
-from product_search.field_types import (
+from product_search.schemas import examples
+from product_search.schemas.fields import (
     MAX_OFFSET,
     MAX_QUERY,
     MAX_TOP_K,
@@ -26,9 +26,9 @@ from product_search.field_types import (
     Strict,
     Whole,
 )
-from product_search.filter_models import Facets, SearchFilters
-from product_search.generation_models import PictureOfGeneration
-from product_search.product_models import ProductOut
+from product_search.schemas.filters import Facets, SearchFilters
+from product_search.schemas.generation import PictureOfGeneration
+from product_search.schemas.products import ProductOut
 
 MAX_PARTS = 16
 MAX_TEXT = 4 * MAX_QUERY  # characters of all texts of a composed query together
@@ -152,7 +152,7 @@ LegWeight = Annotated[Number, Field(ge=0, le=10)]
 class SearchRequest(Strict):
     """A query by text, picture or product; where `mode` is left out it follows from these."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": api_examples.SEARCHES})
+    model_config = ConfigDict(json_schema_extra={"examples": examples.SEARCHES})
 
     mode: SearchMode | None = Field(
         None,
@@ -312,7 +312,7 @@ class TookMs(BaseModel):
 class SearchResponse(BaseModel):
     """The products that fit, best first, hydrated from the relational store."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.SEARCH_ANSWER]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.SEARCH_ANSWER]})
 
     mode: SearchMode
     corrected_query: str | None = Field(
