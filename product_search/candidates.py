@@ -19,7 +19,7 @@ from product_search.query_plan import (
     Plan,
     Weighted,
 )
-from product_search.query_text import QueryText
+from product_search.text.query import QueryText
 from vector_db import VectorStore
 
 # How deep each leg of a hybrid search is read. One depth for all its pages: of a deeper leg the

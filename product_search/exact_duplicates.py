@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, select, union_all
 from sqlalchemy.orm import Session
 
 from orm_models import Product
-from product_search.text import plain
+from product_search.text.analysis import plain
 
 SHOWN = 10
 _NO_WORDS = re.compile(r"(?<!\d)[\W_]+|[\W_]+(?!\d)")  # 1.5L is not 15L

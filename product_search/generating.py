@@ -28,7 +28,7 @@ from product_search.matching import judged
 from product_search.picture_marks import as_png, labelled
 from product_search.retrieval import Retrieval
 from product_search.run_loop import LEASE, RunContext, RunFailed, Stopping
-from product_search.text import plain
+from product_search.text.analysis import plain
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from product_search.images import ImageStore
 from product_search.live_collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import Claim, Clock, Policy, Work
 from product_search.perceptual_hash import perceptual_hash
-from product_search.text import document, document_terms, plain
+from product_search.text.analysis import document, document_terms, plain
 from vector_db import Entity
 
 log = logging.getLogger(__name__)

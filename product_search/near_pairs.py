@@ -25,7 +25,7 @@ from product_search.perceptual_hash import (
     differing,
     part_correlation,
 )
-from product_search.text import document_terms, plain
+from product_search.text.analysis import document_terms, plain
 
 # Chosen on one half of the planted copies (decision 0012): precise before complete.
 MAX_BITS = 12  # of 64, by which pictures differ that look the same

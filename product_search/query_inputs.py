@@ -13,8 +13,8 @@ from product_search import generated
 from product_search.errors import ProductNotFound, ProductWithoutImage
 from product_search.images import ImageStore, Region, decode, from_base64
 from product_search.query_plan import QueryInputs, Weighted
-from product_search.query_text import QueryText, analyse, without_negations
-from product_search.synonyms import Synonyms
+from product_search.text.query import QueryText, analyse, without_negations
+from product_search.text.synonyms import Synonyms
 
 ReadImage = Callable[[], bytes | None]
 Thing = QueryText | Image.Image

@@ -13,7 +13,7 @@ from PIL import Image
 from data_models import Leg, SearchMode, SearchRequest, VectorField
 from nlp_models import EncoderPair
 from product_search.errors import InvalidRequest
-from product_search.query_text import QueryText
+from product_search.text.query import QueryText
 
 Vector = NDArray[np.float32]
 

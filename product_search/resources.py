@@ -45,7 +45,7 @@ from product_search.runs import Kind
 from product_search.schema import open_schema
 from product_search.settings import Settings
 from product_search.step_loop import StepLoop
-from product_search.synonyms import Synonyms
+from product_search.text.synonyms import Synonyms
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnav
 from product_search.live_collections import LiveCollections, OpenCollection
 from product_search.query_inputs import InputReader, ReadImage
 from product_search.query_plan import LegVectors, Plan, QueryInputs, Weighted, embed, plan
-from product_search.spelling import corrected, is_doubtful
+from product_search.text.spelling import corrected, is_doubtful
 
 T = TypeVar("T")
 _LIKELY = 32  # products whose words a doubtful query is compared with

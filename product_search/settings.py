@@ -218,4 +218,4 @@ class Settings(BaseSettings):
     @property
     def synonyms_path(self) -> Path:
         """The operator's synonyms, or those that ship."""
-        return self.synonyms_file or ROOT / "product_search" / "synonyms.txt"
+        return self.synonyms_file or ROOT / "product_search" / "text" / "synonyms.txt"

@@ -18,7 +18,7 @@ from data_models import (
     TitleSuggestion,
 )
 from product_search.retrieval import Retrieval
-from product_search.text import Kind, folded, pieces, words
+from product_search.text.analysis import Kind, folded, pieces, words
 
 # The confidence from which a title says what kind of thing the picture shows. Lower than a
 # search's line, below which the title is not the picture's own: chosen on the tuning half of

@@ -26,7 +26,7 @@ from product_search.matching import FEATURE
 from product_search.settings import load_settings
 from product_search.standing import Pairs, standings
 from product_search.stored_vectors import evenly
-from product_search.text import plain
+from product_search.text.analysis import plain
 
 SHARE = 0.1  # of the products that get another one's picture
 ROUNDS = 10

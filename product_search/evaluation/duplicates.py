@@ -29,7 +29,7 @@ from product_search.images import decode
 from product_search.near_pairs import Listing as Compared, Shelf, near_pairs
 from product_search.perceptual_hash import perceptual_hash
 from product_search.settings import load_settings
-from product_search.text import document, plain
+from product_search.text.analysis import document, plain
 
 ROUNDS = 3
 _VARIANTS = (None, Variant.other_colour, None, Variant.other_size)

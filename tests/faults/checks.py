@@ -16,7 +16,7 @@ from orm_models import OutboxEvent, Product, Run, VectorCollection
 from product_search import runs
 from product_search.images import ImageStore
 from product_search.live_collections import Role
-from product_search.text import document, plain
+from product_search.text.analysis import document, plain
 from vector_db import collection_name
 
 _SAME = 1e-4  # numbers of a vector that was computed in another batch

@@ -8,8 +8,8 @@ import pytest
 
 from product_search.errors import StartError
 from product_search.settings import Settings
-from product_search.synonyms import Synonyms
-from product_search.text import folded
+from product_search.text.analysis import folded
+from product_search.text.synonyms import Synonyms
 
 
 def synonyms(folder: Path, text: str) -> Synonyms:

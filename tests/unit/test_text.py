@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from product_search.query_text import QueryText, analyse, without_negations
 from product_search.settings import Settings
-from product_search.spelling import corrected, is_doubtful
-from product_search.synonyms import Synonyms
-from product_search.text import document, document_terms, plain, terms
+from product_search.text.analysis import document, document_terms, plain, terms
+from product_search.text.query import QueryText, analyse, without_negations
+from product_search.text.spelling import corrected, is_doubtful
+from product_search.text.synonyms import Synonyms
 from tests.hostile import HOSTILE
 
 

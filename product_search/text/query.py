@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from product_search import text as texts
-from product_search.synonyms import Synonyms
-from product_search.text import Kind, Piece
+from product_search.text import analysis as texts
+from product_search.text.analysis import Kind, Piece
+from product_search.text.synonyms import Synonyms
 
 # Words that ask for nothing: a product that has only these in common has nothing in common.
 _EMPTY = frozenset(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from product_search.errors import StartError
-from product_search.text import plain
+from product_search.text.analysis import plain
 
 _COMMA = re.compile("[,，]")
 _LATIN = re.compile("[a-z0-9]")

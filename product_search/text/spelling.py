@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Sequence
 
-from product_search import text as texts
-from product_search.query_text import SOUND, Cell, QueryText
+from product_search.text import analysis as texts
+from product_search.text.query import SOUND, Cell, QueryText
 
 _LOOKED_AT = 10  # products
 

@@ -1,0 +1,1 @@
+"""Words: analysis, synonyms, the query's text, spelling."""
