@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from data_models import DENSE_FIELDS, DriftRun, IndexStatus
 from orm_models import Database, PrimaryKeySource, Product, VectorCollection
 from product_search import drift, sole_runs
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.live_collections import Role
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, carry_out

@@ -43,7 +43,7 @@ from product_search.calibration import Calibration
 from product_search.catalog import Catalog, insert_product
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.encoder_folders import EncoderFolders
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections
 from product_search.resources import open_retrieval

@@ -28,7 +28,7 @@ from data_models import ImportCounts
 from orm_models import Database, Product, draw_primary_key
 from product_search.bulk_import import BATCH_SIZE, import_file
 from product_search.catalog import Catalog
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.schema import migrate
 
 ROWS = 10_000

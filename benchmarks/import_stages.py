@@ -20,7 +20,7 @@ from typing import TypeVar
 from PIL import Image
 
 from product_search.encoder_folders import EncoderFolders
-from product_search.images import ImageStore, decode
+from product_search.images.store import ImageStore, decode
 from product_search.settings import Settings
 
 PICTURES = 256

@@ -28,7 +28,7 @@ from nlp_models import EncoderPair
 from product_search.activation import activate
 from product_search.catalog import Catalog, insert_product
 from product_search.encoder_folders import EncoderFolders
-from product_search.images import ImageStore, decode
+from product_search.images.store import ImageStore, decode
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections
 from product_search.settings import ROOT, Settings

@@ -34,8 +34,8 @@ from product_search.column_types import same_json
 from product_search.engine import read_committed
 from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
 from product_search.exact_duplicates import same_products, title_key
-from product_search.images import ImageStore, StoredImage, decode
-from product_search.picture_marks import says_generated
+from product_search.images.provenance import says_generated
+from product_search.images.store import ImageStore, StoredImage, decode
 
 # A change of these changes what Milvus holds; a change of the others does not.
 _INDEXED = frozenset(

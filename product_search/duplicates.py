@@ -25,9 +25,9 @@ from product_search import sole_runs, stored_vectors
 from product_search.errors import AppError, VectorStoreUnavailable
 from product_search.exact_duplicates import title_key
 from product_search.grouping import grouped
-from product_search.images import ImageStore
+from product_search.images.perceptual_hash import Floats, perceptual_hash
+from product_search.images.store import ImageStore
 from product_search.near_pairs import Listing, Pair, Shelf, near_pairs
-from product_search.perceptual_hash import Floats, perceptual_hash
 from product_search.run_loop import RunContext, RunFailed
 from product_search.runs import Kind, Problem
 from vector_db import VectorStore

@@ -20,9 +20,9 @@ from sqlalchemy.orm import Session
 
 from orm_models import Database, Product
 from product_search.errors import ImageNotFound, StorageUnavailable
-from product_search.images import ImageStore
+from product_search.images.provenance import says_generated
+from product_search.images.store import ImageStore
 from product_search.import_tables import IMAGE_COLUMN
-from product_search.picture_marks import says_generated
 
 TABLE = "products.jsonl"
 PICTURES = "pictures"

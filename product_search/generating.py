@@ -24,8 +24,8 @@ from product_search.generated import Made, Progress
 from product_search.generation import Generations, Job
 from product_search.generator_keeper import Keeper
 from product_search.generators import ImageGenerator, Step
+from product_search.images.provenance import as_png, labelled
 from product_search.matching import judged
-from product_search.picture_marks import as_png, labelled
 from product_search.retrieval import Retrieval
 from product_search.run_loop import LEASE, RunContext, RunFailed, Stopping
 from product_search.text.analysis import plain

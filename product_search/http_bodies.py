@@ -36,7 +36,7 @@ from product_search.errors import (
     UnsupportedMediaType,
     invalid_request,
 )
-from product_search.images import MAX_BYTES, from_base64
+from product_search.images.store import MAX_BYTES, from_base64
 from product_search.schemas import examples
 
 # A picture at its limit as base64, and the other fields.

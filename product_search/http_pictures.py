@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
 
-from product_search.images import StoredImage
+from product_search.images.store import StoredImage
 
 Size = Annotated[
     Literal["64", "128", "256", "512", "1024"] | None, Query(description="缩略图的边长（像素）")

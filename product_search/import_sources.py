@@ -21,7 +21,7 @@ from product_search.errors import (
     ZipUnreadable,
     ZipUnsafeName,
 )
-from product_search.images import MAX_BYTES
+from product_search.images.store import MAX_BYTES
 from product_search.import_tables import BadRow, Check, Row, Table, go_on
 
 TABLES = (".csv", ".jsonl")

@@ -17,10 +17,10 @@ from nlp_models import EncoderPair
 from orm_models import Database, Product, VectorCollection
 from product_search import leases, live_collections, outbox
 from product_search.errors import AppError
-from product_search.images import ImageStore
+from product_search.images.perceptual_hash import perceptual_hash
+from product_search.images.store import ImageStore
 from product_search.live_collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import Claim, Clock, Policy, Work
-from product_search.perceptual_hash import perceptual_hash
 from product_search.text.analysis import document, document_terms, plain
 from vector_db import Entity
 

@@ -19,7 +19,7 @@ from product_search.errors import (
     ProductWithoutImage,
 )
 from product_search.fusion import cosines
-from product_search.images import decode, from_base64
+from product_search.images.store import decode, from_base64
 from product_search.query_inputs import InputReader
 from product_search.retrieval import Retrieval
 from product_search.text.analysis import plain

@@ -17,7 +17,7 @@ import numpy as np
 
 from data_models import Why
 from product_search.colour import text_colours
-from product_search.perceptual_hash import (
+from product_search.images.perceptual_hash import (
     Floats,
     Looks,
     Places,

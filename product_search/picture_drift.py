@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from orm_models import Database, Product
 from product_search.generated import named_by_generations
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 
 # A picture is kept before its row commits, and an import may wait long between the two.
 GRACE = timedelta(days=1)

@@ -23,7 +23,7 @@ from product_search import errors, http_pictures
 from product_search.catalog import KEEP_IMAGE, Image
 from product_search.http_bodies import Body, documented_body, read_body
 from product_search.http_errors import documented
-from product_search.images import from_base64
+from product_search.images.store import from_base64
 from product_search.resources import Resources
 
 router = APIRouter(tags=["商品"])

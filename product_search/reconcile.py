@@ -22,7 +22,7 @@ from product_search import live_collections, outbox, outbox_state, runs
 from product_search.drift import Options, Progress
 from product_search.engine import read_committed
 from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUnavailable
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.live_collections import Role
 from product_search.picture_drift import DIGITS, check_folders
 from product_search.run_loop import LEASE, RunContext, RunFailed

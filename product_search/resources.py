@@ -30,7 +30,7 @@ from product_search.generating import Generating
 from product_search.generation import Generations
 from product_search.generator_keeper import Keeper
 from product_search.generators import ImageGenerator, open_generator
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.imports import Imports
 from product_search.indexing import Indexer
 from product_search.indexing_loops import open_indexing, running_relay

@@ -25,7 +25,7 @@ from product_search.http_bodies import (
     validated,
 )
 from product_search.http_errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
-from product_search.images import from_base64
+from product_search.images.store import from_base64
 from product_search.resources import Resources
 from product_search.retrieval import Query
 

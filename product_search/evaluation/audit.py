@@ -21,7 +21,7 @@ from product_search.calibration import Curve
 from product_search.encoder_folders import EncoderFolders
 from product_search.evaluation import doors
 from product_search.evaluation.planted import Listing, listing_sets
-from product_search.images import decode
+from product_search.images.store import decode
 from product_search.matching import FEATURE
 from product_search.settings import load_settings
 from product_search.standing import Pairs, standings

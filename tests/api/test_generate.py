@@ -14,7 +14,7 @@ from PIL import Image
 from product_search import runs
 from product_search.generating import Generating
 from product_search.generator_keeper import Keeper
-from product_search.picture_marks import NOTICE
+from product_search.images.provenance import NOTICE
 from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
 from product_search.runs import Claimed, Kind, State
 from product_search.settings import Settings

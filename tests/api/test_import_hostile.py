@@ -16,7 +16,7 @@ from orm_models import Database
 from product_search.bulk_import import BATCH_SIZE, Report, import_file
 from product_search.catalog import Catalog
 from product_search.errors import ImportFileError
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.schema import migrate
 from tests.api.test_import import Shop, counts
 from tests.sessions import writing

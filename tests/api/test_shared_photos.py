@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from product_search.bulk_import import import_file
-from product_search.images import THUMBNAIL_SIDES
+from product_search.images.store import THUMBNAIL_SIDES
 from tests.api.helpers import base64_of, create, listed, resources, search
 from tests.conftest import shared_folder
 

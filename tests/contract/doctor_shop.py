@@ -16,7 +16,7 @@ from product_search import drift, live_collections, sole_runs
 from product_search.activation import activate
 from product_search.catalog import Catalog
 from product_search.errors import OutboxFull
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections, Role
 from product_search.milvus_schema import entity_row

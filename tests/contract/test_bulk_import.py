@@ -18,7 +18,7 @@ from product_search import run_loop, runs
 from product_search.bulk_import import import_file, import_rows
 from product_search.catalog import Catalog, upsert_by_sku
 from product_search.errors import DatabaseUnavailable
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.import_sources import open_source
 from product_search.run_loop import RunContext, RunFailed, RunLoop, Stopping, carry_out
 from product_search.runs import Kind, RunLost, State

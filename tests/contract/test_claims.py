@@ -20,7 +20,7 @@ from orm_models import Database, OutboxEvent
 from product_search import outbox, outbox_state
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.errors import ProductNotFound
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.outbox import Claim, Policy, Work
 from tests.contract.clock import Clock
 from tests.sessions import reading, writing

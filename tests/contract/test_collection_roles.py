@@ -13,7 +13,7 @@ from data_models import IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run, VectorCollection
 from product_search import activation, live_collections, outbox, outbox_state, reindex, runs
 from product_search.catalog import KEEP_IMAGE, Catalog
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.live_collections import Role
 from product_search.outbox import Claim, Policy
 from product_search.reindex import ReindexRefused

@@ -16,7 +16,7 @@ from orm_models import Database, Product
 from product_search import engine
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.errors import DatabaseUnavailable
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.schema import migrate
 from tests.sessions import reading, writing
 

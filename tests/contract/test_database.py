@@ -17,7 +17,7 @@ from orm_models import Database, OutboxEvent, Product, matching
 from product_search import outbox, outbox_state
 from product_search.catalog import KEEP_IMAGE, Catalog, insert_product
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, four_colours
 

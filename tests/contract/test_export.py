@@ -18,8 +18,8 @@ from product_search.bulk_import import import_file
 from product_search.catalog import Catalog
 from product_search.errors import StorageUnavailable
 from product_search.export import export_catalogue
-from product_search.images import ImageStore
-from product_search.picture_marks import as_png
+from product_search.images.provenance import as_png
+from product_search.images.store import ImageStore
 from product_search.schema import migrate
 from tests.hostile import HOSTILE
 from tests.unit.pictures import encoded, good_pictures, noise

@@ -20,7 +20,7 @@ from product_search.activation import activate
 from product_search.catalog import Catalog
 from product_search.encoder_folders import EncoderFolders
 from product_search.engine import LOCK_NAME, LockPurpose
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections, Role
 from product_search.settings import Settings

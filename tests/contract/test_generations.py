@@ -22,7 +22,7 @@ from product_search.errors import (
 from product_search.generated import Made, Progress
 from product_search.generation import Generations
 from product_search.generators import open_generator
-from product_search.picture_marks import as_png
+from product_search.images.provenance import as_png
 from product_search.run_loop import LEASE
 from product_search.runs import Claimed, Kind, State
 from tests.contract.doctor_shop import (

@@ -10,7 +10,7 @@ import pytest
 from data_models import ListSort, ProductListQuery
 from orm_models import Database
 from product_search.catalog import Catalog
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 
 # Ties, and products without a price between the others.
 PRICES = ["5.00", None, "1.00", "5.00", None, "0.00", None, "5.00", "9999999999.99", "1.00"]

@@ -14,7 +14,7 @@ from data_models import ProductListQuery
 from orm_models import Database, Product
 from product_search.catalog import Catalog
 from product_search.exact_duplicates import same_products
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from tests.contract.conftest import empty_tables, mysql_url
 
 ROWS = 20_000

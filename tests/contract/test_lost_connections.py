@@ -17,7 +17,7 @@ from orm_models import Database, OutboxEvent, Product
 from product_search.bulk_import import import_file
 from product_search.catalog import KEEP_IMAGE, Catalog, insert_product
 from product_search.errors import DatabaseUnavailable, OutcomeUnknown
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.settings import Settings
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.contract.cutting_proxy import CuttingProxy, cutting_proxy

@@ -17,7 +17,7 @@ from orm_models import Base, Database, Product, VectorCollection
 from product_search import manage
 from product_search.catalog import Catalog
 from product_search.errors import DatabaseUnavailable, StartError
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.resources import open_database
 from product_search.schema import COMMAND, current_revision, head_revision, migrate, open_schema
 from product_search.settings import Settings

@@ -13,7 +13,7 @@ import pytest
 from orm_models import Database
 from product_search import outbox
 from product_search.catalog import KEEP_IMAGE, Catalog
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.kafka_bus import IndexEvent, KafkaTopic, KafkaUnavailable, Publisher
 from product_search.outbox import Claim, Policy
 from product_search.relay import MAX_PUBLISHED, PUBLISHING, Relay

@@ -20,7 +20,7 @@ from nlp_models import EncoderPair
 from orm_models import Database, OutboxEvent, Product
 from product_search import drift, sole_runs
 from product_search.encoder_folders import EncoderFolders
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, carry_out
 from product_search.runs import Kind

@@ -21,7 +21,7 @@ from data_models import VectorField
 from orm_models import Database, OutboxEvent, Product, VectorCollection
 from product_search import outbox_state
 from product_search.catalog import KEEP_IMAGE, Catalog
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.kafka_bus import GroupMember, KafkaTopic
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until

@@ -10,7 +10,7 @@ import httpx
 from data_models import IndexStatus, ProductListQuery, ProductOut, SearchFilters, VectorField
 from product_search.catalog import Catalog
 from product_search.encoder_folders import EncoderFolders
-from product_search.images import ImageStore
+from product_search.images.store import ImageStore
 from product_search.resources import open_database
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until

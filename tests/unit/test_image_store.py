@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from product_search.errors import ImageNotFound
-from product_search.images import THUMBNAIL_SIDES, ImageStore
+from product_search.images.store import THUMBNAIL_SIDES, ImageStore
 from tests.unit import pictures
 from tests.unit.pictures import age, encoded, four_colours
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from product_search.picture_marks import NOTICE, as_png, labelled, says_generated
+from product_search.images.provenance import NOTICE, as_png, labelled, says_generated
 from tests.unit.pictures import encoded, good_pictures, noise
 
 HOSTILE = "红<b>&]]>\n🎒"
