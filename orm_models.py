@@ -41,8 +41,14 @@ from data_models import (
     ProductOut,
     SearchFilters,
 )
-from product_search.column_types import CountedId, ExactJson, ExactString, Money, UtcDateTime
-from product_search.engine import (
+from product_search.database.column_types import (
+    CountedId,
+    ExactJson,
+    ExactString,
+    Money,
+    UtcDateTime,
+)
+from product_search.database.transactions import (
     LockPurpose,
     Pool,
     WriteTurns,

@@ -30,8 +30,8 @@ from orm_models import (
     with_title_part,
 )
 from product_search import generated, outbox
-from product_search.column_types import same_json
-from product_search.engine import read_committed
+from product_search.database.column_types import same_json
+from product_search.database.transactions import read_committed
 from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
 from product_search.exact_duplicates import same_products, title_key
 from product_search.images.provenance import says_generated

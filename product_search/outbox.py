@@ -30,8 +30,8 @@ from sqlalchemy.orm import Session, aliased
 
 from data_models import IndexStatus
 from orm_models import OutboxEvent, Product
-from product_search.column_types import UtcDateTime
-from product_search.engine import read_committed
+from product_search.database.column_types import UtcDateTime
+from product_search.database.transactions import read_committed
 
 _LONGEST_PAUSE = timedelta(hours=1)
 _INSERT = insert(OutboxEvent)

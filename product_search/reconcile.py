@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 from data_models import DriftKind, IndexStatus
 from orm_models import Database, Product
 from product_search import live_collections, outbox, outbox_state, runs
+from product_search.database.transactions import read_committed
 from product_search.drift import Options, Progress
-from product_search.engine import read_committed
 from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUnavailable
 from product_search.images.store import ImageStore
 from product_search.live_collections import Role

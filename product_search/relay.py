@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from orm_models import Database, OutboxEvent
 from product_search import outbox
-from product_search.engine import read_committed
+from product_search.database.transactions import read_committed
 from product_search.indexing import Indexer
 from product_search.kafka_bus import GroupMember, IndexEvent, KafkaUnavailable, Publisher
 from product_search.outbox import Clock

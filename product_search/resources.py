@@ -22,9 +22,9 @@ from product_search.calibration import Calibration
 from product_search.catalog import Catalog
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.cursors import Cursors, open_key
+from product_search.database.transactions import Pool
 from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
-from product_search.engine import Pool
 from product_search.errors import StartError
 from product_search.generating import Generating
 from product_search.generation import Generations

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from orm_models import Database
-from product_search.engine import for_writes, take_lock, translated
+from product_search.database.transactions import for_writes, take_lock, translated
 from product_search.errors import StartError
 from product_search.settings import ROOT
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy.orm import Session
 
 from orm_models import Database
-from product_search.engine import for_writes
+from product_search.database.transactions import for_writes
 
 
 @contextmanager

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: dict[str, float] = {
     "product_search.schemas.examples": -2,
     "product_search.colour": -1,
-    "product_search.column_types": -1,
-    "product_search.engine": 0,
+    "product_search.database.column_types": -1,
+    "product_search.database.transactions": 0,
     "product_search.schemas.system": -1,
     "product_search.errors": -1,
     "product_search.schemas.fields": -1,
@@ -180,8 +180,8 @@ DOORS_TO_HTTP = {
 }
 HOLD_A_SESSION = {
     "orm_models",
-    "product_search.column_types",
-    "product_search.engine",
+    "product_search.database.column_types",
+    "product_search.database.transactions",
     "product_search.schema",
     "product_search.outbox",
     "product_search.outbox_state",

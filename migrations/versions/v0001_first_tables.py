@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from product_search.column_types import CountedId, ExactString, Money, UtcDateTime
+from product_search.database.column_types import CountedId, ExactString, Money, UtcDateTime
 
 revision = "0001"
 down_revision = None

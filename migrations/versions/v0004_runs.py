@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from product_search.column_types import CountedId, ExactString, UtcDateTime
+from product_search.database.column_types import CountedId, ExactString, UtcDateTime
 
 revision = "0004"
 down_revision = "0003"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from product_search.column_types import UtcDateTime
+from product_search.database.column_types import UtcDateTime
 
 revision = "0007"
 down_revision = "0006"

@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from data_models import ProductListQuery
 from orm_models import Database, Product
-from product_search import engine
 from product_search.catalog import KEEP_IMAGE, Catalog
+from product_search.database import transactions
 from product_search.errors import DatabaseUnavailable
 from product_search.images.store import ImageStore
 from product_search.schema import migrate
@@ -102,7 +102,7 @@ def add(database: Database, title: str) -> None:
 def test_a_write_that_waits_too_long_for_another_is_told_as_unavailable(
     database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "SQLITE_WAIT_S", 1)
+    monkeypatch.setattr(transactions, "SQLITE_WAIT_S", 1)
     impatient = Database(f"sqlite:///{path}")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -18,8 +18,8 @@ from orm_models import Database
 from product_search import live_collections
 from product_search.activation import activate
 from product_search.catalog import Catalog
+from product_search.database.transactions import LOCK_NAME, LockPurpose
 from product_search.encoder_folders import EncoderFolders
-from product_search.engine import LOCK_NAME, LockPurpose
 from product_search.images.store import ImageStore
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections, Role

@@ -19,7 +19,7 @@ from tests.faults.load import Load, title
 from tests.faults.places import Place
 from tests.sessions import reading, writing
 
-COMMIT = "product_search.engine:_commit"
+COMMIT = "product_search.database.transactions:_commit"
 ROWS = 450
 # Around the claim of an import, its only batch, and its end: calls that commit right after.
 IMPORT_STEPS = [f"product_search.runs:{name}" for name in ("claim", "save", "finish")]

@@ -26,7 +26,7 @@ from orm_models import (
     list_walks,
     with_title_part,
 )
-from product_search.column_types import Money, UtcDateTime
+from product_search.database.column_types import Money, UtcDateTime
 from product_search.errors import DatabaseUnavailable
 from product_search.schema import migrate
 from tests.sessions import reading, writing
