@@ -16,17 +16,17 @@ from pymilvus.exceptions import ErrorCode
 
 from data_models import Hit, SearchFilters, VectorField
 from product_search.errors import StartError, VectorStoreUnavailable
-from product_search.milvus_lite_file import (
+from product_search.milvus.milvus_lite import (
     NOT_AVAILABLE,
     FileLock as FileLock,
     MilvusLiteFile,
     VectorFileBusy as VectorFileBusy,
 )
-from product_search.milvus_options import (
+from product_search.milvus.options import (
     MilvusOptions as MilvusOptions,
     MilvusServer as MilvusServer,
 )
-from product_search.milvus_schema import (
+from product_search.milvus.schema import (
     BM25,
     DELETE_KEYS,
     STATE_FIELDS,
@@ -41,7 +41,7 @@ from product_search.milvus_schema import (
     filter_expression,
     messages,
 )
-from product_search.vector_store import VectorStore as VectorStore
+from product_search.milvus.store import VectorStore as VectorStore
 
 log = logging.getLogger(__name__)
 # Its stack traces repeat what is raised to us as VectorStoreUnavailable.

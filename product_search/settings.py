@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from product_search.errors import StartError, invalid_request
 from product_search.generation_choices import GENERATION_MODELS, GenerationChoice
-from product_search.milvus_options import (
+from product_search.milvus.options import (
     Consistency,
     IndexType,
     PartitionKey,

@@ -19,7 +19,7 @@ from product_search.errors import OutboxFull
 from product_search.images.store import ImageStore
 from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections, Role
-from product_search.milvus_schema import entity_row
+from product_search.milvus.schema import entity_row
 from product_search.reconcile import Reconciler
 from product_search.run_loop import LEASE, RunContext, carry_out
 from product_search.runs import Claimed, Kind, State

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from data_models import SearchFilters
-from product_search.filtering import passes
+from product_search.milvus.filters import passes
 from tests.contract.entities import BGE, DIMS, IMAGE, entity, unit
 from tests.hostile import HOSTILE
 from vector_db import MilvusOptions, MilvusStore, VectorStore

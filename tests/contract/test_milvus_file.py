@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from product_search import milvus_lite_file
 from product_search.errors import StartError, VectorStoreUnavailable
-from product_search.milvus_options import IndexType, MilvusOptions
+from product_search.milvus import milvus_lite
+from product_search.milvus.options import IndexType, MilvusOptions
 from product_search.settings import ROOT
 from tests.contract.entities import DIMS, entity, found, unit
 from vector_db import MilvusStore, VectorFileBusy
@@ -114,8 +114,8 @@ def test_a_milvus_lite_that_was_killed_is_started_by_the_next_call(
 def test_a_file_that_is_lost_with_its_milvus_lite_is_an_outage_and_no_hang(
     opened: MilvusStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(milvus_lite_file, "RESTART_PATIENCE_S", 0.5)
-    monkeypatch.setattr(milvus_lite_file, "RESTART_PAUSE_S", 1)
+    monkeypatch.setattr(milvus_lite, "RESTART_PATIENCE_S", 0.5)
+    monkeypatch.setattr(milvus_lite, "RESTART_PAUSE_S", 1)
     path = tmp_path / "milvus.db"
     kept = path.read_bytes()
     path.write_bytes(b"no database" * 1000)

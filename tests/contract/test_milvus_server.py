@@ -12,8 +12,8 @@ import pytest
 
 from data_models import VectorField
 from product_search.errors import StartError, VectorStoreUnavailable
-from product_search.milvus_options import Consistency, MilvusOptions
-from product_search.milvus_schema import MESSAGE_BYTES
+from product_search.milvus.options import Consistency, MilvusOptions
+from product_search.milvus.schema import MESSAGE_BYTES
 from tests.contract.entities import ALL, BGE, DIMS, entity, found, unit
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import free_port

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from data_models import FacetCount, MomentRange, NumberRange, PriceBand, SearchFilters
 from product_search.errors import invalid_request
 from product_search.facets import Faceted, facets
-from product_search.filtering import passes
+from product_search.milvus.filters import passes
 
 
 def refusal(filters: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from data_models import PriceRange, SearchFilters
-from product_search import milvus_schema
-from product_search.milvus_schema import filter_expression
+from product_search.milvus import schema
+from product_search.milvus.schema import filter_expression
 from tests.contract.entities import DIMS
 from vector_db import FileLock, VectorFileBusy, collection_name
 
@@ -64,30 +64,30 @@ def test_cents_are_exact(amount: Decimal) -> None:
 
 @given(TEXTS)
 def test_what_milvus_holds_has_no_control_characters(text: str) -> None:
-    held = milvus_schema.scalar(text)
+    held = schema.scalar(text)
     assert not any(unicodedata.category(char) == "Cc" for char in held)
 
 
 @given(TEXTS, TEXTS)
 def test_two_texts_are_never_held_alike(one: str, other: str) -> None:
-    assert (milvus_schema.scalar(one) == milvus_schema.scalar(other)) == (one == other)
+    assert (schema.scalar(one) == schema.scalar(other)) == (one == other)
 
 
 @pytest.mark.parametrize(
     "text", ["红色 书包", "🎒𠮷", "100% _like_", "it's", 'a"b', "{x} [y] $meta"]
 )
 def test_a_text_without_controls_and_backslashes_is_held_as_it_is(text: str) -> None:
-    assert milvus_schema.scalar(text) == text
+    assert schema.scalar(text) == text
 
 
 @given(st.text(min_size=1, max_size=100))
 def test_a_text_takes_at_most_four_bytes_a_character(text: str) -> None:
-    assert len(milvus_schema.scalar(text).encode("utf-8", "surrogatepass")) <= 4 * len(text)
+    assert len(schema.scalar(text).encode("utf-8", "surrogatepass")) <= 4 * len(text)
 
 
 @given(TEXTS)
 def test_a_quoted_text_ends_where_it_should(text: str) -> None:
-    quoted = milvus_schema.quoted(text)
+    quoted = schema.quoted(text)
     assert quoted[0] == quoted[-1] == '"'
     inner = quoted[1:-1].replace("\\\\", "").replace('\\"', "")
     assert '"' not in inner
@@ -95,14 +95,12 @@ def test_a_quoted_text_ends_where_it_should(text: str) -> None:
 
 
 def test_a_collection_is_named_by_schema_and_encoder() -> None:
-    assert (
-        collection_name("0123456789ab") == f"product_v{milvus_schema.SCHEMA_VERSION}_0123456789ab"
-    )
+    assert collection_name("0123456789ab") == f"product_v{schema.SCHEMA_VERSION}_0123456789ab"
 
 
 @pytest.mark.parametrize("chosen", [None, "category"])
 def test_a_collection_is_parted_by_what_is_chosen(chosen: str | None) -> None:
-    fields = milvus_schema.collection_schema(DIMS, chosen).fields
+    fields = schema.collection_schema(DIMS, chosen).fields
     assert [field.name for field in fields if field.is_partition_key] == [chosen] * bool(chosen)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from data_models import Hit, SearchFilters, VectorField
-from product_search.milvus_schema import Entity, EntityState, Vector
+from product_search.milvus.schema import Entity, EntityState, Vector
 
 
 class VectorStore(Protocol):
