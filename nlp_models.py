@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from product_search.colour import COLOURS, RECIPE, picture_colours, text_colours
+from product_search.encoders.colour import COLOURS, RECIPE, picture_colours, text_colours
 from product_search.errors import StartError
 
 log = logging.getLogger(__name__)

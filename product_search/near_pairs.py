@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_models import Why
-from product_search.colour import text_colours
+from product_search.encoders.colour import text_colours
 from product_search.images.perceptual_hash import (
     Floats,
     Looks,

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: dict[str, float] = {
     "product_search.schemas.examples": -2,
-    "product_search.colour": -1,
+    "product_search.encoders.colour": -1,
     "product_search.database.column_types": -1,
     "product_search.database.transactions": 0,
     "product_search.schemas.system": -1,

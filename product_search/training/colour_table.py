@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import XKCD_COLORS, to_rgb
 from numpy.typing import NDArray
 
-from product_search.colour import COLOURS, TABLE_BITS, Shares, lab
+from product_search.encoders.colour import COLOURS, TABLE_BITS, Shares, lab
 
 SPREAD = 7.0  # in CIELAB units
 LEAST_CHROMA = 15.0  # of a colour that is not black, white or grey

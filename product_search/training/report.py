@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from nlp_models import BgeEncoder, StarterEncoder
-from product_search.colour import COLOURS, text_colours
+from product_search.encoders.colour import COLOURS, text_colours
 from product_search.training import words
 from product_search.training.baseline import RidgeEncoder
 from product_search.training.figures import (

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 from safetensors.numpy import load_file
 
-from product_search.colour import COLOURS, Shares, lab, picture_colours, text_colours
+from product_search.encoders.colour import COLOURS, Shares, lab, picture_colours, text_colours
 from product_search.settings import ROOT
 
 SIDE = 56

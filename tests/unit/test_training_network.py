@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
-from product_search.colour import COLOURS, TABLE_BITS
+from product_search.encoders.colour import COLOURS, TABLE_BITS
 from product_search.settings import ROOT
 from product_search.training.colour_table import colour_table, prototypes
 from product_search.training.network import (

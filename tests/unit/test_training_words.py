@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from product_search.colour import COLOURS
+from product_search.encoders.colour import COLOURS
 from product_search.training import words
 
 

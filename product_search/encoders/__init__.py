@@ -1,0 +1,1 @@
+"""What the encoders are made of, one file an implementation."""
