@@ -20,13 +20,13 @@ from product_search import (
     http_errors,
     import_routes,
     match_routes,
-    outbox_state,
     product_routes,
     search_routes,
     survey_routes,
     system_routes,
 )
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
+from product_search.outbox import counts as outbox_state
 from product_search.resources import Resources, open_resources
 from product_search.settings import Settings, load_settings
 

@@ -25,8 +25,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from data_models import Leg, SearchMode, SearchRequest
-from product_search import outbox_state
 from product_search.catalog import insert_product
+from product_search.outbox import counts
 from product_search.resources import Resources, open_resources
 from product_search.retrieval import Retrieval
 from product_search.settings import ROOT, Settings
@@ -72,7 +72,7 @@ def _load(resources: Resources, copies: int) -> int:
         ]
         resources.database.write(partial(_add, rows=rows))
     resources.loop.wake()
-    while resources.database.read(outbox_state.pending):
+    while resources.database.read(counts.pending):
         time.sleep(0.5)
     return copies * len(products)
 

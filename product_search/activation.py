@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from nlp_models import EncoderError, EncoderPair
 from orm_models import Product, VectorCollection
-from product_search import live_collections, outbox, runs
+from product_search import live_collections, runs
 from product_search.errors import StartError
 from product_search.live_collections import CollectionMissing, LiveCollections, OtherRelease, Role
+from product_search.outbox import events
 from product_search.runs import Kind
 from vector_db import collection_name
 
@@ -156,7 +157,7 @@ def _queue_all(
         if active is not None and active.name != name:
             retire(session, [row for row in rows.values() if row.name != name])
         live_collections.add(session, encoders, Role.active)
-        outbox.record_all(session)
+        events.record_all(session)
         return True
 
     return collections.database.write(queue)

@@ -29,13 +29,14 @@ from orm_models import (
     matching,
     with_title_part,
 )
-from product_search import generated, outbox
+from product_search import generated
 from product_search.database.column_types import same_json
 from product_search.database.transactions import read_committed
 from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
 from product_search.exact_duplicates import same_products, title_key
 from product_search.images.provenance import says_generated
 from product_search.images.store import ImageStore, StoredImage, decode
+from product_search.outbox import events
 
 # A change of these changes what Milvus holds; a change of the others does not.
 _INDEXED = frozenset(
@@ -147,7 +148,7 @@ class Catalog:
 
         def remove(session: Session) -> None:
             product = _locked(session, product_id)
-            outbox.record(session, product, outbox.Operation.delete)
+            events.record(session, product, events.Operation.delete)
             session.delete(product)
 
         self.database.write(remove)
@@ -166,7 +167,7 @@ class Catalog:
         queued = last = 0
         while True:
             some = given_up.where(Product.id > last).order_by(Product.id).limit(_RETRIED_AT_ONCE)
-            retried = self.database.write(partial(outbox.retry, given_up=some))
+            retried = self.database.write(partial(events.retry, given_up=some))
             if not retried:
                 return queued
             queued, last = queued + len(retried), retried[-1]
@@ -254,7 +255,7 @@ def _insert_products(session: Session, rows: Sequence[Mapping[str, Any]]) -> Non
         for row in rows
     ]
     session.execute(insert(Product), new)
-    outbox.record_new(session, [row["milvus_id"] for row in new])
+    events.record_new(session, [row["milvus_id"] for row in new])
 
 
 def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
@@ -263,7 +264,7 @@ def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
     added: Any = session.connection().execute(_INSERT, _with_key(columns))
     drawn = {"id": added.inserted_primary_key[0]}
     product = Product(**added.last_inserted_params(), **drawn)
-    outbox.record(session, product, outbox.Operation.upsert)
+    events.record(session, product, events.Operation.upsert)
     return product
 
 
@@ -287,7 +288,7 @@ def change_product(session: Session, product: Product, columns: Mapping[str, Any
         product.revision += 1
         product.index_status = IndexStatus.pending
         product.index_error = None
-        outbox.record(session, product, outbox.Operation.upsert)
+        events.record(session, product, events.Operation.upsert)
     return "updated"
 
 

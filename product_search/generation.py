@@ -32,7 +32,7 @@ from product_search.generated import Made
 from product_search.generation_prompt import Described
 from product_search.generators import ImageGenerator
 from product_search.images.store import ImageStore, StoredImage
-from product_search.outbox import database_clock
+from product_search.outbox.events import database_clock
 from product_search.runs import UNFINISHED, Kind, State
 
 PATH = "/generate"

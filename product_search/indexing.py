@@ -15,12 +15,13 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus
 from nlp_models import EncoderPair
 from orm_models import Database, Product, VectorCollection
-from product_search import leases, live_collections, outbox
+from product_search import leases, live_collections
 from product_search.errors import AppError
 from product_search.images.perceptual_hash import perceptual_hash
 from product_search.images.store import ImageStore
 from product_search.live_collections import LiveCollections, OpenCollection, Role
-from product_search.outbox import Claim, Clock, Policy, Work
+from product_search.outbox import events
+from product_search.outbox.events import Claim, Clock, Policy, Work
 from product_search.text.analysis import document, document_terms, plain
 from vector_db import Entity
 
@@ -46,7 +47,7 @@ class Indexer:
     images: ImageStore
     collections: LiveCollections
     policy: Policy = field(default_factory=Policy)
-    clock: Clock = outbox.database_clock
+    clock: Clock = events.database_clock
 
     def apply_oldest(self, limit: int) -> int:
         """Bring Milvus up to the products that have waited longest; how many were claimed.
@@ -79,7 +80,7 @@ class Indexer:
         """The collections to write to, and whether products, or some of these, can be claimed."""
 
         def look(session: Session) -> tuple[Rows, bool]:
-            return live_collections.live(session), outbox.is_due(session, self.clock, among)
+            return live_collections.live(session), events.is_due(session, self.clock, among)
 
         return self.database.read(look)
 
@@ -100,16 +101,16 @@ class Indexer:
         self, session: Session, limit: int, among: Collection[int] | None
     ) -> tuple[Claim, Rows]:
         """The rows are read after the events: a collection that came before them is among those."""
-        claim = outbox.claim(session, limit, self.policy.lease, self.clock, among)
+        claim = events.claim(session, limit, self.policy.lease, self.clock, among)
         return claim, live_collections.live(session)
 
     def _renew(self, claim: Claim) -> set[int]:
         lease, clock = self.policy.lease, self.clock
-        return self.database.write(lambda session: outbox.renew(session, claim, lease, clock))
+        return self.database.write(lambda session: events.renew(session, claim, lease, clock))
 
     def _release(self, claim: Claim) -> None:
         try:
-            self.database.write(lambda session: outbox.release(session, claim))
+            self.database.write(lambda session: events.release(session, claim))
         except AppError as error:
             log.warning("a claim stays until its lease ends: %s", error)
 
@@ -176,8 +177,8 @@ class Indexer:
         """
 
         def settle(session: Session) -> None:
-            held = outbox.hold(session, claim, works)
-            outbox.requeue(session, [work for work in works if work.product_id not in held])
+            held = events.hold(session, claim, works)
+            events.requeue(session, [work for work in works if work.product_id not in held])
             ours = [work for work in works if work.product_id in held]
             written = [
                 {
@@ -190,13 +191,13 @@ class Indexer:
             ]
             if written:
                 session.connection().execute(_MARK_INDEXED, written)
-            outbox.mark_done(session, [work for work in ours if work.product_id not in failures])
+            events.mark_done(session, [work for work in ours if work.product_id not in failures])
             reasons = {
                 work: failures[work.product_id][:500]
                 for work in ours
                 if work.product_id in failures
             }
-            outbox.mark_failed(session, reasons, self.policy, self.clock)
+            events.mark_failed(session, reasons, self.policy, self.clock)
 
         self.database.write(settle)
 

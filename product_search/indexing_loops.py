@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from orm_models import Database
 from product_search.indexing import Indexer
-from product_search.kafka_bus import GroupMember, KafkaTopic, Publisher
-from product_search.relay import Relay, consume
+from product_search.outbox.kafka import GroupMember, KafkaTopic, Publisher
+from product_search.outbox.relay import Relay, consume
 from product_search.settings import Settings
 from product_search.step_loop import StepLoop
 

@@ -18,12 +18,13 @@ from sqlalchemy.orm import Session
 
 from data_models import DriftKind, IndexStatus
 from orm_models import Database, Product
-from product_search import live_collections, outbox, outbox_state, runs
+from product_search import live_collections, runs
 from product_search.database.transactions import read_committed
 from product_search.drift import Options, Progress
 from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUnavailable
 from product_search.images.store import ImageStore
 from product_search.live_collections import Role
+from product_search.outbox import counts as outbox_state, events
 from product_search.picture_drift import DIGITS, check_folders
 from product_search.run_loop import LEASE, RunContext, RunFailed
 from product_search.runs import Kind, Problem
@@ -382,9 +383,9 @@ def _hold(session: Session, rows: Iterable[Row]) -> set[int]:
 def _repair(session: Session, found: Sequence[Problem]) -> None:
     products = [int(one.subject) for one in found if one.kind in _REQUEUED]
     if products:
-        outbox.retry(session, select(Product).where(Product.id.in_(products)))
+        events.retry(session, select(Product).where(Product.id.in_(products)))
     orphans = [int(one.subject) for one in found if one.kind == DriftKind.orphaned]
-    outbox.record_orphans(session, orphans)
+    events.record_orphans(session, orphans)
 
 
 def _unused(name: str) -> Problem:

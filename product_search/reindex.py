@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 
 from nlp_models import EncoderError, EncoderPair
 from orm_models import Database, Product, Run, VectorCollection
-from product_search import live_collections, outbox, outbox_state, runs
+from product_search import live_collections, runs
 from product_search.activation import retire
 from product_search.errors import StartError
 from product_search.live_collections import LiveCollections, Role
+from product_search.outbox import counts, events
 from product_search.run_loop import LEASE, RunContext, RunFailed
 from product_search.runs import Kind, RunLost
 from vector_db import collection_name
@@ -59,7 +60,7 @@ def unfinished(session: Session) -> Run | None:
 
 
 def _is_left(session: Session, run: Run) -> bool:
-    return run.lease_until is None or run.lease_until <= outbox.database_clock(session)
+    return run.lease_until is None or run.lease_until <= events.database_clock(session)
 
 
 def roll_back(session: Session) -> VectorCollection:
@@ -184,7 +185,7 @@ class Reindexing:
 
         def look(session: Session) -> tuple[bool, int]:
             is_filling = Role.filling in live_collections.live(session)
-            return is_filling, outbox_state.fills_left(session, limit, unclaimed=unclaimed)
+            return is_filling, counts.fills_left(session, limit, unclaimed=unclaimed)
 
         while True:
             context.check()
@@ -218,7 +219,7 @@ def _admit(session: Session, context: RunContext, encoders: EncoderPair) -> Prog
 def _queue_some(
     session: Session, context: RunContext, progress: Progress, limit: int
 ) -> tuple[int, Progress]:
-    ids = outbox.record_fill(session, progress["last_id"], limit)
+    ids = events.record_fill(session, progress["last_id"], limit)
     if ids:
         queued = progress["queued"] + len(ids)
         progress = {**progress, "last_id": ids[-1], "queued": queued}
@@ -231,7 +232,7 @@ def _switch(session: Session, context: RunContext, progress: Progress) -> bool:
     rows = live_collections.lock(session)
     if Role.filling not in rows:
         raise RunLost(f"run {context.claimed.id} was cancelled")
-    if outbox_state.fills_left(session, 1):
+    if counts.fills_left(session, 1):
         return False
     live_collections.give_role(rows[Role.active], Role.previous)
     live_collections.give_role(rows[Role.filling], Role.active)

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
-from product_search import calibration, outbox, outbox_state, runs
+from product_search import calibration, runs
 from product_search.activation import activate
 from product_search.audit import Auditor
-from product_search.backpressure import OutboxGate
 from product_search.bulk_import import import_rows
 from product_search.calibration import Calibration
 from product_search.catalog import Catalog
@@ -36,6 +35,8 @@ from product_search.indexing import Indexer
 from product_search.indexing_loops import open_indexing, running_relay
 from product_search.live_collections import LiveCollections
 from product_search.metrics import Metrics
+from product_search.outbox import counts, events
+from product_search.outbox.admission import OutboxGate
 from product_search.query_inputs import InputReader
 from product_search.reconcile import Reconciler
 from product_search.reindex import Reindexing
@@ -219,7 +220,7 @@ def open_retrieval(settings: Settings, indexer: Indexer) -> Iterator[Retrieval]:
 
 
 def _is_behind(database: Database) -> bool:
-    return bool(database.read(lambda session: outbox_state.depth(session, 1)))
+    return bool(database.read(lambda session: counts.depth(session, 1)))
 
 
 def _check_who_indexes(settings: Settings) -> None:
@@ -231,7 +232,7 @@ def _check_who_indexes(settings: Settings) -> None:
 
 def _end_dead_claims(database: Database) -> None:
     """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
-    database.write(outbox.release_all)
+    database.write(events.release_all)
     taken_here = set(Kind) - {Kind.local_import}
     database.write(lambda session: runs.release_all(session, taken_here))
 
@@ -343,7 +344,7 @@ def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
         store = open_store(settings, address)
         stack.callback(store.close)
         database = stack.enter_context(open_database(settings))
-        policy = outbox.Policy(
+        policy = events.Policy(
             lease=timedelta(seconds=settings.index_lease_s),
             max_attempts=settings.index_max_attempts,
             first_pause=timedelta(seconds=settings.index_retry_delay_s),

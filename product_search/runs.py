@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from orm_models import Run, RunProblem
-from product_search.outbox import database_clock
+from product_search.outbox.events import database_clock
 
 Clock = Callable[[Session], datetime]
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from product_search.errors import AppError
-from product_search.kafka_bus import KafkaUnavailable
+from product_search.outbox.kafka import KafkaUnavailable
 
 log = logging.getLogger(__name__)
 

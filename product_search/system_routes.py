@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from data_models import DoctorRun, DriftReport, RunsPage, SurveyQuery
-from product_search import drift, errors, metrics, outbox_state, run_list
+from product_search import drift, errors, metrics, run_list
 from product_search.http_errors import QUEUE_ERRORS, documented
+from product_search.outbox import counts
 from product_search.resources import Resources
 
 router = APIRouter(tags=["系统"])
@@ -68,5 +69,5 @@ def get_metrics(request: Request) -> Response:
     """待建索引的改动，以及最近一次核对剩下的不一致（按种类）。"""
     resources: Resources = request.app.state.resources
     database = resources.database
-    text = resources.metrics.read(database.read(outbox_state.counts), database.read(drift.last))
+    text = resources.metrics.read(database.read(counts.counts), database.read(drift.last))
     return Response(text, media_type=metrics.MEDIA_TYPE)

@@ -13,7 +13,7 @@ from importlib.metadata import files
 from typing import Any
 from uuid import uuid4
 
-from product_search.kafka_bus import KafkaTopic
+from product_search.outbox.kafka import KafkaTopic
 from product_search.settings import ROOT
 
 # Brokers of a real Kafka that makes topics by itself; the suites leave some there.

@@ -13,10 +13,10 @@ from sqlalchemy import select
 
 from data_models import SearchRequest, SearchResponse
 from orm_models import Database, Product
-from product_search import outbox_state
 from product_search.bulk_import import import_file
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.measures import DEPTH
+from product_search.outbox import counts
 from product_search.resources import Resources, open_resources
 from product_search.retrieval import Retrieval
 from product_search.settings import Settings
@@ -49,7 +49,7 @@ def catalogue(
 
 def wait_until_indexed(resources: Resources) -> None:
     """Until no product waits any more."""
-    while resources.database.read(outbox_state.pending):
+    while resources.database.read(counts.pending):
         time.sleep(POLL_S)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from main import create_app
 from nlp_models import Matrix, TextEncoder
 from product_search.indexing import Indexer
-from product_search.outbox import Policy
+from product_search.outbox.events import Policy
 from product_search.settings import Settings
 from product_search.step_loop import StepLoop
 from tests.api.helpers import base64_of, create, ids, listed, resources, search

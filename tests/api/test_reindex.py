@@ -14,11 +14,12 @@ from sqlalchemy import select
 from main import create_app
 from nlp_models import EncoderPair, Matrix
 from orm_models import Product, VectorCollection
-from product_search import live_collections, outbox_state, reindex, runs
+from product_search import live_collections, reindex, runs
 from product_search.encoder_folders import EncoderFolders
 from product_search.errors import VectorStoreUnavailable
 from product_search.indexing import Indexer
 from product_search.live_collections import Role
+from product_search.outbox import counts
 from product_search.runs import Kind, State
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
@@ -187,7 +188,7 @@ def begin(api: TestClient) -> int:
     database = resources(api).database
     run_id = database.write(lambda session: reindex.start(session, "chinese-clip", None))
     resources(api).run_loop.wake()
-    until(lambda: database.read(lambda session: outbox_state.fills_left(session, 1)) > 0, "a fill")
+    until(lambda: database.read(lambda session: counts.fills_left(session, 1)) > 0, "a fill")
     return run_id
 
 

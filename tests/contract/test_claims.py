@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, OutboxCounts
 from orm_models import Database, OutboxEvent
-from product_search import outbox, outbox_state
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.errors import ProductNotFound
 from product_search.images.store import ImageStore
-from product_search.outbox import Claim, Policy, Work
+from product_search.outbox import counts as outbox_state, events
+from product_search.outbox.events import Claim, Policy, Work
 from tests.contract.clock import Clock
 from tests.sessions import reading, writing
 
@@ -49,7 +49,7 @@ def change(catalog: Catalog, product_id: int, title: str) -> None:
 
 
 def claimed(database: Database, clock: Clock, limit: int = 100) -> Claim:
-    return database.write(partial(outbox.claim, limit=limit, lease=LEASE, clock=clock))
+    return database.write(partial(events.claim, limit=limit, lease=LEASE, clock=clock))
 
 
 def ids(claim: Claim) -> list[int]:
@@ -58,11 +58,11 @@ def ids(claim: Claim) -> list[int]:
 
 def fail(database: Database, clock: Clock, claim: Claim) -> None:
     reasons = dict.fromkeys(claim.works, "图片已损坏")
-    database.write(partial(outbox.mark_failed, reasons=reasons, policy=POLICY, clock=clock))
+    database.write(partial(events.mark_failed, reasons=reasons, policy=POLICY, clock=clock))
 
 
 def is_due(database: Database, clock: Clock) -> bool:
-    return database.read(partial(outbox.is_due, clock=clock))
+    return database.read(partial(events.is_due, clock=clock))
 
 
 def counts(database: Database) -> OutboxCounts:
@@ -74,7 +74,7 @@ def claim_until_none(url: str, started: str) -> list[int]:
     database = Database(url)
     Path(started).touch()
     found: list[int] = []
-    while works := database.write(partial(outbox.claim, limit=4, lease=LEASE)).works:
+    while works := database.write(partial(events.claim, limit=4, lease=LEASE)).works:
         found += [work.product_id for work in works]
     database.close()
     return found
@@ -99,7 +99,7 @@ def test_a_claim_does_not_wait_for_another_that_is_not_yet_committed(
 ) -> None:
     made = create(catalog, 6)
     with writing(database) as first:
-        theirs = outbox.claim(first, 3, LEASE, clock)
+        theirs = events.claim(first, 3, LEASE, clock)
         ours = claimed(database, clock)
         assert (ids(theirs), ids(ours)) == (made[:3], made[3:])
     assert not is_due(database, clock)
@@ -111,7 +111,7 @@ def test_a_write_does_not_wait_for_a_claim_that_is_not_yet_committed(
 ) -> None:
     first, second = create(catalog, 2)
     with writing(database) as session:
-        assert ids(outbox.claim(session, 10, LEASE, clock)) == [first, second]
+        assert ids(events.claim(session, 10, LEASE, clock)) == [first, second]
         change(catalog, first, "改动")
         create(catalog)
         catalog.delete(second)
@@ -141,8 +141,8 @@ def test_a_product_is_claimed_as_a_whole_and_once_at_a_time(
     assert ids(claim) == [product_id]
     change(catalog, product_id, "四")
     assert ids(claimed(database, clock)) == []
-    assert database.write(partial(outbox.hold, taken=claim, works=claim.works)) == {product_id}
-    database.write(partial(outbox.mark_done, works=claim.works))
+    assert database.write(partial(events.hold, taken=claim, works=claim.works)) == {product_id}
+    database.write(partial(events.mark_done, works=claim.works))
     with reading(database) as session:
         (left,) = session.scalars(select(OutboxEvent))
         assert left.revision == 4
@@ -161,12 +161,12 @@ def test_a_claim_whose_lease_has_ended_is_anothers_to_take(
     assert is_due(database, clock)
     new = claimed(database, clock, 1)
     assert ids(new) == made[:1]
-    renewed = database.write(partial(outbox.renew, taken=late, lease=LEASE, clock=clock))
+    renewed = database.write(partial(events.renew, taken=late, lease=LEASE, clock=clock))
     assert renewed == {made[1]}  # which nobody took in between
-    assert database.write(partial(outbox.hold, taken=late, works=late.works)) == {made[1]}
-    database.write(partial(outbox.release, taken=late))
+    assert database.write(partial(events.hold, taken=late, works=late.works)) == {made[1]}
+    database.write(partial(events.release, taken=late))
     assert ids(claimed(database, clock)) == made[1:]
-    assert database.write(partial(outbox.hold, taken=new, works=new.works)) == {made[0]}
+    assert database.write(partial(events.hold, taken=new, works=new.works)) == {made[0]}
 
 
 def test_a_lease_that_is_renewed_goes_on(
@@ -176,7 +176,7 @@ def test_a_lease_that_is_renewed_goes_on(
     claim = claimed(database, clock)
     for _ in range(5):
         clock.pass_by(40)
-        renew = partial(outbox.renew, taken=claim, lease=LEASE, clock=clock)
+        renew = partial(events.renew, taken=claim, lease=LEASE, clock=clock)
         assert database.write(renew) == set(made)
         assert ids(claimed(database, clock)) == []
 
@@ -188,7 +188,7 @@ def test_every_claim_ends_where_the_only_worker_starts_anew(
     paused = claimed(database, clock, 1)
     fail(database, clock, paused)
     claimed(database, clock)
-    database.write(outbox.release_all)
+    database.write(events.release_all)
     assert ids(claimed(database, clock)) == made[1:]  # the pause goes on
 
 
@@ -263,10 +263,10 @@ def test_a_product_that_was_lost_while_it_was_written_is_queued_again(
     works = claimed(database, clock).works
     catalog.delete(gone)
     with writing(database) as session:
-        outbox.mark_done(session, works)
+        events.mark_done(session, works)
     while done := claimed(database, clock).works:
-        database.write(partial(outbox.mark_done, works=done))
-    database.write(partial(outbox.requeue, works=works))
+        database.write(partial(events.mark_done, works=done))
+    database.write(partial(events.requeue, works=works))
     again = claimed(database, clock)
     assert ids(again) == [kept, gone]
     assert [work.milvus_id for work in again.works] == [work.milvus_id for work in works]
@@ -304,20 +304,20 @@ def test_writers_and_workers_at_the_same_time_never_wait_in_a_circle(
             create(catalog)
 
     def settle(claim: Claim, work: Work, session: Session) -> None:
-        assert outbox.hold(session, claim, [work]) == {work.product_id}
+        assert events.hold(session, claim, [work]) == {work.product_id}
         if work.product_id % 5 == 0 and not work.attempts:
             soon = Policy(LEASE, 5, timedelta(milliseconds=1))
-            outbox.mark_failed(session, {work: "再试"}, soon)
+            events.mark_failed(session, {work: "再试"}, soon)
         else:
-            outbox.mark_done(session, [work])
+            events.mark_done(session, [work])
         busy.discard(work.product_id)  # before the commit, after which another may take it
 
     def work() -> None:
         while not writing_ended.is_set() or database.read(outbox_state.pending):
-            if not database.read(outbox.is_due):
+            if not database.read(events.is_due):
                 time.sleep(0.01)
                 continue
-            claim = database.write(partial(outbox.claim, limit=3, lease=LEASE))
+            claim = database.write(partial(events.claim, limit=3, lease=LEASE))
             twice.extend(busy & set(ids(claim)))
             busy.update(ids(claim))
             for item in claim.works:

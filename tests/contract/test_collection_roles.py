@@ -11,11 +11,12 @@ from sqlalchemy import delete, select
 
 from data_models import IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run, VectorCollection
-from product_search import activation, live_collections, outbox, outbox_state, reindex, runs
+from product_search import activation, live_collections, reindex, runs
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.images.store import ImageStore
 from product_search.live_collections import Role
-from product_search.outbox import Claim, Policy
+from product_search.outbox import counts, events
+from product_search.outbox.events import Claim, Policy
 from product_search.reindex import ReindexRefused
 from product_search.runs import Kind, State
 from tests.sessions import reading, writing
@@ -40,14 +41,14 @@ def roles(database: Database) -> dict[str, str]:
 
 
 def claimed(database: Database) -> Claim:
-    return database.write(partial(outbox.claim, limit=100, lease=LEASE))
+    return database.write(partial(events.claim, limit=100, lease=LEASE))
 
 
 def settled(database: Database) -> None:
     """All that waits is indexed."""
     works = claimed(database).works
     with writing(database) as session:
-        outbox.mark_done(session, works)
+        events.mark_done(session, works)
         for product in session.scalars(select(Product)):
             product.index_status = IndexStatus.indexed
 
@@ -149,18 +150,18 @@ def test_products_are_queued_for_a_filling_by_id_and_their_pauses_end(
     made = [catalog.create({"title": "书包"}, None).product_id for _ in range(5)]
     failing = claimed(database).works[:1]
     with writing(database) as session:
-        outbox.mark_failed(session, dict.fromkeys(failing, "坏"), Policy(LEASE))
-        outbox.release_all(session)
-    assert database.write(partial(outbox.record_fill, after=0, limit=3)) == made[:3]
-    assert database.write(partial(outbox.record_fill, after=made[2], limit=3)) == made[3:]
-    assert database.write(partial(outbox.record_fill, after=made[4], limit=3)) == []
-    left = partial(outbox_state.fills_left, limit=100)
+        events.mark_failed(session, dict.fromkeys(failing, "坏"), Policy(LEASE))
+        events.release_all(session)
+    assert database.write(partial(events.record_fill, after=0, limit=3)) == made[:3]
+    assert database.write(partial(events.record_fill, after=made[2], limit=3)) == made[3:]
+    assert database.write(partial(events.record_fill, after=made[4], limit=3)) == []
+    left = partial(counts.fills_left, limit=100)
     assert database.read(left) == 5
     works = claimed(database).works
     assert {work.product_id: work.attempts for work in works} == dict.fromkeys(made, 0)
     assert not any(work.only_fill for work in works)  # each has its first event too
     with writing(database) as session:
-        outbox.mark_done(session, works)
+        events.mark_done(session, works)
     assert database.read(left) == 0
 
 
@@ -169,29 +170,29 @@ def test_a_claim_says_where_nothing_but_a_filling_is_asked_for(
 ) -> None:
     plain, changed, gone = [catalog.create({"title": "书包"}, None).product_id for _ in range(3)]
     settled(database)
-    database.write(partial(outbox.record_fill, after=0, limit=10))
+    database.write(partial(events.record_fill, after=0, limit=10))
     catalog.update(changed, {"title": "改"}, KEEP_IMAGE)
     catalog.delete(gone)
     claim = claimed(database)
     asked = {work.product_id: work.only_fill for work in claim.works}
     assert asked == {plain: True, changed: False, gone: False}
-    assert database.read(partial(outbox_state.fills_left, limit=10)) == 3
-    assert database.read(partial(outbox_state.fills_left, limit=10, unclaimed=True)) == 0
+    assert database.read(partial(counts.fills_left, limit=10)) == 3
+    assert database.read(partial(counts.fills_left, limit=10, unclaimed=True)) == 0
 
 
 def test_a_product_that_fails_is_queued_by_one_event_and_holds_up_no_filling(
     catalog: Catalog, database: Database
 ) -> None:
     product_id = catalog.create({"title": "书包"}, None).product_id
-    database.write(partial(outbox.record_fill, after=0, limit=10))
+    database.write(partial(events.record_fill, after=0, limit=10))
     claim = claimed(database)
     with writing(database) as session:
-        assert outbox.hold(session, claim, claim.works) == {product_id}
-        outbox.mark_failed(session, dict.fromkeys(claim.works, "坏"), Policy(LEASE))
+        assert events.hold(session, claim, claim.works) == {product_id}
+        events.mark_failed(session, dict.fromkeys(claim.works, "坏"), Policy(LEASE))
     with reading(database) as session:
         (event,) = session.scalars(select(OutboxEvent))
         assert (event.operation, event.attempts) == ("upsert", 1)
-        assert outbox_state.fills_left(session, 10) == 0
+        assert counts.fills_left(session, 10) == 0
 
 
 def test_deletions_stay_queued_when_all_products_are_queued_anew(
@@ -200,5 +201,5 @@ def test_deletions_stay_queued_when_all_products_are_queued_anew(
     kept, gone = [catalog.create({"title": "书包"}, None).product_id for _ in range(2)]
     catalog.delete(gone)
     with writing(database) as session:
-        outbox.record_all(session)
+        events.record_all(session)
     assert {work.product_id for work in claimed(database).works} == {kept, gone}

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut, SearchFilters
 from orm_models import Database, OutboxEvent, Product, matching
-from product_search import outbox, outbox_state
 from product_search.catalog import KEEP_IMAGE, Catalog, insert_product
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
 from product_search.images.store import ImageStore
+from product_search.outbox import counts, events as outbox
 from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, four_colours
 
@@ -307,7 +307,7 @@ def test_events_are_claimed_in_order_and_forgotten(catalog: Catalog, database: D
         outbox.mark_done(session, claim.works)
     assert [event[0] for event in events(database)] == made[2:]
     with reading(database) as session:
-        assert outbox_state.counts(session).pending == 3
+        assert counts.counts(session).pending == 3
 
 
 def test_writers_at_the_same_time_lose_nothing(catalog: Catalog, database: Database) -> None:

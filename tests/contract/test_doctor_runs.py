@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from data_models import DriftKind
 from orm_models import Run, RunProblem, VectorCollection
-from product_search import drift, outbox_state, runs
+from product_search import drift, runs
 from product_search.drift import Options
 from product_search.errors import (
     AppError,
@@ -18,6 +18,7 @@ from product_search.errors import (
     VectorStoreUnavailable,
 )
 from product_search.live_collections import Role
+from product_search.outbox import counts
 from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
 from product_search.runs import Kind, State
 from tests.contract.doctor_shop import (
@@ -78,7 +79,7 @@ def test_a_lost_picture_is_told_and_left(stocked: Shop) -> None:
     stocked.images.path(name).unlink()
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing_picture: 5}, 5)
-    assert stocked.database.read(outbox_state.counts).pending == 0
+    assert stocked.database.read(counts.counts).pending == 0
 
 
 def test_what_can_not_be_repaired_is_left_beside_what_can(stocked: Shop) -> None:
@@ -131,7 +132,7 @@ def test_without_its_collection_every_product_is_missing_and_none_is_queued(
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing: 7}, 7)
     assert "重启服务会新建" in walked.examples[0].reason
-    assert stocked.database.read(outbox_state.counts).pending == 0
+    assert stocked.database.read(counts.counts).pending == 0
     stocked.start()  # once more, which makes it
     stocked.index()
     assert found(stocked.walk()) == {}
@@ -179,7 +180,7 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
     assert (walked.products, walked.entities) == (7, 5)
     assert (found(walked), walked.left) == ({DriftKind.missing: 2}, 0)
     assert [one.subject for one in walked.examples] == [str(stocked.ids[0]), str(stocked.ids[6])]
-    assert stocked.database.read(outbox_state.counts).pending == 2
+    assert stocked.database.read(counts.counts).pending == 2
 
 
 def test_repairs_that_the_outbox_has_no_room_for_are_left_to_the_next_run(stocked: Shop) -> None:
@@ -187,7 +188,7 @@ def test_repairs_that_the_outbox_has_no_room_for_are_left_to_the_next_run(stocke
     stocked.is_full = True
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing: 1}, 1)
-    assert stocked.database.read(outbox_state.counts).pending == 0
+    assert stocked.database.read(counts.counts).pending == 0
     stocked.is_full = False
     assert stocked.walk(repair=True).left == 0
 

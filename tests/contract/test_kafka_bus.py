@@ -13,7 +13,7 @@ import confluent_kafka as kafka
 import pytest
 
 from product_search.errors import StartError
-from product_search.kafka_bus import (
+from product_search.outbox.kafka import (
     MAX_MESSAGE_BYTES,
     Batch,
     GroupMember,

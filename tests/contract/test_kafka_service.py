@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 
 from main import create_app
 from orm_models import Database
-from product_search import outbox_state
 from product_search.indexing import Indexer
-from product_search.kafka_bus import KafkaTopic
+from product_search.outbox import counts
+from product_search.outbox.kafka import KafkaTopic
 from product_search.resources import Resources
 from product_search.settings import Settings
 from tests.contract.conftest import empty_tables, mysql_url
@@ -67,7 +67,7 @@ def resources(api: TestClient) -> Resources:
 
 def until_nothing_waits(database: Database) -> None:
     deadline = time.monotonic() + DEADLINE_S
-    while database.read(outbox_state.pending):
+    while database.read(counts.pending):
         assert time.monotonic() < deadline, "events wait for good"
         time.sleep(0.02)
 
@@ -106,7 +106,7 @@ def test_a_product_whose_events_are_locked_for_a_moment_is_indexed_by_the_same_m
         applying = threading.Thread(target=indexer.apply_products, args=([product_id],))
         applying.start()
         with reading(held.database) as session:
-            assert outbox_state.pending(session) == 1
+            assert counts.pending(session) == 1
     applying.join(DEADLINE_S)
     assert held.catalog.get(product_id).index_status == "indexed"
 

@@ -11,8 +11,8 @@ from sqlalchemy import update
 
 from data_models import DriftKind
 from orm_models import Product
-from product_search import outbox, outbox_state
 from product_search.catalog import KEEP_IMAGE
+from product_search.outbox import counts, events
 from product_search.step_loop import StepLoop
 from tests.contract.doctor_shop import (
     NONE,
@@ -54,7 +54,7 @@ def test_drift_is_found_repaired_through_the_outbox_and_gone(
     repaired = stocked.walk(repair=True)
     assert (found(repaired), repaired.repaired[kind], repaired.left) == ({kind: 1}, 1, 0)
     assert found(stocked.walk(repair=True)) == {}  # it waits: nothing is queued twice
-    assert stocked.database.read(outbox_state.counts).pending == 1
+    assert stocked.database.read(counts.counts).pending == 1
     stocked.index()
     after = stocked.walk()
     assert found(after) == {}
@@ -94,9 +94,9 @@ def test_what_waits_in_the_outbox_is_no_drift(stocked: Shop) -> None:
     stocked.catalog.delete(stocked.ids[1])
     assert found(stocked.walk(repair=True)) == {}
     with writing(stocked.database) as session:
-        assert len(outbox.claim(session, 100, timedelta(minutes=1)).works) == 3
+        assert len(events.claim(session, 100, timedelta(minutes=1)).works) == 3
     assert found(stocked.walk(repair=True)) == {}
-    assert stocked.database.read(outbox_state.counts).pending == 3
+    assert stocked.database.read(counts.counts).pending == 3
 
 
 def test_products_that_were_given_up_are_counted_apart(stocked: Shop) -> None:
@@ -121,7 +121,7 @@ def queued_again(shop: Shop) -> None:
     with writing(shop.database) as session:
         product = session.get_one(Product, shop.ids[2])
         product.index_status = "pending"
-        outbox.record(session, product, outbox.Operation.upsert)
+        events.record(session, product, events.Operation.upsert)
 
 
 @pytest.mark.parametrize("indexed_at_once", [False, True])
@@ -156,11 +156,11 @@ def test_a_product_that_is_queued_between_the_readings_is_not_queued_twice(stock
     def queue() -> None:
         with writing(stocked.database) as session:
             product = session.get_one(Product, stocked.ids[-1])
-            outbox.record(session, product, outbox.Operation.upsert)
+            events.record(session, product, events.Operation.upsert)
 
     stocked.store.shared["states"] = queue
     assert found(stocked.walk(repair=True)) == {}
-    assert stocked.database.read(outbox_state.counts).pending == 1
+    assert stocked.database.read(counts.counts).pending == 1
 
 
 def test_a_product_that_comes_while_the_stores_are_read_is_no_drift(stocked: Shop) -> None:

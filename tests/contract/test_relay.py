@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from orm_models import Database
-from product_search import outbox
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.images.store import ImageStore
-from product_search.kafka_bus import IndexEvent, KafkaTopic, KafkaUnavailable, Publisher
-from product_search.outbox import Claim, Policy
-from product_search.relay import MAX_PUBLISHED, PUBLISHING, Relay
+from product_search.outbox import events as outbox
+from product_search.outbox.events import Claim, Policy
+from product_search.outbox.kafka import IndexEvent, KafkaTopic, KafkaUnavailable, Publisher
+from product_search.outbox.relay import MAX_PUBLISHED, PUBLISHING, Relay
 from tests.contract.clock import Clock
 from tests.kafka_servers import MockKafka, new_topic
 

@@ -10,7 +10,7 @@ from pymilvus import MilvusClient
 from sqlalchemy import delete, select, update
 
 from orm_models import Product
-from product_search.outbox import Operation, record
+from product_search.outbox.events import Operation, record
 from tests.faults import checks
 from tests.faults.load import Load
 from tests.faults.places import Place

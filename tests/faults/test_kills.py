@@ -87,7 +87,7 @@ FAULTS: dict[str, Fault] = {
     "during encode": Step("worker", "nlp_models:ChineseClipEncoder.encode_images", "before"),
     "after Milvus upsert": Step("worker", "pymilvus:MilvusClient.upsert", "after"),
     "after Milvus delete": Step("worker", "pymilvus:MilvusClient.delete", "after", 3),
-    "before mark_done": Step("worker", "product_search.outbox:mark_done", "before"),
+    "before mark_done": Step("worker", "product_search.outbox.events:mark_done", "before"),
     "during import": during_import,
     "during an uploaded import": during_uploaded_import,
     "during reindexing": during_reindexing,

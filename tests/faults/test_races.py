@@ -10,7 +10,7 @@ import httpx
 from sqlalchemy import select
 
 from orm_models import OutboxEvent, Product
-from product_search.outbox import Operation
+from product_search.outbox.events import Operation
 from tests.faults.conftest import SEED
 from tests.faults.ledger import Content, Tracked
 from tests.faults.load import Load, title

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, OutboxCounts
 from orm_models import Database, OutboxEvent, Product
-from product_search import outbox, outbox_state
-from product_search.outbox import Operation, Policy
+from product_search.outbox import counts, events as outbox
+from product_search.outbox.events import Operation, Policy
 from product_search.schema import migrate
 from tests.sessions import reading, writing
 
@@ -64,29 +64,29 @@ def test_nothing_done_is_nothing_forgotten(database: Database) -> None:
         add(session, "书包")
         outbox.mark_done(session, [])
     with reading(database) as session:
-        assert outbox_state.pending(session) == 1
+        assert counts.pending(session) == 1
 
 
 def test_waiting_events_are_counted_up_to_an_id(database: Database) -> None:
     with reading(database) as session:
-        assert (outbox_state.newest_id(session), outbox_state.pending(session)) == (0, 0)
+        assert (counts.newest_id(session), counts.pending(session)) == (0, 0)
     with writing(database) as session:
         add(session, "一")
         add(session, "二")
     with reading(database) as session:
-        last = outbox_state.newest_id(session)
+        last = counts.newest_id(session)
     with writing(database) as session:
         add(session, "三")
     with reading(database) as session:
-        assert outbox_state.pending(session, last) == 2
-        assert outbox_state.pending(session) == 3
+        assert counts.pending(session, last) == 2
+        assert counts.pending(session) == 3
 
 
 def test_the_depth_is_counted_no_further_than_asked(database: Database) -> None:
     with writing(database) as session:
         for number in range(4):
             add(session, str(number))
-        assert [outbox_state.depth(session, limit) for limit in (1, 3, 4, 100)] == [1, 3, 4, 4]
+        assert [counts.depth(session, limit) for limit in (1, 3, 4, 100)] == [1, 3, 4, 4]
 
 
 def test_products_that_were_given_up_or_are_tried_again_are_counted(database: Database) -> None:
@@ -96,7 +96,7 @@ def test_products_that_were_given_up_or_are_tried_again_are_counted(database: Da
         session.flush()
         events_of(session)[1].attempts = 3
     with reading(database) as session:
-        assert outbox_state.counts(session) == OutboxCounts(pending=2, retrying=1, failed=1)
+        assert counts.counts(session) == OutboxCounts(pending=2, retrying=1, failed=1)
 
 
 def test_each_pause_is_twice_the_one_before_up_to_an_hour() -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from data_models import INT64_MAX, IndexStatus, OutboxCounts
 from orm_models import OutboxEvent, Product
-from product_search.outbox import Operation
+from product_search.outbox.events import Operation
 
 
 def fills_left(session: Session, limit: int, *, unclaimed: bool = False) -> int:

@@ -14,11 +14,11 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from orm_models import Database, OutboxEvent
-from product_search import outbox
 from product_search.database.transactions import read_committed
 from product_search.indexing import Indexer
-from product_search.kafka_bus import GroupMember, IndexEvent, KafkaUnavailable, Publisher
-from product_search.outbox import Clock
+from product_search.outbox import events as outbox
+from product_search.outbox.events import Clock
+from product_search.outbox.kafka import GroupMember, IndexEvent, KafkaUnavailable, Publisher
 
 MAX_PUBLISHED = 500  # at once
 # The events of a relay that died before it saved what Kafka had acknowledged wait this long.

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from orm_models import Database
-from product_search import outbox_state
 from product_search.errors import OutboxFull
+from product_search.outbox import counts
 
 _FRESH_S = 1.0
 _PATIENCE_S = 5.0
@@ -65,9 +65,7 @@ class OutboxGate:
     def _finish_count(self, count: int, before: int) -> None:
         counted = None
         try:
-            counted = self._database.read(
-                lambda session: outbox_state.depth(session, self._max_depth)
-            )
+            counted = self._database.read(lambda session: counts.depth(session, self._max_depth))
         finally:
             with self._lock:
                 if count == self._count:  # else another has taken its place

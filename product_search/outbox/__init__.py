@@ -1,0 +1,1 @@
+"""Pending index work: events, counts, admission, and the way over Kafka."""
