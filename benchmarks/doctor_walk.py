@@ -26,12 +26,13 @@ from sqlalchemy.orm import Session
 
 from data_models import DENSE_FIELDS, DriftRun, IndexStatus
 from orm_models import Database, PrimaryKeySource, Product, VectorCollection
-from product_search import drift, sole_runs
+from product_search import drift
 from product_search.images.store import ImageStore
 from product_search.live_collections import Role
 from product_search.reconcile import Reconciler
-from product_search.run_loop import LEASE, RunContext, carry_out
-from product_search.runs import Kind
+from product_search.runs import exclusive
+from product_search.runs.executor import LEASE, RunContext, carry_out
+from product_search.runs.queue import Kind
 from product_search.schema import open_schema
 from vector_db import Entity, MilvusStore, Vector, VectorStore, collection_name
 
@@ -78,7 +79,7 @@ class Shop:
 
 def walk(database: Database, store: VectorStore, images: ImageStore, *, repair: bool) -> DriftRun:
     """A whole walk."""
-    claimed = sole_runs.begin(database, Kind.doctor, {"repair": repair}, LEASE)
+    claimed = exclusive.begin(database, Kind.doctor, {"repair": repair}, LEASE)
     doctor = Reconciler(database, store, images, lambda _: None, lambda: None)
     carry_out(RunContext(database, claimed, threading.Event()), doctor.handle)
     return database.read(lambda session: drift.of_run(session, claimed.id))

@@ -36,7 +36,6 @@ from benchmarks.doctor_walk import walk
 from data_models import MapField, ProductListQuery, SearchRequest, VectorField
 from nlp_models import EncoderPair, Matrix
 from orm_models import Database
-from product_search import sole_runs
 from product_search.activation import activate
 from product_search.audit import Auditor
 from product_search.calibration import Calibration
@@ -48,8 +47,9 @@ from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections
 from product_search.resources import open_retrieval
 from product_search.retrieval import Retrieval
-from product_search.run_loop import LEASE, Handler, RunContext, carry_out
-from product_search.runs import Claimed, Kind
+from product_search.runs import exclusive
+from product_search.runs.executor import LEASE, Handler, RunContext, carry_out
+from product_search.runs.queue import Claimed, Kind
 from product_search.settings import ROOT, Settings
 from tests.encoders import OnePair
 from vector_db import MilvusStore
@@ -232,11 +232,11 @@ def _survey(database: Database, store: MilvusStore) -> None:
     """The audit, and a map drawn and given."""
     auditor = Auditor(database, store, lambda name: Calibration(fingerprint=name))
     with _phase("audit"):
-        claimed = sole_runs.begin(database, Kind.audit, {}, LEASE)
+        claimed = exclusive.begin(database, Kind.audit, {}, LEASE)
         _carry_out(database, claimed, auditor.handle)
     field: MapField = VectorField.image_clip
     with _phase("map"):
-        claimed = sole_runs.begin(database, Kind.map, {"field": field}, LEASE)
+        claimed = exclusive.begin(database, Kind.map, {"field": field}, LEASE)
         _carry_out(database, claimed, MapMaker(database, store).handle)
     maps = Maps(database, on_queued=lambda: None)
     _percentiles("the map that is kept", lambda _turn: maps.get(field), LISTS)

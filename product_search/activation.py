@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 
 from nlp_models import EncoderError, EncoderPair
 from orm_models import Product, VectorCollection
-from product_search import live_collections, runs
+from product_search import live_collections
 from product_search.errors import StartError
 from product_search.live_collections import CollectionMissing, LiveCollections, OtherRelease, Role
 from product_search.outbox import events
-from product_search.runs import Kind
+from product_search.runs import queue as runs
+from product_search.runs.queue import Kind
 from vector_db import collection_name
 
 log = logging.getLogger(__name__)

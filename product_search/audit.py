@@ -24,12 +24,13 @@ from data_models import (
     Verdict,
 )
 from orm_models import Database, Product
-from product_search import sole_runs, stored_vectors
+from product_search import stored_vectors
 from product_search.calibration import Calibration, Curve
 from product_search.errors import StartError, VectorStoreUnavailable
 from product_search.matching import judged
-from product_search.run_loop import RunContext, RunFailed
-from product_search.runs import Kind, Problem
+from product_search.runs import exclusive
+from product_search.runs.executor import RunContext, RunFailed
+from product_search.runs.queue import Kind, Problem
 from product_search.standing import Pairs, standings
 from product_search.stored_vectors import ActiveVectors
 from vector_db import VectorStore
@@ -73,12 +74,12 @@ class Noted(BaseModel):
 
 def queue(database: Database) -> AuditRun:
     """An audit that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return sole_runs.shown(sole_runs.queue(database, Kind.audit, {}), AuditRun)
+    return exclusive.shown(exclusive.queue(database, Kind.audit, {}), AuditRun)
 
 
 def page(session: Session, query: AuditQuery) -> AuditPage:
     """What the last audit that came to its end found, without what has changed since."""
-    found = sole_runs.page(session, Kind.audit, AuditRun, query)
+    found = exclusive.page(session, Kind.audit, AuditRun, query)
     noted = [Noted.model_validate_json(one.reason) for one in found.noted]
     return AuditPage(
         last=found.last,
@@ -129,7 +130,7 @@ class Auditor:
         except (VectorStoreUnavailable, StartError) as error:
             raise RunFailed(str(error)) from error
         found = [Problem(_NOTED, str(one.product_id), one.model_dump_json()) for one in worst]
-        sole_runs.note(context, progress, found)
+        exclusive.note(context, progress, found)
 
     def _audit(self, check: Callable[[], None]) -> tuple[Progress, list[Noted]]:
         active = stored_vectors.active(self.database, self.store)

@@ -22,7 +22,6 @@ from sqlalchemy.orm import Session
 
 from data_models import ImportCounts, ProductCreate
 from orm_models import Run
-from product_search import runs
 from product_search.catalog import Catalog, Outcome, upsert_by_sku
 from product_search.errors import (
     AppError,
@@ -35,8 +34,9 @@ from product_search.errors import (
 )
 from product_search.import_sources import Source, kind_of, open_source
 from product_search.import_tables import IMAGE_COLUMN, BadRow, Row
-from product_search.run_loop import LEASE, RunContext, RunFailed, carry_out
-from product_search.runs import Claimed, Kind, Problem, State
+from product_search.runs import queue
+from product_search.runs.executor import LEASE, RunContext, RunFailed, carry_out
+from product_search.runs.queue import Claimed, Kind, Problem, State
 
 log = logging.getLogger(__name__)
 
@@ -92,16 +92,16 @@ def import_file(catalog: Catalog, path: Path, images: Path, on_progress: OnProgr
 
 def _claim_own(session: Session, options: Mapping[str, Any]) -> Claimed:
     """A new run, held by this process; those that died with theirs are cancelled."""
-    runs.cancel_abandoned(session, Kind.local_import)
-    run = runs.queue(session, Kind.local_import, options)
-    claimed = runs.claim(session, [Kind.local_import], LEASE, run_id=run.id)
+    queue.cancel_abandoned(session, Kind.local_import)
+    run = queue.queue(session, Kind.local_import, options)
+    claimed = queue.claim(session, [Kind.local_import], LEASE, run_id=run.id)
     assert claimed is not None  # nobody else has seen it yet
     return claimed
 
 
 def _cancel(catalog: Catalog, claimed: Claimed) -> None:
     try:
-        catalog.database.write(lambda session: runs.cancel(session, claimed.id))
+        catalog.database.write(lambda session: queue.cancel(session, claimed.id))
     except AppError as error:
         log.warning("run %d is cancelled when the next import begins: %s", claimed.id, error)
 
@@ -116,7 +116,7 @@ def _report(catalog: Catalog, run_id: int) -> Report:
 
 def _bad_rows(session: Session, run_id: int) -> Iterator[BadRow]:
     last = 0
-    while page := runs.problems(session, run_id, last, PAGE):
+    while page := queue.problems(session, run_id, last, PAGE):
         yield from (BadRow(int(one.subject), one.reason) for one in page)
         last = page[-1].id
 
@@ -261,8 +261,8 @@ class _Import:
         claimed = self._context.claimed
         room = max(0, MAX_NOTED - self._counts.bad)
         problems = [Problem(_BAD_ROW, str(row.line), _shown(row.reason)) for row in bad[:room]]
-        runs.note(session, claimed.id, problems)
-        runs.save(session, claimed, counts.model_dump(), LEASE)
+        queue.note(session, claimed.id, problems)
+        queue.save(session, claimed, counts.model_dump(), LEASE)
 
 
 def _added(counts: ImportCounts, outcomes: Sequence[Outcome], bad: int) -> ImportCounts:

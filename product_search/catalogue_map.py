@@ -20,12 +20,13 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, Run
-from product_search import live_collections, runs, sole_runs, stored_vectors
+from product_search import live_collections, stored_vectors
 from product_search.errors import RunInProgress, VectorStoreUnavailable
 from product_search.live_collections import Role
 from product_search.principal import Plane, Spread
-from product_search.run_loop import LEASE, RunContext
-from product_search.runs import Kind, State
+from product_search.runs import exclusive, queue
+from product_search.runs.executor import LEASE, RunContext
+from product_search.runs.queue import Kind, State
 from product_search.stored_vectors import PAGE, ActiveVectors
 from vector_db import VectorStore
 
@@ -89,7 +90,7 @@ class Maps:
 
     def _queue(self, field: MapField) -> None:
         try:
-            sole_runs.queue(self.database, Kind.map, Options(field=field).model_dump(mode="json"))
+            exclusive.queue(self.database, Kind.map, Options(field=field).model_dump(mode="json"))
         except RunInProgress:  # another field's, or somebody else was quicker: whoever asks again
             return
         self.on_queued()
@@ -104,7 +105,7 @@ def _known(session: Session, field: MapField) -> _Known:
     active = live_collections.live(session).get(Role.active)
     return _Known(
         run=session.get(Run, drawn[0]) if drawn else None,
-        is_under_way=any(row.state in runs.UNFINISHED for row in found),
+        is_under_way=any(row.state in queue.UNFINISHED for row in found),
         error=ours[0].error if ours else None,
         collection=active.name if active else None,
         revision=_revision(session),
@@ -187,10 +188,10 @@ class MapMaker:
         drawn = self._drawn(active, field, revision, context.check)
 
         def save(session: Session) -> None:
-            runs.save(session, context.claimed, drawn.model_dump(), LEASE)
+            queue.save(session, context.claimed, drawn.model_dump(), LEASE)
 
         def drop(session: Session) -> None:
-            runs.drop_older(session, context.claimed)
+            queue.drop_older(session, context.claimed)
 
         self.database.write(save)
         context.at_end(lambda: self.database.write(drop))  # till then the last is shown

@@ -11,12 +11,12 @@ from typing import Any, Protocol, TypeVar
 
 from data_models import AuditPage, DuplicatesPage
 from orm_models import Database, Run
-from product_search import sole_runs
 from product_search.resources import open_database
-from product_search.run_loop import LEASE, Handler, RunContext, carry_out
-from product_search.runs import UNFINISHED, Claimed, RunLost, State
+from product_search.runs import exclusive
+from product_search.runs.exclusive import Sole
+from product_search.runs.executor import LEASE, Handler, RunContext, carry_out
+from product_search.runs.queue import UNFINISHED, Claimed, RunLost, State
 from product_search.settings import Settings
-from product_search.sole_runs import Sole
 from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
@@ -53,13 +53,13 @@ def ended(
     """
     try:
         with opened as surveyor:
-            claimed = sole_runs.begin(surveyor.database, kind, options, LEASE)
+            claimed = exclusive.begin(surveyor.database, kind, options, LEASE)
             run_id = claimed.id
             is_done = _carried_out(surveyor.database, claimed, surveyor.handle)
     except VectorFileBusy as busy:
-        log.info("Milvus 文件由另一个进程使用（%s）：由它%s", busy.holder, sole_runs.NAMES[kind])
+        log.info("Milvus 文件由另一个进程使用（%s）：由它%s", busy.holder, exclusive.NAMES[kind])
         with open_database(settings) as database:
-            run_id = sole_runs.queue(database, kind, options).id
+            run_id = exclusive.queue(database, kind, options).id
             is_done = _followed(database, FileLock(settings.milvus_path), run_id)
     return run_id if is_done else None
 

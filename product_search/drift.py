@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from data_models import DoctorRun, DriftExample, DriftKind, DriftReport, DriftRun
 from orm_models import Database, Run
-from product_search import runs, sole_runs
-from product_search.runs import Kind, Problem, State
+from product_search.runs import exclusive, queue as runs
+from product_search.runs.queue import Kind, Problem, State
 
 EXAMPLES = 100  # of each kind; the counts are of all
 
@@ -68,7 +68,7 @@ def _added(counts: dict[DriftKind, int], findings: Iterable[Problem]) -> dict[Dr
 
 def queue(database: Database, options: Options) -> DoctorRun:
     """A walk that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return _as_run(sole_runs.queue(database, Kind.doctor, options.model_dump()))
+    return _as_run(exclusive.queue(database, Kind.doctor, options.model_dump()))
 
 
 def last(session: Session) -> DriftRun | None:

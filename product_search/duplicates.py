@@ -21,15 +21,16 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, RunProblem
-from product_search import sole_runs, stored_vectors
+from product_search import stored_vectors
 from product_search.errors import AppError, VectorStoreUnavailable
 from product_search.exact_duplicates import title_key
 from product_search.grouping import grouped
 from product_search.images.perceptual_hash import Floats, perceptual_hash
 from product_search.images.store import ImageStore
 from product_search.near_pairs import Listing, Pair, Shelf, near_pairs
-from product_search.run_loop import RunContext, RunFailed
-from product_search.runs import Kind, Problem
+from product_search.runs import exclusive
+from product_search.runs.executor import RunContext, RunFailed
+from product_search.runs.queue import Kind, Problem
 from vector_db import VectorStore
 
 SHOWN = 500  # products and pairs of one group that are kept
@@ -67,12 +68,12 @@ class Progress(BaseModel):
 
 def queue(database: Database) -> DuplicateRun:
     """A search that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return sole_runs.shown(sole_runs.queue(database, Kind.duplicates, {}), DuplicateRun)
+    return exclusive.shown(exclusive.queue(database, Kind.duplicates, {}), DuplicateRun)
 
 
 def page(session: Session, query: DuplicatesQuery) -> DuplicatesPage:
     """Groups of the last search that came to its end; what was deleted since is left out."""
-    found = sole_runs.page(session, Kind.duplicates, DuplicateRun, query)
+    found = exclusive.page(session, Kind.duplicates, DuplicateRun, query)
     return DuplicatesPage(
         last=found.last,
         newest=found.newest,
@@ -121,7 +122,7 @@ class DuplicateFinder:
         groups = _groups(shelf.listings, near_pairs(shelf, context.check))
         progress = Progress(products=len(shelf.listings), groups=len(groups))
         found = [Problem(_GROUP, str(one.product_ids[0]), one.model_dump_json()) for one in groups]
-        sole_runs.note(context, progress, found)
+        exclusive.note(context, progress, found)
 
     def _shelf(self, check: Callable[[], None]) -> Shelf:
         active = stored_vectors.active(self.database, self.store)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from data_models import PictureOfGeneration
 from orm_models import Database, Run
 from product_search.errors import GenerationNotFound, ImageNotFound
-from product_search.runs import Kind
+from product_search.runs.queue import Kind
 
 
 class Made(BaseModel):

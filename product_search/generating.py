@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from PIL import Image
 
 from data_models import MatchPair, Verdict
-from product_search import runs
 from product_search.errors import (
     AppError,
     DatabaseUnavailable,
@@ -27,7 +26,8 @@ from product_search.generators import ImageGenerator, Step
 from product_search.images.provenance import as_png, labelled
 from product_search.matching import judged
 from product_search.retrieval import Retrieval
-from product_search.run_loop import LEASE, RunContext, RunFailed, Stopping
+from product_search.runs import queue
+from product_search.runs.executor import LEASE, RunContext, RunFailed, Stopping
 from product_search.text.analysis import plain
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class _Making:
     def undo(self) -> None:
         """As if it had not begun: a process that ends in good order was not killed by it."""
         claimed = self._context.claimed
-        self._context.database.write(lambda session: runs.save(session, claimed, {}, LEASE))
+        self._context.database.write(lambda session: queue.save(session, claimed, {}, LEASE))
 
     def _picture(self, generator: ImageGenerator, number: int) -> Image.Image:
         job, request = self._job, self._job.request
@@ -143,7 +143,7 @@ class _Making:
     def _save(self) -> None:
         """Raises RunLost where the generation was cancelled."""
         claimed, progress = self._context.claimed, self._progress.model_dump()
-        self._context.database.write(lambda session: runs.save(session, claimed, progress, LEASE))
+        self._context.database.write(lambda session: queue.save(session, claimed, progress, LEASE))
 
     def _preview(self, step: Step) -> None:
         if time.monotonic() < self._next_preview or step.number == step.of:

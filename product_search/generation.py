@@ -21,7 +21,7 @@ from data_models import (
     PictureOfGeneration,
 )
 from orm_models import Database, Product, Run
-from product_search import generated, generation_prompt, runs
+from product_search import generated, generation_prompt
 from product_search.errors import (
     GenerationFinished,
     ImageNotFound,
@@ -33,7 +33,8 @@ from product_search.generation_prompt import Described
 from product_search.generators import ImageGenerator
 from product_search.images.store import ImageStore, StoredImage
 from product_search.outbox.events import database_clock
-from product_search.runs import UNFINISHED, Kind, State
+from product_search.runs import queue as runs
+from product_search.runs.queue import UNFINISHED, Kind, State
 
 PATH = "/generate"
 

@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from data_models import BadImportRow, ImportCounts, ImportStatus
 from orm_models import Database, Run
-from product_search import runs
 from product_search.errors import (
     DatabaseUnavailable,
     ImportFileError,
@@ -24,8 +23,9 @@ from product_search.errors import (
     or_storage_unavailable,
 )
 from product_search.import_sources import Source, kind_of, open_source
-from product_search.run_loop import RunFailed
-from product_search.runs import Kind
+from product_search.runs import queue as runs
+from product_search.runs.executor import RunFailed
+from product_search.runs.queue import Kind
 
 KINDS = (Kind.import_, Kind.local_import)
 

@@ -10,8 +10,8 @@ from orm_models import Database
 from product_search.indexing import Indexer
 from product_search.outbox.kafka import GroupMember, KafkaTopic, Publisher
 from product_search.outbox.relay import Relay, consume
+from product_search.runs.background import StepLoop
 from product_search.settings import Settings
-from product_search.step_loop import StepLoop
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from data_models import DriftKind, IndexStatus
 from orm_models import Database, Product
-from product_search import live_collections, runs
+from product_search import live_collections
 from product_search.database.transactions import read_committed
 from product_search.drift import Options, Progress
 from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUnavailable
@@ -26,8 +26,9 @@ from product_search.images.store import ImageStore
 from product_search.live_collections import Role
 from product_search.outbox import counts as outbox_state, events
 from product_search.picture_drift import DIGITS, check_folders
-from product_search.run_loop import LEASE, RunContext, RunFailed
-from product_search.runs import Kind, Problem
+from product_search.runs import queue
+from product_search.runs.executor import LEASE, RunContext, RunFailed
+from product_search.runs.queue import Kind, Problem
 from vector_db import EntityState, VectorStore
 
 PAGE = 1000  # rows, and entities, that are compared at once
@@ -335,14 +336,14 @@ class _Walk:
         def save(session: Session) -> None:
             self._save(session, progress, found)
             if is_last:
-                runs.forget_problems(session, Kind.doctor, self._claimed.id)
+                queue.forget_problems(session, Kind.doctor, self._claimed.id)
 
         self._database.write(save)
         self._progress = progress
 
     def _save(self, session: Session, progress: Progress, found: Sequence[Problem]) -> None:
-        runs.note(session, self._claimed.id, self._progress.examples(found))
-        runs.save(session, self._claimed, progress.model_dump(mode="json"), LEASE)
+        queue.note(session, self._claimed.id, self._progress.examples(found))
+        queue.save(session, self._claimed, progress.model_dump(mode="json"), LEASE)
 
 
 def _collections(session: Session) -> tuple[list[str], set[str]]:

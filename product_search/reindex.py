@@ -13,13 +13,14 @@ from sqlalchemy.orm import Session
 
 from nlp_models import EncoderError, EncoderPair
 from orm_models import Database, Product, Run, VectorCollection
-from product_search import live_collections, runs
+from product_search import live_collections
 from product_search.activation import retire
 from product_search.errors import StartError
 from product_search.live_collections import LiveCollections, Role
 from product_search.outbox import counts, events
-from product_search.run_loop import LEASE, RunContext, RunFailed
-from product_search.runs import Kind, RunLost
+from product_search.runs import queue
+from product_search.runs.executor import LEASE, RunContext, RunFailed
+from product_search.runs.queue import Kind, RunLost
 from vector_db import collection_name
 
 POLL_S = 0.2
@@ -50,12 +51,12 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
         raise ReindexRefused(
             f"上一个集合 {rows[Role.previous].name} 还留着：请先 --drop-old 或 --rollback"
         )
-    return runs.queue(session, Kind.reindex, {"encoder": encoder, "rate": rate}).id
+    return queue.queue(session, Kind.reindex, {"encoder": encoder, "rate": rate}).id
 
 
 def unfinished(session: Session) -> Run | None:
     """The reindexing that is queued or under way; runs that only drop are none."""
-    found = runs.unfinished(session, Kind.reindex)
+    found = queue.unfinished(session, Kind.reindex)
     return next((run for run in found if "encoder" in run.options), None)
 
 
@@ -108,7 +109,7 @@ def cancel(session: Session) -> int:
     if run is None and Role.filling not in rows:
         raise ReindexRefused("没有正在进行的换编码器可以取消")
     if run is not None:
-        runs.cancel(session, run.id)
+        queue.cancel(session, run.id)
     return retire(session, [row for role, row in rows.items() if role is Role.filling])
 
 
@@ -212,7 +213,7 @@ def _admit(session: Session, context: RunContext, encoders: EncoderPair) -> Prog
     live_collections.add(session, encoders, Role.filling)
     total = session.scalar(select(func.count()).select_from(Product)) or 0
     progress = {"collection": name, "last_id": 0, "queued": 0, "total": total}
-    runs.save(session, context.claimed, progress, LEASE)
+    queue.save(session, context.claimed, progress, LEASE)
     return progress
 
 
@@ -223,7 +224,7 @@ def _queue_some(
     if ids:
         queued = progress["queued"] + len(ids)
         progress = {**progress, "last_id": ids[-1], "queued": queued}
-    runs.save(session, context.claimed, progress, LEASE)
+    queue.save(session, context.claimed, progress, LEASE)
     return len(ids), progress
 
 
@@ -236,7 +237,7 @@ def _switch(session: Session, context: RunContext, progress: Progress) -> bool:
         return False
     live_collections.give_role(rows[Role.active], Role.previous)
     live_collections.give_role(rows[Role.filling], Role.active)
-    runs.save(session, context.claimed, {**progress, "switched": True}, LEASE)
+    queue.save(session, context.claimed, {**progress, "switched": True}, LEASE)
     return True
 
 

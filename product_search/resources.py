@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
-from product_search import calibration, runs
+from product_search import calibration
 from product_search.activation import activate
 from product_search.audit import Auditor
 from product_search.bulk_import import import_rows
@@ -41,11 +41,12 @@ from product_search.query_inputs import InputReader
 from product_search.reconcile import Reconciler
 from product_search.reindex import Reindexing
 from product_search.retrieval import Retrieval
-from product_search.run_loop import Handler, RunContext, RunLoop
-from product_search.runs import Kind
+from product_search.runs import queue
+from product_search.runs.background import StepLoop
+from product_search.runs.executor import Handler, RunContext, RunLoop
+from product_search.runs.queue import Kind
 from product_search.schema import open_schema
 from product_search.settings import Settings
-from product_search.step_loop import StepLoop
 from product_search.text.synonyms import Synonyms
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 
@@ -234,7 +235,7 @@ def _end_dead_claims(database: Database) -> None:
     """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
     database.write(events.release_all)
     taken_here = set(Kind) - {Kind.local_import}
-    database.write(lambda session: runs.release_all(session, taken_here))
+    database.write(lambda session: queue.release_all(session, taken_here))
 
 
 def _import_handler(imports: Imports, catalog: Catalog) -> Handler:

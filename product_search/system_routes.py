@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from data_models import DoctorRun, DriftReport, RunsPage, SurveyQuery
-from product_search import drift, errors, metrics, run_list
+from product_search import drift, errors, metrics
 from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.outbox import counts
 from product_search.resources import Resources
+from product_search.runs import listing
 
 router = APIRouter(tags=["系统"])
 
@@ -55,7 +56,7 @@ def _queued(request: Request, options: drift.Options) -> DoctorRun:
 def get_runs(request: Request, query: Annotated[SurveyQuery, Query()]) -> RunsPage:
     """导入、换编码器、核对、查重、图文核查、目录图：排队的、进行中的和已结束的，新的在前。"""
     resources: Resources = request.app.state.resources
-    return resources.database.read(lambda session: run_list.page(session, query))
+    return resources.database.read(lambda session: listing.page(session, query))
 
 
 @router.get(

@@ -12,7 +12,7 @@ from orm_models import Database
 from product_search import audit
 from product_search.command_runs import ended, pages
 from product_search.resources import open_auditor, open_database
-from product_search.runs import Kind
+from product_search.runs.queue import Kind
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)

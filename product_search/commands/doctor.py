@@ -11,7 +11,7 @@ from product_search import drift
 from product_search.command_runs import ended
 from product_search.drift import Options
 from product_search.resources import open_database, open_reconciler
-from product_search.runs import Kind
+from product_search.runs.queue import Kind
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)

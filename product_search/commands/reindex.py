@@ -10,12 +10,13 @@ from typing import Any
 from tqdm import tqdm
 
 from orm_models import Database, Run
-from product_search import live_collections, reindex, runs
+from product_search import live_collections, reindex
 from product_search.encoder_folders import NAMES
 from product_search.errors import StartError
 from product_search.reindex import ReindexRefused
 from product_search.resources import open_database, open_resources
-from product_search.runs import UNFINISHED, Kind, State
+from product_search.runs import queue
+from product_search.runs.queue import UNFINISHED, Kind, State
 from product_search.settings import Settings
 from vector_db import FileLock, VectorFileBusy
 
@@ -94,7 +95,7 @@ def _drop(settings: Settings, database: Database, run_id: int) -> None:
 def _show(database: Database) -> None:
     for role, row in database.read(live_collections.live).items():
         log.info("%s：%s（%s），自 %s", role, row.name, row.encoder or "?", row.role_since)
-    last = database.read(lambda session: runs.latest(session, Kind.reindex))
+    last = database.read(lambda session: queue.latest(session, Kind.reindex))
     if last is not None:
         done, total = last.progress.get("queued", 0), last.progress.get("total", "?")
         log.info(

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from product_search import runs
 from product_search.generating import Generating
 from product_search.generator_keeper import Keeper
 from product_search.images.provenance import NOTICE
-from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
-from product_search.runs import Claimed, Kind, State
+from product_search.runs import queue
+from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
+from product_search.runs.queue import Claimed, Kind, State
 from product_search.settings import Settings
 from tests.api.helpers import calibrated, code_of, create, fields_of, resources
 from tests.api.studio import (
@@ -273,7 +273,7 @@ def test_pictures_below_the_line_are_no_match(
 def claimed(shop: Studio) -> Claimed:
     """The oldest generation, for the test to carry out in the place of the service's loop."""
     taken = resources(shop.api).database.write(
-        lambda session: runs.claim(session, [Kind.generate], LEASE)
+        lambda session: queue.claim(session, [Kind.generate], LEASE)
     )
     assert taken is not None
     return taken

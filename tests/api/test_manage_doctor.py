@@ -10,10 +10,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
-from product_search import drift, encoder_folders, manage, sole_runs
+from product_search import drift, encoder_folders, manage
 from product_search.resources import open_database
-from product_search.run_loop import LEASE
-from product_search.runs import Kind
+from product_search.runs import exclusive
+from product_search.runs.executor import LEASE
+from product_search.runs.queue import Kind
 from product_search.settings import Settings
 from tests.api.helpers import create, resources
 from tests.api.test_manage_import import settings as settings
@@ -90,7 +91,7 @@ def test_a_walk_that_another_process_carries_out_is_not_disturbed(
 ) -> None:
     drifted(settings)
     with open_database(settings) as database:
-        held = sole_runs.begin(database, Kind.doctor, {}, LEASE)
+        held = exclusive.begin(database, Kind.doctor, {}, LEASE)
         assert manage.main(["doctor"]) == 2
     assert f"编号 {held.id}" in caplog.text
 

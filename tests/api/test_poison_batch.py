@@ -15,8 +15,8 @@ from main import create_app
 from nlp_models import Matrix, TextEncoder
 from product_search.indexing import Indexer
 from product_search.outbox.events import Policy
+from product_search.runs.background import StepLoop
 from product_search.settings import Settings
-from product_search.step_loop import StepLoop
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.sessions import writing
 from tests.stand_ins import StandIn

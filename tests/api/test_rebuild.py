@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
+from product_search.runs.background import StepLoop
 from product_search.settings import Settings
-from product_search.step_loop import StepLoop
 from tests.api.helpers import base64_of, create_all, ids, listed, resources, search
 from tests.clock import until
 from tests.unit.checkpoints import DIM, write_clip

@@ -14,13 +14,14 @@ from sqlalchemy import select
 from main import create_app
 from nlp_models import EncoderPair, Matrix
 from orm_models import Product, VectorCollection
-from product_search import live_collections, reindex, runs
+from product_search import live_collections, reindex
 from product_search.encoder_folders import EncoderFolders
 from product_search.errors import VectorStoreUnavailable
 from product_search.indexing import Indexer
 from product_search.live_collections import Role
 from product_search.outbox import counts
-from product_search.runs import Kind, State
+from product_search.runs import queue
+from product_search.runs.queue import Kind, State
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.api.reindexing import (
@@ -198,7 +199,7 @@ def finish(api: TestClient, run_id: int) -> None:
 
     def ended() -> bool:
         applied = indexer.apply_oldest(4)
-        run = database.read(lambda session: runs.latest(session, Kind.reindex, State.done))
+        run = database.read(lambda session: queue.latest(session, Kind.reindex, State.done))
         return not applied and run is not None and run.id == run_id
 
     until(ended, "the switch")
@@ -274,7 +275,7 @@ def test_a_damaged_picture_does_not_hold_up_the_switch(frozen: TestClient) -> No
 
     def switched() -> bool:
         indexer_of(api).apply_oldest(4)
-        run = database.read(lambda session: runs.latest(session, Kind.reindex, State.done))
+        run = database.read(lambda session: queue.latest(session, Kind.reindex, State.done))
         return run is not None and run.id == run_id
 
     until(switched, "the switch")

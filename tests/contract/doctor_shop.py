@@ -12,7 +12,7 @@ from sqlalchemy import delete
 
 from data_models import DriftKind, DriftRun, ProductOut
 from orm_models import Database, OutboxEvent, Product, Run, RunProblem, VectorCollection
-from product_search import drift, live_collections, sole_runs
+from product_search import drift, live_collections
 from product_search.activation import activate
 from product_search.catalog import Catalog
 from product_search.errors import OutboxFull
@@ -21,8 +21,9 @@ from product_search.indexing import Indexer
 from product_search.live_collections import LiveCollections, Role
 from product_search.milvus.schema import entity_row
 from product_search.reconcile import Reconciler
-from product_search.run_loop import LEASE, RunContext, carry_out
-from product_search.runs import Claimed, Kind, State
+from product_search.runs import exclusive
+from product_search.runs.executor import LEASE, RunContext, carry_out
+from product_search.runs.queue import Claimed, Kind, State
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.contract.entities import entity
 from tests.encoders import OnePair, quick_encoders
@@ -141,7 +142,7 @@ class Shop:
 
     def begin(self, repair: bool = False, drop: Sequence[str] = ()) -> Claimed:
         wanted = {"repair": repair, "drop": list(drop)}
-        return sole_runs.begin(self.database, Kind.doctor, wanted, LEASE)
+        return exclusive.begin(self.database, Kind.doctor, wanted, LEASE)
 
     def walk(self, repair: bool = False, drop: Sequence[str] = (), page: int = 100) -> DriftRun:
         """What a whole walk finds."""

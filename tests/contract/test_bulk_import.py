@@ -14,14 +14,14 @@ from sqlalchemy.exc import IntegrityError
 
 from data_models import ImportCounts, IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run
-from product_search import run_loop, runs
 from product_search.bulk_import import import_file, import_rows
 from product_search.catalog import Catalog, upsert_by_sku
 from product_search.errors import DatabaseUnavailable
 from product_search.images.store import ImageStore
 from product_search.import_sources import open_source
-from product_search.run_loop import RunContext, RunFailed, RunLoop, Stopping, carry_out
-from product_search.runs import Kind, RunLost, State
+from product_search.runs import executor, queue
+from product_search.runs.executor import RunContext, RunFailed, RunLoop, Stopping, carry_out
+from product_search.runs.queue import Kind, RunLost, State
 from tests.hostile import HOSTILE
 from tests.sessions import reading, writing
 
@@ -69,7 +69,7 @@ def run_of(database: Database, run_id: int) -> Run:
 
 def bad_lines(database: Database, run_id: int) -> list[str]:
     with reading(database) as session:
-        return [problem.subject for problem in runs.problems(session, run_id, 0, 1000)]
+        return [problem.subject for problem in queue.problems(session, run_id, 0, 1000)]
 
 
 def test_a_batch_adds_changes_and_leaves_alone(database: Database) -> None:
@@ -115,11 +115,11 @@ def test_an_import_that_was_stopped_goes_on_and_counts_nothing_twice(
     monkeypatch.setattr("product_search.bulk_import.BATCH_SIZE", 5)
     monkeypatch.setattr("product_search.bulk_import.PAGE", 2)
     monkeypatch.setattr("product_search.bulk_import.MAX_NOTED", noted)
-    run_id = database.write(lambda session: runs.queue(session, Kind.import_, {"file": "a"}).id)
+    run_id = database.write(lambda session: queue.queue(session, Kind.import_, {"file": "a"}).id)
     done = []
     for stop in (HALF, 2 * HALF, ROWS + 1):
         with writing(database) as session:
-            claimed = runs.claim(session, [Kind.import_], run_loop.LEASE, run_id=run_id)
+            claimed = queue.claim(session, [Kind.import_], executor.LEASE, run_id=run_id)
             assert claimed is not None
         ours = RunContext(database, claimed, threading.Event())
         on_progress = stopped_at(ours, stop)
@@ -146,14 +146,14 @@ def test_a_run_that_another_process_has_taken_writes_nothing_more(
 ) -> None:
     monkeypatch.setattr("product_search.bulk_import.BATCH_SIZE", 5)
     with writing(database) as session:
-        run = runs.queue(session, Kind.import_, {"file": "a"})
-        claimed = runs.claim(session, [Kind.import_], run_loop.LEASE)
+        run = queue.queue(session, Kind.import_, {"file": "a"})
+        claimed = queue.claim(session, [Kind.import_], executor.LEASE)
         assert claimed is not None
     ours = RunContext(database, claimed, threading.Event())
 
     def cancelled(counts: ImportCounts) -> None:
         if counts.rows_done == HALF:
-            database.write(lambda session: runs.cancel(session, run.id))
+            database.write(lambda session: queue.cancel(session, run.id))
 
     with open_source(file, ".csv") as source, pytest.raises(RunLost):
         carry_out(ours, lambda context: import_rows(context, catalog, source, cancelled))
@@ -197,11 +197,11 @@ def test_an_import_of_the_command_that_is_broken_off_is_cancelled_and_what_was_w
 def test_an_import_of_a_command_that_died_is_never_taken_and_ended_by_the_next(
     database: Database, catalog: Catalog, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("product_search.bulk_import.LEASE", run_loop.LEASE * 0)
+    monkeypatch.setattr("product_search.bulk_import.LEASE", executor.LEASE * 0)
     with writing(database) as session:
-        dead = runs.queue(session, Kind.local_import, {"file": str(file)})
-        assert runs.claim(session, [Kind.local_import], run_loop.LEASE * 0) is not None
-        queued = runs.queue(session, Kind.import_, {"file": "a"})
+        dead = queue.queue(session, Kind.local_import, {"file": str(file)})
+        assert queue.claim(session, [Kind.local_import], executor.LEASE * 0) is not None
+        queued = queue.queue(session, Kind.import_, {"file": "a"})
     taken: list[int] = []
     both = threading.Event()
 
@@ -227,8 +227,8 @@ def test_what_a_run_leaves_to_tidy_is_tidied_when_it_has_ended_and_not_before(
     ends = []
     for error in (None, RunFailed("坏文件"), Stopping()):
         with writing(database) as session:
-            runs.queue(session, Kind.doctor, {})
-            claimed = runs.claim(session, [Kind.doctor], run_loop.LEASE)
+            queue.queue(session, Kind.doctor, {})
+            claimed = queue.claim(session, [Kind.doctor], executor.LEASE)
             assert claimed is not None
         tidied: list[State] = []
 

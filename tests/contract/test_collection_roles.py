@@ -11,14 +11,15 @@ from sqlalchemy import delete, select
 
 from data_models import IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run, VectorCollection
-from product_search import activation, live_collections, reindex, runs
+from product_search import activation, live_collections, reindex
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.images.store import ImageStore
 from product_search.live_collections import Role
 from product_search.outbox import counts, events
 from product_search.outbox.events import Claim, Policy
 from product_search.reindex import ReindexRefused
-from product_search.runs import Kind, State
+from product_search.runs import queue
+from product_search.runs.queue import Kind, State
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=60)
@@ -70,7 +71,7 @@ def test_what_is_dropped_is_no_longer_live_and_a_run_is_queued_for_it(database: 
     with reading(database) as session:
         assert list(live_collections.live(session)) == [Role.active]
         assert [row.name for row in live_collections.retired(session)] == ["old"]
-        run = runs.latest(session, Kind.reindex)
+        run = queue.latest(session, Kind.reindex)
         assert run is not None
         assert (run.id, run.options) == (run_id, {"drop": True})
 
@@ -132,11 +133,11 @@ def test_one_reindexing_at_a_time_and_the_one_that_nobody_holds_is_gone_on_with(
     assert database.write(start) == run_id
     with pytest.raises(ReindexRefused, match="--cancel"):
         database.write(partial(reindex.start, encoder="chinese-clip", rate=None))
-    held = database.write(partial(runs.claim, kinds=[Kind.reindex], lease=LEASE))
+    held = database.write(partial(queue.claim, kinds=[Kind.reindex], lease=LEASE))
     assert held is not None
     with pytest.raises(ReindexRefused):
         database.write(start)
-    database.write(partial(runs.release, taken=held))
+    database.write(partial(queue.release, taken=held))
     assert database.write(start) == run_id
     database.write(reindex.cancel)
     with reading(database) as session:

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from data_models import DriftKind
 from orm_models import Run, RunProblem, VectorCollection
-from product_search import drift, runs
+from product_search import drift
 from product_search.drift import Options
 from product_search.errors import (
     AppError,
@@ -19,8 +19,9 @@ from product_search.errors import (
 )
 from product_search.live_collections import Role
 from product_search.outbox import counts
-from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
-from product_search.runs import Kind, State
+from product_search.runs import queue
+from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
+from product_search.runs.queue import Kind, State
 from tests.contract.doctor_shop import (
     OTHER,
     PICTURE,
@@ -171,7 +172,7 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
         saved = session.get_one(Run, claimed.id)
     assert (saved.progress["products"], saved.progress["found"]) == (2, {"missing": 1})
     with writing(stocked.database) as session:
-        again = runs.claim(session, [Kind.doctor], LEASE, run_id=claimed.id)
+        again = queue.claim(session, [Kind.doctor], LEASE, run_id=claimed.id)
     assert again is not None
     context = RunContext(stocked.database, again, threading.Event())
     assert carry_out(context, stocked.doctor(page=2).handle) is State.done
@@ -221,7 +222,7 @@ def test_one_walk_at_a_time(shop: Shop) -> None:
     with pytest.raises(RunInProgress):
         drift.queue(shop.database, Options())
     with writing(shop.database) as session:
-        runs.finish(session, held, State.done)
+        queue.finish(session, held, State.done)
         assert drift.report(session).newest is not None
     drift.queue(shop.database, Options())
 

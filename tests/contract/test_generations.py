@@ -12,7 +12,7 @@ import pytest
 
 from data_models import DriftKind, GenerationRequest, PictureOfGeneration
 from orm_models import Database, Run
-from product_search import generated, runs
+from product_search import generated
 from product_search.errors import (
     GenerationFinished,
     GenerationNotFound,
@@ -23,8 +23,9 @@ from product_search.generated import Made, Progress
 from product_search.generation import Generations
 from product_search.generators import open_generator
 from product_search.images.provenance import as_png
-from product_search.run_loop import LEASE
-from product_search.runs import Claimed, Kind, State
+from product_search.runs import queue
+from product_search.runs.executor import LEASE
+from product_search.runs.queue import Claimed, Kind, State
 from tests.contract.doctor_shop import (
     Shop,
     database as database,
@@ -56,7 +57,7 @@ def generations(shop: Shop, tmp_path: Path) -> Generations:
 
 def taken(database: Database) -> Claimed:
     with writing(database) as session:
-        claimed = runs.claim(session, [Kind.generate], LEASE)
+        claimed = queue.claim(session, [Kind.generate], LEASE)
         assert claimed is not None
         return claimed
 
@@ -70,8 +71,8 @@ def made(generations: Generations) -> tuple[int, str]:
         model="m", step=8, steps=8, pictures=[Made(number=1, image_hash=name, seed=3)]
     )
     with writing(generations.database) as session:
-        runs.save(session, claimed, progress.model_dump(), LEASE)
-        runs.finish(session, claimed, State.done)
+        queue.save(session, claimed, progress.model_dump(), LEASE)
+        queue.finish(session, claimed, State.done)
     return generation_id, name
 
 
@@ -102,8 +103,8 @@ def test_only_what_has_not_ended_can_be_cancelled(generations: Generations) -> N
         assert generations.get(one).state == "cancelled"
         with pytest.raises(GenerationFinished, match="cancelled"):
             generations.cancel(one)
-    with pytest.raises(runs.RunLost), writing(generations.database) as session:
-        runs.save(session, claimed, {}, LEASE)
+    with pytest.raises(queue.RunLost), writing(generations.database) as session:
+        queue.save(session, claimed, {}, LEASE)
     with pytest.raises(GenerationNotFound):
         generations.cancel(second + 1)
 

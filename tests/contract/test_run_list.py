@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from data_models import ImportCounts, RunOut, RunsPage, SurveyQuery, VectorField
 from orm_models import Database, Product
-from product_search import activation, audit, drift, generated, run_list, runs
+from product_search import activation, audit, drift, generated
 from product_search.reindex import Progress as ReindexProgress
-from product_search.runs import Kind, State
+from product_search.runs import listing, queue
+from product_search.runs.queue import Kind, State
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=30)
@@ -43,15 +44,15 @@ PROGRESS: dict[Kind, dict[str, Any]] = {
 
 def listed(database: Database, **query: Any) -> RunsPage:
     with reading(database) as session:
-        return run_list.page(session, SurveyQuery(**query))
+        return listing.page(session, SurveyQuery(**query))
 
 
-def under_way(session: Session, kind: Kind) -> runs.Claimed:
+def under_way(session: Session, kind: Kind) -> queue.Claimed:
     """A run of the kind that has saved its progress."""
-    run_id = runs.queue(session, kind, OPTIONS[kind]).id
-    taken = runs.claim(session, [kind], LEASE, run_id=run_id)
+    run_id = queue.queue(session, kind, OPTIONS[kind]).id
+    taken = queue.claim(session, [kind], LEASE, run_id=run_id)
     assert taken is not None
-    runs.save(session, taken, PROGRESS[kind], LEASE)
+    queue.save(session, taken, PROGRESS[kind], LEASE)
     return taken
 
 
@@ -91,8 +92,8 @@ def test_a_run_that_ended_has_its_reason_and_one_that_waits_has_no_counts(
 ) -> None:
     with writing(database) as session:
         taken = under_way(session, Kind.doctor)
-        runs.finish(session, taken, State.failed, "断电")
-        runs.queue(session, Kind.import_, OPTIONS[Kind.import_])
+        queue.finish(session, taken, State.failed, "断电")
+        queue.queue(session, Kind.import_, OPTIONS[Kind.import_])
     waits, ended = listed(database).items
     assert (ended.state, ended.error, ended.done, ended.total) == ("failed", "断电", 1, None)
     assert ended.finished_at is not None
@@ -108,7 +109,7 @@ def test_a_run_that_only_drops_collections_names_no_encoder(database: Database) 
 
 def test_pages_are_the_whole_list_newest_first(database: Database) -> None:
     with writing(database) as session:
-        made = [runs.queue(session, kind, OPTIONS[kind]).id for kind in OPTIONS]
+        made = [queue.queue(session, kind, OPTIONS[kind]).id for kind in OPTIONS]
     seen: list[int] = []
     after = 0
     while True:

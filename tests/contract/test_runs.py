@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy.orm import Session
 
 from orm_models import Database, Run
-from product_search import run_loop, runs
 from product_search.errors import DatabaseUnavailable
-from product_search.run_loop import RunContext, RunFailed, RunLoop, Stopping, carry_out
-from product_search.runs import Claimed, Kind, Problem, RunLost, State
+from product_search.runs import executor, queue
+from product_search.runs.executor import RunContext, RunFailed, RunLoop, Stopping, carry_out
+from product_search.runs.queue import Claimed, Kind, Problem, RunLost, State
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=30)
@@ -25,11 +25,11 @@ def at(seconds: float) -> Callable[[Session], datetime]:
 
 
 def queued(database: Database, kind: Kind = Kind.import_) -> int:
-    return database.write(lambda session: runs.queue(session, kind, {"file": "a.csv"}).id)
+    return database.write(lambda session: queue.queue(session, kind, {"file": "a.csv"}).id)
 
 
 def claimed(database: Database, seconds: float = 0, kind: Kind = Kind.import_) -> Claimed:
-    found = database.write(lambda session: runs.claim(session, [kind], LEASE, clock=at(seconds)))
+    found = database.write(lambda session: queue.claim(session, [kind], LEASE, clock=at(seconds)))
     assert found is not None
     return found
 
@@ -46,16 +46,16 @@ def test_a_run_is_held_by_one_until_its_lease_ends(database: Database) -> None:
     first = claimed(database)
     assert (first.id, first.options, first.progress) == (run_id, {"file": "a.csv"}, {})
     with writing(database) as session:
-        assert runs.claim(session, [Kind.import_], LEASE, clock=at(29)) is None
-        runs.save(session, first, {"rows": 200}, LEASE, clock=at(29))
+        assert queue.claim(session, [Kind.import_], LEASE, clock=at(29)) is None
+        queue.save(session, first, {"rows": 200}, LEASE, clock=at(29))
     with writing(database) as session:
-        assert runs.claim(session, [Kind.import_], LEASE, clock=at(58)) is None
+        assert queue.claim(session, [Kind.import_], LEASE, clock=at(58)) is None
     second = claimed(database, seconds=60)
     assert (second.id, second.progress) == (run_id, {"rows": 200})
     for change in (
-        lambda session: runs.save(session, first, {"rows": 400}, LEASE, clock=at(61)),
-        lambda session: runs.renew(session, first, LEASE, clock=at(61)),
-        lambda session: runs.finish(session, first, State.done, clock=at(61)),
+        lambda session: queue.save(session, first, {"rows": 400}, LEASE, clock=at(61)),
+        lambda session: queue.renew(session, first, LEASE, clock=at(61)),
+        lambda session: queue.finish(session, first, State.done, clock=at(61)),
     ):
         with pytest.raises(RunLost):
             database.write(change)
@@ -66,23 +66,23 @@ def test_a_process_that_is_alone_frees_the_runs_of_the_one_before(database: Data
     run_id, local = queued(database), queued(database, Kind.local_import)
     first, ours = claimed(database), claimed(database, kind=Kind.local_import)
     with writing(database) as session:
-        runs.release_all(session, [Kind.import_])
+        queue.release_all(session, [Kind.import_])
     again = claimed(database, seconds=1)
     assert (again.id, first.id, ours.id) == (run_id, run_id, local)
     with pytest.raises(RunLost):
-        database.write(lambda session: runs.save(session, first, {}, LEASE))
-    database.write(lambda session: runs.save(session, ours, {}, LEASE))
+        database.write(lambda session: queue.save(session, first, {}, LEASE))
+    database.write(lambda session: queue.save(session, ours, {}, LEASE))
 
 
 def test_runs_of_other_kinds_and_other_ids_are_left_alone(database: Database) -> None:
     doctor, first, second = queued(database, Kind.doctor), queued(database), queued(database)
     with writing(database) as session:
-        taken = runs.claim(session, [Kind.import_], LEASE, run_id=second)
+        taken = queue.claim(session, [Kind.import_], LEASE, run_id=second)
         assert taken is not None
         assert taken.id == second
     assert claimed(database).id == first
     with writing(database) as session:
-        assert runs.claim(session, [Kind.import_], LEASE, clock=at(1)) is None
+        assert queue.claim(session, [Kind.import_], LEASE, clock=at(1)) is None
     assert claimed(database, kind=Kind.doctor).id == doctor
 
 
@@ -90,11 +90,11 @@ def test_a_run_that_has_ended_is_taken_by_nobody(database: Database) -> None:
     run_id = queued(database)
     taken = claimed(database)
     with writing(database) as session:
-        runs.finish(session, taken, State.failed, "坏" * 600, clock=at(5))
+        queue.finish(session, taken, State.failed, "坏" * 600, clock=at(5))
     with writing(database) as session:
-        assert not runs.is_free(session, list(Kind))
-        assert runs.claim(session, list(Kind), LEASE, clock=at(99)) is None
-        assert not runs.cancel(session, run_id)
+        assert not queue.is_free(session, list(Kind))
+        assert queue.claim(session, list(Kind), LEASE, clock=at(99)) is None
+        assert not queue.cancel(session, run_id)
     ended = row(database, run_id)
     assert (ended.state, ended.error, ended.claim_token) == (State.failed, "坏" * 500, None)
     assert (ended.started_at, ended.finished_at) == (START, START + timedelta(seconds=5))
@@ -103,40 +103,40 @@ def test_a_run_that_has_ended_is_taken_by_nobody(database: Database) -> None:
 def test_a_cancelled_run_stops_at_its_next_save(database: Database) -> None:
     run_id = queued(database)
     taken = claimed(database)
-    assert database.write(lambda session: runs.cancel(session, run_id))
+    assert database.write(lambda session: queue.cancel(session, run_id))
     with pytest.raises(RunLost):
-        database.write(lambda session: runs.save(session, taken, {"rows": 1}, LEASE))
+        database.write(lambda session: queue.save(session, taken, {"rows": 1}, LEASE))
     assert row(database, run_id).state == State.cancelled
 
 
 def test_problems_are_read_in_pages(database: Database) -> None:
     run_id, other = queued(database), queued(database)
     with writing(database) as session:
-        runs.note(session, other, [Problem("bad_row", "1", "别人的")])
-        runs.note(session, run_id, [Problem("bad_row", str(n), f"第 {n} 行") for n in range(5)])
-        runs.note(session, run_id, [])
+        queue.note(session, other, [Problem("bad_row", "1", "别人的")])
+        queue.note(session, run_id, [Problem("bad_row", str(n), f"第 {n} 行") for n in range(5)])
+        queue.note(session, run_id, [])
     with reading(database) as session:
-        page = runs.problems(session, run_id, 0, 3)
-        rest = runs.problems(session, run_id, page[-1].id, 3)
+        page = queue.problems(session, run_id, 0, 3)
+        rest = queue.problems(session, run_id, page[-1].id, 3)
     assert [one.subject for one in [*page, *rest]] == ["0", "1", "2", "3", "4"]
 
 
 def test_latest_is_the_newest_run_of_the_kind_in_these_states(database: Database) -> None:
     old, new = queued(database), queued(database)
     with reading(database) as session:
-        newest = runs.latest(session, Kind.import_)
+        newest = queue.latest(session, Kind.import_)
         assert newest is not None
         assert newest.id == new
-        assert runs.latest(session, Kind.doctor) is None
-    database.write(lambda session: runs.finish(session, claimed_in(session, old), State.done))
+        assert queue.latest(session, Kind.doctor) is None
+    database.write(lambda session: queue.finish(session, claimed_in(session, old), State.done))
     with reading(database) as session:
-        done = runs.latest(session, Kind.import_, State.done)
+        done = queue.latest(session, Kind.import_, State.done)
         assert done is not None
         assert done.id == old
 
 
 def claimed_in(session: Session, run_id: int) -> Claimed:
-    taken = runs.claim(session, list(Kind), LEASE, run_id=run_id)
+    taken = queue.claim(session, list(Kind), LEASE, run_id=run_id)
     assert taken is not None
     return taken
 
@@ -173,7 +173,7 @@ def test_a_run_is_given_back_where_a_store_is_down_or_the_process_ends(database:
     with pytest.raises(DatabaseUnavailable):
         carry_out(ours, no_store)
     with writing(database) as session:
-        again = runs.claim(session, list(Kind), LEASE, run_id=ours.claimed.id)
+        again = queue.claim(session, list(Kind), LEASE, run_id=ours.claimed.id)
     assert again is not None
     ours = RunContext(database, again, threading.Event())
     ours.stopping.set()
@@ -186,7 +186,7 @@ def test_a_run_is_given_back_where_a_store_is_down_or_the_process_ends(database:
 def test_the_lease_is_kept_however_long_a_step_takes(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_loop, "LEASE", timedelta(milliseconds=30))
+    monkeypatch.setattr(executor, "LEASE", timedelta(milliseconds=30))
     ours = context(database)
     before = row(database, ours.claimed.id).lease_until
     moved = threading.Event()

@@ -10,14 +10,15 @@ from sqlalchemy import select
 
 from data_models import AuditPage, AuditQuery, CatalogueMap, MapComputing, MapField, VectorField
 from orm_models import Run, RunProblem
-from product_search import audit, runs, sole_runs
+from product_search import audit
 from product_search.audit import Auditor
 from product_search.calibration import Calibration
 from product_search.catalog import KEEP_IMAGE
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.errors import RunInProgress, VectorStoreUnavailable
-from product_search.run_loop import LEASE, RunContext, Stopping, carry_out
-from product_search.runs import Claimed, Kind, State
+from product_search.runs import exclusive, queue
+from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
+from product_search.runs.queue import Claimed, Kind, State
 from tests.contract.doctor_shop import (
     Shop,
     database as database,
@@ -42,7 +43,7 @@ def auditor(shop: Shop, page: int = 100) -> Auditor:
 
 def audited(shop: Shop, page: int = 100) -> AuditPage:
     """What a whole audit finds."""
-    claimed = sole_runs.begin(shop.database, Kind.audit, {}, LEASE)
+    claimed = exclusive.begin(shop.database, Kind.audit, {}, LEASE)
     assert carry_out(context(shop, claimed), auditor(shop, page).handle) is State.done
     return shop.database.read(lambda session: audit.page(session, AuditQuery(limit=100)))
 
@@ -58,7 +59,7 @@ def asked(shop: Shop, field: MapField = TITLES) -> CatalogueMap | MapComputing:
 def draw(shop: Shop, maker: MapMaker) -> State:
     """Carry out the run that waits."""
     with writing(shop.database) as session:
-        claimed = runs.claim(session, [Kind.map], LEASE)
+        claimed = queue.claim(session, [Kind.map], LEASE)
     assert claimed is not None
     return carry_out(context(shop, claimed), maker.handle)
 
@@ -97,7 +98,7 @@ def test_an_audit_keeps_the_worst_of_all_pages(
 
 
 def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked: Shop) -> None:
-    claimed = sole_runs.begin(stocked.database, Kind.audit, {}, LEASE)
+    claimed = exclusive.begin(stocked.database, Kind.audit, {}, LEASE)
     with pytest.raises(RunInProgress):
         audit.queue(stocked.database)
     stopped = context(stocked, claimed)
@@ -111,7 +112,7 @@ def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked
 
 def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked: Shop) -> None:
     before = audited(stocked)
-    claimed = sole_runs.begin(stocked.database, Kind.audit, {}, LEASE)
+    claimed = exclusive.begin(stocked.database, Kind.audit, {}, LEASE)
     auditor(stocked).handle(context(stocked, claimed))  # and there the process dies
     found = stocked.database.read(lambda session: audit.page(session, AuditQuery()))
     assert (found.last, found.items) == (before.last, before.items)
@@ -146,7 +147,7 @@ def test_till_a_map_is_drawn_the_last_is_shown(stocked: Shop) -> None:
     stocked.index()
     asked(stocked)
     with writing(stocked.database) as session:
-        claimed = runs.claim(session, [Kind.map], LEASE)
+        claimed = queue.claim(session, [Kind.map], LEASE)
     assert claimed is not None
     map_maker(stocked).handle(context(stocked, claimed))  # and there the process dies
     assert asked(stocked) == before.model_copy(update={"stale": True})
@@ -157,9 +158,9 @@ def test_till_a_map_is_drawn_the_last_is_shown(stocked: Shop) -> None:
 def test_a_map_that_could_not_be_drawn_says_why(stocked: Shop) -> None:
     assert isinstance(asked(stocked), MapComputing)
     with writing(stocked.database) as session:
-        claimed = runs.claim(session, [Kind.map], LEASE)
+        claimed = queue.claim(session, [Kind.map], LEASE)
         assert claimed is not None
-        runs.finish(session, claimed, State.failed, "坏了")
+        queue.finish(session, claimed, State.failed, "坏了")
     told = asked(stocked)
     assert isinstance(told, MapComputing)
     assert told.error == "坏了"
@@ -221,4 +222,4 @@ def test_a_map_that_waits_is_queued_once(stocked: Shop) -> None:
         assert isinstance(maps.get(field), MapComputing)
     assert woken == [1]
     with pytest.raises(RunInProgress):
-        sole_runs.queue(stocked.database, Kind.map, {"field": PICTURES})
+        exclusive.queue(stocked.database, Kind.map, {"field": PICTURES})

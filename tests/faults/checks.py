@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus, VectorField
 from nlp_models import EncoderPair
 from orm_models import OutboxEvent, Product, Run, VectorCollection
-from product_search import runs
 from product_search.images.store import ImageStore
 from product_search.live_collections import Role
+from product_search.runs import queue
 from product_search.text.analysis import document, plain
 from vector_db import collection_name
 
@@ -33,7 +33,7 @@ def drift(
     wrong += [f"event {event.id} waits" for event in session.scalars(select(OutboxEvent))]
     # A command that was killed leaves its own, which the next one ends after its lease.
     unfinished = select(Run).where(
-        Run.state.in_(runs.UNFINISHED), Run.kind != runs.Kind.local_import
+        Run.state.in_(queue.UNFINISHED), Run.kind != queue.Kind.local_import
     )
     wrong += [f"run {run.id} ({run.kind}) is {run.state}" for run in session.scalars(unfinished)]
     rows = session.scalars(select(Product).order_by(Product.id)).all()

@@ -18,12 +18,13 @@ from sqlalchemy import select
 
 from nlp_models import EncoderPair
 from orm_models import Database, OutboxEvent, Product
-from product_search import drift, sole_runs
+from product_search import drift
 from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore
 from product_search.reconcile import Reconciler
-from product_search.run_loop import LEASE, RunContext, carry_out
-from product_search.runs import Kind
+from product_search.runs import exclusive
+from product_search.runs.executor import LEASE, RunContext, carry_out
+from product_search.runs.queue import Kind
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until
 from tests.contract.conftest import empty_tables
@@ -184,7 +185,7 @@ class Place(ABC):
 
     def _doctors_verdict(self, store: MilvusStore) -> list[str]:
         doctor = Reconciler(self.database, store, self.images, lambda _: None, lambda: None)
-        claimed = sole_runs.begin(self.database, Kind.doctor, {}, LEASE)
+        claimed = exclusive.begin(self.database, Kind.doctor, {}, LEASE)
         carry_out(RunContext(self.database, claimed, threading.Event()), doctor.handle)
         found = self.database.read(lambda session: drift.of_run(session, claimed.id))
         return [f"the doctor: {one.kind} {one.subject}: {one.reason}" for one in found.examples]

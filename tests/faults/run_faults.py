@@ -11,7 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orm_models import Run
-from product_search import reindex, runs
+from product_search import reindex
+from product_search.runs import queue
 from tests.clock import DEADLINE_S, until
 from tests.faults.doomed import Failpoint
 from tests.faults.ledger import Content, Tracked
@@ -22,7 +23,7 @@ from tests.sessions import reading, writing
 COMMIT = "product_search.database.transactions:_commit"
 ROWS = 450
 # Around the claim of an import, its only batch, and its end: calls that commit right after.
-IMPORT_STEPS = [f"product_search.runs:{name}" for name in ("claim", "save", "finish")]
+IMPORT_STEPS = [f"product_search.runs.queue:{name}" for name in ("claim", "save", "finish")]
 
 
 def _contents(chance: random.Random, prefix: str) -> dict[str, Content]:
@@ -111,7 +112,7 @@ def _end_reindexing(place: Place) -> None:
 def _finish_runs(place: Place) -> None:
     """Until the services have carried out all that was queued; leases of the dead end at once."""
     unfinished = select(Run).where(
-        Run.state.in_(runs.UNFINISHED), Run.kind != runs.Kind.local_import
+        Run.state.in_(queue.UNFINISHED), Run.kind != queue.Kind.local_import
     )
     with writing(place.database) as session:
         for run in session.scalars(unfinished):

@@ -22,7 +22,7 @@ from product_search.generators import (
     has_pipeline,
     open_generator,
 )
-from product_search.runs import RunLost
+from product_search.runs.queue import RunLost
 from product_search.settings import ROOT
 from tests.generation import (
     write_checked_pipeline,

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from data_models import SurveyQuery, SurveyRun
 from orm_models import Database, Run, RunProblem
-from product_search import runs
 from product_search.database.transactions import LockPurpose
 from product_search.errors import RunInProgress
-from product_search.run_loop import LEASE, RunContext
-from product_search.runs import UNFINISHED, Claimed, Kind, Problem, State
+from product_search.runs import queue as runs
+from product_search.runs.executor import LEASE, RunContext
+from product_search.runs.queue import UNFINISHED, Claimed, Kind, Problem, State
 
 Shown = TypeVar("Shown", bound=SurveyRun)
 

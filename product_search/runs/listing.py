@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from data_models import RunOut, RunsPage, SurveyQuery
 from orm_models import Product, Run
-from product_search.runs import Kind
+from product_search.runs.queue import Kind
 
 # Where the progress of a kind has what is done and, if it knows, the total.
 _COUNTS: dict[str, tuple[str, str | None]] = {

@@ -1,0 +1,1 @@
+"""Durable background work: its queue, who carries it out, leases."""
