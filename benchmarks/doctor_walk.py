@@ -28,7 +28,7 @@ from data_models import DENSE_FIELDS, DriftRun, IndexStatus
 from orm_models import Database, PrimaryKeySource, Product, VectorCollection
 from product_search import drift
 from product_search.images.store import ImageStore
-from product_search.live_collections import Role
+from product_search.indexing.collections import Role
 from product_search.reconcile import Reconciler
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, carry_out

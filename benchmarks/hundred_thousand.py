@@ -36,15 +36,15 @@ from benchmarks.doctor_walk import walk
 from data_models import MapField, ProductListQuery, SearchRequest, VectorField
 from nlp_models import EncoderPair, Matrix
 from orm_models import Database
-from product_search.activation import activate
 from product_search.audit import Auditor
 from product_search.calibration import Calibration
 from product_search.catalog import Catalog, insert_product
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore
-from product_search.indexing import Indexer
-from product_search.live_collections import LiveCollections
+from product_search.indexing.collections import LiveCollections
+from product_search.indexing.indexer import Indexer
+from product_search.indexing.startup import activate
 from product_search.resources import open_retrieval
 from product_search.retrieval import Retrieval
 from product_search.runs import exclusive

@@ -25,12 +25,12 @@ from PIL import Image
 
 from benchmarks.databases import empty_database
 from nlp_models import EncoderPair
-from product_search.activation import activate
 from product_search.catalog import Catalog, insert_product
 from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore, decode
-from product_search.indexing import Indexer
-from product_search.live_collections import LiveCollections
+from product_search.indexing.collections import LiveCollections
+from product_search.indexing.indexer import Indexer
+from product_search.indexing.startup import activate
 from product_search.settings import ROOT, Settings
 from vector_db import MilvusStore
 

@@ -30,7 +30,7 @@ from product_search.candidates import HYBRID_DEPTH, Candidate, Candidates, recal
 from product_search.cursors import Cursors, Seen
 from product_search.errors import NotCalibrated
 from product_search.facets import Faceted, facets
-from product_search.live_collections import OpenCollection
+from product_search.indexing.collections import OpenCollection
 from product_search.milvus.filters import passes
 from product_search.query_plan import FIELDS, LegVectors, Plan
 from vector_db import MAX_LIMIT

@@ -20,14 +20,14 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, Run
-from product_search import live_collections, stored_vectors
 from product_search.errors import RunInProgress, VectorStoreUnavailable
-from product_search.live_collections import Role
+from product_search.indexing import collections, stored_vectors
+from product_search.indexing.collections import Role
+from product_search.indexing.stored_vectors import PAGE, ActiveVectors
 from product_search.principal import Plane, Spread
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import LEASE, RunContext
 from product_search.runs.queue import Kind, State
-from product_search.stored_vectors import PAGE, ActiveVectors
 from vector_db import VectorStore
 
 SHOWN = 10_000  # points
@@ -102,7 +102,7 @@ def _known(session: Session, field: MapField) -> _Known:
     found = session.execute(columns.order_by(Run.id.desc())).all()
     ours = [row for row in found if row.options == Options(field=field).model_dump(mode="json")]
     drawn = [row.id for row in ours if row.state == State.done]
-    active = live_collections.live(session).get(Role.active)
+    active = collections.live(session).get(Role.active)
     return _Known(
         run=session.get(Run, drawn[0]) if drawn else None,
         is_under_way=any(row.state in queue.UNFINISHED for row in found),

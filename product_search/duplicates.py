@@ -21,12 +21,12 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, RunProblem
-from product_search import stored_vectors
 from product_search.errors import AppError, VectorStoreUnavailable
 from product_search.exact_duplicates import title_key
 from product_search.grouping import grouped
 from product_search.images.perceptual_hash import Floats, perceptual_hash
 from product_search.images.store import ImageStore
+from product_search.indexing import stored_vectors
 from product_search.near_pairs import Listing, Pair, Shelf, near_pairs
 from product_search.runs import exclusive
 from product_search.runs.executor import RunContext, RunFailed

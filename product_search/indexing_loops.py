@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 from orm_models import Database
-from product_search.indexing import Indexer
+from product_search.indexing.indexer import Indexer
 from product_search.outbox.kafka import GroupMember, KafkaTopic, Publisher
 from product_search.outbox.relay import Relay, consume
 from product_search.runs.background import StepLoop

@@ -18,12 +18,12 @@ from sqlalchemy.orm import Session
 
 from data_models import DriftKind, IndexStatus
 from orm_models import Database, Product
-from product_search import live_collections
 from product_search.database.transactions import read_committed
 from product_search.drift import Options, Progress
 from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUnavailable
 from product_search.images.store import ImageStore
-from product_search.live_collections import Role
+from product_search.indexing import collections
+from product_search.indexing.collections import Role
 from product_search.outbox import counts as outbox_state, events
 from product_search.picture_drift import DIGITS, check_folders
 from product_search.runs import queue
@@ -351,9 +351,9 @@ def _collections(session: Session) -> tuple[list[str], set[str]]:
 
     One that is being filled may lack what nobody has queued for it yet.
     """
-    live = live_collections.live(session)
+    live = collections.live(session)
     kept = [live[role].name for role in (Role.active, Role.previous) if role in live]
-    retired = live_collections.retired(session)
+    retired = collections.retired(session)
     return kept, {row.name for row in [*live.values(), *retired]}
 
 

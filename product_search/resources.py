@@ -14,7 +14,6 @@ from pathlib import Path
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
 from product_search import calibration
-from product_search.activation import activate
 from product_search.audit import Auditor
 from product_search.bulk_import import import_rows
 from product_search.calibration import Calibration
@@ -31,15 +30,16 @@ from product_search.generator_keeper import Keeper
 from product_search.generators import ImageGenerator, open_generator
 from product_search.images.store import ImageStore
 from product_search.imports import Imports
-from product_search.indexing import Indexer
+from product_search.indexing.collections import LiveCollections
+from product_search.indexing.indexer import Indexer
+from product_search.indexing.reindex import Reindexing
+from product_search.indexing.startup import activate
 from product_search.indexing_loops import open_indexing, running_relay
-from product_search.live_collections import LiveCollections
 from product_search.metrics import Metrics
 from product_search.outbox import counts, events
 from product_search.outbox.admission import OutboxGate
 from product_search.query_inputs import InputReader
 from product_search.reconcile import Reconciler
-from product_search.reindex import Reindexing
 from product_search.retrieval import Retrieval
 from product_search.runs import queue
 from product_search.runs.background import StepLoop

@@ -18,7 +18,7 @@ from orm_models import Product
 from product_search.answers import Stopwatch
 from product_search.calibration import Calibration
 from product_search.errors import ProductNotIndexed, ProductWithoutImage
-from product_search.live_collections import OpenCollection
+from product_search.indexing.collections import OpenCollection
 from product_search.query_plan import Plan, QueryInputs, Vector
 from product_search.retrieval import Question, Retrieval
 from vector_db import VectorStore

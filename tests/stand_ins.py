@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nlp_models import EncoderPair
 from orm_models import VectorCollection
-from product_search.live_collections import LiveCollections, OpenCollection
+from product_search.indexing.collections import LiveCollections, OpenCollection
 from vector_db import VectorStore
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from tqdm import tqdm
 
 from orm_models import Database, Run
-from product_search import live_collections, reindex
 from product_search.encoder_folders import NAMES
 from product_search.errors import StartError
-from product_search.reindex import ReindexRefused
+from product_search.indexing import collections, reindex
+from product_search.indexing.reindex import ReindexRefused
 from product_search.resources import open_database, open_resources
 from product_search.runs import queue
 from product_search.runs.queue import UNFINISHED, Kind, State
@@ -93,7 +93,7 @@ def _drop(settings: Settings, database: Database, run_id: int) -> None:
 
 
 def _show(database: Database) -> None:
-    for role, row in database.read(live_collections.live).items():
+    for role, row in database.read(collections.live).items():
         log.info("%s：%s（%s），自 %s", role, row.name, row.encoder or "?", row.role_since)
     last = database.read(lambda session: queue.latest(session, Kind.reindex))
     if last is not None:

@@ -22,10 +22,10 @@ from product_search.encoder_folders import EncoderFolders
 from product_search.evaluation import doors
 from product_search.evaluation.planted import Listing, listing_sets
 from product_search.images.store import decode
+from product_search.indexing.stored_vectors import evenly
 from product_search.matching import FEATURE
 from product_search.settings import load_settings
 from product_search.standing import Pairs, standings
-from product_search.stored_vectors import evenly
 from product_search.text.analysis import plain
 
 SHARE = 0.1  # of the products that get another one's picture

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from orm_models import Database, OutboxEvent
 from product_search.database.transactions import read_committed
-from product_search.indexing import Indexer
+from product_search.indexing.indexer import Indexer
 from product_search.outbox import events as outbox
 from product_search.outbox.events import Clock
 from product_search.outbox.kafka import GroupMember, IndexEvent, KafkaUnavailable, Publisher

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from product_search import live_collections, manage
-from product_search.live_collections import LiveCollections, Role
+from product_search import manage
+from product_search.indexing import collections as live_collections
+from product_search.indexing.collections import LiveCollections, Role
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create_all
 from tests.unit.checkpoints import write_clip

@@ -19,7 +19,7 @@ from main import create_app
 from orm_models import Database
 from product_search.bulk_import import import_file
 from product_search.errors import DatabaseUnavailable, OutboxFull
-from product_search.indexing import Indexer
+from product_search.indexing.indexer import Indexer
 from product_search.outbox.admission import OutboxGate
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, code_of, create, everything, listed, resources

@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from main import create_app
 from orm_models import VectorCollection
 from product_search import manage
-from product_search.live_collections import Role
+from product_search.indexing.collections import Role
 from product_search.settings import Settings
 from tests.api.helpers import listed, resources
 from tests.api.reindexing import (

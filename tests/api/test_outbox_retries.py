@@ -20,7 +20,7 @@ from nlp_models import EncoderPair
 from orm_models import OutboxEvent
 from product_search import manage
 from product_search.errors import VectorStoreUnavailable
-from product_search.indexing import Indexer
+from product_search.indexing.indexer import Indexer
 from product_search.outbox.events import Policy, database_clock
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from main import create_app
 from nlp_models import Matrix, TextEncoder
-from product_search.indexing import Indexer
+from product_search.indexing.indexer import Indexer
 from product_search.outbox.events import Policy
 from product_search.runs.background import StepLoop
 from product_search.settings import Settings

@@ -14,11 +14,11 @@ from sqlalchemy import select
 from main import create_app
 from nlp_models import EncoderPair, Matrix
 from orm_models import Product, VectorCollection
-from product_search import live_collections, reindex
 from product_search.encoder_folders import EncoderFolders
 from product_search.errors import VectorStoreUnavailable
-from product_search.indexing import Indexer
-from product_search.live_collections import Role
+from product_search.indexing import collections as live_collections, reindex
+from product_search.indexing.collections import Role
+from product_search.indexing.indexer import Indexer
 from product_search.outbox import counts
 from product_search.runs import queue
 from product_search.runs.queue import Kind, State

@@ -12,13 +12,14 @@ from sqlalchemy import delete
 
 from data_models import DriftKind, DriftRun, ProductOut
 from orm_models import Database, OutboxEvent, Product, Run, RunProblem, VectorCollection
-from product_search import drift, live_collections
-from product_search.activation import activate
+from product_search import drift
 from product_search.catalog import Catalog
 from product_search.errors import OutboxFull
 from product_search.images.store import ImageStore
-from product_search.indexing import Indexer
-from product_search.live_collections import LiveCollections, Role
+from product_search.indexing import collections
+from product_search.indexing.collections import LiveCollections, Role
+from product_search.indexing.indexer import Indexer
+from product_search.indexing.startup import activate
 from product_search.milvus.schema import entity_row
 from product_search.reconcile import Reconciler
 from product_search.runs import exclusive
@@ -103,7 +104,7 @@ class Shop:
         with writing(self.database) as session:
             for table in (Product, OutboxEvent, Run, RunProblem, VectorCollection):
                 session.execute(delete(table))
-            live_collections.add(session, encoders, Role.active)
+            collections.add(session, encoders, Role.active)
         for name in self.milvus.collections():
             if name != active:
                 self.milvus.drop_collection(name)

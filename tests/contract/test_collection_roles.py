@@ -11,13 +11,13 @@ from sqlalchemy import delete, select
 
 from data_models import IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run, VectorCollection
-from product_search import activation, live_collections, reindex
 from product_search.catalog import KEEP_IMAGE, Catalog
 from product_search.images.store import ImageStore
-from product_search.live_collections import Role
+from product_search.indexing import collections, reindex, startup
+from product_search.indexing.collections import Role
+from product_search.indexing.reindex import ReindexRefused
 from product_search.outbox import counts, events
 from product_search.outbox.events import Claim, Policy
-from product_search.reindex import ReindexRefused
 from product_search.runs import queue
 from product_search.runs.queue import Kind, State
 from tests.sessions import reading, writing
@@ -61,7 +61,7 @@ def test_a_rollback_changes_two_roles_at_once_and_back(database: Database) -> No
         assert roles(database)[active] == Role.active
         assert sorted(roles(database).values()) == [Role.active, Role.previous]
     with reading(database) as session:
-        assert set(live_collections.live(session)) == {Role.active, Role.previous}
+        assert set(collections.live(session)) == {Role.active, Role.previous}
 
 
 def test_what_is_dropped_is_no_longer_live_and_a_run_is_queued_for_it(database: Database) -> None:
@@ -69,8 +69,8 @@ def test_what_is_dropped_is_no_longer_live_and_a_run_is_queued_for_it(database: 
     run_id = database.write(reindex.drop_old)
     assert roles(database) == {"old": Role.retired, "new": Role.active}
     with reading(database) as session:
-        assert list(live_collections.live(session)) == [Role.active]
-        assert [row.name for row in live_collections.retired(session)] == ["old"]
+        assert list(collections.live(session)) == [Role.active]
+        assert [row.name for row in collections.retired(session)] == ["old"]
         run = queue.latest(session, Kind.reindex)
         assert run is not None
         assert (run.id, run.options) == (run_id, {"drop": True})
@@ -107,10 +107,10 @@ def test_a_collection_that_was_made_active_meanwhile_is_not_retired_for_the_prev
     add(database, lost=Role.active, good=Role.previous)
     as_read = {Role.active: "lost", Role.previous: "good"}
     database.write(reindex.roll_back)
-    assert not database.write(partial(activation._go_back, names=as_read))
+    assert not database.write(partial(startup._go_back, names=as_read))
     assert roles(database) == {"good": Role.active, "lost": Role.previous}
     database.write(reindex.roll_back)
-    assert database.write(partial(activation._go_back, names=as_read))
+    assert database.write(partial(startup._go_back, names=as_read))
     assert roles(database) == {"good": Role.active, "lost": Role.retired}
 
 

@@ -17,7 +17,7 @@ from product_search.errors import (
     StorageUnavailable,
     VectorStoreUnavailable,
 )
-from product_search.live_collections import Role
+from product_search.indexing.collections import Role
 from product_search.outbox import counts
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out

@@ -15,14 +15,14 @@ import pytest
 from sqlalchemy import text
 
 from orm_models import Database
-from product_search import live_collections
-from product_search.activation import activate
 from product_search.catalog import Catalog
 from product_search.database.transactions import LOCK_NAME, LockPurpose
 from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore
-from product_search.indexing import Indexer
-from product_search.live_collections import LiveCollections, Role
+from product_search.indexing import collections
+from product_search.indexing.collections import LiveCollections, Role
+from product_search.indexing.indexer import Indexer
+from product_search.indexing.startup import activate
 from product_search.settings import Settings
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.milvus_servers import NetworkMilvus
@@ -79,7 +79,7 @@ def test_one_collection_is_made_and_filled_once(
     with ThreadPoolExecutor(SERVICES) as services:
         list(services.map(start, indexers))  # raises what any of them raised
     assert caplog.text.count("every product is queued") == 1
-    rows = indexers[0].database.read(live_collections.live)
+    rows = indexers[0].database.read(collections.live)
     active = [indexer.collections.active() for indexer in indexers]
     assert {role: row.name for role, row in rows.items()} == {Role.active: active[0].name}
     assert rows[Role.active].encoder == "starter"

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from main import create_app
 from orm_models import Database
-from product_search.indexing import Indexer
+from product_search.indexing.indexer import Indexer
 from product_search.outbox import counts
 from product_search.outbox.kafka import KafkaTopic
 from product_search.resources import Resources
@@ -115,7 +115,7 @@ def test_a_product_whose_events_are_locked_for_a_moment_is_indexed_by_the_same_m
 def test_a_product_whose_events_are_locked_for_long_is_left_to_a_later_message(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("product_search.indexing._LOCKED_AT_MOST_S", 0.1)
+    monkeypatch.setattr("product_search.indexing.indexer._LOCKED_AT_MOST_S", 0.1)
     held, indexer, product_id = unpublished(api)
     with held.database.engine.connect() as connection:
         connection.exec_driver_sql("SELECT * FROM outbox_event FOR UPDATE")

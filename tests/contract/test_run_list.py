@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from data_models import ImportCounts, RunOut, RunsPage, SurveyQuery, VectorField
 from orm_models import Database, Product
-from product_search import activation, audit, drift, generated
-from product_search.reindex import Progress as ReindexProgress
+from product_search import audit, drift, generated
+from product_search.indexing import startup
+from product_search.indexing.reindex import Progress as ReindexProgress
 from product_search.runs import listing, queue
 from product_search.runs.queue import Kind, State
 from tests.sessions import reading, writing
@@ -103,7 +104,7 @@ def test_a_run_that_ended_has_its_reason_and_one_that_waits_has_no_counts(
 
 def test_a_run_that_only_drops_collections_names_no_encoder(database: Database) -> None:
     with writing(database) as session:
-        activation.retire(session, [])
+        startup.retire(session, [])
     assert (only(database).kind, only(database).subject) == ("reindex", None)
 
 

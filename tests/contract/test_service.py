@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 
 from main import create_app
 from orm_models import Database
-from product_search import reindex
 from product_search.errors import StartError
+from product_search.indexing import reindex
 from product_search.settings import Settings
 from tests.api.helpers import resources
 from tests.contract.conftest import empty_tables, mysql_url

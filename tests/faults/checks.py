@@ -14,7 +14,7 @@ from data_models import IndexStatus, VectorField
 from nlp_models import EncoderPair
 from orm_models import OutboxEvent, Product, Run, VectorCollection
 from product_search.images.store import ImageStore
-from product_search.live_collections import Role
+from product_search.indexing.collections import Role
 from product_search.runs import queue
 from product_search.text.analysis import document, plain
 from vector_db import collection_name

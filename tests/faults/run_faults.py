@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orm_models import Run
-from product_search import reindex
+from product_search.indexing import reindex
 from product_search.runs import queue
 from tests.clock import DEADLINE_S, until
 from tests.faults.doomed import Failpoint

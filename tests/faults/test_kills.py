@@ -83,7 +83,7 @@ def at_a_random_moment(place: Place, chance: random.Random, load: Load) -> int:
 FAULTS: dict[str, Fault] = {
     "before commit": Step("service", COMMIT, "before", 40),
     "after commit": Step("service", COMMIT, "after", 40),
-    "after claim": Step("worker", "product_search.indexing:Indexer._apply_claim", "before"),
+    "after claim": Step("worker", "product_search.indexing.indexer:Indexer._apply_claim", "before"),
     "during encode": Step("worker", "nlp_models:ChineseClipEncoder.encode_images", "before"),
     "after Milvus upsert": Step("worker", "pymilvus:MilvusClient.upsert", "after"),
     "after Milvus delete": Step("worker", "pymilvus:MilvusClient.delete", "after", 3),

@@ -11,9 +11,14 @@ from sqlalchemy.orm import Session
 
 from nlp_models import EncoderError, EncoderPair
 from orm_models import Product, VectorCollection
-from product_search import live_collections
 from product_search.errors import StartError
-from product_search.live_collections import CollectionMissing, LiveCollections, OtherRelease, Role
+from product_search.indexing import collections as live_collections
+from product_search.indexing.collections import (
+    CollectionMissing,
+    LiveCollections,
+    OtherRelease,
+    Role,
+)
 from product_search.outbox import events
 from product_search.runs import queue as runs
 from product_search.runs.queue import Kind

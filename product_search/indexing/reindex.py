@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from nlp_models import EncoderError, EncoderPair
 from orm_models import Database, Product, Run, VectorCollection
-from product_search import live_collections
-from product_search.activation import retire
 from product_search.errors import StartError
-from product_search.live_collections import LiveCollections, Role
+from product_search.indexing import collections as live_collections
+from product_search.indexing.collections import LiveCollections, Role
+from product_search.indexing.startup import retire
 from product_search.outbox import counts, events
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed

@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from orm_models import Database, Product
-from product_search import live_collections
-from product_search.live_collections import Role
+from product_search.indexing import collections
+from product_search.indexing.collections import Role
 from vector_db import VectorStore
 
 PAGE = 1000  # products that are read at once
@@ -29,7 +29,7 @@ class ActiveVectors(NamedTuple):
 
 def active(database: Database, store: VectorStore) -> ActiveVectors | None:
     """None before there is any. Raises VectorStoreUnavailable."""
-    row = database.read(live_collections.live).get(Role.active)
+    row = database.read(collections.live).get(Role.active)
     if row is None or not store.has_collection(row.name):
         return None
     return ActiveVectors(row.name, row.encoder_fingerprint, store.view(row.name))

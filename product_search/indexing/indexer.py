@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus
 from nlp_models import EncoderPair
 from orm_models import Database, Product, VectorCollection
-from product_search import live_collections
 from product_search.errors import AppError
 from product_search.images.perceptual_hash import perceptual_hash
 from product_search.images.store import ImageStore
-from product_search.live_collections import LiveCollections, OpenCollection, Role
+from product_search.indexing import collections as live_collections
+from product_search.indexing.collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import events
 from product_search.outbox.events import Claim, Clock, Policy, Work
 from product_search.runs import leases

@@ -1,0 +1,1 @@
+"""Rows into live collections, and from one collection to the next."""
