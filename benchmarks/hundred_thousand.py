@@ -37,7 +37,6 @@ from data_models import MapField, ProductListQuery, SearchRequest, VectorField
 from nlp_models import EncoderPair, Matrix
 from orm_models import Database
 from product_search.audit import Auditor
-from product_search.calibration import Calibration
 from product_search.catalog import Catalog, insert_product
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.encoder_folders import EncoderFolders
@@ -46,10 +45,11 @@ from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import activate
 from product_search.resources import open_retrieval
-from product_search.retrieval import Retrieval
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, Handler, RunContext, carry_out
 from product_search.runs.queue import Claimed, Kind
+from product_search.search.calibration import Calibration
+from product_search.search.search import Retrieval
 from product_search.settings import ROOT, Settings
 from tests.encoders import OnePair
 from vector_db import MilvusStore

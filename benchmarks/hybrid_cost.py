@@ -28,7 +28,7 @@ from data_models import Leg, SearchMode, SearchRequest
 from product_search.catalog import insert_product
 from product_search.outbox import counts
 from product_search.resources import Resources, open_resources
-from product_search.retrieval import Retrieval
+from product_search.search.search import Retrieval
 from product_search.settings import ROOT, Settings
 
 SAMPLE = ROOT / "sample_data"

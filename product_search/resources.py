@@ -13,13 +13,10 @@ from pathlib import Path
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
-from product_search import calibration
 from product_search.audit import Auditor
 from product_search.bulk_import import import_rows
-from product_search.calibration import Calibration
 from product_search.catalog import Catalog
 from product_search.catalogue_map import MapMaker, Maps
-from product_search.cursors import Cursors, open_key
 from product_search.database.transactions import Pool
 from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
@@ -38,14 +35,17 @@ from product_search.indexing_loops import open_indexing, running_relay
 from product_search.metrics import Metrics
 from product_search.outbox import counts, events
 from product_search.outbox.admission import OutboxGate
-from product_search.query_inputs import InputReader
 from product_search.reconcile import Reconciler
-from product_search.retrieval import Retrieval
 from product_search.runs import queue
 from product_search.runs.background import StepLoop
 from product_search.runs.executor import Handler, RunContext, RunLoop
 from product_search.runs.queue import Kind
 from product_search.schema import open_schema
+from product_search.search import calibration
+from product_search.search.calibration import Calibration
+from product_search.search.cursors import Cursors, open_key
+from product_search.search.inputs import InputReader
+from product_search.search.search import Retrieval
 from product_search.settings import Settings
 from product_search.text.synonyms import Synonyms
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore

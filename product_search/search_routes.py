@@ -27,7 +27,7 @@ from product_search.http_bodies import (
 from product_search.http_errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
 from product_search.images.store import from_base64
 from product_search.resources import Resources
-from product_search.retrieval import Query
+from product_search.search.search import Query
 
 router = APIRouter(tags=["搜索"])
 

@@ -28,7 +28,7 @@ from product_search.evaluation.halves import HALVES, half_of, kind_of
 from product_search.evaluation.measures import FITS, PerQuery
 from product_search.evaluation.photos import by_photo, write_catalogue
 from product_search.resources import Resources
-from product_search.retrieval import Retrieval
+from product_search.search.search import Retrieval
 from product_search.settings import ROOT, load_settings
 
 SETS = ROOT / "tests" / "relevance"

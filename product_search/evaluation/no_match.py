@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from product_search.evaluation import runner
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.trec import Qrels
-from product_search.retrieval import Retrieval
+from product_search.search.search import Retrieval
 
 
 @dataclass(frozen=True)

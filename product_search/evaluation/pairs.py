@@ -9,9 +9,9 @@ from sqlalchemy import select
 
 from data_models import VectorField
 from orm_models import Product
-from product_search.calibration import Curve
-from product_search.fusion import cosines
 from product_search.resources import Resources
+from product_search.search.calibration import Curve
+from product_search.search.fusion import cosines
 
 
 @dataclass(frozen=True)

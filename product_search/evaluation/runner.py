@@ -18,7 +18,7 @@ from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.measures import DEPTH
 from product_search.outbox import counts
 from product_search.resources import Resources, open_resources
-from product_search.retrieval import Retrieval
+from product_search.search.search import Retrieval
 from product_search.settings import Settings
 
 ADDRESS = "evaluation"

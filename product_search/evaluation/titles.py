@@ -14,8 +14,8 @@ from product_search.catalog import Catalog
 from product_search.evaluation import asked, doors, runner, trec
 from product_search.evaluation.halves import HALVES, half_of, kind_of
 from product_search.resources import Resources
+from product_search.search.titles import titles
 from product_search.settings import load_settings
-from product_search.titles import titles
 
 LINES = (0.02, 0.03, 0.05, 0.07, 0.1)  # of which the tuning half chooses
 _FITS = 2  # the grade from which a product is of the kind that a photo shows

@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from product_search.schemas import examples
+from product_search.search.titles import KIND_LINE
 from product_search.settings import Settings
-from product_search.titles import KIND_LINE
 from tests.api.helpers import base64_of, calibrated, code_of, create, create_all, fields_of
 
 CURVE = {"coefficients": {"image_to_text": 20.0}, "intercept": -8.0, "line": 0.4}

@@ -14,8 +14,8 @@ from PIL import Image
 
 from data_models import RerankRequest
 from nlp_models import EncoderPair, ImageTextEncoder, Matrix
-from product_search import reranking
 from product_search.schemas import examples
+from product_search.search import rerank as reranking
 from tests.api.helpers import base64_of, code_of, create, create_all, fields_of, ids, resources
 from tests.stand_ins import StandIn
 from tests.unit.pictures import encoded, noise

@@ -12,13 +12,13 @@ from data_models import AuditPage, AuditQuery, CatalogueMap, MapComputing, MapFi
 from orm_models import Run, RunProblem
 from product_search import audit
 from product_search.audit import Auditor
-from product_search.calibration import Calibration
 from product_search.catalog import KEEP_IMAGE
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.errors import RunInProgress, VectorStoreUnavailable
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
 from product_search.runs.queue import Claimed, Kind, State
+from product_search.search.calibration import Calibration
 from tests.contract.doctor_shop import (
     Shop,
     database as database,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from product_search.cursors import Cursors, Seen, open_key, search_hash
 from product_search.errors import CursorInvalid, CursorStale
+from product_search.search.cursors import Cursors, Seen, open_key, search_hash
 
 CURSORS = Cursors(b"k" * 32)
 SEARCH = search_hash({"text": "雨伞"})

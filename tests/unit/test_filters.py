@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from data_models import FacetCount, MomentRange, NumberRange, PriceBand, SearchFilters
 from product_search.errors import invalid_request
-from product_search.facets import Faceted, facets
 from product_search.milvus.filters import passes
+from product_search.search.facets import Faceted, facets
 
 
 def refusal(filters: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from product_search.fusion import RANK_CONSTANT, RankedLeg, cosines, fuse, ramp, ranked
+from product_search.search.fusion import RANK_CONSTANT, RankedLeg, cosines, fuse, ramp, ranked
 
 KEYS = st.integers(1, 30)
 SCORES = st.floats(-1, 1, allow_nan=False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data_models import IndexStatus, ProductOut, SearchHit, VectorField
-from product_search.titles import distinct, suggested
+from product_search.search.titles import distinct, suggested
 
 
 def hit(

@@ -17,7 +17,7 @@ from data_models import (
     TitlesResponse,
     TitleSuggestion,
 )
-from product_search.retrieval import Retrieval
+from product_search.search.search import Retrieval
 from product_search.text.analysis import Kind, folded, pieces, words
 
 # The confidence from which a title says what kind of thing the picture shows. Lower than a

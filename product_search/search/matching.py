@@ -8,8 +8,6 @@ from typing import TypeVar
 from PIL import Image
 
 from data_models import Leg, MatchImage, MatchPair, MatchRequest, MatchResponse, MatchText, Verdict
-from product_search.answers import rounded
-from product_search.calibration import Curve
 from product_search.errors import (
     ImageNotFound,
     ImageTooLarge,
@@ -18,10 +16,12 @@ from product_search.errors import (
     ProductNotFound,
     ProductWithoutImage,
 )
-from product_search.fusion import cosines
 from product_search.images.store import decode, from_base64
-from product_search.query_inputs import InputReader
-from product_search.retrieval import Retrieval
+from product_search.search.calibration import Curve
+from product_search.search.execution import rounded
+from product_search.search.fusion import cosines
+from product_search.search.inputs import InputReader
+from product_search.search.search import Retrieval
 from product_search.text.analysis import plain
 
 Given = TypeVar("Given")

@@ -15,12 +15,12 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, products_by_id
-from product_search.answers import Found, shown
-from product_search.candidates import Candidate, weigh
-from product_search.fusion import cosines
 from product_search.indexing.collections import OpenCollection
-from product_search.query_plan import FIELDS, LegVectors, Plan, embed
-from product_search.retrieval import Question, Retrieval
+from product_search.search.execution import Found, shown
+from product_search.search.fusion import cosines
+from product_search.search.plan import FIELDS, LegVectors, Plan, embed
+from product_search.search.recall import Candidate, weigh
+from product_search.search.search import Question, Retrieval
 from vector_db import VectorStore
 
 

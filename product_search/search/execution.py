@@ -25,14 +25,14 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, matching, products_by_milvus_id
-from product_search.calibration import Calibration, Curve
-from product_search.candidates import HYBRID_DEPTH, Candidate, Candidates, recall
-from product_search.cursors import Cursors, Seen
 from product_search.errors import NotCalibrated
-from product_search.facets import Faceted, facets
 from product_search.indexing.collections import OpenCollection
 from product_search.milvus.filters import passes
-from product_search.query_plan import FIELDS, LegVectors, Plan
+from product_search.search.calibration import Calibration, Curve
+from product_search.search.cursors import Cursors, Seen
+from product_search.search.facets import Faceted, facets
+from product_search.search.plan import FIELDS, LegVectors, Plan
+from product_search.search.recall import HYBRID_DEPTH, Candidate, Candidates, recall
 from vector_db import MAX_LIMIT
 
 # How many entities are recalled: more than a page needs, since some may have lost their row

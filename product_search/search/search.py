@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from data_models import SearchMode, SearchRequest, SearchResponse
 from orm_models import Database
-from product_search.answers import Search, Stopwatch
-from product_search.calibration import Calibration
-from product_search.cursors import Cursors, search_hash
 from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
 from product_search.indexing.collections import LiveCollections, OpenCollection
-from product_search.query_inputs import InputReader, ReadImage
-from product_search.query_plan import LegVectors, Plan, QueryInputs, Weighted, embed, plan
+from product_search.search.calibration import Calibration
+from product_search.search.cursors import Cursors, search_hash
+from product_search.search.execution import Search, Stopwatch
+from product_search.search.inputs import InputReader, ReadImage
+from product_search.search.plan import LegVectors, Plan, QueryInputs, Weighted, embed, plan
 from product_search.text.spelling import corrected, is_doubtful
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from orm_models import Database, Product
 from product_search import generated
 from product_search.errors import ProductNotFound, ProductWithoutImage
 from product_search.images.store import ImageStore, Region, decode, from_base64
-from product_search.query_plan import QueryInputs, Weighted
+from product_search.search.plan import QueryInputs, Weighted
 from product_search.text.query import QueryText, analyse, without_negations
 from product_search.text.synonyms import Synonyms
 

@@ -15,12 +15,12 @@ from data_models import (
     VectorField,
 )
 from orm_models import Product
-from product_search.answers import Stopwatch
-from product_search.calibration import Calibration
 from product_search.errors import ProductNotIndexed, ProductWithoutImage
 from product_search.indexing.collections import OpenCollection
-from product_search.query_plan import Plan, QueryInputs, Vector
-from product_search.retrieval import Question, Retrieval
+from product_search.search.calibration import Calibration
+from product_search.search.execution import Stopwatch
+from product_search.search.plan import Plan, QueryInputs, Vector
+from product_search.search.search import Question, Retrieval
 from vector_db import VectorStore
 
 

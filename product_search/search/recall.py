@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from data_models import Hit, Leg, SearchFilters, SearchMode, VectorField
-from product_search.calibration import Calibration, Curve
-from product_search.fusion import Fused, Part, RankedLeg, fuse, ramp, ranked
-from product_search.query_plan import (
+from product_search.search.calibration import Calibration, Curve
+from product_search.search.fusion import Fused, Part, RankedLeg, fuse, ramp, ranked
+from product_search.search.plan import (
     COVERAGE,
     FIELDS,
     PHRASE,
