@@ -37,7 +37,7 @@ from data_models import MapField, ProductListQuery, SearchRequest, VectorField
 from nlp_models import EncoderPair, Matrix
 from orm_models import Database
 from product_search.audit import Auditor
-from product_search.catalog import Catalog, insert_product
+from product_search.catalog.products import Catalog, insert_product
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore

@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks.databases import empty_database
 from nlp_models import EncoderPair
-from product_search.catalog import Catalog, insert_product
+from product_search.catalog.products import Catalog, insert_product
 from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore, decode
 from product_search.indexing.collections import LiveCollections

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from data_models import ImportCounts, ProductCreate
 from orm_models import Run
-from product_search.catalog import Catalog, Outcome, upsert_by_sku
+from product_search.catalog.products import Catalog, Outcome, upsert_by_sku
 from product_search.errors import (
     AppError,
     DatabaseUnavailable,

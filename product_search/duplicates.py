@@ -21,8 +21,8 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, RunProblem
+from product_search.catalog.identity import title_key
 from product_search.errors import AppError, VectorStoreUnavailable
-from product_search.exact_duplicates import title_key
 from product_search.grouping import grouped
 from product_search.images.perceptual_hash import Floats, perceptual_hash
 from product_search.images.store import ImageStore

@@ -20,7 +20,7 @@ from data_models import (
     ProductPatch,
 )
 from product_search import errors, http_pictures
-from product_search.catalog import KEEP_IMAGE, Image
+from product_search.catalog.products import KEEP_IMAGE, Image
 from product_search.http_bodies import Body, documented_body, read_body
 from product_search.http_errors import documented
 from product_search.images.store import from_base64

@@ -15,7 +15,7 @@ from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
 from product_search.audit import Auditor
 from product_search.bulk_import import import_rows
-from product_search.catalog import Catalog
+from product_search.catalog.products import Catalog
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.database.transactions import Pool
 from product_search.duplicates import DuplicateFinder

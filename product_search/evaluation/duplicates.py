@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from nlp_models import EncoderPair
+from product_search.catalog.identity import title_key
 from product_search.encoder_folders import EncoderFolders
 from product_search.evaluation import doors
 from product_search.evaluation.planted import (
@@ -23,7 +24,6 @@ from product_search.evaluation.planted import (
     listing_sets,
     variant,
 )
-from product_search.exact_duplicates import title_key
 from product_search.grouping import grouped
 from product_search.images.perceptual_hash import perceptual_hash
 from product_search.images.store import decode

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_models import ProductListQuery, ProductOut, TitlesRequest, TitleSuggestion
-from product_search.catalog import Catalog
+from product_search.catalog.products import Catalog
 from product_search.evaluation import asked, doors, runner, trec
 from product_search.evaluation.halves import HALVES, half_of, kind_of
 from product_search.resources import Resources

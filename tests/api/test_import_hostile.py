@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from orm_models import Database
 from product_search.bulk_import import BATCH_SIZE, Report, import_file
-from product_search.catalog import Catalog
+from product_search.catalog.products import Catalog
 from product_search.errors import ImportFileError
 from product_search.images.store import ImageStore
 from product_search.schema import migrate

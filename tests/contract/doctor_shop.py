@@ -13,7 +13,7 @@ from sqlalchemy import delete
 from data_models import DriftKind, DriftRun, ProductOut
 from orm_models import Database, OutboxEvent, Product, Run, RunProblem, VectorCollection
 from product_search import drift
-from product_search.catalog import Catalog
+from product_search.catalog.products import Catalog
 from product_search.errors import OutboxFull
 from product_search.images.store import ImageStore
 from product_search.indexing import collections

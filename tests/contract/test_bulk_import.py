@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from data_models import ImportCounts, IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run
 from product_search.bulk_import import import_file, import_rows
-from product_search.catalog import Catalog, upsert_by_sku
+from product_search.catalog.products import Catalog, upsert_by_sku
 from product_search.errors import DatabaseUnavailable
 from product_search.images.store import ImageStore
 from product_search.import_sources import open_source

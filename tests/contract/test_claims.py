@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, OutboxCounts
 from orm_models import Database, OutboxEvent
-from product_search.catalog import KEEP_IMAGE, Catalog
+from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.errors import ProductNotFound
 from product_search.images.store import ImageStore
 from product_search.outbox import counts as outbox_state, events

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from data_models import IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run, VectorCollection
-from product_search.catalog import KEEP_IMAGE, Catalog
+from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.images.store import ImageStore
 from product_search.indexing import collections, reindex, startup
 from product_search.indexing.collections import Role

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from data_models import ProductListQuery
 from orm_models import Database, Product
-from product_search.catalog import KEEP_IMAGE, Catalog
+from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.database import transactions
 from product_search.errors import DatabaseUnavailable
 from product_search.images.store import ImageStore

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from data_models import ProductListQuery, ProductOut
 from orm_models import Database
 from product_search.bulk_import import import_file
-from product_search.catalog import Catalog
+from product_search.catalog.products import Catalog
 from product_search.errors import StorageUnavailable
 from product_search.export import export_catalogue
 from product_search.images.provenance import as_png

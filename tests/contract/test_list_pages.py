@@ -9,7 +9,7 @@ import pytest
 
 from data_models import ListSort, ProductListQuery
 from orm_models import Database
-from product_search.catalog import Catalog
+from product_search.catalog.products import Catalog
 from product_search.images.store import ImageStore
 
 # Ties, and products without a price between the others.

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, event, insert, text
 
 from data_models import ProductListQuery
 from orm_models import Database, Product
-from product_search.catalog import Catalog
-from product_search.exact_duplicates import same_products
+from product_search.catalog.identity import same_products
+from product_search.catalog.products import Catalog
 from product_search.images.store import ImageStore
 from tests.contract.conftest import empty_tables, mysql_url
 

@@ -15,7 +15,7 @@ from sqlalchemy import inspect, select, text
 
 from orm_models import Base, Database, Product, VectorCollection
 from product_search import manage
-from product_search.catalog import Catalog
+from product_search.catalog.products import Catalog
 from product_search.errors import DatabaseUnavailable, StartError
 from product_search.images.store import ImageStore
 from product_search.resources import open_database

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from data_models import DriftKind
 from orm_models import Product
-from product_search.catalog import KEEP_IMAGE
+from product_search.catalog.products import KEEP_IMAGE
 from product_search.outbox import counts, events
 from product_search.runs.background import StepLoop
 from tests.contract.doctor_shop import (

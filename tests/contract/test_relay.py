@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orm_models import Database
-from product_search.catalog import KEEP_IMAGE, Catalog
+from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.images.store import ImageStore
 from product_search.outbox import events as outbox
 from product_search.outbox.events import Claim, Policy

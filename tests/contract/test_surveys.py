@@ -12,7 +12,7 @@ from data_models import AuditPage, AuditQuery, CatalogueMap, MapComputing, MapFi
 from orm_models import Run, RunProblem
 from product_search import audit
 from product_search.audit import Auditor
-from product_search.catalog import KEEP_IMAGE
+from product_search.catalog.products import KEEP_IMAGE
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.errors import RunInProgress, VectorStoreUnavailable
 from product_search.runs import exclusive, queue

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 
 from data_models import VectorField
 from orm_models import Database, OutboxEvent, Product, VectorCollection
-from product_search.catalog import KEEP_IMAGE, Catalog
+from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.images.store import ImageStore
 from product_search.outbox import counts
 from product_search.outbox.kafka import GroupMember, KafkaTopic

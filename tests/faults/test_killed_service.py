@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, SearchFilters, VectorField
-from product_search.catalog import Catalog
+from product_search.catalog.products import Catalog
 from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore
 from product_search.resources import open_database

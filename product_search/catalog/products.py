@@ -30,10 +30,10 @@ from orm_models import (
     with_title_part,
 )
 from product_search import generated
+from product_search.catalog.identity import same_products, title_key
 from product_search.database.column_types import same_json
 from product_search.database.transactions import read_committed
 from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
-from product_search.exact_duplicates import same_products, title_key
 from product_search.images.provenance import says_generated
 from product_search.images.store import ImageStore, StoredImage, decode
 from product_search.outbox import events

@@ -1,0 +1,1 @@
+"""Products: create, change, list, delete."""
