@@ -14,7 +14,8 @@ from pathlib import Path
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
 from product_search.audit import Auditor
-from product_search.bulk_import import import_rows
+from product_search.bulk.importer import import_rows
+from product_search.bulk.uploads import Imports
 from product_search.catalog.products import Catalog
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.database.transactions import Pool
@@ -26,7 +27,6 @@ from product_search.generation import Generations
 from product_search.generator_keeper import Keeper
 from product_search.generators import ImageGenerator, open_generator
 from product_search.images.store import ImageStore
-from product_search.imports import Imports
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.reindex import Reindexing

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from product_search.bulk.exporter import export_catalogue
 from product_search.errors import StartError
-from product_search.export import export_catalogue
 from product_search.images.store import ImageStore
 from product_search.resources import open_database
 from product_search.settings import Settings

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from data_models import SearchRequest, SearchResponse
 from orm_models import Database, Product
-from product_search.bulk_import import import_file
+from product_search.bulk.importer import import_file
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.measures import DEPTH
 from product_search.outbox import counts

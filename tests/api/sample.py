@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from product_search.bulk_import import import_file
+from product_search.bulk.importer import import_file
 from product_search.settings import ROOT
 from tests.api.helpers import create, listed, resources
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from main import create_app
 from orm_models import Database
-from product_search.bulk_import import import_file
+from product_search.bulk.importer import import_file
 from product_search.errors import DatabaseUnavailable, OutboxFull
 from product_search.indexing.indexer import Indexer
 from product_search.outbox.admission import OutboxGate
@@ -170,7 +170,7 @@ def test_what_passes_is_counted_until_the_depth_is(api: TestClient) -> None:
 def test_an_import_waits_for_room(
     api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("product_search.bulk_import.BATCH_SIZE", 2)
+    monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 2)
     monkeypatch.setattr(OutboxFull, "retry_after_s", 0.01)
     clock = [0.0]
     gate = OutboxGate(resources(api).database, DEPTH, lambda: clock[0])

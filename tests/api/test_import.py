@@ -11,7 +11,7 @@ import pytest
 
 from data_models import ImportCounts, ProductListQuery, ProductOut
 from orm_models import Database
-from product_search.bulk_import import BATCH_SIZE, Report, import_file
+from product_search.bulk.importer import BATCH_SIZE, Report, import_file
 from product_search.catalog.products import Catalog
 from product_search.errors import ImportFileError
 from product_search.images.store import ImageStore

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from orm_models import Database
-from product_search.bulk_import import BATCH_SIZE, Report, import_file
+from product_search.bulk.importer import BATCH_SIZE, Report, import_file
 from product_search.catalog.products import Catalog
 from product_search.errors import ImportFileError
 from product_search.images.store import ImageStore

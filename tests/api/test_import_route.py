@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
-from product_search.bulk_import import import_file
+from product_search.bulk.importer import import_file
 from product_search.errors import ImportFileError
 from product_search.runs import queue
 from product_search.runs.queue import Kind
@@ -223,9 +223,9 @@ def test_a_zip_of_too_many_files_is_refused_before_its_directory_is_held(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = zipped(TABLE, *((f"{number}", b"") for number in range(100)))
-    monkeypatch.setattr("product_search.import_sources.MAX_ENTRIES", 100)
+    monkeypatch.setattr("product_search.bulk.sources.MAX_ENTRIES", 100)
     assert code_of(send(api, "a.zip", many)) == (413, "zip_too_large")
-    monkeypatch.setattr("product_search.import_sources._MAX_DIRECTORY", 2000)
+    monkeypatch.setattr("product_search.bulk.sources._MAX_DIRECTORY", 2000)
     assert code_of(send(api, "a.zip", many)) == (413, "zip_too_large")
     assert uploads(api) == []
 
@@ -292,8 +292,8 @@ def test_an_import_that_is_not_there_is_told(api: TestClient) -> None:
 def test_no_more_bad_rows_are_noted_than_a_person_reads(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("product_search.bulk_import.MAX_NOTED", 5)
-    monkeypatch.setattr("product_search.bulk_import.BATCH_SIZE", 3)
+    monkeypatch.setattr("product_search.bulk.importer.MAX_NOTED", 5)
+    monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 3)
     status = imported(api, "a.csv", "sku,title\n" + "X,\n" * 20)
     assert (status["bad"], len(status["bad_rows"]), status["next_after"]) == (20, 5, None)
 

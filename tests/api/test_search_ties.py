@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from product_search.bulk_import import import_file
+from product_search.bulk.importer import import_file
 from tests.api.helpers import create, ids, resources, search
 
 FEW, MANY = 60, 300

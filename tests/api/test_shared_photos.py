@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from product_search.bulk_import import import_file
+from product_search.bulk.importer import import_file
 from product_search.images.store import THUMBNAIL_SIDES
 from tests.api.helpers import base64_of, create, listed, resources, search
 from tests.conftest import shared_folder

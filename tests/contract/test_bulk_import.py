@@ -14,11 +14,11 @@ from sqlalchemy.exc import IntegrityError
 
 from data_models import ImportCounts, IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run
-from product_search.bulk_import import import_file, import_rows
+from product_search.bulk.importer import import_file, import_rows
+from product_search.bulk.sources import open_source
 from product_search.catalog.products import Catalog, upsert_by_sku
 from product_search.errors import DatabaseUnavailable
 from product_search.images.store import ImageStore
-from product_search.import_sources import open_source
 from product_search.runs import executor, queue
 from product_search.runs.executor import RunContext, RunFailed, RunLoop, Stopping, carry_out
 from product_search.runs.queue import Kind, RunLost, State
@@ -112,9 +112,9 @@ def stopped_at(context: RunContext, rows: int) -> OnProgress:
 def test_an_import_that_was_stopped_goes_on_and_counts_nothing_twice(
     database: Database, catalog: Catalog, file: Path, monkeypatch: pytest.MonkeyPatch, noted: int
 ) -> None:
-    monkeypatch.setattr("product_search.bulk_import.BATCH_SIZE", 5)
-    monkeypatch.setattr("product_search.bulk_import.PAGE", 2)
-    monkeypatch.setattr("product_search.bulk_import.MAX_NOTED", noted)
+    monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 5)
+    monkeypatch.setattr("product_search.bulk.importer.PAGE", 2)
+    monkeypatch.setattr("product_search.bulk.importer.MAX_NOTED", noted)
     run_id = database.write(lambda session: queue.queue(session, Kind.import_, {"file": "a"}).id)
     done = []
     for stop in (HALF, 2 * HALF, ROWS + 1):
@@ -144,7 +144,7 @@ def test_an_import_that_was_stopped_goes_on_and_counts_nothing_twice(
 def test_a_run_that_another_process_has_taken_writes_nothing_more(
     database: Database, catalog: Catalog, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("product_search.bulk_import.BATCH_SIZE", 5)
+    monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 5)
     with writing(database) as session:
         run = queue.queue(session, Kind.import_, {"file": "a"})
         claimed = queue.claim(session, [Kind.import_], executor.LEASE)
@@ -176,7 +176,7 @@ def test_an_import_of_the_command_that_is_broken_off_is_cancelled_and_what_was_w
     monkeypatch: pytest.MonkeyPatch,
     interruption: BaseException,
 ) -> None:
-    monkeypatch.setattr("product_search.bulk_import.BATCH_SIZE", 5)
+    monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 5)
 
     def interrupt(counts: ImportCounts) -> None:
         if counts.rows_done == HALF:
@@ -197,7 +197,7 @@ def test_an_import_of_the_command_that_is_broken_off_is_cancelled_and_what_was_w
 def test_an_import_of_a_command_that_died_is_never_taken_and_ended_by_the_next(
     database: Database, catalog: Catalog, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("product_search.bulk_import.LEASE", executor.LEASE * 0)
+    monkeypatch.setattr("product_search.bulk.importer.LEASE", executor.LEASE * 0)
     with writing(database) as session:
         dead = queue.queue(session, Kind.local_import, {"file": str(file)})
         assert queue.claim(session, [Kind.local_import], executor.LEASE * 0) is not None

@@ -14,10 +14,10 @@ from sqlalchemy import event
 
 from data_models import ProductListQuery, ProductOut
 from orm_models import Database
-from product_search.bulk_import import import_file
+from product_search.bulk.exporter import export_catalogue
+from product_search.bulk.importer import import_file
 from product_search.catalog.products import Catalog
 from product_search.errors import StorageUnavailable
-from product_search.export import export_catalogue
 from product_search.images.provenance import as_png
 from product_search.images.store import ImageStore
 from product_search.schema import migrate
@@ -159,7 +159,7 @@ def test_an_export_is_of_one_moment(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Products that change while the rows are read are exported as they were before."""
-    monkeypatch.setattr("product_search.export._PAGE", 5)
+    monkeypatch.setattr("product_search.bulk.exporter._PAGE", 5)
     before = comparable(catalog)
     product_ids = [item.product_id for item in everything(catalog)]
     _when_the_second_page_is_read(catalog.database, lambda: _change(catalog, product_ids))

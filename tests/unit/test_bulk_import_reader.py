@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from product_search import import_tables
+from product_search.bulk import tables
+from product_search.bulk.sources import kind_of, open_source
+from product_search.bulk.tables import BadRow, Row
 from product_search.errors import (
     ImportEncodingUnknown,
     ImportFileError,
     ImportHeaderInvalid,
     ImportTypeUnknown,
 )
-from product_search.import_sources import kind_of, open_source
-from product_search.import_tables import BadRow, Row
 
 HEADER = "sku,title,price\n"
 
@@ -129,7 +129,7 @@ def test_a_quote_that_never_ends_is_a_bad_row(tmp_path: Path) -> None:
     assert lines_of_bad(rows) == [3]
 
 
-LONG = "字" * (import_tables.MAX_ROW + 1)
+LONG = "字" * (tables.MAX_ROW + 1)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ LONG = "字" * (import_tables.MAX_ROW + 1)
     [
         f"A,{LONG},1",
         f'A,"{LONG}",1',
-        'A,"' + "字\n" * import_tables.MAX_ROW,
+        'A,"' + "字\n" * tables.MAX_ROW,
         "A,一," + "," * len(LONG),
     ],
     ids=["a line", "a cell", "an open quote", "columns"],
@@ -155,9 +155,9 @@ def test_a_header_too_long_to_hold_is_refused(tmp_path: Path) -> None:
         rows_of(tmp_path, "a.csv", f"sku,title,{LONG}\nA,一,1\n")
 
 
-@pytest.mark.parametrize("longer", [0, 1, import_tables.MAX_ROW, import_tables.MAX_ROW + 1])
+@pytest.mark.parametrize("longer", [0, 1, tables.MAX_ROW, tables.MAX_ROW + 1])
 def test_a_line_of_json_too_long_to_hold_is_one_bad_row(tmp_path: Path, longer: int) -> None:
-    line = '{"sku": "' + "x" * (import_tables.MAX_ROW - 9 + longer) + '"}'
+    line = '{"sku": "' + "x" * (tables.MAX_ROW - 9 + longer) + '"}'
     rows = rows_of(tmp_path, "a.jsonl", f'{{"sku": "A"}}\n{line}\n{{"sku": "B"}}')
     assert [one.line for one in rows] == [1, 2, 3]
     assert lines_of_bad(rows) == [2]

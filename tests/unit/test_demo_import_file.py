@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from product_search import import_tables
+from product_search.bulk import tables
+from product_search.bulk.sources import open_source
+from product_search.bulk.tables import BadRow, Row
 from product_search.demo_import_file import (
     FIELDS,
     IMAGE,
@@ -20,8 +22,6 @@ from product_search.demo_import_file import (
     read_file,
     renamed,
 )
-from product_search.import_sources import open_source
-from product_search.import_tables import BadRow, Row
 from tests.conftest import SAMPLE
 from tests.zips import TABLE, damaged, encrypted, named_in, zipped
 
@@ -50,8 +50,8 @@ def lines(rows: list[Row | BadRow]) -> list[int]:
 
 
 def test_our_fields_are_those_of_the_api() -> None:
-    assert set(FIELDS) == set(import_tables.COLUMNS)
-    assert IMAGE == import_tables.IMAGE_COLUMN
+    assert set(FIELDS) == set(tables.COLUMNS)
+    assert IMAGE == tables.IMAGE_COLUMN
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_damaged_picture_does_not_keep_the_rest_from_being_imported(tmp_path: 
 
 def test_the_sample_catalogue_is_understood_whole() -> None:
     file = read("catalog.csv", (SAMPLE / "catalog.csv").read_bytes())
-    assert file.columns == import_tables.COLUMNS
+    assert file.columns == tables.COLUMNS
     assert set(file.guess) == set(FIELDS) - {IMAGE}
     assert json.loads(file.rows[0][file.guess["attributes"]])["颜色"] == "红"
 

@@ -22,6 +22,8 @@ from sqlalchemy.orm import Session
 
 from data_models import ImportCounts, ProductCreate
 from orm_models import Run
+from product_search.bulk.sources import Source, kind_of, open_source
+from product_search.bulk.tables import IMAGE_COLUMN, BadRow, Row
 from product_search.catalog.products import Catalog, Outcome, upsert_by_sku
 from product_search.errors import (
     AppError,
@@ -32,8 +34,6 @@ from product_search.errors import (
     StorageUnavailable,
     invalid_request,
 )
-from product_search.import_sources import Source, kind_of, open_source
-from product_search.import_tables import IMAGE_COLUMN, BadRow, Row
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed, carry_out
 from product_search.runs.queue import Claimed, Kind, Problem, State

@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 
 from data_models import BadImportRow, ImportCounts, ImportStatus
 from orm_models import Database, Run
+from product_search.bulk.sources import Source, kind_of, open_source
 from product_search.errors import (
     DatabaseUnavailable,
     ImportFileError,
     ImportNotFound,
     or_storage_unavailable,
 )
-from product_search.import_sources import Source, kind_of, open_source
 from product_search.runs import queue as runs
 from product_search.runs.executor import RunFailed
 from product_search.runs.queue import Kind

@@ -19,10 +19,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orm_models import Database, Product
+from product_search.bulk.tables import IMAGE_COLUMN
 from product_search.errors import ImageNotFound, StorageUnavailable
 from product_search.images.provenance import says_generated
 from product_search.images.store import ImageStore
-from product_search.import_tables import IMAGE_COLUMN
 
 TABLE = "products.jsonl"
 PICTURES = "pictures"

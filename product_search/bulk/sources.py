@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
+from product_search.bulk.tables import BadRow, Check, Row, Table, go_on
 from product_search.errors import (
     ImportFileError,
     ImportTypeUnknown,
@@ -22,7 +23,6 @@ from product_search.errors import (
     ZipUnsafeName,
 )
 from product_search.images.store import MAX_BYTES
-from product_search.import_tables import BadRow, Check, Row, Table, go_on
 
 TABLES = (".csv", ".jsonl")
 KINDS = (*TABLES, ".zip")
