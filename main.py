@@ -14,7 +14,6 @@ from fastapi import FastAPI, Request, Response
 
 from data_models import DriftKind, DriftRun, DriftTotal, EncoderInfo, Health, OutboxCounts
 from product_search import (
-    drift,
     generation_routes,
     http_bodies,
     http_errors,
@@ -25,6 +24,7 @@ from product_search import (
     survey_routes,
     system_routes,
 )
+from product_search.drift import reports
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
 from product_search.outbox import counts as outbox_state
 from product_search.resources import Resources, open_resources
@@ -149,7 +149,7 @@ def _database_state(resources: Resources) -> _Database:
     read = resources.database.read
     try:
         resources.database.ping()
-        counts, walked = read(outbox_state.counts), read(drift.last)
+        counts, walked = read(outbox_state.counts), read(reports.last)
         return _Database("ok", counts, walked, read(outbox_state.is_rebuilding))
     except DatabaseUnavailable:
         return _Database("down", OutboxCounts(pending=0, retrying=0, failed=0), None, False)

@@ -26,10 +26,10 @@ from sqlalchemy.orm import Session
 
 from data_models import DENSE_FIELDS, DriftRun, IndexStatus
 from orm_models import Database, PrimaryKeySource, Product, VectorCollection
-from product_search import drift
+from product_search.drift import reports
+from product_search.drift.reconciler import Reconciler
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import Role
-from product_search.reconcile import Reconciler
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, carry_out
 from product_search.runs.queue import Kind
@@ -82,7 +82,7 @@ def walk(database: Database, store: VectorStore, images: ImageStore, *, repair: 
     claimed = exclusive.begin(database, Kind.doctor, {"repair": repair}, LEASE)
     doctor = Reconciler(database, store, images, lambda _: None, lambda: None)
     carry_out(RunContext(database, claimed, threading.Event()), doctor.handle)
-    return database.read(lambda session: drift.of_run(session, claimed.id))
+    return database.read(lambda session: reports.of_run(session, claimed.id))
 
 
 def _product(number: int, key: int, image_hash: str) -> Product:

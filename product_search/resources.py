@@ -19,6 +19,7 @@ from product_search.bulk.uploads import Imports
 from product_search.catalog.products import Catalog
 from product_search.catalogue_map import MapMaker, Maps
 from product_search.database.transactions import Pool
+from product_search.drift.reconciler import Reconciler
 from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
 from product_search.errors import StartError
@@ -35,7 +36,6 @@ from product_search.indexing_loops import open_indexing, running_relay
 from product_search.metrics import Metrics
 from product_search.outbox import counts, events
 from product_search.outbox.admission import OutboxGate
-from product_search.reconcile import Reconciler
 from product_search.runs import queue
 from product_search.runs.background import StepLoop
 from product_search.runs.executor import Handler, RunContext, RunLoop

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from data_models import DoctorRun, DriftReport, RunsPage, SurveyQuery
-from product_search import drift, errors, metrics
+from product_search import errors, metrics
+from product_search.drift import reports
 from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.outbox import counts
 from product_search.resources import Resources
@@ -26,24 +27,24 @@ _QUEUE_ERRORS = documented(*QUEUE_ERRORS)
 def get_drift(request: Request) -> DriftReport:
     """最近一次完成的核对找到了什么、修复了什么，以及最新一次核对的状态。"""
     resources: Resources = request.app.state.resources
-    return resources.database.read(drift.report)
+    return resources.database.read(reports.report)
 
 
 @router.post("/system/drift", status_code=202, summary="核对两个存储", responses=_QUEUE_ERRORS)
 def check_drift(request: Request) -> DoctorRun:
     """排队一次核对，不修复；结果见 `GET /system/drift`。"""
-    return _queued(request, drift.Options())
+    return _queued(request, reports.Options())
 
 
 @router.post("/system/repair", status_code=202, summary="核对并修复", responses=_QUEUE_ERRORS)
 def repair_drift(request: Request) -> DoctorRun:
     """排队一次核对，并经由 outbox 修复找到的不一致；结果见 `GET /system/drift`。"""
-    return _queued(request, drift.Options(repair=True))
+    return _queued(request, reports.Options(repair=True))
 
 
-def _queued(request: Request, options: drift.Options) -> DoctorRun:
+def _queued(request: Request, options: reports.Options) -> DoctorRun:
     resources: Resources = request.app.state.resources
-    run = drift.queue(resources.database, options)
+    run = reports.queue(resources.database, options)
     resources.run_loop.wake()
     return run
 
@@ -70,5 +71,5 @@ def get_metrics(request: Request) -> Response:
     """待建索引的改动，以及最近一次核对剩下的不一致（按种类）。"""
     resources: Resources = request.app.state.resources
     database = resources.database
-    text = resources.metrics.read(database.read(counts.counts), database.read(drift.last))
+    text = resources.metrics.read(database.read(counts.counts), database.read(reports.last))
     return Response(text, media_type=metrics.MEDIA_TYPE)

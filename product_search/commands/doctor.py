@@ -7,9 +7,9 @@ import logging
 import sys
 
 from data_models import DriftKind, DriftRun
-from product_search import drift
 from product_search.command_runs import ended
-from product_search.drift import Options
+from product_search.drift import reports
+from product_search.drift.reports import Options
 from product_search.resources import open_database, open_reconciler
 from product_search.runs.queue import Kind
 from product_search.settings import Settings
@@ -48,7 +48,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if run_id is None:
         return 2
     with open_database(settings) as database:
-        found = database.read(lambda session: drift.of_run(session, run_id))
+        found = database.read(lambda session: reports.of_run(session, run_id))
     if options.json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:

@@ -10,7 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
-from product_search import drift, encoder_folders, manage
+from product_search import encoder_folders, manage
+from product_search.drift import reports
 from product_search.resources import open_database
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE
@@ -105,7 +106,7 @@ def test_a_holder_of_the_file_that_goes_away_is_exit_code_2(
 
     def leave_once_asked() -> None:
         with open_database(settings) as database:
-            while database.read(drift.report).newest is None:
+            while database.read(reports.report).newest is None:
                 pass
         lock.release()
 

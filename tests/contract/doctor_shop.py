@@ -12,8 +12,9 @@ from sqlalchemy import delete
 
 from data_models import DriftKind, DriftRun, ProductOut
 from orm_models import Database, OutboxEvent, Product, Run, RunProblem, VectorCollection
-from product_search import drift
 from product_search.catalog.products import Catalog
+from product_search.drift import reports
+from product_search.drift.reconciler import Reconciler
 from product_search.errors import OutboxFull
 from product_search.images.store import ImageStore
 from product_search.indexing import collections
@@ -21,7 +22,6 @@ from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import activate
 from product_search.milvus.schema import entity_row
-from product_search.reconcile import Reconciler
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, carry_out
 from product_search.runs.queue import Claimed, Kind, State
@@ -151,7 +151,7 @@ class Shop:
         context = RunContext(self.database, claimed, threading.Event())
         assert carry_out(context, self.doctor(page).handle) is State.done
         with reading(self.database) as session:
-            return drift.of_run(session, claimed.id)
+            return reports.of_run(session, claimed.id)
 
     def refusal(self, **options: Any) -> str | None:
         """Why a walk fails."""

@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from data_models import DriftKind
 from orm_models import Run, RunProblem, VectorCollection
-from product_search import drift
-from product_search.drift import Options
+from product_search.drift import reports
+from product_search.drift.reports import Options
 from product_search.errors import (
     AppError,
     RunInProgress,
@@ -177,7 +177,7 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
     context = RunContext(stocked.database, again, threading.Event())
     assert carry_out(context, stocked.doctor(page=2).handle) is State.done
     with reading(stocked.database) as session:
-        walked = drift.of_run(session, claimed.id)
+        walked = reports.of_run(session, claimed.id)
     assert (walked.products, walked.entities) == (7, 5)
     assert (found(walked), walked.left) == ({DriftKind.missing: 2}, 0)
     assert [one.subject for one in walked.examples] == [str(stocked.ids[0]), str(stocked.ids[6])]
@@ -197,7 +197,7 @@ def test_repairs_that_the_outbox_has_no_room_for_are_left_to_the_next_run(stocke
 def test_examples_are_bounded_and_those_of_earlier_runs_forgotten(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift, "EXAMPLES", 3)
+    monkeypatch.setattr(reports, "EXAMPLES", 3)
     keys = [stocked.key(place) for place in range(7)]
     stocked.store.delete(keys)
     for _ in range(2):
@@ -211,20 +211,20 @@ def test_examples_are_bounded_and_those_of_earlier_runs_forgotten(
 
 
 def test_one_walk_at_a_time(shop: Shop) -> None:
-    queued = drift.queue(shop.database, Options())
+    queued = reports.queue(shop.database, Options())
     with pytest.raises(RunInProgress):
-        drift.queue(shop.database, Options(repair=True))
+        reports.queue(shop.database, Options(repair=True))
     held = shop.begin()  # nobody had taken the other: its process has ended
     with reading(shop.database) as session:
         assert session.get_one(Run, queued.run_id).state == "cancelled"
     with pytest.raises(RunInProgress):
         shop.begin()
     with pytest.raises(RunInProgress):
-        drift.queue(shop.database, Options())
+        reports.queue(shop.database, Options())
     with writing(shop.database) as session:
         queue.finish(session, held, State.done)
-        assert drift.report(session).newest is not None
-    drift.queue(shop.database, Options())
+        assert reports.report(session).newest is not None
+    reports.queue(shop.database, Options())
 
 
 def test_walks_that_are_queued_at_the_same_time_are_one(shop: Shop) -> None:
@@ -234,7 +234,7 @@ def test_walks_that_are_queued_at_the_same_time_are_one(shop: Shop) -> None:
     def try_one() -> None:
         ready.wait()
         try:
-            drift.queue(shop.database, Options())
+            reports.queue(shop.database, Options())
         except RunInProgress as error:
             refused.append(error.code)
 

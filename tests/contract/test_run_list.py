@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from data_models import ImportCounts, RunOut, RunsPage, SurveyQuery, VectorField
 from orm_models import Database, Product
-from product_search import audit, drift, generated
+from product_search import audit, generated
+from product_search.drift import reports
 from product_search.indexing import startup
 from product_search.indexing.reindex import Progress as ReindexProgress
 from product_search.runs import listing, queue
@@ -23,7 +24,7 @@ OPTIONS: dict[Kind, dict[str, Any]] = {
     Kind.import_: {"file": "products.zip", "upload": "0f"},
     Kind.local_import: {"file": "/home/shop/products.csv"},
     Kind.reindex: {"encoder": "chinese-clip", "rate": None},
-    Kind.doctor: drift.Options(repair=True).model_dump(),
+    Kind.doctor: reports.Options(repair=True).model_dump(),
     Kind.map: {"field": FIELD},
     Kind.audit: {},
     Kind.duplicates: {},
@@ -35,7 +36,7 @@ PROGRESS: dict[Kind, dict[str, Any]] = {
     Kind.import_: COUNTED,
     Kind.local_import: COUNTED,
     Kind.reindex: dict(REINDEXED),
-    Kind.doctor: drift.Progress(products=1).model_dump(),
+    Kind.doctor: reports.Progress(products=1).model_dump(),
     Kind.map: {"total": 2, "x": [0.5, 1]},
     Kind.audit: audit.Progress(checked=2).model_dump(),
     Kind.duplicates: {"products": 2, "groups": 1},

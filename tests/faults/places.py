@@ -18,10 +18,10 @@ from sqlalchemy import select
 
 from nlp_models import EncoderPair
 from orm_models import Database, OutboxEvent, Product
-from product_search import drift
+from product_search.drift import reports
+from product_search.drift.reconciler import Reconciler
 from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore
-from product_search.reconcile import Reconciler
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, carry_out
 from product_search.runs.queue import Kind
@@ -187,7 +187,7 @@ class Place(ABC):
         doctor = Reconciler(self.database, store, self.images, lambda _: None, lambda: None)
         claimed = exclusive.begin(self.database, Kind.doctor, {}, LEASE)
         carry_out(RunContext(self.database, claimed, threading.Event()), doctor.handle)
-        found = self.database.read(lambda session: drift.of_run(session, claimed.id))
+        found = self.database.read(lambda session: reports.of_run(session, claimed.id))
         return [f"the doctor: {one.kind} {one.subject}: {one.reason}" for one in found.examples]
 
     def _http_differences(self) -> list[str]:

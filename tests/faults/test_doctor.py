@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import httpx
 
-from product_search import drift
+from product_search.drift import reports
 from product_search.resources import open_database
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until
@@ -36,7 +36,7 @@ def test_the_command_outlives_the_service_and_the_walk_goes_on_at_its_next_start
             stderr=subprocess.PIPE,
             text=True,
         )
-        until(lambda: database.read(drift.report).newest is not None, "the command's walk")
+        until(lambda: database.read(reports.report).newest is not None, "the command's walk")
         service.kill()
         said, explained = doctor.communicate(timeout=DEADLINE_S)
     assert (doctor.returncode, said) == (2, "")

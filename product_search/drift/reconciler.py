@@ -19,13 +19,13 @@ from sqlalchemy.orm import Session
 from data_models import DriftKind, IndexStatus
 from orm_models import Database, Product
 from product_search.database.transactions import read_committed
-from product_search.drift import Options, Progress
+from product_search.drift.orphaned_images import DIGITS, check_folders
+from product_search.drift.reports import Options, Progress
 from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUnavailable
 from product_search.images.store import ImageStore
 from product_search.indexing import collections
 from product_search.indexing.collections import Role
 from product_search.outbox import counts as outbox_state, events
-from product_search.picture_drift import DIGITS, check_folders
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
 from product_search.runs.queue import Kind, Problem

@@ -1,0 +1,1 @@
+"""Do the stores agree, and what puts it right."""
