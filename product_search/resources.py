@@ -13,14 +13,11 @@ from pathlib import Path
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
-from product_search.audit import Auditor
 from product_search.bulk.importer import import_rows
 from product_search.bulk.uploads import Imports
 from product_search.catalog.products import Catalog
-from product_search.catalogue_map import MapMaker, Maps
 from product_search.database.transactions import Pool
 from product_search.drift.reconciler import Reconciler
-from product_search.duplicates import DuplicateFinder
 from product_search.encoder_folders import EncoderFolders
 from product_search.errors import StartError
 from product_search.generating import Generating
@@ -33,6 +30,9 @@ from product_search.indexing.indexer import Indexer
 from product_search.indexing.reindex import Reindexing
 from product_search.indexing.startup import activate
 from product_search.indexing_loops import open_indexing, running_relay
+from product_search.insights.audit import Auditor
+from product_search.insights.catalogue_map import MapMaker, Maps
+from product_search.insights.duplicates import DuplicateFinder
 from product_search.metrics import Metrics
 from product_search.outbox import counts, events
 from product_search.outbox.admission import OutboxGate

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from nlp_models import EncoderPair
-from product_search.audit import SAMPLE
 from product_search.encoder_folders import EncoderFolders
 from product_search.evaluation import doors
 from product_search.evaluation.planted import Listing, listing_sets
 from product_search.images.store import decode
 from product_search.indexing.stored_vectors import evenly
+from product_search.insights.audit import SAMPLE
+from product_search.insights.disagreement import Pairs, standings
 from product_search.search import calibration
 from product_search.search.calibration import Curve
 from product_search.search.matching import FEATURE
 from product_search.settings import load_settings
-from product_search.standing import Pairs, standings
 from product_search.text.analysis import plain
 
 SHARE = 0.1  # of the products that get another one's picture

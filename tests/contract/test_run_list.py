@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from data_models import ImportCounts, RunOut, RunsPage, SurveyQuery, VectorField
 from orm_models import Database, Product
-from product_search import audit, generated
+from product_search import generated
 from product_search.drift import reports
 from product_search.indexing import startup
 from product_search.indexing.reindex import Progress as ReindexProgress
+from product_search.insights import audit
 from product_search.runs import listing, queue
 from product_search.runs.queue import Kind, State
 from tests.sessions import reading, writing

@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from data_models import AuditPage, AuditQuery, CatalogueMap, MapComputing, MapField, VectorField
 from orm_models import Run, RunProblem
-from product_search import audit
-from product_search.audit import Auditor
 from product_search.catalog.products import KEEP_IMAGE
-from product_search.catalogue_map import MapMaker, Maps
 from product_search.errors import RunInProgress, VectorStoreUnavailable
+from product_search.insights import audit
+from product_search.insights.audit import Auditor
+from product_search.insights.catalogue_map import MapMaker, Maps
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
 from product_search.runs.queue import Claimed, Kind, State

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from product_search.principal import Plane, Spread
+from product_search.insights.pca import Plane, Spread
 
 
 def spread_of(vectors: np.ndarray, batch: int) -> Plane:

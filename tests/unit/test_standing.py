@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from product_search.standing import NEAREST, Pairs, standings
+from product_search.insights.disagreement import NEAREST, Pairs, standings
 
 
 def pairs_of(pictures: np.ndarray, titles: np.ndarray, first_key: int = 0) -> Pairs:

@@ -27,7 +27,7 @@ from product_search.grouping import grouped
 from product_search.images.perceptual_hash import Floats, perceptual_hash
 from product_search.images.store import ImageStore
 from product_search.indexing import stored_vectors
-from product_search.near_pairs import Listing, Pair, Shelf, near_pairs
+from product_search.insights.near_pairs import Listing, Pair, Shelf, near_pairs
 from product_search.runs import exclusive
 from product_search.runs.executor import RunContext, RunFailed
 from product_search.runs.queue import Kind, Problem

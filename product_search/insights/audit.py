@@ -27,12 +27,12 @@ from orm_models import Database, Product
 from product_search.errors import StartError, VectorStoreUnavailable
 from product_search.indexing import stored_vectors
 from product_search.indexing.stored_vectors import ActiveVectors
+from product_search.insights.disagreement import Pairs, standings
 from product_search.runs import exclusive
 from product_search.runs.executor import RunContext, RunFailed
 from product_search.runs.queue import Kind, Problem
 from product_search.search.calibration import Calibration, Curve
 from product_search.search.matching import judged
-from product_search.standing import Pairs, standings
 from vector_db import VectorStore
 
 KEPT = 1000  # of the products, the worst

@@ -24,7 +24,7 @@ from product_search.errors import RunInProgress, VectorStoreUnavailable
 from product_search.indexing import collections, stored_vectors
 from product_search.indexing.collections import Role
 from product_search.indexing.stored_vectors import PAGE, ActiveVectors
-from product_search.principal import Plane, Spread
+from product_search.insights.pca import Plane, Spread
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import LEASE, RunContext
 from product_search.runs.queue import Kind, State
