@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from product_search.generators import ImageGenerator
+from product_search.generation.diffusers import ImageGenerator
 
 
 class Keeper:

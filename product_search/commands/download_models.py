@@ -7,12 +7,12 @@ import logging
 from typing import get_args
 
 from nlp_models import download_model
+from product_search.generation.diffusers import has_pipeline
 from product_search.generation_choices import (
     GENERATION_MODELS,
     PIPELINE_FILES,
     GenerationChoice,
 )
-from product_search.generators import has_pipeline
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)

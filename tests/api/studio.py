@@ -14,7 +14,7 @@ from PIL import Image
 
 from main import create_app
 from product_search import resources
-from product_search.generators import ImageGenerator, Step, open_generator
+from product_search.generation.diffusers import ImageGenerator, Step, open_generator
 from product_search.settings import Settings
 from tests.clock import until
 from tests.generation import write_pipeline

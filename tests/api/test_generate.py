@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from product_search.generating import Generating
+from product_search.generation.job import Generating
 from product_search.generator_keeper import Keeper
 from product_search.images.provenance import NOTICE
 from product_search.runs import queue

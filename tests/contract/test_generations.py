@@ -20,8 +20,8 @@ from product_search.errors import (
     QueueFull,
 )
 from product_search.generated import Made, Progress
-from product_search.generation import Generations
-from product_search.generators import open_generator
+from product_search.generation.diffusers import open_generator
+from product_search.generation.generations import Generations
 from product_search.images.provenance import as_png
 from product_search.runs import queue
 from product_search.runs.executor import LEASE

@@ -11,8 +11,8 @@ import modelscope
 import pytest
 
 from product_search import manage
+from product_search.generation.diffusers import has_pipeline, open_generator
 from product_search.generation_choices import GENERATION_MODELS
-from product_search.generators import has_pipeline, open_generator
 from product_search.settings import Settings
 from tests.generation import write_pipeline
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from data_models import GenerationStyle
-from product_search.generation_prompt import (
+from product_search.generation.prompts import (
     MAX_PROMPT,
     Described,
     negative_prompt,

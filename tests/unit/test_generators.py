@@ -16,7 +16,7 @@ from diffusers import ZImageTransformer2DModel
 from PIL import Image
 
 from product_search.errors import GenerationFailed, GenerationModelMissing, StorageUnavailable
-from product_search.generators import (
+from product_search.generation.diffusers import (
     ImageGenerator,
     Step,
     has_pipeline,
@@ -295,5 +295,5 @@ def test_what_the_models_own_safety_check_finds_is_no_picture(tmp_path: Path) ->
 
 
 def test_diffusers_is_imported_with_the_first_pipeline_and_not_before() -> None:
-    code = "import sys, product_search.generators; sys.exit('diffusers' in sys.modules)"
+    code = "import sys, product_search.generation.diffusers; sys.exit('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -9,7 +9,7 @@ import torch
 from diffusers import Flux2KleinPipeline, QwenImagePipeline
 from torch.nn.functional import avg_pool2d
 
-from product_search.previews import Previews, fit_previews
+from product_search.generation.previews import Previews, fit_previews
 
 
 class PlainVae:

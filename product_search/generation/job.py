@@ -19,9 +19,9 @@ from product_search.errors import (
     VectorStoreUnavailable,
 )
 from product_search.generated import Made, Progress
-from product_search.generation import Generations, Job
+from product_search.generation.diffusers import ImageGenerator, Step
+from product_search.generation.generations import Generations, Job
 from product_search.generator_keeper import Keeper
-from product_search.generators import ImageGenerator, Step
 from product_search.images.provenance import as_png, labelled
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed, Stopping

@@ -21,7 +21,7 @@ from data_models import (
     PictureOfGeneration,
 )
 from orm_models import Database, Product, Run
-from product_search import generated, generation_prompt
+from product_search import generated
 from product_search.errors import (
     GenerationFinished,
     ImageNotFound,
@@ -29,8 +29,9 @@ from product_search.errors import (
     QueueFull,
 )
 from product_search.generated import Made
-from product_search.generation_prompt import Described
-from product_search.generators import ImageGenerator
+from product_search.generation import prompts
+from product_search.generation.diffusers import ImageGenerator
+from product_search.generation.prompts import Described
 from product_search.images.store import ImageStore, StoredImage
 from product_search.outbox.events import database_clock
 from product_search.runs import queue as runs
@@ -96,11 +97,9 @@ class Generations:
             given["seed"] = secrets.randbits(32)
         return Job(
             request=GenerationRequest.model_validate(given),
-            prompt=generation_prompt.prompt(request.prompt, product, request.style),
-            negative_prompt=generation_prompt.negative_prompt(
-                request.negative_prompt, request.style
-            ),
-            subject=generation_prompt.subject(request.prompt, product),
+            prompt=prompts.prompt(request.prompt, product, request.style),
+            negative_prompt=prompts.negative_prompt(request.negative_prompt, request.style),
+            subject=prompts.subject(request.prompt, product),
         )
 
     def _described(self, product_id: int) -> Described:

@@ -17,7 +17,7 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from product_search.errors import GenerationFailed, GenerationModelMissing
-from product_search.previews import Previews, fit_previews
+from product_search.generation.previews import Previews, fit_previews
 
 log = logging.getLogger(__name__)
 
