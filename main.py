@@ -24,10 +24,10 @@ from product_search import (
     survey_routes,
     system_routes,
 )
+from product_search.bootstrap.assemble import Resources, open_resources
 from product_search.drift import reports
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
 from product_search.outbox import counts as outbox_state
-from product_search.resources import Resources, open_resources
 from product_search.settings import Settings, load_settings
 
 VERSION = "0.1.0"

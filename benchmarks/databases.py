@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from sqlalchemy import MetaData
 
 from orm_models import Database
-from product_search.schema import migrate
+from product_search.bootstrap.migrate import migrate
 
 
 @contextmanager

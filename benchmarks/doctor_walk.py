@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from data_models import DENSE_FIELDS, DriftRun, IndexStatus
 from orm_models import Database, PrimaryKeySource, Product, VectorCollection
+from product_search.bootstrap.migrate import open_schema
 from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
 from product_search.images.store import ImageStore
@@ -33,7 +34,6 @@ from product_search.indexing.collections import Role
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, carry_out
 from product_search.runs.queue import Kind
-from product_search.schema import open_schema
 from vector_db import Entity, MilvusStore, Vector, VectorStore, collection_name
 
 BATCH = 1000

@@ -31,7 +31,7 @@ from pymilvus import DataType, MilvusClient
 
 from benchmarks.hundred_thousand import NOISE, SAMPLE
 from data_models import SearchFilters
-from product_search.encoder_folders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.milvus.options import MilvusOptions
 from product_search.milvus.schema import filter_expression, filterable
 from product_search.settings import Settings

@@ -36,15 +36,15 @@ from benchmarks.doctor_walk import walk
 from data_models import MapField, ProductListQuery, SearchRequest, VectorField
 from nlp_models import EncoderPair, Matrix
 from orm_models import Database
+from product_search.bootstrap.assemble import open_retrieval
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.products import Catalog, insert_product
-from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import activate
 from product_search.insights.audit import Auditor
 from product_search.insights.catalogue_map import MapMaker, Maps
-from product_search.resources import open_retrieval
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, Handler, RunContext, carry_out
 from product_search.runs.queue import Claimed, Kind

@@ -25,9 +25,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from data_models import Leg, SearchMode, SearchRequest
+from product_search.bootstrap.assemble import Resources, open_resources
 from product_search.catalog.products import insert_product
 from product_search.outbox import counts
-from product_search.resources import Resources, open_resources
 from product_search.search.search import Retrieval
 from product_search.settings import ROOT, Settings
 

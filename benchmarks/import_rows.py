@@ -26,10 +26,10 @@ from sqlalchemy import MetaData, insert
 
 from data_models import ImportCounts
 from orm_models import Database, Product, draw_primary_key
+from product_search.bootstrap.migrate import migrate
 from product_search.bulk.importer import BATCH_SIZE, import_file
 from product_search.catalog.products import Catalog
 from product_search.images.store import ImageStore
-from product_search.schema import migrate
 
 ROWS = 10_000
 ROUNDS = 3

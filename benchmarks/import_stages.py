@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from product_search.encoder_folders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.images.store import ImageStore, decode
 from product_search.settings import Settings
 

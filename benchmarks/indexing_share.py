@@ -25,8 +25,8 @@ from PIL import Image
 
 from benchmarks.databases import empty_database
 from nlp_models import EncoderPair
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.products import Catalog, insert_product
-from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore, decode
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from data_models import AuditPage, DuplicatesPage
 from orm_models import Database, Run
-from product_search.resources import open_database
+from product_search.bootstrap.assemble import open_database
 from product_search.runs import exclusive
 from product_search.runs.exclusive import Sole
 from product_search.runs.executor import LEASE, Handler, RunContext, carry_out

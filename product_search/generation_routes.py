@@ -18,10 +18,10 @@ from data_models import (
     Whole,
 )
 from product_search import errors, http_pictures
+from product_search.bootstrap.assemble import Resources
 from product_search.generation.generations import PATH
 from product_search.http_bodies import documented_body, read_json
 from product_search.http_errors import BODY_ERRORS, documented
-from product_search.resources import Resources
 
 router = APIRouter(tags=["图片生成"])
 

@@ -20,11 +20,11 @@ from data_models import (
     ProductPatch,
 )
 from product_search import errors, http_pictures
+from product_search.bootstrap.assemble import Resources
 from product_search.catalog.products import KEEP_IMAGE, Image
 from product_search.http_bodies import Body, documented_body, read_body
 from product_search.http_errors import documented
 from product_search.images.store import from_base64
-from product_search.resources import Resources
 
 router = APIRouter(tags=["商品"])
 

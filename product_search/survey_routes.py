@@ -18,9 +18,9 @@ from data_models import (
     MapQuery,
 )
 from product_search import errors
+from product_search.bootstrap.assemble import Resources
 from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.insights import audit, duplicates
-from product_search.resources import Resources
 
 DUPLICATES_PATH = "/product/duplicates"
 AUDIT_PATH = "/product/audit"

@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 
+from product_search.bootstrap.assemble import open_worker
+from product_search.bootstrap.loops import open_indexing
 from product_search.errors import AppError, StartError
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import join
-from product_search.indexing_loops import open_indexing
-from product_search.resources import open_worker
 from product_search.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from main import create_app
 from nlp_models import Device, EncoderChoice, EncoderPair, open_encoders, resolve_choice
-from product_search import encoder_folders
+from product_search.bootstrap import encoders
 from product_search.settings import ROOT, Settings
 from tests.kafka_servers import KAFKA, KAFKAS, MockKafka, running_kafka
 
@@ -43,7 +43,7 @@ def _shipped_encoders_are_read_once() -> Iterator[None]:
         return kept[pair]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(encoder_folders, "open_encoders", opened)
+        patched.setattr(encoders, "open_encoders", opened)
         yield
 
 

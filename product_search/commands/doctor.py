@@ -7,10 +7,10 @@ import logging
 import sys
 
 from data_models import DriftKind, DriftRun
+from product_search.bootstrap.assemble import open_database, open_reconciler
 from product_search.command_runs import ended
 from product_search.drift import reports
 from product_search.drift.reports import Options
-from product_search.resources import open_database, open_reconciler
 from product_search.runs.queue import Kind
 from product_search.settings import Settings
 

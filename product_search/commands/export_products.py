@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from product_search.bootstrap.assemble import open_database
 from product_search.bulk.exporter import export_catalogue
 from product_search.errors import StartError
 from product_search.images.store import ImageStore
-from product_search.resources import open_database
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)

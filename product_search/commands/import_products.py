@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from data_models import ImportCounts
 from orm_models import Database
+from product_search.bootstrap.assemble import open_catalog, open_database, open_resources
 from product_search.bulk.importer import Report, import_file
 from product_search.bulk.sources import kind_of, open_source
 from product_search.catalog.products import Catalog
 from product_search.outbox import counts as outbox_state
-from product_search.resources import open_catalog, open_database, open_resources
 from product_search.settings import Settings
 from vector_db import FileLock, VectorFileBusy
 

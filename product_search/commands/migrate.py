@@ -6,8 +6,8 @@ import argparse
 import logging
 from contextlib import closing
 
-from product_search.resources import connect_database
-from product_search.schema import current_revision, migrate
+from product_search.bootstrap.assemble import connect_database
+from product_search.bootstrap.migrate import current_revision, migrate
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)

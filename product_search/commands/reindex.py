@@ -10,11 +10,11 @@ from typing import Any
 from tqdm import tqdm
 
 from orm_models import Database, Run
-from product_search.encoder_folders import NAMES
+from product_search.bootstrap.assemble import open_database, open_resources
+from product_search.bootstrap.encoders import NAMES
 from product_search.errors import StartError
 from product_search.indexing import collections, reindex
 from product_search.indexing.reindex import ReindexRefused
-from product_search.resources import open_database, open_resources
 from product_search.runs import queue
 from product_search.runs.queue import UNFINISHED, Kind, State
 from product_search.settings import Settings

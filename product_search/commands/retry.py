@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from product_search.resources import open_catalog, open_database
+from product_search.bootstrap.assemble import open_catalog, open_database
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)

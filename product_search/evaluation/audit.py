@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from nlp_models import EncoderPair
-from product_search.encoder_folders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.evaluation import doors
 from product_search.evaluation.planted import Listing, listing_sets
 from product_search.images.store import decode

@@ -13,11 +13,11 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from data_models import Leg, SearchMode, SearchResponse
+from product_search.bootstrap.assemble import Resources
 from product_search.evaluation import asked, doors, pairs, runner, trec
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.halves import half_of
 from product_search.evaluation.measures import FITS
-from product_search.resources import Resources
 from product_search.search.calibration import Calibration, Curve, curve_name
 from product_search.search.search import Retrieval
 from product_search.settings import load_settings

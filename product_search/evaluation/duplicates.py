@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from nlp_models import EncoderPair
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.identity import title_key
-from product_search.encoder_folders import EncoderFolders
 from product_search.evaluation import doors
 from product_search.evaluation.planted import (
     Change,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_models import Leg
+from product_search.bootstrap.assemble import Resources
 from product_search.evaluation import (
     asked,
     doors,
@@ -27,7 +28,6 @@ from product_search.evaluation.asked import Questions, Way
 from product_search.evaluation.halves import HALVES, half_of, kind_of
 from product_search.evaluation.measures import FITS, PerQuery
 from product_search.evaluation.photos import by_photo, write_catalogue
-from product_search.resources import Resources
 from product_search.search.search import Retrieval
 from product_search.settings import ROOT, load_settings
 

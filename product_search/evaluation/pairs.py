@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from data_models import VectorField
 from orm_models import Product
-from product_search.resources import Resources
+from product_search.bootstrap.assemble import Resources
 from product_search.search.calibration import Curve
 from product_search.search.fusion import cosines
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_models import ProductListQuery, ProductOut, TitlesRequest, TitleSuggestion
+from product_search.bootstrap.assemble import Resources
 from product_search.catalog.products import Catalog
 from product_search.evaluation import asked, doors, runner, trec
 from product_search.evaluation.halves import HALVES, half_of, kind_of
-from product_search.resources import Resources
 from product_search.search.titles import titles
 from product_search.settings import load_settings
 

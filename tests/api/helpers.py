@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from main import create_app
-from product_search.encoder_folders import EncoderFolders
-from product_search.resources import Resources
+from product_search.bootstrap.assemble import Resources
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.settings import Settings
 
 

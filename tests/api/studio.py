@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from main import create_app
-from product_search import resources
+from product_search.bootstrap import assemble
 from product_search.generation.diffusers import ImageGenerator, Step, open_generator
 from product_search.settings import Settings
 from tests.clock import until
@@ -140,7 +140,7 @@ def studio(settings: Settings) -> Iterator[Studio]:
         return made[0]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(resources, "open_generator", opened)
+        patched.setattr(assemble, "open_generator", opened)
         with TestClient(create_app(settings), raise_server_exceptions=False) as api:
             yield Studio(api, made[0])
 

@@ -12,7 +12,8 @@ from sqlalchemy import update
 
 from main import create_app
 from orm_models import Product
-from product_search import encoder_folders, manage
+from product_search import manage
+from product_search.bootstrap import encoders
 from product_search.settings import ROOT, Settings
 from tests.api.helpers import base64_of, code_of, create_all, resources
 from tests.api.surveys import shop as shop, surveyed
@@ -126,7 +127,7 @@ def test_the_command_compares_by_itself_and_loads_no_encoder(
     assert manage.main(["audit"]) == 0
     with TestClient(create_app(settings)) as api:
         filled(api)
-    monkeypatch.delattr(encoder_folders, "open_encoders")
+    monkeypatch.delattr(encoders, "open_encoders")
     assert manage.main(["audit"]) == 1
     assert "比较了 8 件商品的图文，不符的有" in caplog.text
     assert manage.main(["audit", "--json", "--limit", "2"]) == 1

@@ -14,7 +14,8 @@ from sqlalchemy import select, update
 
 from main import create_app
 from orm_models import Product
-from product_search import encoder_folders, manage
+from product_search import manage
+from product_search.bootstrap import encoders
 from product_search.settings import ROOT, Settings
 from tests.api.helpers import base64_of, code_of, create, create_answer, resources
 from tests.api.surveys import shop as shop, surveyed
@@ -129,7 +130,7 @@ def test_the_command_searches_by_itself_and_loads_no_encoder(
     assert manage.main(["duplicates"]) == 0
     with TestClient(create_app(settings)) as api:
         made = [create(api, wait=True, title="手机壳")["product_id"] for _ in range(2)]
-    monkeypatch.delattr(encoder_folders, "open_encoders")
+    monkeypatch.delattr(encoders, "open_encoders")
     assert manage.main(["duplicates"]) == 1
     assert "重复的有 1 组" in caplog.text
     assert manage.main(["duplicates", "--json"]) == 1

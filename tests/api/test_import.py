@@ -11,12 +11,12 @@ import pytest
 
 from data_models import ImportCounts, ProductListQuery, ProductOut
 from orm_models import Database
+from product_search.bootstrap.migrate import migrate
 from product_search.bulk.importer import BATCH_SIZE, Report, import_file
 from product_search.catalog.products import Catalog
 from product_search.errors import ImportFileError
 from product_search.images.store import ImageStore
 from product_search.outbox import counts as outbox_state
-from product_search.schema import migrate
 from tests.sessions import reading
 from tests.unit import pictures
 from tests.unit.pictures import encoded, four_colours

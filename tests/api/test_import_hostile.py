@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import text
 
 from orm_models import Database
+from product_search.bootstrap.migrate import migrate
 from product_search.bulk.importer import BATCH_SIZE, Report, import_file
 from product_search.catalog.products import Catalog
 from product_search.errors import ImportFileError
 from product_search.images.store import ImageStore
-from product_search.schema import migrate
 from tests.api.test_import import Shop, counts
 from tests.sessions import writing
 from tests.unit.pictures import encoded, four_colours

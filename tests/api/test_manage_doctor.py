@@ -10,9 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
-from product_search import encoder_folders, manage
+from product_search import manage
+from product_search.bootstrap import encoders
+from product_search.bootstrap.assemble import open_database
 from product_search.drift import reports
-from product_search.resources import open_database
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE
 from product_search.runs.queue import Kind
@@ -43,7 +44,7 @@ def test_without_a_service_the_command_walks_by_itself_and_loads_no_encoder(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     drifted(settings)
-    monkeypatch.delattr(encoder_folders, "open_encoders")
+    monkeypatch.delattr(encoders, "open_encoders")
     assert manage.main(["doctor"]) == 1
     assert "缺少向量（missing）：1" in caplog.text
     assert manage.main(["doctor", "--json"]) == 1

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from main import create_app
 from nlp_models import EncoderPair, Matrix
 from orm_models import Product, VectorCollection
-from product_search.encoder_folders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.errors import VectorStoreUnavailable
 from product_search.indexing import collections as live_collections, reindex
 from product_search.indexing.collections import Role

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import URL, MetaData, create_engine, make_url, text
 
 from orm_models import Base, Database
+from product_search.bootstrap.migrate import current_revision, head_revision, migrate
 from product_search.milvus.options import IndexType
-from product_search.schema import current_revision, head_revision, migrate
 from tests.milvus_servers import NetworkMilvus
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
 

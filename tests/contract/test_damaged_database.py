@@ -13,11 +13,11 @@ from sqlalchemy import select
 
 from data_models import ProductListQuery
 from orm_models import Database, Product
+from product_search.bootstrap.migrate import migrate
 from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.database import transactions
 from product_search.errors import DatabaseUnavailable
 from product_search.images.store import ImageStore
-from product_search.schema import migrate
 from tests.sessions import reading, writing
 
 PAGE = 4096

@@ -14,13 +14,13 @@ from sqlalchemy import event
 
 from data_models import ProductListQuery, ProductOut
 from orm_models import Database
+from product_search.bootstrap.migrate import migrate
 from product_search.bulk.exporter import export_catalogue
 from product_search.bulk.importer import import_file
 from product_search.catalog.products import Catalog
 from product_search.errors import StorageUnavailable
 from product_search.images.provenance import as_png
 from product_search.images.store import ImageStore
-from product_search.schema import migrate
 from tests.hostile import HOSTILE
 from tests.unit.pictures import encoded, good_pictures, noise
 

@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import text
 
 from orm_models import Database
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.products import Catalog
 from product_search.database.transactions import LOCK_NAME, LockPurpose
-from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore
 from product_search.indexing import collections
 from product_search.indexing.collections import LiveCollections, Role

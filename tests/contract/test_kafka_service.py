@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 
 from main import create_app
 from orm_models import Database
+from product_search.bootstrap.assemble import Resources
 from product_search.indexing.indexer import Indexer
 from product_search.outbox import counts
 from product_search.outbox.kafka import KafkaTopic
-from product_search.resources import Resources
 from product_search.settings import Settings
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.kafka_servers import MockKafka, new_topic, running_kafka

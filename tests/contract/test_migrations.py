@@ -15,11 +15,17 @@ from sqlalchemy import inspect, select, text
 
 from orm_models import Base, Database, Product, VectorCollection
 from product_search import manage
+from product_search.bootstrap.assemble import open_database
+from product_search.bootstrap.migrate import (
+    COMMAND,
+    current_revision,
+    head_revision,
+    migrate,
+    open_schema,
+)
 from product_search.catalog.products import Catalog
 from product_search.errors import DatabaseUnavailable, StartError
 from product_search.images.store import ImageStore
-from product_search.resources import open_database
-from product_search.schema import COMMAND, current_revision, head_revision, migrate, open_schema
 from product_search.settings import Settings
 from tests.contract.conftest import drop_all_tables
 from tests.sessions import reading, writing

@@ -18,9 +18,9 @@ from sqlalchemy import select
 
 from nlp_models import EncoderPair
 from orm_models import Database, OutboxEvent, Product
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
-from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, carry_out

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import httpx
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, SearchFilters, VectorField
+from product_search.bootstrap.assemble import open_database
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.products import Catalog
-from product_search.encoder_folders import EncoderFolders
 from product_search.images.store import ImageStore
-from product_search.resources import open_database
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until
 from tests.conftest import SAMPLE

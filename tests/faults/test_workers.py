@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from orm_models import Database
+from product_search.bootstrap.assemble import open_resources
 from product_search.errors import StartError
-from product_search.resources import open_resources
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until
 from tests.faults.workers import claimed, stopped_in_a_batch, total, worker

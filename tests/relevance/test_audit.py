@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from product_search.encoder_folders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.evaluation.audit import encoded, kinds_of, measure, plant
 from product_search.evaluation.planted import sample_listings
 from product_search.settings import ROOT, Settings

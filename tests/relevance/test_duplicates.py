@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from product_search.encoder_folders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderFolders
 from product_search.evaluation.duplicates import measure
 from product_search.evaluation.planted import Change, halves, sample_listings
 from product_search.settings import ROOT, Settings

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from product_search.bootstrap.assemble import open_store
 from product_search.errors import AppError
 from product_search.milvus import schema
 from product_search.milvus.options import IndexType, MilvusOptions, MilvusServer
 from product_search.milvus.schema import Row, messages
-from product_search.resources import open_store
 from product_search.settings import Settings
 
 

@@ -26,9 +26,9 @@ from orm_models import (
     list_walks,
     with_title_part,
 )
+from product_search.bootstrap.migrate import migrate
 from product_search.database.column_types import Money, UtcDateTime
 from product_search.errors import DatabaseUnavailable
-from product_search.schema import migrate
 from tests.sessions import reading, writing
 
 DIALECTS: list[Dialect] = [sqlite.dialect(), mysql.dialect()]

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, OutboxCounts
 from orm_models import Database, OutboxEvent, Product
+from product_search.bootstrap.migrate import migrate
 from product_search.outbox import counts, events as outbox
 from product_search.outbox.events import Operation, Policy
-from product_search.schema import migrate
 from tests.sessions import reading, writing
 
 

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import QueuePool
 
+from product_search.bootstrap.assemble import connect_database
+from product_search.bootstrap.migrate import migrate
 from product_search.errors import DatabaseUnavailable
-from product_search.resources import connect_database
-from product_search.schema import migrate
 from product_search.settings import ROOT, Settings
 
 

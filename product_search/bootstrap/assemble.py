@@ -13,12 +13,14 @@ from pathlib import Path
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
+from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.loops import open_indexing, running_relay
+from product_search.bootstrap.migrate import open_schema
 from product_search.bulk.importer import import_rows
 from product_search.bulk.uploads import Imports
 from product_search.catalog.products import Catalog
 from product_search.database.transactions import Pool
 from product_search.drift.reconciler import Reconciler
-from product_search.encoder_folders import EncoderFolders
 from product_search.errors import StartError
 from product_search.generation.diffusers import ImageGenerator, open_generator
 from product_search.generation.generations import Generations
@@ -29,7 +31,6 @@ from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.reindex import Reindexing
 from product_search.indexing.startup import activate
-from product_search.indexing_loops import open_indexing, running_relay
 from product_search.insights.audit import Auditor
 from product_search.insights.catalogue_map import MapMaker, Maps
 from product_search.insights.duplicates import DuplicateFinder
@@ -40,7 +41,6 @@ from product_search.runs import queue
 from product_search.runs.background import StepLoop
 from product_search.runs.executor import Handler, RunContext, RunLoop
 from product_search.runs.queue import Kind
-from product_search.schema import open_schema
 from product_search.search import calibration
 from product_search.search.calibration import Calibration
 from product_search.search.cursors import Cursors, open_key
