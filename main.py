@@ -15,8 +15,6 @@ from fastapi import FastAPI, Request, Response
 from data_models import DriftKind, DriftRun, DriftTotal, EncoderInfo, Health, OutboxCounts
 from product_search import (
     generation_routes,
-    http_bodies,
-    http_errors,
     import_routes,
     match_routes,
     product_routes,
@@ -24,6 +22,7 @@ from product_search import (
     survey_routes,
     system_routes,
 )
+from product_search.api import bodies, errors
 from product_search.bootstrap.assemble import Resources, open_resources
 from product_search.drift import reports
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
@@ -36,7 +35,7 @@ DESCRIPTION = f"""
 
 出错时的回答都是 `{{code, message, fields?}}`；`code` 是稳定的，可据以编程：
 
-{http_errors.code_table()}
+{errors.code_table()}
 """
 
 # In the order of the documentation; /product/import is no /product/{product_id}.
@@ -73,8 +72,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="商品检索与图文匹配", version=VERSION, description=DESCRIPTION, lifespan=lifespan
     )
-    app.add_middleware(http_bodies.BodyLimit, own_limits={import_routes.PATH})
-    http_errors.install(app)
+    app.add_middleware(bodies.BodyLimit, own_limits={import_routes.PATH})
+    errors.install(app)
     for routes in _ROUTES:
         app.include_router(routes.router)
     app.add_api_route(
@@ -85,7 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         response_model=Health,
         responses={503: {"model": Health, "description": "down：商品目录无法服务"}},
     )
-    http_bodies.describe_bodies(app)
+    bodies.describe_bodies(app)
     return app
 
 

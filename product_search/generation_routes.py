@@ -17,11 +17,12 @@ from data_models import (
     ProductId,
     Whole,
 )
-from product_search import errors, http_pictures
+from product_search import errors
+from product_search.api import images
+from product_search.api.bodies import documented_body, read_json
+from product_search.api.errors import BODY_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
 from product_search.generation.generations import PATH
-from product_search.http_bodies import documented_body, read_json
-from product_search.http_errors import BODY_ERRORS, documented
 
 router = APIRouter(tags=["图片生成"])
 
@@ -92,20 +93,19 @@ def cancel_generation(request: Request, generation_id: ProductId) -> None:
     f"{PATH}/{{generation_id}}/image/{{number}}",
     summary="生成的图片",
     response_class=Response,
-    responses=documented(errors.ImageNotFound, errors.StorageUnavailable, *_ONE)
-    | http_pictures.RESPONSES,
+    responses=documented(errors.ImageNotFound, errors.StorageUnavailable, *_ONE) | images.RESPONSES,
 )
 def get_generated_image(
     request: Request,
     generation_id: ProductId,
     number: Annotated[Whole, Path(ge=1, le=MAX_GENERATED)],
-    size: http_pictures.Size = None,
+    size: images.Size = None,
 ) -> Response:
     """生成的图片（PNG），或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
     resources: Resources = request.app.state.resources
     wanted = PictureOfGeneration(generation_id=generation_id, number=number)
     picture = resources.generations.picture(wanted, int(size) if size else None)
-    return http_pictures.answer(request, picture)
+    return images.answer(request, picture)
 
 
 @router.get(

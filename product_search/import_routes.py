@@ -9,10 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 
 from data_models import INT64_MAX, ImportAccepted, ImportStatus, ProductId, Whole
 from product_search import errors
+from product_search.api.errors import documented
+from product_search.api.uploads import FIELD, receive_file
 from product_search.bootstrap.assemble import Resources
 from product_search.bulk.sources import kind_of
-from product_search.http_errors import documented
-from product_search.http_uploads import FIELD, receive_file
 
 PATH = "/product/import"
 

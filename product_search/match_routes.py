@@ -18,9 +18,9 @@ from data_models import (
     TitlesResponse,
 )
 from product_search import errors
+from product_search.api.bodies import documented_body, picture, read_body, read_json
+from product_search.api.errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
-from product_search.http_bodies import documented_body, picture, read_body, read_json
-from product_search.http_errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
 from product_search.search import matching, rerank as reranking, similar, titles
 
 router = APIRouter(tags=["搜索"])

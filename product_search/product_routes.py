@@ -19,11 +19,12 @@ from data_models import (
     ProductPage,
     ProductPatch,
 )
-from product_search import errors, http_pictures
+from product_search import errors
+from product_search.api import images
+from product_search.api.bodies import Body, documented_body, read_body
+from product_search.api.errors import documented
 from product_search.bootstrap.assemble import Resources
 from product_search.catalog.products import KEEP_IMAGE, Image
-from product_search.http_bodies import Body, documented_body, read_body
-from product_search.http_errors import documented
 from product_search.images.store import from_base64
 
 router = APIRouter(tags=["商品"])
@@ -150,17 +151,17 @@ def delete_product(request: Request, product_id: ProductId) -> None:
         errors.DatabaseUnavailable,
         errors.StorageUnavailable,
     )
-    | http_pictures.RESPONSES,
+    | images.RESPONSES,
 )
 def get_image(
     request: Request,
     product_id: ProductId,
-    size: http_pictures.Size = None,
+    size: images.Size = None,
 ) -> Response:
     """商品图片的原文件，或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
     resources: Resources = request.app.state.resources
     picture = resources.catalog.picture(product_id, int(size) if size else None)
-    return http_pictures.answer(request, picture)
+    return images.answer(request, picture)
 
 
 def _picture(body: Body[ProductCreate] | Body[ProductPatch]) -> Image:

@@ -15,9 +15,7 @@ from data_models import (
     SearchResponse,
 )
 from product_search import errors
-from product_search.bootstrap.assemble import Resources
-from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
-from product_search.http_bodies import (
+from product_search.api.bodies import (
     Body,
     documented_body,
     picture,
@@ -25,7 +23,9 @@ from product_search.http_bodies import (
     read_json,
     validated,
 )
-from product_search.http_errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
+from product_search.api.errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
+from product_search.bootstrap.assemble import Resources
+from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
 from product_search.images.store import from_base64
 from product_search.search.search import Query
 

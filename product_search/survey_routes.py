@@ -18,8 +18,8 @@ from data_models import (
     MapQuery,
 )
 from product_search import errors
+from product_search.api.errors import QUEUE_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
-from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.insights import audit, duplicates
 
 DUPLICATES_PATH = "/product/duplicates"

@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from data_models import DoctorRun, DriftReport, RunsPage, SurveyQuery
-from product_search import errors, metrics
+from product_search import errors
+from product_search.api import metrics
+from product_search.api.errors import QUEUE_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
 from product_search.drift import reports
-from product_search.http_errors import QUEUE_ERRORS, documented
 from product_search.outbox import counts
 from product_search.runs import listing
 

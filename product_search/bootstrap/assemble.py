@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
+from product_search.api.metrics import Metrics
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.bootstrap.loops import open_indexing, running_relay
 from product_search.bootstrap.migrate import open_schema
@@ -34,7 +35,6 @@ from product_search.indexing.startup import activate
 from product_search.insights.audit import Auditor
 from product_search.insights.catalogue_map import MapMaker, Maps
 from product_search.insights.duplicates import DuplicateFinder
-from product_search.metrics import Metrics
 from product_search.outbox import counts, events
 from product_search.outbox.admission import OutboxGate
 from product_search.runs import queue

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 import data_models
 from main import create_app
-from product_search.http_errors import STATUS
+from product_search.api.errors import STATUS
 from product_search.settings import ROOT
 from tests.api.helpers import base64_of, create
 from tests.unit.pictures import encoded, noise

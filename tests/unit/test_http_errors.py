@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from product_search.api.errors import STATUS, documented
 from product_search.errors import AppError, GenerationModelMissing, OutcomeUnknown
-from product_search.http_errors import STATUS, documented
 from tests.unit.test_errors import KINDS
 
 

@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
+from product_search.api.bodies import drain
 from product_search.bulk.uploads import saving
 from product_search.errors import (
     AppError,
@@ -19,7 +20,6 @@ from product_search.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
-from product_search.http_bodies import drain
 
 FIELD = "file"
 _WRITTEN_AT_ONCE = 1 << 20
