@@ -13,16 +13,16 @@ import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 
 from data_models import DriftKind, DriftRun, DriftTotal, EncoderInfo, Health, OutboxCounts
-from product_search import (
-    generation_routes,
-    import_routes,
-    match_routes,
-    product_routes,
-    search_routes,
-    survey_routes,
-    system_routes,
-)
 from product_search.api import bodies, errors
+from product_search.api.routes import (
+    generation,
+    imports,
+    insights,
+    matching,
+    products,
+    search,
+    system,
+)
 from product_search.bootstrap.assemble import Resources, open_resources
 from product_search.drift import reports
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
@@ -40,13 +40,13 @@ DESCRIPTION = f"""
 
 # In the order of the documentation; /product/import is no /product/{product_id}.
 _ROUTES = (
-    import_routes,
-    survey_routes,
-    product_routes,
-    search_routes,
-    match_routes,
-    generation_routes,
-    system_routes,
+    imports,
+    insights,
+    products,
+    search,
+    matching,
+    generation,
+    system,
 )
 
 
@@ -72,7 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="商品检索与图文匹配", version=VERSION, description=DESCRIPTION, lifespan=lifespan
     )
-    app.add_middleware(bodies.BodyLimit, own_limits={import_routes.PATH})
+    app.add_middleware(bodies.BodyLimit, own_limits={imports.PATH})
     errors.install(app)
     for routes in _ROUTES:
         app.include_router(routes.router)
