@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from product_search.commands import (
+from product_search.cli import (
     audit,
     doctor,
     download_models,

@@ -103,7 +103,7 @@ FLOORS: dict[str, float] = {
     "product_search.insights.catalogue_map": 6,
     "product_search.bootstrap.loops": 6,
     "product_search.bootstrap.assemble": 7,
-    "product_search.command_runs": 8,
+    "product_search.cli.follow": 8,
     "product_search.api.errors": 8,
     "product_search.api.bodies": 7,
     "product_search.api.images": 8,

@@ -9,7 +9,7 @@ import sys
 from data_models import DuplicatesPage, DuplicatesQuery
 from orm_models import Database
 from product_search.bootstrap.assemble import open_database, open_duplicate_finder
-from product_search.command_runs import ended, pages
+from product_search.cli.follow import ended, pages
 from product_search.insights import duplicates
 from product_search.runs.queue import Kind
 from product_search.settings import Settings

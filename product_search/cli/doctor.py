@@ -8,7 +8,7 @@ import sys
 
 from data_models import DriftKind, DriftRun
 from product_search.bootstrap.assemble import open_database, open_reconciler
-from product_search.command_runs import ended
+from product_search.cli.follow import ended
 from product_search.drift import reports
 from product_search.drift.reports import Options
 from product_search.runs.queue import Kind

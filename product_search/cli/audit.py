@@ -10,7 +10,7 @@ import sys
 from data_models import AuditPage, AuditQuery
 from orm_models import Database
 from product_search.bootstrap.assemble import open_auditor, open_database
-from product_search.command_runs import ended, pages
+from product_search.cli.follow import ended, pages
 from product_search.insights import audit
 from product_search.runs.queue import Kind
 from product_search.settings import Settings
