@@ -19,10 +19,11 @@ from data_models import (
     SearchResponse,
     SearchSort,
 )
-from product_search import demo, demo_html, demo_query
+from product_search import demo_query
 from product_search.client import ApiClient
-from product_search.demo_language import N_, _, show_language_switch
-from product_search.demo_picture import query_picture
+from product_search.demo import html, page
+from product_search.demo.image_input import query_picture
+from product_search.demo.language import N_, _, show_language_switch
 
 LEG_NAMES = {
     Leg.bm25: N_("字词"),
@@ -40,11 +41,11 @@ _WEAK = 0.1
 
 def search_page() -> None:
     """Words, a picture or both in, product cards out."""
-    client, health = demo.begin_page(_("搜索商品"))
+    client, health = page.begin_page(_("搜索商品"))
     with st.sidebar:
         filters = demo_query.filter_inputs(client)
         sort, top_k, only_fitting = demo_query.order_inputs()
-        demo.show_encoder(health)
+        page.show_encoder(health)
     query, image = _query(client)
     if health is None:
         return
@@ -60,7 +61,7 @@ def search_page() -> None:
     }
     offset = _offset((asked, image))
     demo_query.keep_in_address(offset)
-    with demo.errors_shown(), st.spinner(_("正在搜索…")):
+    with page.errors_shown(), st.spinner(_("正在搜索…")):
         extras = {"offset": offset, "facets": True, "explain": True}
         answer = client.search(asked | extras, image)
         _show_top_after_turning(offset)
@@ -106,7 +107,7 @@ def _show_answer(
     client: ApiClient, answer: SearchResponse, sort: SearchSort, offset: int, top_k: int
 ) -> None:
     if answer.corrected_query:
-        corrected = _("已按“{query}”搜索。").format(query=demo_html.plain(answer.corrected_query))
+        corrected = _("已按“{query}”搜索。").format(query=html.plain(answer.corrected_query))
         st.caption(corrected)
     if answer.hits:
         _show_summary(answer)
@@ -135,7 +136,7 @@ def _show_summary(answer: SearchResponse) -> None:
         _("第 {first}–{last} 件").format(first=first, last=last),
         total.format(count=answer.total),
         _took(answer),
-        _("编码器：{name}").format(name=demo.encoder_name(answer.encoder)),
+        _("编码器：{name}").format(name=page.encoder_name(answer.encoder)),
     ]
     st.caption(" · ".join(parts))
     if answer.facets is not None:
@@ -175,8 +176,8 @@ def _show_cards(client: ApiClient, hits: list[SearchHit]) -> None:
         for hit in hits:
             with st.container(key=f"hit_{hit.product.product_id}", gap="xsmall"):
                 why = _why_html(hit.explain) if hit.explain else ""
-                foot = demo_html.fit_html(hit.confidence, hit.score) + why
-                st.html(demo_html.card_html(client, hit.product, foot))
+                foot = html.fit_html(hit.confidence, hit.score) + why
+                st.html(html.card_html(client, hit.product, foot))
                 _show_card_buttons(hit)
 
 
@@ -244,5 +245,5 @@ st.session_state["entered"] = True
 with st.sidebar:
     show_language_switch()
 _chosen = st.navigation(_pages(), position="top")
-demo.enter_page(_chosen.url_path)
+page.enter_page(_chosen.url_path)
 _chosen.run()

@@ -9,10 +9,11 @@ from typing import Any
 import streamlit as st
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, ProductPage
-from product_search import demo, demo_bulk, demo_catalogue, demo_form, demo_html
+from product_search import demo_bulk, demo_catalogue, demo_form
 from product_search.client import ApiClient, ApiError, ApiUnreachable
+from product_search.demo import html, page as demo
+from product_search.demo.language import _
 from product_search.demo_catalogue import Notice
-from product_search.demo_language import _
 
 PAGE_SIZE = 20
 
@@ -44,7 +45,7 @@ def _open_linked(client: ApiClient) -> None:
         demo_form.open_form(client, int(given))
         return
     demo_catalogue.close_form()
-    unknown = _("没有编号为“{given}”的商品。").format(given=demo_html.plain(given[:40]))
+    unknown = _("没有编号为“{given}”的商品。").format(given=html.plain(given[:40]))
     st.session_state["notice"] = Notice(unknown, is_error=True)
 
 
@@ -111,7 +112,7 @@ def _show_empty() -> None:
 def _show_table_head(page: ProductPage) -> None:
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key="head_row"):
         _choice(_("全选本页"), "choose_all", [product.product_id for product in page.items])
-        st.html(demo_html.row_head_html())
+        st.html(html.row_head_html())
 
 
 def _show_row(client: ApiClient, product: ProductOut) -> None:
@@ -119,9 +120,9 @@ def _show_row(client: ApiClient, product: ProductOut) -> None:
     with st.container(
         horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{number}"
     ):
-        title = demo_html.plain(product.title)
+        title = html.plain(product.title)
         _choice(_("选择“{title}”").format(title=title), f"choose_{number}", [number])
-        st.html(demo_html.row_html(client, product))
+        st.html(html.row_html(client, product))
         with st.container(horizontal=True, wrap=False, width="content", gap="xxsmall"):
             label = _("编辑")
             if st.button(label, key=f"edit_{number}", type="tertiary", icon=":material/edit:"):
@@ -192,7 +193,7 @@ def _show_dialog(client: ApiClient) -> None:
 
 
 def _confirm_delete(client: ApiClient, product: ProductOut) -> None:
-    title = demo_html.plain(demo_html.shortened(product.title))
+    title = html.plain(html.shortened(product.title))
     st.warning(_("确认删除“{title}”？删除后不能恢复。").format(title=title))
     with st.container(horizontal=True):
         confirmed = st.button(_("确认删除"), key="confirm_delete", type="primary")

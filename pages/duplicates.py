@@ -9,10 +9,11 @@ from typing import NamedTuple
 import streamlit as st
 
 from data_models import DuplicateGroup, DuplicateRun, DuplicatesPage, DuplicatesQuery, ProductOut
-from product_search import demo, demo_duplicates, demo_html
+from product_search import demo_duplicates
 from product_search.client import ApiClient, ApiError, ApiUnreachable
+from product_search.demo import html, page as demo
+from product_search.demo.language import _
 from product_search.demo_duplicates import Part
-from product_search.demo_language import _
 from product_search.demo_survey import (
     Run,
     Survey,
@@ -153,7 +154,7 @@ def _is_kept(product_id: int) -> bool:
 def _show_product(client: ApiClient, part: Part, product: ProductOut, together: list[int]) -> None:
     number = product.product_id
     with st.container(key=f"copy_{number}", gap="xsmall"):
-        card = demo_html.card_html(client, product, _foot_html(part, product))
+        card = html.card_html(client, product, _foot_html(part, product))
         st.html(card if _is_kept(number) else f'<div class="ps-goes">{card}</div>')
         with st.container(
             horizontal=True,
@@ -177,7 +178,7 @@ def _foot_html(part: Part, product: ProductOut) -> str:
     """Why it is here, and since when it is in the catalogue."""
     pair = part.closest(product.product_id)
     why = _(demo_duplicates.WHY_NAMES[pair.why])
-    added = _("{when} 加入").format(when=demo_html.time_text(product.created_at))
+    added = _("{when} 加入").format(when=html.time_text(product.created_at))
     number = _("编号 {number}").format(number=product.product_id)
     return (
         f'<div class="ps-why-pair">{why} · {pair.similarity:.0%}</div>'
@@ -202,10 +203,10 @@ def _confirm(client: ApiClient, choice: Choice) -> None:
     @st.dialog(_("删除重复的商品？"), icon=":material/delete:", on_dismiss=_choose)
     def ask() -> None:
         st.markdown(_("这些商品会被删除，不能恢复："))
-        rows = "".join(demo_html.row_html(client, product) for product in choice.doomed)
+        rows = "".join(html.row_html(client, product) for product in choice.doomed)
         st.html(f'<div class="ps-doomed">{rows}</div>')
         kept = [product for product in choice.products if product not in choice.doomed]
-        titles = " · ".join(demo_html.plain(product.title) for product in kept)
+        titles = " · ".join(html.plain(product.title) for product in kept)
         st.caption(_("留下：{titles}").format(titles=titles))
         with st.container(horizontal=True):
             confirmed = st.button(_("确认删除"), key="confirm_delete", type="primary")
@@ -246,7 +247,7 @@ def _show_deleted() -> None:
         st.success(done, icon=":material/check_circle:")
     for title, why in deleted.errors.items():
         failed = _("没有删除“{title}”：{reason}")
-        st.error(failed.format(title=demo_html.plain(title), reason=why), icon=":material/error:")
+        st.error(failed.format(title=html.plain(title), reason=why), icon=":material/error:")
 
 
 duplicates_page()

@@ -15,9 +15,10 @@ from data_models import (
     ProductOut,
     is_blank,
 )
-from product_search import demo, demo_attach, demo_generation, demo_html
+from product_search import demo_attach, demo_generation
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo_language import N_, _, key
+from product_search.demo import html, page
+from product_search.demo.language import N_, _, key
 
 STYLES = {
     GenerationStyle.main: N_("白底主图"),
@@ -31,7 +32,7 @@ SIZES = ["512x512", "768x768", "1024x1024", "512x768", "768x512", "256x256"]
 
 def generate_page() -> None:
     """What is wanted beside what has come of it, and under both what was generated before."""
-    client, health = demo.begin_page(_("生成图片"))
+    client, health = page.begin_page(_("生成图片"))
     if health is None:
         return
     st.caption(_("写下想要的商品图片，最符合文字的排在前面。生成的图片不是照片，都有标记。"))
@@ -53,7 +54,7 @@ def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
     if shown is None:
         st.info(_("这里会出现生成的图片。"), icon=":material/image:")
         return None
-    with demo.errors_shown():
+    with page.errors_shown():
         found = client.generation(shown)
         demo_generation.show_generation(client, found)
         return found
@@ -75,7 +76,7 @@ def _product(client: ApiClient) -> ProductOut | None:
     st.query_params["product"] = str(product_id)
     product = None
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key="of_product"):
-        with demo.errors_shown():
+        with page.errors_shown():
             product = client.product(product_id)
             st.html(_product_html(client, product))
         st.button(
@@ -92,7 +93,7 @@ def _product_html(client: ApiClient, product: ProductOut) -> str:
     note = _("按它的标题、分类与属性生成")
     return (
         f'<div class="ps-row"><div class="ps-cells">'
-        f"{demo_html.thumbnail_html(client, product, 128)}"
+        f"{html.thumbnail_html(client, product, 128)}"
         f'<div><div class="ps-title">{escape(product.title)}</div>'
         f'<div class="ps-sub">{note}</div></div></div></div>'
     )
@@ -123,7 +124,7 @@ def _show_form(client: ApiClient, product: ProductOut | None, *, is_busy: bool) 
     try:
         accepted = client.generate(values)
     except (ApiUnreachable, ApiError, ValueError) as error:
-        st.session_state["generation_problem"] = demo.error_text(error)
+        st.session_state["generation_problem"] = page.error_text(error)
     else:
         demo_generation.show(accepted.generation_id)
     st.rerun()
@@ -148,7 +149,7 @@ def _wanted(product: ProductOut | None) -> dict[str, Any]:
         wrap=True,
         persist_state="session",
     )
-    return demo.without_none(
+    return page.without_none(
         {
             "prompt": None if is_blank(words) else words,
             "style": style,
@@ -182,7 +183,7 @@ def _more_inputs() -> dict[str, Any]:
             guidance = _number(_("贴近文字的程度"), "guidance", 0.0, 20.0, 0.5)
         seed = _number(_("种子"), "seed", 0, 2**32 - 1, 1)
         st.caption(_("同样的设置与种子，生成同样的图片。"))
-    return demo.without_none(
+    return page.without_none(
         {
             "negative_prompt": None if is_blank(negative) else negative,
             "width": width,

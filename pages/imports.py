@@ -10,11 +10,12 @@ from typing import Any
 import streamlit as st
 
 from data_models import INT64_MAX, BadImportRow, ImportStatus
-from product_search import demo, demo_import_file, demo_runs
+from product_search import demo_import_file, demo_runs
 from product_search.client import ApiClient
-from product_search.demo_html import plain
+from product_search.demo import page as demo
+from product_search.demo.html import plain
+from product_search.demo.language import N_, _
 from product_search.demo_import_file import IMAGE, REQUIRED, FileUnreadable, ImportFile
-from product_search.demo_language import N_, _
 
 FIELD_NAMES = demo.FIELD_NAMES | {IMAGE: N_("图片路径")}
 MAX_UPLOAD_MB = 200

@@ -19,9 +19,9 @@ from data_models import (
     ProductOut,
     VectorField,
 )
-from product_search import demo, demo_html
 from product_search.client import ApiClient
-from product_search.demo_language import N_, _, language
+from product_search.demo import html, page
+from product_search.demo.language import N_, _, language
 
 FIELDS: dict[MapField, str] = {
     VectorField.image_clip: N_("图片"),
@@ -97,7 +97,7 @@ requestAnimationFrame(() => document.querySelector(".st-key-map_product")
 
 def map_page() -> None:
     """The map of one vector field."""
-    client, health = demo.begin_page(_("目录图"))
+    client, health = page.begin_page(_("目录图"))
     if health is None:
         return
     field: MapField = st.segmented_control(
@@ -110,7 +110,7 @@ def map_page() -> None:
         persist_state="session",
     )
     found = None
-    with demo.errors_shown():
+    with page.errors_shown():
         found = client.map(field)
     if isinstance(found, CatalogueMap):
         st.caption(_(NEAR[field]))
@@ -141,16 +141,16 @@ def _facts(drawn: CatalogueMap) -> str:
 @st.fragment(run_every=2)
 def _await(client: ApiClient, field: MapField, before: datetime | None) -> None:
     """Ask until there is another map than the one of `before`; the page then shows it."""
-    with demo.errors_shown():
+    with page.errors_shown():
         found = client.map(field)
         if isinstance(found, CatalogueMap) and found.computed_at != before:
             st.rerun()
         if isinstance(found, MapComputing) and found.error:
-            failed = _("上一次没有算成：{reason}").format(reason=demo_html.plain(found.error))
+            failed = _("上一次没有算成：{reason}").format(reason=html.plain(found.error))
             st.warning(failed, icon=":material/warning:")
     words = _("正在计算这张图，好了会自己显示。")
     if before is not None:
-        when = demo_html.time_text(before)
+        when = html.time_text(before)
         words = _("商品有了变化，正在重新计算；现在显示的是 {when} 的。").format(when=when)
     st.html(f'<div class="ps-busy" role="status"><span></span>{words}</div>')
 
@@ -181,7 +181,7 @@ def _show_map(client: ApiClient, drawn: CatalogueMap) -> None:
 def _figure(client: ApiClient, drawn: CatalogueMap) -> go.Figure:
     titles = {}
     if drawn.total <= _TITLED:
-        with demo.errors_shown():
+        with page.errors_shown():
             titles = _titles(client, client.base_url, drawn.computed_at, language())
     traces = [
         go.Scatter(
@@ -254,12 +254,12 @@ def _title(product: ProductOut) -> str:
 
 
 def _show_product(client: ApiClient, product_id: int) -> None:
-    with demo.errors_shown():
+    with page.errors_shown():
         product = client.product(product_id)
         # Another text for each product: a script that is the same isn't run again.
         st.html(f"<i hidden>{product_id}</i>{_SEEN}", unsafe_allow_javascript=True)
         with st.container(key="map_product", gap="small"):
-            st.html(demo_html.card_html(client, product))
+            st.html(html.card_html(client, product))
             if st.button(
                 _("找相似"),
                 key="similar",
@@ -267,9 +267,9 @@ def _show_product(client: ApiClient, product_id: int) -> None:
                 icon=":material/search:",
                 width="stretch",
             ):
-                demo.open_search({"like": str(product_id)})
+                page.open_search({"like": str(product_id)})
             if st.button(_("编辑"), key="edit", icon=":material/edit:", width="stretch"):
-                demo.open_in_catalogue(product_id)
+                page.open_in_catalogue(product_id)
 
 
 map_page()

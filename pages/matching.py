@@ -10,9 +10,10 @@ from typing import Any
 import streamlit as st
 
 from data_models import MAX_MATCHED, MAX_QUERY, AuditItem, AuditQuery, AuditRun, MatchPair
-from product_search import demo, demo_html, demo_match
+from product_search import demo_match
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo_language import N_, _
+from product_search.demo import html, page as demo
+from product_search.demo.language import N_, _
 from product_search.demo_survey import (
     Run,
     Survey,
@@ -68,7 +69,7 @@ def _titles_view(client: ApiClient) -> None:
         for candidate in chosen:
             with st.container(key="the_picture", gap="xsmall"):
                 st.html(demo_match.picture_html(client, candidate.given, 512))
-                st.caption(demo_html.plain(demo_match.name_of(candidate.given)))
+                st.caption(html.plain(demo_match.name_of(candidate.given)))
                 demo_match.remove_button(TITLES, candidate)
         if not chosen:
             demo_match.choose_pictures(client, TITLES, limit=1)
@@ -247,7 +248,7 @@ def _show_item(client: ApiClient, item: AuditItem) -> None:
     with st.container(border=True, key=f"audit_{item.product_id}"):
         left, right = st.columns([5, 1], vertical_alignment="center")
         url = client.image_url_by_id(item.product_id, 128)
-        picture = demo_html.picture_html(url, item.title, is_generated=item.image_generated)
+        picture = html.picture_html(url, item.title, is_generated=item.image_generated)
         left.html(
             f'<div class="ps-row">{picture}<div class="ps-judged">'
             f'<div class="ps-title">{escape(item.title)}</div>'

@@ -7,10 +7,11 @@ from html import escape
 import streamlit as st
 
 from data_models import DriftKind, DriftRun, Health, OutboxCounts, RunOut, SurveyQuery
-from product_search import demo, demo_runs
+from product_search import demo_runs
 from product_search.client import ApiClient
-from product_search.demo_html import plain
-from product_search.demo_language import N_, _
+from product_search.demo import page
+from product_search.demo.html import plain
+from product_search.demo.language import N_, _
 
 DRIFT_NAMES = {
     DriftKind.missing: N_("缺少向量"),
@@ -38,7 +39,7 @@ _BUSY = "system_busy"
 
 def system_page() -> None:
     """Everything is a fragment that asks again every second while something is under way."""
-    client, health = demo.begin_page(_("系统"))
+    client, health = page.begin_page(_("系统"))
     if health is None:
         return
     poll = demo_runs.POLL_S if st.session_state.get(_BUSY) else None
@@ -70,7 +71,7 @@ def _show_parts(client: ApiClient) -> bool:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(_("各部分"), anchor=False, width="content")
         st.button(_("刷新"), key="refresh", type="tertiary", icon=":material/refresh:")
-    with demo.errors_shown():
+    with page.errors_shown():
         health = client.health()
     if health is None:
         return True
@@ -100,7 +101,7 @@ def _show_encoder(health: Health) -> None:
     colour = "orange" if encoders.hint else "green"
     with _part(":material/neurology:", _("编码器"), word, colour):
         device = _("运行于 {device}").format(device=plain(encoders.device))
-        st.caption(f"{demo.encoder_name(encoders.name)} · {device} · `{encoders.fingerprint}`")
+        st.caption(f"{page.encoder_name(encoders.name)} · {device} · `{encoders.fingerprint}`")
         if encoders.hint:
             st.caption(plain(encoders.hint))
 
@@ -132,7 +133,7 @@ def _is_walk(run: RunOut) -> bool:
 def _show_drift(client: ApiClient, walk: RunOut | None) -> None:
     st.subheader(_("两个存储是否一致"), anchor=False)
     report = None
-    with demo.errors_shown():
+    with page.errors_shown():
         report = client.drift()
     if report is None:
         return
@@ -168,7 +169,7 @@ def _show_drift_buttons(client: ApiClient, last: DriftRun | None, *, is_under_wa
             ):
                 asked = repair
     if asked is not None:
-        with demo.errors_shown():
+        with page.errors_shown():
             client.check_drift(repair=asked)
             st.session_state[_BUSY] = True
             st.rerun()
@@ -229,7 +230,7 @@ def _show_examples(last: DriftRun) -> None:
 
 
 def _runs(client: ApiClient) -> list[RunOut] | None:
-    with demo.errors_shown():
+    with page.errors_shown():
         return client.runs(SurveyQuery(limit=_ASKED_FOR)).items
     return None
 

@@ -8,9 +8,10 @@ from functools import partial
 import streamlit as st
 
 from data_models import PictureOfGeneration, ProductOut
-from product_search import demo, demo_duplicates, demo_html, demo_match
+from product_search import demo_duplicates, demo_match
 from product_search.client import ApiClient
-from product_search.demo_language import _
+from product_search.demo import html, page
+from product_search.demo.language import _
 
 
 @dataclass
@@ -56,14 +57,14 @@ def show_attaching(client: ApiClient) -> None:
 
 def _show_attached(product: ProductOut) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="attached"):
-        done = _("“{title}”现在用这张图片。").format(title=demo_html.plain(product.title))
+        done = _("“{title}”现在用这张图片。").format(title=html.plain(product.title))
         st.success(done, icon=":material/check_circle:")
         if st.button(_("打开商品"), key="open_attached", icon=":material/open_in_new:"):
-            demo.open_in_catalogue(product.product_id)
+            page.open_in_catalogue(product.product_id)
 
 
 def _ask(client: ApiClient, attaching: Attaching) -> None:
-    with demo.errors_shown():
+    with page.errors_shown():
         product_id: int | None = st.session_state.pop("attaching_to", None)
         if product_id is not None:
             attaching.product = client.product(product_id)
@@ -76,13 +77,13 @@ def _ask(client: ApiClient, attaching: Attaching) -> None:
 
 
 def _confirm(client: ApiClient, attaching: Attaching, product: ProductOut) -> None:
-    st.markdown(f"**{demo_html.plain(product.title)}**")
+    st.markdown(f"**{html.plain(product.title)}**")
     left, right = st.columns(2, wrap=False)
     left.caption(_("现在的图片"))
-    left.html(demo_html.thumbnail_html(client, product, 256))
+    left.html(html.thumbnail_html(client, product, 256))
     right.caption(_("换成这张"))
     url = client.generated_url(attaching.picture, 256)
-    right.html(demo_html.picture_html(url, _("生成的图片"), is_generated=True))
+    right.html(html.picture_html(url, _("生成的图片"), is_generated=True))
     other = partial(setattr, attaching, "product", None)
     st.caption(_("商品会标明图片是 AI 生成的。"))
     with st.container(horizontal=True):

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from data_models import ProductOut
-from product_search import demo, demo_catalogue
+from product_search import demo_catalogue
 from product_search.client import ApiClient, ApiError, ApiUnreachable
+from product_search.demo import page
+from product_search.demo.html import plain, price_text
+from product_search.demo.language import N_, _
 from product_search.demo_catalogue import Notice
-from product_search.demo_html import plain, price_text
-from product_search.demo_language import N_, _
 
 KEEP, FIXED, PERCENT = "keep", "fixed", "percent"
 PRICE_NAMES = {KEEP: N_("不改价格"), FIXED: N_("统一定价"), PERCENT: N_("按百分比")}
@@ -50,12 +51,12 @@ def open_bulk(client: ApiClient) -> None:
             products.append(client.product(product_id))
         except ApiError as error:
             if error.body.code != "product_not_found":
-                st.session_state["notice"] = Notice(demo.error_text(error), is_error=True)
+                st.session_state["notice"] = Notice(page.error_text(error), is_error=True)
                 return
             chosen.discard(product_id)
             gone += 1
         except (ApiUnreachable, ValueError) as error:
-            st.session_state["notice"] = Notice(demo.error_text(error), is_error=True)
+            st.session_state["notice"] = Notice(page.error_text(error), is_error=True)
             return
     st.session_state["notice"] = None
     if not products:
@@ -100,13 +101,13 @@ def _show(client: ApiClient, bulk: Bulk) -> None:
 def _category_input(client: ApiClient, bulk: Bulk) -> str | None:
     chosen = st.selectbox(
         _("分类"),
-        demo.labels_or_none(client).categories,
+        page.labels_or_none(client).categories,
         index=None,
         key=bulk.key("category"),
         accept_new_options=True,
         placeholder=_("不改分类；可选可输入"),
     )
-    return demo.as_label(chosen)
+    return page.as_label(chosen)
 
 
 def _price_inputs(bulk: Bulk) -> tuple[str, Decimal | None]:
@@ -125,7 +126,7 @@ def _price_inputs(bulk: Bulk) -> tuple[str, Decimal | None]:
     value = st.number_input(
         _("新价格（元）") if is_fixed else _("涨跌百分比，如 -10 为降一成"),
         min_value=0.0 if is_fixed else -100.0,
-        max_value=demo.MAX_PRICE,
+        max_value=page.MAX_PRICE,
         value=None,
         format="%.2f",
         key=bulk.key(kind),
@@ -195,7 +196,7 @@ def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Noti
         except (ApiError, ValueError) as error:
             problems.append(f"**{plain(product.title)}**：{_in_a_line(error)}")
         except ApiUnreachable as error:  # nor would it answer for the others
-            problems.append(demo.error_text(error))
+            problems.append(page.error_text(error))
             break
         else:
             chosen.discard(product.product_id)
@@ -212,5 +213,5 @@ def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Noti
 def _in_a_line(error: ApiError | ValueError) -> str:
     if isinstance(error, ApiError) and error.body.fields:
         reasons = error.body.fields.items()
-        return "；".join(f"{demo.field_name(name)} {plain(why)}" for name, why in reasons)
-    return demo.error_text(error)
+        return "；".join(f"{page.field_name(name)} {plain(why)}" for name, why in reasons)
+    return page.error_text(error)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from data_models import DuplicateGroup, DuplicatePair, ProductOut, Why
 from product_search.client import ApiClient, ApiError
-from product_search.demo_language import N_
+from product_search.demo.language import N_
 from product_search.grouping import grouped
 
 WHY_NAMES = {

@@ -18,11 +18,11 @@ from data_models import (
     TitlesResponse,
     is_blank,
 )
-from product_search import demo, demo_html
 from product_search.client import ApiClient, ApiError, ApiUnreachable
+from product_search.demo import html, page
+from product_search.demo.image_input import MAX_MB, PICTURE_TYPES, Picture
+from product_search.demo.language import N_, _
 from product_search.demo_catalogue import Notice, close_form, finish
-from product_search.demo_language import N_, _
-from product_search.demo_picture import MAX_MB, PICTURE_TYPES, Picture
 
 TO_CORRECT = N_("尚未保存：请修改标红的字段。")
 FIELDS = ("title", "sku", "category", "brand", "price", "description", "attributes")
@@ -60,7 +60,7 @@ def open_form(client: ApiClient, product_id: int | None = None) -> None:
         try:
             product = client.product(product_id)
         except (ApiUnreachable, ApiError, ValueError) as error:
-            st.session_state["notice"] = Notice(demo.error_text(error), is_error=True)
+            st.session_state["notice"] = Notice(page.error_text(error), is_error=True)
             if isinstance(error, ApiError):
                 close_form()
             return
@@ -99,7 +99,7 @@ def _picture_inputs(client: ApiClient, form: Form) -> bool:
     """The picture that will be saved; True where the present one shall go."""
     remove = False
     if form.picture is not None:
-        st.html(demo_html.preview_html(form.picture.content, form.picture.name))
+        st.html(html.preview_html(form.picture.content, form.picture.name))
         st.button(
             _("移除图片"),
             key=form.key("drop"),
@@ -109,7 +109,7 @@ def _picture_inputs(client: ApiClient, form: Form) -> bool:
         )
     else:
         if form.product is not None and form.has_own_picture:
-            picture = demo_html.thumbnail_html(client, form.product, 256)
+            picture = html.thumbnail_html(client, form.product, 256)
             st.html(f'<div class="ps-current">{picture}</div>')
             remove = st.checkbox(
                 _("删除现在的图片"), key=form.key("remove"), persist_state="session"
@@ -117,7 +117,7 @@ def _picture_inputs(client: ApiClient, form: Form) -> bool:
         if form.product is not None:
             label, icon = _("生成图片…"), ":material/auto_awesome:"
             if st.button(label, key=form.key("generate"), icon=icon, type="tertiary"):
-                demo.open_generator(form.product.product_id)
+                page.open_generator(form.product.product_id)
         label = _("换成新图片") if form.has_own_picture else _("图片")
         key = form.key("image")
         st.file_uploader(
@@ -150,7 +150,7 @@ def _show_titles(client: ApiClient, form: Form, remove: bool) -> None:
         return
     label, icon = _("为图片推荐标题"), ":material/auto_awesome:"
     if st.button(label, key=form.key("suggest"), icon=icon):
-        with demo.errors_shown(), st.spinner(_("正在看图…")):
+        with page.errors_shown(), st.spinner(_("正在看图…")):
             form.titles = _titles(client, form)
     answer = form.titles
     if answer is None:
@@ -176,7 +176,7 @@ def _titles(client: ApiClient, form: Form) -> TitlesResponse:
 
 def _title_button(form: Form, name: str, title: str, mark: str) -> None:
     st.button(
-        f"{demo_html.plain(title)} {mark}",
+        f"{html.plain(title)} {mark}",
         key=form.key(f"title_{name}"),
         type="tertiary",
         on_click=_take_title,
@@ -196,7 +196,7 @@ def _field_inputs(form: Form) -> dict[str, str]:
     """What is typed in each field, and under it what was wrong with it."""
     typed = {"title": _line(form, "title", MAX_TITLE, label=_("标题（必填）"))}
     if form.replaced_title is not None:
-        label = _("恢复“{title}”").format(title=demo_html.plain(form.replaced_title))
+        label = _("恢复“{title}”").format(title=html.plain(form.replaced_title))
         st.button(
             label,
             key=form.key("restore"),
@@ -226,7 +226,7 @@ def _line(
     placeholder: str | None = None,
 ) -> str:
     text = st.text_input(
-        label or _(demo.FIELD_NAMES[name]),
+        label or _(page.FIELD_NAMES[name]),
         key=form.key(name),
         max_chars=limit,
         placeholder=placeholder,
@@ -252,7 +252,7 @@ def _area(
 
 def _show_error(form: Form, name: str) -> None:
     if name in form.errors:
-        st.markdown(f":red[{demo_html.plain(form.errors[name])}]")
+        st.markdown(f":red[{html.plain(form.errors[name])}]")
 
 
 def _shown(product: ProductOut | None) -> dict[str, str]:
@@ -288,7 +288,7 @@ def _save(client: ApiClient, form: Form, typed: dict[str, str], remove: bool) ->
     except ApiError as error:
         _place_errors(form, error)
     except (ApiUnreachable, ValueError) as error:
-        form.message = demo.error_text(error)
+        form.message = page.error_text(error)
     else:
         same = product.duplicates if isinstance(product, ProductCreated) else []
         finish(Notice(_saved_text(product), duplicates=tuple(same)))
@@ -298,7 +298,7 @@ def _send(client: ApiClient, form: Form, values: dict[str, Any]) -> ProductOut:
     image = form.picture.content if form.picture is not None else None
     if form.product is None:
         # A title left empty is sent all the same: the API says what is wrong with it.
-        return client.create(demo.without_none(values), image, wait=True)
+        return client.create(page.without_none(values), image, wait=True)
     return client.update(form.product.product_id, values, image, wait=True)
 
 
@@ -310,7 +310,7 @@ def _value(form: Form, name: str, text: str) -> Any:
         return None
     if name == "attributes":
         try:
-            return demo.json_object(text)
+            return page.json_object(text)
         except ValueError as error:
             form.errors[name] = str(error)
     return text.strip() if name == "price" else text
@@ -318,7 +318,7 @@ def _value(form: Form, name: str, text: str) -> Any:
 
 def _place_errors(form: Form, error: ApiError) -> None:
     """Each reason to its field; what has no field on the page goes to the top."""
-    if error.body.code in demo.PICTURE_ERRORS:
+    if error.body.code in page.PICTURE_ERRORS:
         form.errors["image"] = error.body.message
     elsewhere = not form.errors and not error.body.fields
     for name, reason in (error.body.fields or {}).items():
@@ -327,15 +327,15 @@ def _place_errors(form: Form, error: ApiError) -> None:
             form.errors[place] = reason
         else:
             elsewhere = True
-    form.message = demo.error_text(error) if elsewhere else _(TO_CORRECT)
+    form.message = page.error_text(error) if elsewhere else _(TO_CORRECT)
 
 
 def _saved_text(product: ProductOut) -> str:
-    title = demo_html.plain(demo_html.shortened(product.title))
+    title = html.plain(html.shortened(product.title))
     if product.index_status is IndexStatus.indexed:
         return _("已保存“{title}”，现在可以搜索到它。").format(title=title)
     if product.index_status is IndexStatus.pending:
         return _("已保存“{title}”。索引还在建立，稍后即可搜索到它。").format(title=title)
     failed = _("已保存“{title}”，但建立索引失败：{reason}")
-    reason = demo_html.plain(product.index_error or _("原因不明"))
+    reason = html.plain(product.index_error or _("原因不明"))
     return failed.format(title=title, reason=reason)

@@ -8,10 +8,11 @@ from html import escape
 import streamlit as st
 
 from data_models import GeneratedPicture, GenerationOut, GenerationQuery, PictureOfGeneration
-from product_search import demo, demo_html, demo_runs
+from product_search import demo_runs
 from product_search.client import ApiClient
+from product_search.demo import html, page as demo
+from product_search.demo.language import _
 from product_search.demo_attach import attach_button
-from product_search.demo_language import _
 from product_search.demo_survey import afters, show_turn_buttons
 
 PAGE_SIZE = 12
@@ -46,28 +47,28 @@ def show_generation(client: ApiClient, found: GenerationOut) -> None:
         _follow(client, found.generation_id)
     elif found.state == "failed":
         failed = _("没有生成：{reason}")
-        reason = demo_html.plain(found.error or _("原因不明"))
+        reason = html.plain(found.error or _("原因不明"))
         st.error(failed.format(reason=reason), icon=":material/error:")
     elif found.state == "cancelled":
         st.info(_("已取消，没有留下图片。"), icon=":material/cancel:")
     else:
         _show_pictures(client, found)
     with st.expander(_("实际用的提示与设置"), icon=":material/description:", key="how"):
-        st.markdown(demo_html.plain(found.prompt))
+        st.markdown(html.plain(found.prompt))
         st.caption(" · ".join(_settings(found)))
 
 
 def _settings(found: GenerationOut) -> list[str]:
     asked = found.request
-    facts = [demo_html.plain(found.model)] if found.model else []
+    facts = [html.plain(found.model)] if found.model else []
     facts.append(f"{asked.width} × {asked.height}")
     if asked.steps is not None:
         facts.append(_("{count} 步").format(count=asked.steps))
     if asked.guidance is not None:
         facts.append(_("贴近文字 {value}").format(value=f"{asked.guidance:g}"))
     if asked.negative_prompt:
-        facts.append(_("不要：{words}").format(words=demo_html.plain(asked.negative_prompt)))
-    return [*facts, demo_html.time_text(found.created_at)]
+        facts.append(_("不要：{words}").format(words=html.plain(asked.negative_prompt)))
+    return [*facts, html.time_text(found.created_at)]
 
 
 @st.fragment(run_every=_POLL_S)
@@ -96,7 +97,7 @@ def _show_progress(client: ApiClient, found: GenerationOut) -> None:
     url = client.preview_url(found)
     if url is not None:
         with st.container(key="generation_preview"):
-            st.html(demo_html.picture_html(url, _("目前的样子"), is_generated=True))
+            st.html(html.picture_html(url, _("目前的样子"), is_generated=True))
     st.caption(_("可以离开这一页：生成在后台进行，完成后在“生成过的”里。"))
 
 
@@ -127,9 +128,9 @@ def _show_pictures(client: ApiClient, found: GenerationOut) -> None:
 
 def _card_html(client: ApiClient, found: GenerationOut, picture: GeneratedPicture) -> str:
     url = client.generated_url(_name(found, picture), 512)
-    shown = demo_html.picture_html(url, _wanted(found), is_generated=True)
+    shown = html.picture_html(url, _wanted(found), is_generated=True)
     seed = _("种子 {seed}").format(seed=picture.seed)
-    fit = "" if picture.score is None else demo_html.fit_html(picture.confidence, picture.score)
+    fit = "" if picture.score is None else html.fit_html(picture.confidence, picture.score)
     if picture.fits is False:
         fit = f'<span class="ps-verdict ps-mismatch">{_("图文不符")}</span>{fit}'
     return (
@@ -191,10 +192,10 @@ def _show_past(client: ApiClient, found: GenerationOut, *, is_shown: bool) -> No
     state = _(demo_runs.STATE_NAMES[found.state])
     if found.pictures:
         url = client.generated_url(_name(found, found.pictures[0]), 256)
-        picture = demo_html.picture_html(url, wanted, is_generated=True)
+        picture = html.picture_html(url, wanted, is_generated=True)
     else:
         picture = f'<div class="ps-pic ps-none">{state}</div>'
-    facts = [demo_html.time_text(found.created_at)]
+    facts = [html.time_text(found.created_at)]
     if len(found.pictures) > 1:
         facts.append(_("{count} 张").format(count=len(found.pictures)))
     with st.container(key=f"past_{number}", gap="xsmall"):

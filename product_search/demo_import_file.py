@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from product_search.demo_language import _
+from product_search.demo.language import _
 
 FILE_TYPES = ["csv", "jsonl", "zip"]
 REQUIRED = ("sku", "title")

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from data_models import MAX_TITLE, MatchPair, ProductListQuery, ProductOut, Verdict, is_blank
-from product_search import demo, demo_html
 from product_search.client import ApiClient
-from product_search.demo_language import N_, _
-from product_search.demo_picture import MAX_MB, PICTURE_TYPES, Picture
+from product_search.demo import html, page
+from product_search.demo.image_input import MAX_MB, PICTURE_TYPES, Picture
+from product_search.demo.language import N_, _
 
 _UPLOAD, _CATALOGUE = "upload", "catalogue"
 _SOURCES = {_UPLOAD: N_("上传图片"), _CATALOGUE: N_("从目录里选")}
@@ -57,7 +57,7 @@ def choose_pictures(client: ApiClient, key: str, limit: int) -> None:
     if source == _UPLOAD:
         _upload(key, limit)
     else:
-        with demo.errors_shown():
+        with page.errors_shown():
             offer_products(client, key, partial(_add, key, limit), with_picture=True)
 
 
@@ -106,7 +106,7 @@ def offer_products(
         for product in products:
             number = product.product_id
             with st.container(key=f"{key}_product_{number}", gap="xsmall"):
-                st.html(demo_html.card_html(client, product))
+                st.html(html.card_html(client, product))
                 st.button(
                     _("选用"),
                     key=f"{key}_choose_{number}",
@@ -146,8 +146,8 @@ def _remove(key: str, number: int) -> None:
 def picture_html(client: ApiClient, given: Picture | ProductOut, size: int = 256) -> str:
     """The picture in a square."""
     if isinstance(given, ProductOut):
-        return demo_html.thumbnail_html(client, given, size)
-    return f'<div class="ps-pic">{demo_html.preview_html(given.content, given.name)}</div>'
+        return html.thumbnail_html(client, given, size)
+    return f'<div class="ps-pic">{html.preview_html(given.content, given.name)}</div>'
 
 
 def name_of(given: Picture | ProductOut) -> str:
@@ -157,7 +157,7 @@ def name_of(given: Picture | ProductOut) -> str:
 
 def verdict_html(pair: MatchPair) -> str:
     """Whether picture and title belong together, and how sure that is."""
-    fit = demo_html.fit_html(pair.confidence, pair.score)
+    fit = html.fit_html(pair.confidence, pair.score)
     if pair.verdict is None:
         return fit
     label = _("图文相符") if pair.verdict is Verdict.match else _("图文不符")

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from data_models import RunOut, VectorField
-from product_search.demo_language import N_, _
+from product_search.demo.language import N_, _
 
 POLL_S = 1.0
 KIND_NAMES = {

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import streamlit as st
 
 from data_models import AuditRun, DuplicateRun
-from product_search import demo, demo_html
-from product_search.demo_language import _
+from product_search.demo import html, page
+from product_search.demo.language import _
 
 Run = AuditRun | DuplicateRun
 
@@ -42,28 +42,28 @@ def show_survey(survey: Survey, last: Run | None, newest: Run | None) -> None:
             disabled=under_way,
         )
     if pressed:
-        with demo.errors_shown():
+        with page.errors_shown():
             survey.start()
             st.rerun()
     if under_way:
         _follow(survey)
     elif newest is not None and newest.state == "failed":
         failed = _("最近一次没有完成：{reason}")
-        reason = demo_html.plain(newest.error or _("原因不明"))
+        reason = html.plain(newest.error or _("原因不明"))
         st.error(failed.format(reason=reason), icon=":material/error:")
 
 
 def _last_text(survey: Survey, last: Run | None) -> str:
     if last is None or last.finished_at is None:
         return _("还没有做过")
-    when = _("最近一次：{when}").format(when=demo_html.time_text(last.finished_at))
+    when = _("最近一次：{when}").format(when=html.time_text(last.finished_at))
     return f"{when} · {survey.summary(last)}"
 
 
 @st.fragment(run_every=1)
 def _follow(survey: Survey) -> None:
     """How far the run is, each second; at its end the page shows what it found."""
-    with demo.errors_shown():
+    with page.errors_shown():
         run = survey.newest()
         if run is None or not run.is_under_way:
             st.rerun()

@@ -11,7 +11,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
-from product_search.demo_language import CATALOGUE
+from product_search.demo.language import CATALOGUE
 from product_search.settings import ROOT
 
 HAN = re.compile("[\u3400-\u9fff]")

@@ -10,8 +10,8 @@ import streamlit as st
 from PIL import Image, ImageOps, UnidentifiedImageError
 from streamlit_cropper import st_cropper
 
-from product_search.demo_html import preview_html
-from product_search.demo_language import _
+from product_search.demo.html import preview_html
+from product_search.demo.language import _
 
 # Any picture may come: of those that it can't read, the API says so in Chinese. The endings are
 # for systems that know no media type for them.

@@ -15,7 +15,7 @@ import streamlit as st
 
 from data_models import IndexStatus, ProductOut
 from product_search.client import ApiClient
-from product_search.demo_language import N_, _
+from product_search.demo.language import N_, _
 
 STATUS_NAMES = {
     IndexStatus.indexed: N_("可搜索"),

@@ -18,8 +18,8 @@ from data_models import (
     is_blank,
 )
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo_html import plain, show_style
-from product_search.demo_language import N_, _, language
+from product_search.demo.html import plain, show_style
+from product_search.demo.language import N_, _, language
 from product_search.settings import Settings
 
 PICTURE_ERRORS = (
