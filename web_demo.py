@@ -19,11 +19,11 @@ from data_models import (
     SearchResponse,
     SearchSort,
 )
-from product_search import demo_query
 from product_search.client import ApiClient
 from product_search.demo import html, page
 from product_search.demo.image_input import query_picture
 from product_search.demo.language import N_, _, show_language_switch
+from product_search.demo.views import query as demo_query
 
 LEG_NAMES = {
     Leg.bm25: N_("字词"),

@@ -9,11 +9,11 @@ from typing import Any
 import streamlit as st
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, ProductPage
-from product_search import demo_bulk, demo_catalogue, demo_form
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html, page as demo
 from product_search.demo.language import _
-from product_search.demo_catalogue import Notice
+from product_search.demo.views import bulk_edit, catalogue, form as demo_form
+from product_search.demo.views.catalogue import Notice
 
 PAGE_SIZE = 20
 
@@ -27,8 +27,8 @@ def catalogue_page() -> None:
     if form is not None:
         demo_form.show_form(client, form)
     elif health is not None:
-        demo_catalogue.show_notice(client, lambda number: demo_form.open_form(client, number))
-        _show_list(client, demo_catalogue.conditions(client))
+        catalogue.show_notice(client, lambda number: demo_form.open_form(client, number))
+        _show_list(client, catalogue.conditions(client))
         _show_dialog(client)
     with st.sidebar:
         demo.show_encoder(health)
@@ -44,7 +44,7 @@ def _open_linked(client: ApiClient) -> None:
     if given.isdecimal() and len(given) < 20:
         demo_form.open_form(client, int(given))
         return
-    demo_catalogue.close_form()
+    catalogue.close_form()
     unknown = _("没有编号为“{given}”的商品。").format(given=html.plain(given[:40]))
     st.session_state["notice"] = Notice(unknown, is_error=True)
 
@@ -83,29 +83,29 @@ def _show_head(client: ApiClient, page: ProductPage) -> None:
         if st.button(_("新增商品"), key="add", type="primary", icon=":material/add:"):
             demo_form.open_form(client)
             st.rerun()
-        count = len(demo_catalogue.chosen())
+        count = len(catalogue.chosen())
         if not count:
             st.caption(_("共 {count} 件商品").format(count=page.total), width="content")
             return
         st.markdown(_("已选 **{count}** 件").format(count=count), width="content")
         if st.button(_("批量修改"), key="open_bulk", icon=":material/edit_note:"):
-            demo_bulk.open_bulk(client)
+            bulk_edit.open_bulk(client)
             st.rerun()
         st.button(
             _("取消选择"),
             key="choose_none",
             type="tertiary",
             icon=":material/close:",
-            on_click=demo_catalogue.chosen().clear,
+            on_click=catalogue.chosen().clear,
         )
 
 
 def _show_empty() -> None:
-    if not demo_catalogue.is_filtered():
+    if not catalogue.is_filtered():
         st.info(_("目录还是空的。新增一件商品，或到“批量导入”一次放入许多。"))
         return
     st.info(_("没有符合条件的商品。可以放宽筛选条件，或新增商品。"), icon=":material/search_off:")
-    if st.button(_("清除筛选"), key="clear_empty", on_click=demo_catalogue.clear_filters):
+    if st.button(_("清除筛选"), key="clear_empty", on_click=catalogue.clear_filters):
         st.rerun()
 
 
@@ -136,7 +136,7 @@ def _show_row(client: ApiClient, product: ProductOut) -> None:
 
 def _choice(label: str, key: str, ids: list[int]) -> None:
     """A box that is ticked where all of these are chosen."""
-    is_chosen = demo_catalogue.chosen().issuperset(ids)
+    is_chosen = catalogue.chosen().issuperset(ids)
     # Written only where it differs: what is written anew would undo a click that is on its way.
     if st.session_state.get(key, False) != is_chosen:
         st.session_state[key] = is_chosen
@@ -146,7 +146,7 @@ def _choice(label: str, key: str, ids: list[int]) -> None:
 
 
 def _choose(key: str, ids: set[int]) -> None:
-    known = demo_catalogue.chosen()
+    known = catalogue.chosen()
     if st.session_state[key]:
         known.update(ids)
     else:
@@ -189,7 +189,7 @@ def _show_dialog(client: ApiClient) -> None:
         ask = st.dialog(_("删除商品"), icon=":material/delete:", on_dismiss=_keep)
         ask(_confirm_delete)(client, deleting)
     elif st.session_state.get("bulk") is not None:
-        demo_bulk.show_bulk(client, st.session_state["bulk"])
+        bulk_edit.show_bulk(client, st.session_state["bulk"])
 
 
 def _confirm_delete(client: ApiClient, product: ProductOut) -> None:
@@ -203,9 +203,9 @@ def _confirm_delete(client: ApiClient, product: ProductOut) -> None:
     if confirmed:
         with demo.errors_shown():
             client.delete(product.product_id)
-            demo_catalogue.chosen().discard(product.product_id)
+            catalogue.chosen().discard(product.product_id)
             done = _("已删除“{title}”，它不再出现在搜索结果里。")
-            demo_catalogue.finish(Notice(done.format(title=title)))
+            catalogue.finish(Notice(done.format(title=title)))
 
 
 def _keep() -> None:

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import streamlit as st
 
 from data_models import DuplicateGroup, DuplicateRun, DuplicatesPage, DuplicatesQuery, ProductOut
-from product_search import demo_duplicates
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html, page as demo
 from product_search.demo.language import _
-from product_search.demo_duplicates import Part
-from product_search.demo_survey import (
+from product_search.demo.views import duplicates
+from product_search.demo.views.duplicates import Part
+from product_search.demo.views.findings import (
     Run,
     Survey,
     afters,
@@ -94,9 +94,7 @@ def _show_groups(client: ApiClient, page: DuplicatesPage) -> None:
         persist_state="session",
     )
     shown = [
-        (group, part)
-        for group in page.groups
-        for part in demo_duplicates.parts(group, percent / 100)
+        (group, part) for group in page.groups for part in duplicates.parts(group, percent / 100)
     ]
     if not shown:
         st.info(_("这一批里没有这么相似的。可以把上面的界线调低。"), icon=":material/tune:")
@@ -109,9 +107,7 @@ def _show_groups(client: ApiClient, page: DuplicatesPage) -> None:
 
 
 def _show_part(client: ApiClient, group: DuplicateGroup, part: Part) -> None:
-    found = [
-        demo_duplicates.product_or_none(client, client.base_url, one) for one in part.product_ids
-    ]
+    found = [duplicates.product_or_none(client, client.base_url, one) for one in part.product_ids]
     products = [product for product in found if product is not None]
     if len(products) < 2:
         return
@@ -177,7 +173,7 @@ def _show_product(client: ApiClient, part: Part, product: ProductOut, together: 
 def _foot_html(part: Part, product: ProductOut) -> str:
     """Why it is here, and since when it is in the catalogue."""
     pair = part.closest(product.product_id)
-    why = _(demo_duplicates.WHY_NAMES[pair.why])
+    why = _(duplicates.WHY_NAMES[pair.why])
     added = _("{when} 加入").format(when=html.time_text(product.created_at))
     number = _("编号 {number}").format(number=product.product_id)
     return (
@@ -232,7 +228,7 @@ def _delete(client: ApiClient, doomed: list[ProductOut]) -> Deleted:
                 errors[product.title] = demo.error_text(error)
                 continue
         st.session_state.pop(f"keep_{product.product_id}", None)
-    demo_duplicates.product_or_none.clear()
+    duplicates.product_or_none.clear()
     demo.known_labels.clear()
     return Deleted(len(doomed) - len(errors), errors)
 

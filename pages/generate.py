@@ -15,10 +15,10 @@ from data_models import (
     ProductOut,
     is_blank,
 )
-from product_search import demo_attach, demo_generation
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html, page
 from product_search.demo.language import N_, _, key
+from product_search.demo.views import attach, generations
 
 STYLES = {
     GenerationStyle.main: N_("白底主图"),
@@ -36,17 +36,17 @@ def generate_page() -> None:
     if health is None:
         return
     st.caption(_("写下想要的商品图片，最符合文字的排在前面。生成的图片不是照片，都有标记。"))
-    shown = demo_generation.show_id()
+    shown = generations.show_id()
     left, right = st.columns([2, 3], gap="large")
     with right:
         found = _show_result(client, shown)
     with left:
         _show_form(client, _product(client), is_busy=found is not None and found.is_under_way)
-    demo_generation.show_gallery(client, found.generation_id if found is not None else None)
+    generations.show_gallery(client, found.generation_id if found is not None else None)
 
 
 def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
-    demo_attach.show_attaching(client)
+    attach.show_attaching(client)
     problem: str | None = st.session_state.get("generation_problem")
     if problem is not None:
         st.error(problem, icon=":material/error:")
@@ -56,7 +56,7 @@ def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
         return None
     with page.errors_shown():
         found = client.generation(shown)
-        demo_generation.show_generation(client, found)
+        generations.show_generation(client, found)
         return found
     return None
 
@@ -126,7 +126,7 @@ def _show_form(client: ApiClient, product: ProductOut | None, *, is_busy: bool) 
     except (ApiUnreachable, ApiError, ValueError) as error:
         st.session_state["generation_problem"] = page.error_text(error)
     else:
-        demo_generation.show(accepted.generation_id)
+        generations.show(accepted.generation_id)
     st.rerun()
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import streamlit as st
 
 from data_models import INT64_MAX, BadImportRow, ImportStatus
-from product_search import demo_import_file, demo_runs
 from product_search.client import ApiClient
 from product_search.demo import page as demo
 from product_search.demo.html import plain
 from product_search.demo.language import N_, _
-from product_search.demo_import_file import IMAGE, REQUIRED, FileUnreadable, ImportFile
+from product_search.demo.views import import_file, runs
+from product_search.demo.views.import_file import IMAGE, REQUIRED, FileUnreadable, ImportFile
 
 FIELD_NAMES = demo.FIELD_NAMES | {IMAGE: N_("图片路径")}
 MAX_UPLOAD_MB = 200
@@ -95,7 +95,7 @@ def _show_uploader() -> None:
     with st.container(key="import_upload"):
         upload = st.file_uploader(
             _("商品表"),
-            type=demo_import_file.FILE_TYPES,
+            type=import_file.FILE_TYPES,
             key=f"import_file_{st.session_state.get('import_files', 0)}",
             max_upload_size=MAX_UPLOAD_MB,
         )
@@ -103,7 +103,7 @@ def _show_uploader() -> None:
         _show_columns()
         return
     try:
-        file = demo_import_file.read_file(upload.name, upload.getvalue())
+        file = import_file.read_file(upload.name, upload.getvalue())
     except FileUnreadable as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
@@ -119,7 +119,7 @@ def _show_columns() -> None:
                 _("内容"): _(FIELD_NAMES[name]),
                 _("必填"): "✓" if name in REQUIRED else "",
             }
-            for name in demo_import_file.FIELDS
+            for name in import_file.FIELDS
         ]
         st.table(known)
         st.caption(
@@ -143,7 +143,7 @@ def _mapping_inputs(file: ImportFile) -> dict[str, int]:
     guess = file.guess
     chosen: dict[str, int] = {}
     with st.container(key="mapping"):
-        for name in demo_import_file.FIELDS:
+        for name in import_file.FIELDS:
             if name == IMAGE and not file.is_zip:
                 continue
             with st.container(gap="xxsmall"):
@@ -200,7 +200,7 @@ def _show_preview(file: ImportFile, mapping: dict[str, int]) -> None:
 def _show_start(
     client: ApiClient, file: ImportFile, mapping: dict[str, int], *, is_up: bool
 ) -> None:
-    lacking = [_(FIELD_NAMES[name]) for name in demo_import_file.missing(mapping)]
+    lacking = [_(FIELD_NAMES[name]) for name in import_file.missing(mapping)]
     if lacking:
         text = _("还不能导入：请为必填的{names}选择列。").format(names=", ".join(lacking))
         st.warning(text, icon=":material/warning:")
@@ -215,7 +215,7 @@ def _show_start(
         return
     with demo.errors_shown(), st.spinner(_("正在上传…")):
         try:
-            content = demo_import_file.renamed(file, mapping)
+            content = import_file.renamed(file, mapping)
         except FileUnreadable as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
@@ -234,7 +234,7 @@ def _show_import(client: ApiClient, import_id: int) -> None:
         return
     st.subheader(f":material/description: {plain(status.file)}", anchor=False)
     if status.state in ("queued", "running"):
-        st.fragment(_show_progress, run_every=demo_runs.POLL_S)(client, import_id)
+        st.fragment(_show_progress, run_every=runs.POLL_S)(client, import_id)
         return
     _show_end(status)
     _show_counts(status)
@@ -262,9 +262,9 @@ def _show_progress(client: ApiClient, import_id: int) -> None:
         return
     if status.state not in ("queued", "running"):
         st.rerun()
-    pace = demo_runs.pace_of(import_id)
+    pace = runs.pace_of(import_id)
     pace.add(status.rows_done)
-    done = demo_runs.share(status.rows_done, status.rows_total)
+    done = runs.share(status.rows_done, status.rows_total)
     st.progress(done or 0.0, text=_progress_text(status, pace.rate))
     _show_counts(status)
     st.caption(_("可以离开这一页：导入在后台进行，服务重启后接着做。"))
@@ -281,7 +281,7 @@ def _progress_text(status: ImportStatus, rate: float | None) -> str:
         )
     ]
     if rate:
-        left = demo_runs.duration((status.rows_total - status.rows_done) / rate)
+        left = runs.duration((status.rows_total - status.rows_done) / rate)
         parts.append(_("每秒 {rate} 行").format(rate=f"{rate:,.0f}"))
         parts.append(_("约剩 {duration}").format(duration=left))
     return " · ".join(parts)
@@ -301,8 +301,8 @@ def _show_end(status: ImportStatus) -> None:
     if status.started_at and status.finished_at:
         seconds = (status.finished_at - status.started_at).total_seconds()
         facts = [
-            demo_runs.moment(status.started_at),
-            _("用时 {duration}").format(duration=demo_runs.duration(seconds)),
+            runs.moment(status.started_at),
+            _("用时 {duration}").format(duration=runs.duration(seconds)),
         ]
         if seconds > 0:
             rate = f"{status.rows_done / seconds:,.0f}"

@@ -10,11 +10,11 @@ from typing import Any
 import streamlit as st
 
 from data_models import MAX_MATCHED, MAX_QUERY, AuditItem, AuditQuery, AuditRun, MatchPair
-from product_search import demo_match
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html, page as demo
 from product_search.demo.language import N_, _
-from product_search.demo_survey import (
+from product_search.demo.views import matching
+from product_search.demo.views.findings import (
     Run,
     Survey,
     afters,
@@ -65,14 +65,14 @@ def matching_page() -> None:
 def _titles_view(client: ApiClient) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        chosen = demo_match.chosen(TITLES)
+        chosen = matching.chosen(TITLES)
         for candidate in chosen:
             with st.container(key="the_picture", gap="xsmall"):
-                st.html(demo_match.picture_html(client, candidate.given, 512))
-                st.caption(html.plain(demo_match.name_of(candidate.given)))
-                demo_match.remove_button(TITLES, candidate)
+                st.html(matching.picture_html(client, candidate.given, 512))
+                st.caption(html.plain(matching.name_of(candidate.given)))
+                matching.remove_button(TITLES, candidate)
         if not chosen:
-            demo_match.choose_pictures(client, TITLES, limit=1)
+            matching.choose_pictures(client, TITLES, limit=1)
     with right:
         text = st.text_area(
             _("标题（每行一个）"),
@@ -91,8 +91,8 @@ def _titles_view(client: ApiClient) -> None:
         if isinstance(answer, dict):
             lines = [_line_html(titles[place], _wrong_html(why)) for place, why in answer.items()]
         else:
-            best = demo_match.best_first(answer)
-            lines = [_line_html(titles[one], demo_match.verdict_html(answer[one])) for one in best]
+            best = matching.best_first(answer)
+            lines = [_line_html(titles[one], matching.verdict_html(answer[one])) for one in best]
         st.html(f'<ol class="ps-verdicts">{"".join(lines)}</ol>')
 
 
@@ -118,13 +118,13 @@ def _pictures_view(client: ApiClient) -> None:
             persist_state="session",
         )
         _compare_button(PICTURES)
-        demo_match.choose_pictures(client, PICTURES, limit=MAX_MATCHED)
+        matching.choose_pictures(client, PICTURES, limit=MAX_MATCHED)
     with right:
         _show_pictures(client, (title or "").strip())
 
 
 def _show_pictures(client: ApiClient, title: str) -> None:
-    chosen = demo_match.chosen(PICTURES)
+    chosen = matching.chosen(PICTURES)
     answer: Answer = {}
     if not title or not chosen:
         words = _("写下一个标题，放入几张图片，就能看到哪张相符。")
@@ -133,7 +133,7 @@ def _show_pictures(client: ApiClient, title: str) -> None:
         values = {"text": {"text": title}, "images": [one.as_image() for one in chosen]}
         asked = (title, *(candidate.number for candidate in chosen))
         answer = _answer(client, PICTURES, asked, values)
-    order = range(len(chosen)) if isinstance(answer, dict) else demo_match.best_first(answer)
+    order = range(len(chosen)) if isinstance(answer, dict) else matching.best_first(answer)
     with st.container(key="results_pictures"):
         for place in order:
             _show_candidate(client, chosen[place], _foot(answer, place))
@@ -142,18 +142,18 @@ def _show_pictures(client: ApiClient, title: str) -> None:
 def _foot(answer: Answer, place: int) -> str:
     if isinstance(answer, dict):
         return _wrong_html(answer[place]) if place in answer else ""
-    return demo_match.verdict_html(answer[place])
+    return matching.verdict_html(answer[place])
 
 
-def _show_candidate(client: ApiClient, candidate: demo_match.Candidate, foot: str) -> None:
+def _show_candidate(client: ApiClient, candidate: matching.Candidate, foot: str) -> None:
     with st.container(key=f"candidate_{candidate.number}", gap="xsmall"):
-        name = escape(demo_match.name_of(candidate.given))
+        name = escape(matching.name_of(candidate.given))
         st.html(
             f'<div class="ps-card" role="article">'
-            f"{demo_match.picture_html(client, candidate.given)}"
+            f"{matching.picture_html(client, candidate.given)}"
             f'<div class="ps-labels">{name}</div>{foot}</div>'
         )
-        demo_match.remove_button(PICTURES, candidate)
+        matching.remove_button(PICTURES, candidate)
 
 
 # Both
@@ -252,7 +252,7 @@ def _show_item(client: ApiClient, item: AuditItem) -> None:
         left.html(
             f'<div class="ps-row">{picture}<div class="ps-judged">'
             f'<div class="ps-title">{escape(item.title)}</div>'
-            f"{demo_match.verdict_html(item)}</div></div>"
+            f"{matching.verdict_html(item)}</div></div>"
         )
         with right.container(horizontal_alignment="right"):
             if st.button(_("编辑"), key=f"edit_{item.product_id}", icon=":material/edit:"):

@@ -7,11 +7,11 @@ from html import escape
 import streamlit as st
 
 from data_models import DriftKind, DriftRun, Health, OutboxCounts, RunOut, SurveyQuery
-from product_search import demo_runs
 from product_search.client import ApiClient
 from product_search.demo import page
 from product_search.demo.html import plain
 from product_search.demo.language import N_, _
+from product_search.demo.views import runs as demo_runs
 
 DRIFT_NAMES = {
     DriftKind.missing: N_("缺少向量"),

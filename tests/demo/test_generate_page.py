@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from data_models import GenerationOut, GenerationQuery, ProductOut
-from product_search import demo_generation
 from product_search.client import ApiClient
+from product_search.demo.views import generations
 from product_search.settings import ROOT
 from tests.clock import until
 from tests.demo.pages import html, opened, said, titles
@@ -138,7 +138,7 @@ def test_past_generations_are_shown_again_page_by_page(
     generating: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = generated(generating, prompt="青苹果"), generated(generating, prompt="红苹果")
-    monkeypatch.setattr(demo_generation, "PAGE_SIZE", 1)
+    monkeypatch.setattr(generations, "PAGE_SIZE", 1)
     page = opened(PAGE)
     assert titles(page) == ["红苹果"]
     page.button(key="next").click().run()

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from data_models import ProductListQuery, SearchMode
 from product_search.client import ApiClient, ApiError
 from product_search.demo import page as demo
-from product_search.demo_query import AUTO, EXAMPLES, MODE_NAMES
+from product_search.demo.views.query import AUTO, EXAMPLES, MODE_NAMES
 from product_search.settings import ROOT
 from tests.demo.pages import Upload, html, opened, said, titles
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_models import DuplicateGroup, DuplicatePair, Why
-from product_search.demo_duplicates import parts
+from product_search.demo.views.duplicates import parts
 
 
 def group(*pairs: tuple[int, int, float]) -> DuplicateGroup:

@@ -12,7 +12,7 @@ import pytest
 from product_search.bulk import tables
 from product_search.bulk.sources import open_source
 from product_search.bulk.tables import BadRow, Row
-from product_search.demo_import_file import (
+from product_search.demo.views.import_file import (
     FIELDS,
     IMAGE,
     FileUnreadable,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from data_models import RunOut
-from product_search import demo_runs
-from product_search.demo_runs import Pace
+from product_search.demo.views import runs
+from product_search.demo.views.runs import Pace
 
 
 def test_a_pace_is_told_once_something_was_done() -> None:
@@ -26,7 +26,7 @@ def test_a_pace_is_told_once_something_was_done() -> None:
     ("seconds", "said"), [(0.2, "1 秒"), (59.4, "59 秒"), (95, "1 分 35 秒"), (7500, "2 小时 5 分")]
 )
 def test_a_duration_is_said_as_people_say_it(seconds: float, said: str) -> None:
-    assert demo_runs.duration(seconds) == said
+    assert runs.duration(seconds) == said
 
 
 def test_a_run_whose_end_is_not_known_has_a_bar_without_a_number() -> None:
@@ -43,7 +43,7 @@ def test_a_run_whose_end_is_not_known_has_a_bar_without_a_number() -> None:
         started_at=began,
         finished_at=None,
     )
-    shown = demo_runs.run_html(run)
+    shown = runs.run_html(run)
     assert "目录图 · 图片内容" in shown
     assert "ps-unknown" in shown
     assert "aria-valuenow" not in shown
@@ -54,5 +54,5 @@ def test_a_run_whose_end_is_not_known_has_a_bar_without_a_number() -> None:
             "finished_at": began + timedelta(seconds=2),
         }
     )
-    assert "&lt;b&gt;断电" in demo_runs.run_html(failed)
-    assert "用时 2 秒" in demo_runs.run_html(failed)
+    assert "&lt;b&gt;断电" in runs.run_html(failed)
+    assert "用时 2 秒" in runs.run_html(failed)

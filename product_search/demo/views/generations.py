@@ -8,12 +8,12 @@ from html import escape
 import streamlit as st
 
 from data_models import GeneratedPicture, GenerationOut, GenerationQuery, PictureOfGeneration
-from product_search import demo_runs
 from product_search.client import ApiClient
 from product_search.demo import html, page as demo
 from product_search.demo.language import _
-from product_search.demo_attach import attach_button
-from product_search.demo_survey import afters, show_turn_buttons
+from product_search.demo.views import runs
+from product_search.demo.views.attach import attach_button
+from product_search.demo.views.findings import afters, show_turn_buttons
 
 PAGE_SIZE = 12
 _POLL_S = 1
@@ -86,14 +86,14 @@ def _follow(client: ApiClient, generation_id: int) -> None:
 
 
 def _show_progress(client: ApiClient, found: GenerationOut) -> None:
-    pace = demo_runs.pace_of(found.generation_id)
+    pace = runs.pace_of(found.generation_id)
     if found.state == "running":
         pace.add(found.step)
     words = _progress_text(found, pace.rate)
     if found.steps is None:
         st.html(f'<div class="ps-busy" role="status"><span></span>{escape(words)}</div>')
     else:
-        st.progress(demo_runs.share(found.step, found.steps) or 0.0, text=words)
+        st.progress(runs.share(found.step, found.steps) or 0.0, text=words)
     url = client.preview_url(found)
     if url is not None:
         with st.container(key="generation_preview"):
@@ -109,7 +109,7 @@ def _progress_text(found: GenerationOut, rate: float | None) -> str:
     words = _("第 {step} / {steps} 步").format(step=found.step, steps=found.steps)
     if not rate:
         return words
-    left = demo_runs.duration((found.steps - found.step) / rate)
+    left = runs.duration((found.steps - found.step) / rate)
     return f"{words} · {_('约剩 {duration}').format(duration=left)}"
 
 
@@ -189,7 +189,7 @@ def show_gallery(client: ApiClient, shown: int | None) -> None:
 
 def _show_past(client: ApiClient, found: GenerationOut, *, is_shown: bool) -> None:
     number, wanted = found.generation_id, _wanted(found)
-    state = _(demo_runs.STATE_NAMES[found.state])
+    state = _(runs.STATE_NAMES[found.state])
     if found.pictures:
         url = client.generated_url(_name(found, found.pictures[0]), 256)
         picture = html.picture_html(url, wanted, is_generated=True)

@@ -8,10 +8,10 @@ from functools import partial
 import streamlit as st
 
 from data_models import PictureOfGeneration, ProductOut
-from product_search import demo_duplicates, demo_match
 from product_search.client import ApiClient
 from product_search.demo import html, page
 from product_search.demo.language import _
+from product_search.demo.views import duplicates, matching
 
 
 @dataclass
@@ -71,7 +71,7 @@ def _ask(client: ApiClient, attaching: Attaching) -> None:
         if attaching.product is None:
             st.caption(_("给哪件商品？它现在的图片会被换下。"))
             choose = partial(setattr, attaching, "product")
-            demo_match.offer_products(client, "attach", choose, with_picture=False)
+            matching.offer_products(client, "attach", choose, with_picture=False)
             return
         _confirm(client, attaching, attaching.product)
 
@@ -95,6 +95,6 @@ def _confirm(client: ApiClient, attaching: Attaching, product: ProductOut) -> No
     if confirmed:
         values = {"generation": attaching.picture.model_dump()}
         st.session_state["attached"] = client.update(product.product_id, values)
-        demo_duplicates.product_or_none.clear()
+        duplicates.product_or_none.clear()
         _close()
         st.rerun()

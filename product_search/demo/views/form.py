@@ -22,7 +22,7 @@ from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html, page
 from product_search.demo.image_input import MAX_MB, PICTURE_TYPES, Picture
 from product_search.demo.language import N_, _
-from product_search.demo_catalogue import Notice, close_form, finish
+from product_search.demo.views.catalogue import Notice, close_form, finish
 
 TO_CORRECT = N_("尚未保存：请修改标红的字段。")
 FIELDS = ("title", "sku", "category", "brand", "price", "description", "attributes")
