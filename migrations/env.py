@@ -1,4 +1,4 @@
-"""Alembic's door: runs the migrations on the connection that product_search.bootstrap.migrate holds."""
+"""Alembic's door: migrations on the connection that product_search.bootstrap.migrate holds."""
 
 from __future__ import annotations
 

@@ -274,6 +274,10 @@ class GenerationModelMissing(AppError):
     code = "generation_model_missing"
 
 
+class KafkaUnavailable(Exception):
+    """Kafka has not acknowledged what it was sent; the same may be sent again later."""
+
+
 class GenerationFailed(Exception):
     """The text-to-image model can't be loaded, or made no picture of these words.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from product_search.errors import StartError, invalid_request
-from product_search.generation_choices import GENERATION_MODELS, GenerationChoice
 from product_search.milvus.options import (
     Consistency,
     IndexType,
@@ -19,6 +19,24 @@ from product_search.milvus.options import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
+GenerationChoice = Literal["default", "light", "strong"]
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A diffusers pipeline on ModelScope."""
+
+    model: str
+    gigabytes: int  # of its download, about
+
+
+GENERATION_MODELS: dict[GenerationChoice, PublishedModel] = {
+    "default": PublishedModel("Tongyi-MAI/Z-Image-Turbo", 33),
+    "light": PublishedModel("black-forest-labs/FLUX.2-klein-4B", 16),
+    "strong": PublishedModel("Qwen/Qwen-Image-2512", 58),
+}
+# What of a snapshot is fetched: no pictures, no pickles, no copy of the weights for other programs.
+PIPELINE_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.jinja", "*/*.safetensors")
 JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(json_object)]
 
 

@@ -8,7 +8,7 @@ import warnings
 
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-_DOORS = ("main", "product_search.worker", "product_search.manage", "uvicorn")
+_DOORS = ("main", "product_search.cli.worker", "product_search.cli.manage", "uvicorn")
 _DRIVERS = ("sqlite3", "pymysql", "milvus_lite.server")
 
 with warnings.catch_warnings():

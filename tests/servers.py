@@ -71,11 +71,11 @@ def _run(
 
         uvicorn.run("main:app", port=int(arguments[0]), access_log=False)
     elif name == "worker":
-        from product_search import worker
+        from product_search.cli import worker
 
         sys.exit(worker.main())
     else:
-        from product_search import manage
+        from product_search.cli import manage
 
         sys.exit(manage.main(arguments))
 

@@ -23,10 +23,9 @@ from product_search.catalog.products import Catalog
 from product_search.database.transactions import Pool
 from product_search.drift.reconciler import Reconciler
 from product_search.errors import StartError
-from product_search.generation.diffusers import ImageGenerator, open_generator
+from product_search.generation.diffusers import ImageGenerator, Keeper, open_generator
 from product_search.generation.generations import Generations
 from product_search.generation.job import Generating
-from product_search.generator_keeper import Keeper
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 from orm_models import Database
 from product_search.indexing.indexer import Indexer
+from product_search.indexing.kafka_consumer import consume
 from product_search.outbox.kafka import GroupMember, KafkaTopic, Publisher
-from product_search.outbox.relay import Relay, consume
+from product_search.outbox.relay import Relay
 from product_search.runs.background import StepLoop
 from product_search.settings import Settings
 

@@ -29,7 +29,6 @@ from orm_models import (
     matching,
     with_title_part,
 )
-from product_search import generated
 from product_search.catalog.identity import same_products, title_key
 from product_search.database.column_types import same_json
 from product_search.database.transactions import read_committed
@@ -37,6 +36,7 @@ from product_search.errors import DuplicateSku, ImageNotFound, ProductNotFound
 from product_search.images.provenance import says_generated
 from product_search.images.store import ImageStore, StoredImage, decode
 from product_search.outbox import events
+from product_search.runs import generations
 
 # A change of these changes what Milvus holds; a change of the others does not.
 _INDEXED = frozenset(
@@ -215,7 +215,7 @@ class Catalog:
         """As keep_picture. Raises GenerationNotFound, ImageNotFound."""
         if isinstance(image, PictureOfGeneration):
             return self.keep_picture(
-                self.images.original(generated.image_hash(self.database, image)).content
+                self.images.original(generations.image_hash(self.database, image)).content
             )
         return self.keep_picture(image)
 

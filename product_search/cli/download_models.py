@@ -8,12 +8,12 @@ from typing import get_args
 
 from nlp_models import download_model
 from product_search.generation.diffusers import has_pipeline
-from product_search.generation_choices import (
+from product_search.settings import (
     GENERATION_MODELS,
     PIPELINE_FILES,
     GenerationChoice,
+    Settings,
 )
-from product_search.settings import Settings
 
 log = logging.getLogger(__name__)
 

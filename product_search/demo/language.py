@@ -1,6 +1,7 @@
 """The language of the pages: Chinese as it is written in the code, English by the catalogue.
 
-product_search/demo/locale/en.po holds the English; tests/demo/test_languages.py tells what it lacks.
+product_search/demo/locale/en.po holds the English; tests/demo/test_languages.py tells what is
+missing.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orm_models import Database, Product
-from product_search.generated import named_by_generations
 from product_search.images.store import ImageStore
+from product_search.runs.generations import named_by_generations
 
 # A picture is kept before its row commits, and an import may wait long between the two.
 GRACE = timedelta(days=1)

@@ -6,10 +6,11 @@ import gc
 import inspect
 import json
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal, Protocol
 
 import torch
@@ -125,7 +126,7 @@ class DiffusersGenerator:
         self._device = device
         self._offload = offload if device == "cuda" else "none"
         self._vae_tiling = vae_tiling
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._loaded: tuple[Any, Previews] | None = None
 
     @property
@@ -323,3 +324,34 @@ def _cut(picture: Image.Image, width: int, height: int) -> Image.Image:
 def _empty_cache() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+class Keeper:
+    """The process's generator, for the one thread that carries out generations."""
+
+    def __init__(self, generator: ImageGenerator, idle_s: float) -> None:
+        self.generator = generator
+        self._idle_s = idle_s
+        self._timer: threading.Timer | None = None
+
+    @contextmanager
+    def in_use(self) -> Iterator[ImageGenerator]:
+        """The generator, whose idle time begins anew afterwards."""
+        self._stop_timer()
+        try:
+            yield self.generator
+        finally:
+            # Should it strike while the next generation runs, `unload` waits for its end.
+            self._timer = threading.Timer(self._idle_s, self.generator.unload)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def close(self) -> None:
+        """Unload the model now."""
+        self._stop_timer()
+        self.generator.unload()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -21,20 +21,19 @@ from data_models import (
     PictureOfGeneration,
 )
 from orm_models import Database, Product, Run
-from product_search import generated
+from product_search.database.clock import database_clock
 from product_search.errors import (
     GenerationFinished,
     ImageNotFound,
     ProductNotFound,
     QueueFull,
 )
-from product_search.generated import Made
 from product_search.generation import prompts
 from product_search.generation.diffusers import ImageGenerator
 from product_search.generation.prompts import Described
 from product_search.images.store import ImageStore, StoredImage
-from product_search.outbox.events import database_clock
-from product_search.runs import queue as runs
+from product_search.runs import generations as generated, queue as runs
+from product_search.runs.generations import Made
 from product_search.runs.queue import UNFINISHED, Kind, State
 
 PATH = "/generate"

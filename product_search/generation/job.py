@@ -18,13 +18,12 @@ from product_search.errors import (
     OutcomeUnknown,
     VectorStoreUnavailable,
 )
-from product_search.generated import Made, Progress
-from product_search.generation.diffusers import ImageGenerator, Step
+from product_search.generation.diffusers import ImageGenerator, Keeper, Step
 from product_search.generation.generations import Generations, Job
-from product_search.generator_keeper import Keeper
 from product_search.images.provenance import as_png, labelled
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed, Stopping
+from product_search.runs.generations import Made, Progress
 from product_search.search.fusion import cosines
 from product_search.search.matching import judged
 from product_search.search.search import Retrieval

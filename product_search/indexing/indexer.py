@@ -15,13 +15,14 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus
 from nlp_models import EncoderPair
 from orm_models import Database, Product, VectorCollection
+from product_search.database.clock import Clock, database_clock
 from product_search.errors import AppError
 from product_search.images.perceptual_hash import perceptual_hash
 from product_search.images.store import ImageStore
 from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import events
-from product_search.outbox.events import Claim, Clock, Policy, Work
+from product_search.outbox.events import Claim, Policy, Work
 from product_search.runs import leases
 from product_search.text.analysis import document, document_terms, plain
 from vector_db import Entity
@@ -48,7 +49,7 @@ class Indexer:
     images: ImageStore
     collections: LiveCollections
     policy: Policy = field(default_factory=Policy)
-    clock: Clock = events.database_clock
+    clock: Clock = database_clock
 
     def apply_oldest(self, limit: int) -> int:
         """Bring Milvus up to the products that have waited longest; how many were claimed.

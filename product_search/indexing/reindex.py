@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from nlp_models import EncoderError, EncoderPair
 from orm_models import Database, Product, Run, VectorCollection
+from product_search.database.clock import database_clock
 from product_search.errors import StartError
 from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import LiveCollections, Role
@@ -61,7 +62,7 @@ def unfinished(session: Session) -> Run | None:
 
 
 def _is_left(session: Session, run: Run) -> bool:
-    return run.lease_until is None or run.lease_until <= events.database_clock(session)
+    return run.lease_until is None or run.lease_until <= database_clock(session)
 
 
 def roll_back(session: Session) -> VectorCollection:

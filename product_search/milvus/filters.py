@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_models import NumberRange, SearchFilters
+from product_search.schemas.filters import NumberRange, SearchFilters
 
 _ENDS = {"gte": operator.ge, "gt": operator.gt, "lte": operator.le, "lt": operator.lt}
 

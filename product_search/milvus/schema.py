@@ -15,14 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
-from data_models import (
-    MAX_LABEL,
-    MomentRange,
-    NumberRange,
-    PriceRange,
-    SearchFilters,
-    VectorField,
-)
+from product_search.schemas.fields import MAX_LABEL
+from product_search.schemas.filters import MomentRange, NumberRange, PriceRange, SearchFilters
+from product_search.schemas.search import VectorField
 
 # Raised when the schema below changes: a new version is a new collection, filled afresh.
 SCHEMA_VERSION = 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from data_models import Hit, SearchFilters, VectorField
 from product_search.milvus.schema import Entity, EntityState, Vector
+from product_search.schemas.filters import SearchFilters
+from product_search.schemas.search import Hit, VectorField
 
 
 class VectorStore(Protocol):

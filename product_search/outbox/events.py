@@ -8,7 +8,7 @@ product's events holds the product's row first, so that writers and workers neve
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -30,13 +30,13 @@ from sqlalchemy.orm import Session, aliased
 
 from data_models import IndexStatus
 from orm_models import OutboxEvent, Product
+from product_search.database.clock import Clock, database_clock
 from product_search.database.column_types import UtcDateTime
 from product_search.database.transactions import read_committed
 
 _LONGEST_PAUSE = timedelta(hours=1)
 _INSERT = insert(OutboxEvent)
 _DELETE = delete(OutboxEvent).where(OutboxEvent.id == bindparam("event"))
-Clock = Callable[[Session], datetime]
 
 
 class Operation(StrEnum):
@@ -79,17 +79,6 @@ class Claim:
 
     token: str
     works: Sequence[Work]
-
-
-def database_clock(session: Session) -> datetime:
-    """The time by the database's clock, so that workers whose own clocks differ agree.
-
-    SQLite is a file on this machine, whose clock it is.
-    """
-    if session.get_bind().dialect.name == "sqlite":
-        return datetime.now(UTC)
-    now: datetime = session.scalars(select(func.utc_timestamp(6))).one()
-    return now.replace(tzinfo=UTC)
 
 
 def record(session: Session, product: Product, operation: Operation) -> None:

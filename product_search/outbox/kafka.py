@@ -14,7 +14,7 @@ import confluent_kafka as kafka
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_models import INT64_MAX
-from product_search.errors import StartError
+from product_search.errors import KafkaUnavailable, StartError
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,6 @@ _OURS_TO_CONSUME: dict[str, Any] = {"enable.auto.commit": False, "auto.offset.re
 # How the client tells of a fatal error: by the second where a delivery report comes after it.
 _FATAL = (kafka.KafkaException, SystemError)
 _OURS = {"bootstrap.servers", "group.id", *_OURS_TO_PRODUCE, *_OURS_TO_CONSUME}
-
-
-class KafkaUnavailable(Exception):
-    """Kafka has not acknowledged what it was sent; the same may be sent again later."""
 
 
 class IndexEvent(BaseModel):

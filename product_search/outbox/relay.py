@@ -14,16 +14,15 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from orm_models import Database, OutboxEvent
+from product_search.database.clock import Clock, database_clock
 from product_search.database.transactions import read_committed
-from product_search.indexing.indexer import Indexer
+from product_search.errors import KafkaUnavailable
 from product_search.outbox import events as outbox
-from product_search.outbox.events import Clock
-from product_search.outbox.kafka import GroupMember, IndexEvent, KafkaUnavailable, Publisher
+from product_search.outbox.kafka import IndexEvent, Publisher
 
 MAX_PUBLISHED = 500  # at once
 # The events of a relay that died before it saved what Kafka had acknowledged wait this long.
 PUBLISHING = timedelta(seconds=30)
-POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Relay:
     database: Database
     publisher: Publisher
     republish: timedelta
-    clock: Clock = outbox.database_clock
+    clock: Clock = database_clock
 
     def publish_due(self) -> int:
         """Publish what is to be published now, up to MAX_PUBLISHED; how many events.
@@ -82,26 +81,6 @@ class Relay:
         done = {event.event_id for event in delivered}
         _postpone(session, done, ours, later)
         _postpone(session, {event.event_id for event in taken.events} - done, ours, None)
-
-
-def consume(member: GroupMember, indexer: Indexer, limit: int) -> int:
-    """Index the products of the next messages, then commit these; how many products they named.
-
-    A product that nobody waits for, that is claimed, pauses or stays locked, is passed over: the
-    first is a duplicate, the others are published again when they are due.
-
-    Raises what apply_products raises, and KafkaUnavailable; the messages then come again.
-    """
-    batch = member.take(limit, POLL_S)
-    if batch is None:
-        return 0
-    try:
-        indexer.apply_products(batch.product_ids)
-    except Exception:  # whatever it was, the messages must come again
-        member.rewind(batch)
-        raise
-    member.commit(batch)
-    return len(batch.product_ids)
 
 
 def _is_waiting(now: datetime) -> ColumnElement[bool]:

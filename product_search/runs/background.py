@@ -6,8 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from product_search.errors import AppError
-from product_search.outbox.kafka import KafkaUnavailable
+from product_search.errors import AppError, KafkaUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ transaction of the work that it tells of, so that nothing is done twice and noth
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,9 +18,7 @@ from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from orm_models import Run, RunProblem
-from product_search.outbox.events import database_clock
-
-Clock = Callable[[Session], datetime]
+from product_search.database.clock import Clock, database_clock
 
 
 class Kind(StrEnum):

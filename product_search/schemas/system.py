@@ -78,3 +78,41 @@ class DriftTotal(BaseModel):
 
     total: int
     at: datetime
+
+
+class EncoderInfo(BaseModel):
+    """Which encoders answer, and where they run."""
+
+    name: str
+    fingerprint: str
+    device: str
+    hint: str | None = Field(None, description="设置选的编码器与在用的不同时：怎样换")
+
+
+class OutboxCounts(BaseModel):
+    """Index work that waits, and that was given up."""
+
+    pending: int
+    retrying: int = Field(description="失败过、会自动重试的商品数")
+    failed: int
+
+
+class Health(BaseModel):
+    """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't, searches
+    find only a part, or the last doctor's walk left drift that answers suffer from."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.HEALTH]})
+
+    status: Literal["ok", "degraded", "down"]
+    database: Literal["ok", "down"]
+    vector_store: Literal["ok", "filling", "down"] = Field(
+        description="filling：在用的集合是新建的，还在由数据库填充，搜索只找得到已填入的商品"
+    )
+    kafka: Literal["ok", "down"] | None = Field(
+        None, description="最近一次向 Kafka 发布；不使用 Kafka 时为 null"
+    )
+    encoders: EncoderInfo
+    outbox: OutboxCounts
+    drift: DriftTotal | None = Field(
+        None, description="最近一次核对剩下的不一致；从未核对则为 null"
+    )

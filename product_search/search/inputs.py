@@ -9,9 +9,9 @@ from PIL import Image
 
 from data_models import PictureOfGeneration, QueryPart, SearchMode, SearchRequest
 from orm_models import Database, Product
-from product_search import generated
 from product_search.errors import ProductNotFound, ProductWithoutImage
 from product_search.images.store import ImageStore, Region, decode, from_base64
+from product_search.runs import generations
 from product_search.search.plan import QueryInputs, Weighted
 from product_search.text.query import QueryText, analyse, without_negations
 from product_search.text.synonyms import Synonyms
@@ -103,7 +103,7 @@ class InputReader:
         return self.images.load(product.image_hash), product.milvus_id
 
     def _made(self, wanted: PictureOfGeneration, region: Region | None = None) -> Image.Image:
-        return self.images.load(generated.image_hash(self.database, wanted), region)
+        return self.images.load(generations.image_hash(self.database, wanted), region)
 
     def product(self, product_id: int) -> Product:
         """The row. Raises ProductNotFound."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from product_search import manage
+from product_search.cli import manage
 from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import LiveCollections, Role
 from product_search.settings import Settings

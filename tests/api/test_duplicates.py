@@ -14,8 +14,8 @@ from sqlalchemy import select, update
 
 from main import create_app
 from orm_models import Product
-from product_search import manage
 from product_search.bootstrap import encoders
+from product_search.cli import manage
 from product_search.settings import ROOT, Settings
 from tests.api.helpers import base64_of, code_of, create, create_answer, resources
 from tests.api.surveys import shop as shop, surveyed

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from product_search.generation.diffusers import Keeper
 from product_search.generation.job import Generating
-from product_search.generator_keeper import Keeper
 from product_search.images.provenance import NOTICE
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 
 from main import create_app
 from orm_models import VectorCollection
-from product_search import manage
+from product_search.cli import manage
 from product_search.indexing.collections import Role
 from product_search.settings import Settings
 from tests.api.helpers import listed, resources

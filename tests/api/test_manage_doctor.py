@@ -10,9 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
-from product_search import manage
 from product_search.bootstrap import encoders
 from product_search.bootstrap.assemble import open_database
+from product_search.cli import manage
 from product_search.drift import reports
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE

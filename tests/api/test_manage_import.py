@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
-from product_search import manage
+from product_search.cli import manage
 from product_search.settings import Settings
 from tests.api.helpers import ids, listed, resources, search
 from tests.unit.pictures import encoded, four_colours

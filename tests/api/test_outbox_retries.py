@@ -18,10 +18,11 @@ from sqlalchemy.orm import Session
 from main import create_app
 from nlp_models import EncoderPair
 from orm_models import OutboxEvent
-from product_search import manage
+from product_search.cli import manage
+from product_search.database.clock import database_clock
 from product_search.errors import VectorStoreUnavailable
 from product_search.indexing.indexer import Indexer
-from product_search.outbox.events import Policy, database_clock
+from product_search.outbox.events import Policy
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.sessions import reading

@@ -12,19 +12,18 @@ import pytest
 
 from data_models import DriftKind, GenerationRequest, PictureOfGeneration
 from orm_models import Database, Run
-from product_search import generated
 from product_search.errors import (
     GenerationFinished,
     GenerationNotFound,
     ImageNotFound,
     QueueFull,
 )
-from product_search.generated import Made, Progress
 from product_search.generation.diffusers import open_generator
 from product_search.generation.generations import Generations
 from product_search.images.provenance import as_png
-from product_search.runs import queue
+from product_search.runs import generations as generated, queue
 from product_search.runs.executor import LEASE
+from product_search.runs.generations import Made, Progress
 from product_search.runs.queue import Claimed, Kind, State
 from tests.contract.doctor_shop import (
     Shop,

@@ -12,14 +12,13 @@ from uuid import uuid4
 import confluent_kafka as kafka
 import pytest
 
-from product_search.errors import StartError
+from product_search.errors import KafkaUnavailable, StartError
 from product_search.outbox.kafka import (
     MAX_MESSAGE_BYTES,
     Batch,
     GroupMember,
     IndexEvent,
     KafkaTopic,
-    KafkaUnavailable,
     Publisher,
 )
 from tests.kafka_servers import PRODUCE, MockKafka, new_topic

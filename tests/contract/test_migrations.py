@@ -14,7 +14,6 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 
 from orm_models import Base, Database, Product, VectorCollection
-from product_search import manage
 from product_search.bootstrap.assemble import open_database
 from product_search.bootstrap.migrate import (
     COMMAND,
@@ -24,6 +23,7 @@ from product_search.bootstrap.migrate import (
     open_schema,
 )
 from product_search.catalog.products import Catalog
+from product_search.cli import manage
 from product_search.errors import DatabaseUnavailable, StartError
 from product_search.images.store import ImageStore
 from product_search.settings import Settings

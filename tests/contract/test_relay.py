@@ -12,10 +12,11 @@ import pytest
 
 from orm_models import Database
 from product_search.catalog.products import KEEP_IMAGE, Catalog
+from product_search.errors import KafkaUnavailable
 from product_search.images.store import ImageStore
 from product_search.outbox import events as outbox
 from product_search.outbox.events import Claim, Policy
-from product_search.outbox.kafka import IndexEvent, KafkaTopic, KafkaUnavailable, Publisher
+from product_search.outbox.kafka import IndexEvent, KafkaTopic, Publisher
 from product_search.outbox.relay import MAX_PUBLISHED, PUBLISHING, Relay
 from tests.contract.clock import Clock
 from tests.kafka_servers import MockKafka, new_topic

@@ -10,12 +10,11 @@ from sqlalchemy.orm import Session
 
 from data_models import ImportCounts, RunOut, RunsPage, SurveyQuery, VectorField
 from orm_models import Database, Product
-from product_search import generated
 from product_search.drift import reports
 from product_search.indexing import startup
 from product_search.indexing.reindex import Progress as ReindexProgress
 from product_search.insights import audit
-from product_search.runs import listing, queue
+from product_search.runs import generations, listing, queue
 from product_search.runs.queue import Kind, State
 from tests.sessions import reading, writing
 
@@ -41,7 +40,7 @@ PROGRESS: dict[Kind, dict[str, Any]] = {
     Kind.map: {"total": 2, "x": [0.5, 1]},
     Kind.audit: audit.Progress(checked=2).model_dump(),
     Kind.duplicates: {"products": 2, "groups": 1},
-    Kind.generate: generated.Progress(model="m", step=3, steps=8).model_dump(),
+    Kind.generate: generations.Progress(model="m", step=3, steps=8).model_dump(),
 }
 
 

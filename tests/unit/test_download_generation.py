@@ -10,10 +10,9 @@ from pathlib import Path
 import modelscope
 import pytest
 
-from product_search import manage
+from product_search.cli import manage
 from product_search.generation.diffusers import has_pipeline, open_generator
-from product_search.generation_choices import GENERATION_MODELS
-from product_search.settings import Settings
+from product_search.settings import GENERATION_MODELS, Settings
 from tests.generation import write_pipeline
 
 
