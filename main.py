@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 
 from data_models import DriftKind, DriftRun, DriftTotal, EncoderInfo, Health, OutboxCounts
 from product_search.api import bodies, errors
+from product_search.api.metrics import Metrics
 from product_search.api.routes import (
     generation,
     imports,
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             chosen = settings or load_settings()
             with open_resources(chosen, chosen.api_url, is_service=True) as resources:
                 app.state.resources = resources
+                app.state.metrics = Metrics()
                 app.state.health_threads = anyio.CapacityLimiter(2)
                 resources.imports.clean()
                 resources.generations.clean()

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
-from product_search.api.metrics import Metrics
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.bootstrap.loops import open_indexing, running_relay
 from product_search.bootstrap.migrate import open_schema
@@ -70,7 +69,6 @@ class Resources:
     generations: Generations
     maps: Maps
     run_loop: RunLoop
-    metrics: Metrics
 
     @property
     def store(self) -> VectorStore:
@@ -174,7 +172,6 @@ def _assembled(
         generations=generations,
         maps=Maps(database, run_loop.wake),
         run_loop=run_loop,
-        metrics=Metrics(),
     )
 
 

@@ -72,5 +72,5 @@ def get_metrics(request: Request) -> Response:
     """待建索引的改动，以及最近一次核对剩下的不一致（按种类）。"""
     resources: Resources = request.app.state.resources
     database = resources.database
-    text = resources.metrics.read(database.read(counts.counts), database.read(reports.last))
+    text = request.app.state.metrics.read(database.read(counts.counts), database.read(reports.last))
     return Response(text, media_type=metrics.MEDIA_TYPE)
