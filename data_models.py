@@ -34,7 +34,7 @@ from product_search.schemas.filters import (
 )
 from product_search.schemas.generation import (
     MAX_GENERATED as MAX_GENERATED,
-    GeneratedPicture as GeneratedPicture,
+    GeneratedImage as GeneratedImage,
     GenerationAccepted as GenerationAccepted,
     GenerationOut as GenerationOut,
     GenerationPage as GenerationPage,
@@ -54,7 +54,7 @@ from product_search.schemas.insights import (
     AuditPage as AuditPage,
     AuditQuery as AuditQuery,
     AuditRun as AuditRun,
-    CatalogueMap as CatalogueMap,
+    CatalogMap as CatalogMap,
     DuplicateGroup as DuplicateGroup,
     DuplicatePair as DuplicatePair,
     DuplicateRun as DuplicateRun,
@@ -69,7 +69,7 @@ from product_search.schemas.insights import (
     Why as Why,
 )
 from product_search.schemas.matching import (
-    MAX_BATCH_PICTURES as MAX_BATCH_PICTURES,
+    MAX_BATCH_IMAGES as MAX_BATCH_IMAGES,
     MAX_BATCH_TEXT as MAX_BATCH_TEXT,
     MAX_MATCHED as MAX_MATCHED,
     MAX_QUERIES as MAX_QUERIES,

@@ -133,7 +133,7 @@ def _health(resources: Resources) -> Health:
 
 
 def _harms(walked: DriftRun) -> bool:
-    """Whether answers suffer; from a picture that nobody names they don't."""
+    """Whether answers suffer; from an image that nobody names they don't."""
     return walked.left > walked.left_of(DriftKind.orphaned_picture)
 
 

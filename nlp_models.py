@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from product_search.encoders.colour import COLOURS, RECIPE, picture_colours, text_colours
+from product_search.encoders.colour import COLOURS, RECIPE, image_colours, text_colours
 from product_search.errors import StartError
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ Item = TypeVar("Item")
 BGE_QUERY_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
 STARTER_IMAGE_SIDE = 224
 # Share of colour in the squared length of the starter's vectors (measured: docs/decisions/0005).
-PICTURE_COLOUR = 0.08
+IMAGE_COLOUR = 0.08
 TEXT_COLOUR = 0.3
 # Files of a snapshot that other frameworks read.
 _NOT_NEEDED = ["*.msgpack", "*.h5", "*.onnx", "*.ot", "*.pt", "*.md", "examples/*"]
@@ -188,7 +188,7 @@ class ChineseClipEncoder:
 class StarterEncoder:
     """EfficientNet-Lite0, half of it retrained into BGE's space; the text side is BGE itself.
 
-    A vector has two parts: what a thing is, and the colours that a picture shows or a text names
+    A vector has two parts: what a thing is, and the colours that an image shows or a text names
     (models/README.md says how both were made). A text that names no colour asks for none.
     """
 
@@ -203,7 +203,7 @@ class StarterEncoder:
         self._bge = bge
         self._batch_size = batch_size
         self.dim = self._turn.shape[1] + len(COLOURS)
-        shares = f"{STARTER_IMAGE_SIDE}:{PICTURE_COLOUR}:{TEXT_COLOUR}"
+        shares = f"{STARTER_IMAGE_SIDE}:{IMAGE_COLOUR}:{TEXT_COLOUR}"
         recipe = f"starter:{shares}:{RECIPE}:{bge.fingerprint}"
         self.fingerprint = _fingerprint(recipe, [network, texts])
 
@@ -223,8 +223,8 @@ class StarterEncoder:
     def _encode_images(self, images: Sequence[Image.Image]) -> Matrix:
         pixels = starter_pixels(images)
         things, attention = self._session.run(["embedding", "attention"], {"pixels": pixels})
-        colours = picture_colours(_reduced(pixels), attention, self._colours)
-        return _joined(_normalised(things), colours, PICTURE_COLOUR)
+        colours = image_colours(_reduced(pixels), attention, self._colours)
+        return _joined(_normalised(things), colours, IMAGE_COLOUR)
 
 
 def starter_pixels(images: Sequence[Image.Image]) -> Matrix:

@@ -277,7 +277,7 @@ class Database:
                 connection.invalidate()  # a lock ends with its connection
 
     def ping(self) -> None:
-        """Raise DatabaseUnavailable where the catalogue can't be read."""
+        """Raise DatabaseUnavailable where the catalog can't be read."""
         newest = select(Product).order_by(Product.id.desc()).limit(1)
         self.read(lambda session: session.scalar(newest))
 

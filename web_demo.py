@@ -21,7 +21,7 @@ from data_models import (
 )
 from product_search.client import ApiClient
 from product_search.demo import html, page
-from product_search.demo.image_input import query_picture
+from product_search.demo.image_input import query_image
 from product_search.demo.language import N_, _, show_language_switch
 from product_search.demo.views import query as demo_query
 
@@ -40,7 +40,7 @@ _WEAK = 0.1
 
 
 def search_page() -> None:
-    """Words, a picture or both in, product cards out."""
+    """Words, an image or both in, product cards out."""
     client, health = page.begin_page(_("搜索商品"))
     with st.sidebar:
         filters = demo_query.filter_inputs(client)
@@ -69,7 +69,7 @@ def search_page() -> None:
 
 
 def _query(client: ApiClient) -> tuple[dict[str, Any] | None, bytes | None]:
-    """What is asked, as the API takes it, and its picture."""
+    """What is asked, as the API takes it, and its image."""
     mode = demo_query.mode_input()
     st.caption(_(demo_query.MODE_NOTES[mode]))
     takes_text = mode == demo_query.AUTO or SearchMode(mode).takes_text
@@ -86,7 +86,7 @@ def _query(client: ApiClient) -> tuple[dict[str, Any] | None, bytes | None]:
             if generated is not None:
                 demo_query.show_generated(client, generated)
             else:
-                image, region = query_picture()
+                image, region = query_image()
     query = demo_query.request(mode, text, image, region, generated)
     return query, image if takes_image else None
 

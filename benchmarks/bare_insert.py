@@ -2,7 +2,7 @@
 
 `uvicorn benchmarks.bare_insert:app` with BARE_INSERT_URL, a SQLAlchemy URL. It writes the service's
 own row into the service's own table, as durably, and nothing else: no outbox, no ORM, no pool,
-no pictures, no backpressure, no error table.
+no images, no backpressure, no error table.
 """
 
 from __future__ import annotations

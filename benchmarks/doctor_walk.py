@@ -3,7 +3,7 @@
 python -m benchmarks.doctor_walk [--products 100000]
 
 Rows in SQLite, entities with random vectors in Milvus Lite and a small file for every product's
-picture, all in a temporary folder. Linux only: memory is read from /proc.
+image, all in a temporary folder. Linux only: memory is read from /proc.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ONE_IN = 100  # entities that are lost, for the second walk
 
 @dataclass(frozen=True)
 class Shop:
-    """A catalogue with its stores."""
+    """A catalog with its stores."""
 
     database: Database
     store: MilvusStore
@@ -62,13 +62,13 @@ class Shop:
         drawn: list[int] = []
         for start in range(1, products + 1, BATCH):
             numbers = range(start, min(start + BATCH, products + 1))
-            made = [_product(number, keys.draw(), self._picture(number)) for number in numbers]
+            made = [_product(number, keys.draw(), self._image(number)) for number in numbers]
             self.store.upsert([_entity(row, vectors[row.id % BATCH]) for row in made])
             drawn += [row.milvus_id for row in made]
             self.database.write(partial(Session.add_all, instances=made))
         return drawn
 
-    def _picture(self, number: int) -> str:
+    def _image(self, number: int) -> str:
         content = str(number).encode()
         image_hash = hashlib.sha256(content).hexdigest()
         path = self.images.path(image_hash)

@@ -5,7 +5,7 @@ python -m benchmarks.filtered_recall [--uri http://HOST:PORT] [--index IVF_FLAT 
 Without an address in a file of Milvus Lite, with one it must be a server where a collection
 `filtered_recall` can be made; it is dropped before and after. It has one vector field alone, so
 that Milvus 2.3 takes it too. Vectors, of queries too, lie between two of the starter's own of the
-sample catalogue's titles, nearer to one, with Gaussian noise of 0.7 of their length. Filters keep
+sample catalog's titles, nearer to one, with Gaussian noise of 0.7 of their length. Filters keep
 products of all kinds alike (a category, and the same as an attribute and as an element of one), or
 only those near to some titles (a price). A query's searches take turns, so that a busy moment of
 the machine meets all.
@@ -105,7 +105,7 @@ def sample(count: int, real: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
 
 
 def real_vectors() -> Vectors:
-    """The starter's, of the sample catalogue's titles."""
+    """The starter's, of the sample catalog's titles."""
     with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
         titles = [product["title"] for product in csv.DictReader(stream)]
     encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()

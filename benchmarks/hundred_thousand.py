@@ -1,12 +1,12 @@
-"""A large catalogue: loaded, indexed, listed, searched, surveyed; seconds and peak memory of each.
+"""A large catalog: loaded, indexed, listed, searched, surveyed; seconds and peak memory of each.
 
 python -m benchmarks.hundred_thousand [--products 100000] [--database URL]
 
 Without a URL on SQLite; a server's database must be empty, and is emptied at the end. Vectors are
 in Milvus Lite's file. Titles are generated. Vectors, of queries too, are sampled: the starter's
-own vectors of the sample catalogue's titles and pictures, each with Gaussian noise of 0.7 of its
+own vectors of the sample catalog's titles and images, each with Gaussian noise of 0.7 of its
 length, so that they lie in clusters as real ones do; encoding itself takes no part. Each product
-has one of the sample's pictures. All else is the service's own code. Memory includes the models.
+has one of the sample's images. All else is the service's own code. Memory includes the models.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import activate
 from product_search.insights.audit import Auditor
-from product_search.insights.catalogue_map import MapMaker, Maps
+from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, Handler, RunContext, carry_out
 from product_search.runs.queue import Claimed, Kind
@@ -88,7 +88,7 @@ def _sampled_encoders(products: Sequence[dict[str, str]]) -> EncoderPair:
     pictures = []
     for product in products:
         if product["image_path"]:
-            with Image.open(_picture(product)) as picture:
+            with Image.open(_image(product)) as picture:
                 pictures.append(picture.convert("RGB"))
     both = np.concatenate([texts, real.image_text.encode_images(pictures)])
     text = Sampled(f"{real.text.fingerprint}:sampled", documents)
@@ -140,8 +140,8 @@ def _columns(
 
 
 def _load(catalog: Catalog, count: int, products: Sequence[dict[str, str]]) -> None:
-    kept = [_picture(product).read_bytes() for product in products if product["image_path"]]
-    pictures = [catalog.keep_picture(content) for content in kept]
+    kept = [_image(product).read_bytes() for product in products if product["image_path"]]
+    pictures = [catalog.keep_image(content) for content in kept]
     for start in range(0, count, WRITTEN_AT_ONCE):
         numbers = range(start, min(start + WRITTEN_AT_ONCE, count))
         catalog.database.write(
@@ -154,7 +154,7 @@ def _add(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         insert_product(session, row)
 
 
-def _picture(product: dict[str, str]) -> Path:
+def _image(product: dict[str, str]) -> Path:
     return SAMPLE / product["image_path"]
 
 

@@ -2,7 +2,7 @@
 
 python -m benchmarks.hybrid_cost [--copies 40]
 
-The sample catalogue, each product so many times, in SQLite and Milvus Lite's file with the encoders
+The sample catalog, each product so many times, in SQLite and Milvus Lite's file with the encoders
 that ship. The same queries go by turns through the whole retrieval, from the text to the products:
 hybrid, and each leg by itself, for the same line and page. The ratio is hybrid's time over the
 slowest leg's, query by query; the median and the middle half are printed. Also without the cost of
@@ -56,7 +56,7 @@ def _load(resources: Resources, copies: int) -> int:
     with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
         products = list(csv.DictReader(stream))
     kept = {
-        row["image_path"]: resources.catalog.keep_picture((SAMPLE / row["image_path"]).read_bytes())
+        row["image_path"]: resources.catalog.keep_image((SAMPLE / row["image_path"]).read_bytes())
         for row in products
         if row["image_path"]
     }

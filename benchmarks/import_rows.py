@@ -1,4 +1,4 @@
-"""Rows a second of a bulk import without pictures, beside a bare INSERT of the same rows.
+"""Rows a second of a bulk import without images, beside a bare INSERT of the same rows.
 
 python -m benchmarks.import_rows
 

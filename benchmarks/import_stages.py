@@ -23,7 +23,7 @@ from product_search.bootstrap.encoders import EncoderFolders
 from product_search.images.store import ImageStore, decode
 from product_search.settings import Settings
 
-PICTURES = 256
+IMAGES = 256
 BATCH = 32
 QUALITY = 90
 Item = TypeVar("Item")
@@ -41,10 +41,10 @@ def _as_sent(path: Path, side: int) -> bytes:
 
 
 def main() -> None:
-    """Every stage over the same pictures, in batches as the indexer makes them."""
+    """Every stage over the same images, in batches as the indexer makes them."""
     folder, side = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     paths = sorted(folder.rglob("*.jpg"))
-    sent = [_as_sent(path, side) for path in paths[:: max(1, len(paths) // PICTURES)][:PICTURES]]
+    sent = [_as_sent(path, side) for path in paths[:: max(1, len(paths) // IMAGES)][:IMAGES]]
     encoders = EncoderFolders(Settings()).chosen()
     spent: defaultdict[str, float] = defaultdict(float)
 

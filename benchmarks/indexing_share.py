@@ -3,9 +3,9 @@
 python -m benchmarks.indexing_share [DATABASE_URL]
 
 Without a URL on SQLite; a server's database must be empty, and is emptied at the end. The rows
-are those of the sample catalogue that have a picture (256 pixels wide), each picture once more in
+are those of the sample catalog that have an image (256 pixels wide), each image once more in
 every round, saved anew so that its bytes differ. The two take turns: the encoders over titles and
-decoded pictures, in the indexer's batches; then the indexer itself over as many new products, from
+decoded images, in the indexer's batches; then the indexer itself over as many new products, from
 the outbox to Milvus Lite's file and back. Both use all the cores.
 """
 
@@ -41,7 +41,7 @@ Row = tuple[str, bytes]
 
 
 def _rows(round_: int) -> list[Row]:
-    """Titles and pictures, new to the picture store in each round."""
+    """Titles and images, new to the image store in each round."""
     with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
         products = [row for row in csv.DictReader(stream) if row["image_path"]][:ROWS]
     rows = []
@@ -68,7 +68,7 @@ def _encode(encoders: EncoderPair, rows: Sequence[Row], batch_size: int) -> floa
 def _index(indexer: Indexer, rows: Sequence[Row], batch_size: int) -> float:
     """Rows a second from the outbox to the searchable entity; writing the products is not timed."""
     catalog = Catalog(indexer.database, indexer.images, lambda: None)
-    columns = [{"title": title, **catalog.keep_picture(kept)} for title, kept in rows]
+    columns = [{"title": title, **catalog.keep_image(kept)} for title, kept in rows]
     indexer.database.write(lambda session: [insert_product(session, row) for row in columns])
     begun = time.perf_counter()
     while indexer.apply_oldest(batch_size):

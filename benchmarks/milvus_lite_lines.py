@@ -1,4 +1,4 @@
-"""Two lines of Milvus Lite on the catalogue's own access pattern, side by side, and their ratios.
+"""Two lines of Milvus Lite on the catalog's own access pattern, side by side, and their ratios.
 
 python -m benchmarks.milvus_lite_lines PYTHON_A PYTHON_B [--sizes 1000 10000]
 

@@ -32,7 +32,7 @@ ONE_PERCENT = 'category == "c7"'  # one of a hundred
 
 
 class Worker:
-    """The catalogue's collection in a file, and the steps that are measured on it."""
+    """The catalog's collection in a file, and the steps that are measured on it."""
 
     def __init__(self, folder: Path, index: str, size: int) -> None:
         self._path = folder / "milvus.db"

@@ -3,7 +3,7 @@
 python -m benchmarks.write_throughput [DATABASE_URL]
 
 Without a URL on SQLite; on a server the database must be empty, and is emptied at the end. The
-service (pictures, outbox, backpressure and all) and the bare application (bare_insert) run side by
+service (images, outbox, backpressure and all) and the bare application (bare_insert) run side by
 side, and take turns under the same load: 16 keep-alive connections from a third process. Client,
 service and database share the machine's cores, so the share says more than the absolute figures.
 Three ways: indexing paused, indexing in the service, and indexing by a worker.

@@ -1,4 +1,4 @@
-"""The catalogue page: browse, add, edit and delete products, one or many at a time."""
+"""The catalog page: browse, add, edit and delete products, one or many at a time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from data_models import IndexStatus, ProductListQuery, ProductOut, ProductPage
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html, page as demo
 from product_search.demo.language import _
-from product_search.demo.views import bulk_edit, catalogue, form as demo_form
-from product_search.demo.views.catalogue import Notice
+from product_search.demo.views import bulk_edit, catalog, form as demo_form
+from product_search.demo.views.catalog import Notice
 
 PAGE_SIZE = 20
 
 
-def catalogue_page() -> None:
+def catalog_page() -> None:
     """The list, or the open form in its place."""
     client, health = demo.begin_page(_("商品目录"))
     if health is not None:
@@ -27,8 +27,8 @@ def catalogue_page() -> None:
     if form is not None:
         demo_form.show_form(client, form)
     elif health is not None:
-        catalogue.show_notice(client, lambda number: demo_form.open_form(client, number))
-        _show_list(client, catalogue.conditions(client))
+        catalog.show_notice(client, lambda number: demo_form.open_form(client, number))
+        _show_list(client, catalog.conditions(client))
         _show_dialog(client)
     with st.sidebar:
         demo.show_encoder(health)
@@ -44,7 +44,7 @@ def _open_linked(client: ApiClient) -> None:
     if given.isdecimal() and len(given) < 20:
         demo_form.open_form(client, int(given))
         return
-    catalogue.close_form()
+    catalog.close_form()
     unknown = _("没有编号为“{given}”的商品。").format(given=html.plain(given[:40]))
     st.session_state["notice"] = Notice(unknown, is_error=True)
 
@@ -83,7 +83,7 @@ def _show_head(client: ApiClient, page: ProductPage) -> None:
         if st.button(_("新增商品"), key="add", type="primary", icon=":material/add:"):
             demo_form.open_form(client)
             st.rerun()
-        count = len(catalogue.chosen())
+        count = len(catalog.chosen())
         if not count:
             st.caption(_("共 {count} 件商品").format(count=page.total), width="content")
             return
@@ -96,16 +96,16 @@ def _show_head(client: ApiClient, page: ProductPage) -> None:
             key="choose_none",
             type="tertiary",
             icon=":material/close:",
-            on_click=catalogue.chosen().clear,
+            on_click=catalog.chosen().clear,
         )
 
 
 def _show_empty() -> None:
-    if not catalogue.is_filtered():
+    if not catalog.is_filtered():
         st.info(_("目录还是空的。新增一件商品，或到“批量导入”一次放入许多。"))
         return
     st.info(_("没有符合条件的商品。可以放宽筛选条件，或新增商品。"), icon=":material/search_off:")
-    if st.button(_("清除筛选"), key="clear_empty", on_click=catalogue.clear_filters):
+    if st.button(_("清除筛选"), key="clear_empty", on_click=catalog.clear_filters):
         st.rerun()
 
 
@@ -136,7 +136,7 @@ def _show_row(client: ApiClient, product: ProductOut) -> None:
 
 def _choice(label: str, key: str, ids: list[int]) -> None:
     """A box that is ticked where all of these are chosen."""
-    is_chosen = catalogue.chosen().issuperset(ids)
+    is_chosen = catalog.chosen().issuperset(ids)
     # Written only where it differs: what is written anew would undo a click that is on its way.
     if st.session_state.get(key, False) != is_chosen:
         st.session_state[key] = is_chosen
@@ -146,7 +146,7 @@ def _choice(label: str, key: str, ids: list[int]) -> None:
 
 
 def _choose(key: str, ids: set[int]) -> None:
-    known = catalogue.chosen()
+    known = catalog.chosen()
     if st.session_state[key]:
         known.update(ids)
     else:
@@ -203,13 +203,13 @@ def _confirm_delete(client: ApiClient, product: ProductOut) -> None:
     if confirmed:
         with demo.errors_shown():
             client.delete(product.product_id)
-            catalogue.chosen().discard(product.product_id)
+            catalog.chosen().discard(product.product_id)
             done = _("已删除“{title}”，它不再出现在搜索结果里。")
-            catalogue.finish(Notice(done.format(title=title)))
+            catalog.finish(Notice(done.format(title=title)))
 
 
 def _keep() -> None:
     st.session_state["deleting"] = None
 
 
-catalogue_page()
+catalog_page()

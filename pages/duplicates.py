@@ -160,7 +160,7 @@ def _show_product(client: ApiClient, part: Part, product: ProductOut, together: 
         ):
             st.toggle(_("留下"), key=f"keep_{number}", persist_state="session")
             if st.button(_("编辑"), key=f"edit_{number}", type="tertiary", icon=":material/edit:"):
-                demo.open_in_catalogue(number)
+                demo.open_in_catalog(number)
         st.button(
             _("只留这件"),
             key=f"only_{number}",
@@ -171,7 +171,7 @@ def _show_product(client: ApiClient, part: Part, product: ProductOut, together: 
 
 
 def _foot_html(part: Part, product: ProductOut) -> str:
-    """Why it is here, and since when it is in the catalogue."""
+    """Why it is here, and since when it is in the catalog."""
     pair = part.closest(product.product_id)
     why = _(duplicates.WHY_NAMES[pair.why])
     added = _("{when} 加入").format(when=html.time_text(product.created_at))

@@ -65,7 +65,7 @@ def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
 
 
 def _product(client: ApiClient) -> ProductOut | None:
-    """The product that a picture is wanted of: that of the address, else the one before."""
+    """The product that an image is wanted of: that of the address, else the one before."""
     given = st.query_params.get("product")
     if given is not None:
         is_number = given.isdecimal() and len(given) < 20

@@ -1,4 +1,4 @@
-"""The catalogue in two dimensions: what is alike lies near, and every point is a product."""
+"""The catalog in two dimensions: what is alike lies near, and every point is a product."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from data_models import (
-    CatalogueMap,
+    CatalogMap,
     MapComputing,
     MapField,
     MapPoint,
@@ -49,7 +49,7 @@ COLOURS = (
 OTHERS_COLOUR = "#868e8b"
 _HEIGHT = 540
 _TITLED = 2000  # products whose titles the map shows itself: twenty requests, once for each map
-# Plotly shows words at the cursor, and no pictures. Bound again as the cursor comes in, since
+# Plotly shows words at the cursor, and no images. Bound again as the cursor comes in, since
 # Streamlit draws the plot when it likes.
 _TIP = """<script>
 window.psMap ??= (() => {
@@ -112,7 +112,7 @@ def map_page() -> None:
     found = None
     with page.errors_shown():
         found = client.map(field)
-    if isinstance(found, CatalogueMap):
+    if isinstance(found, CatalogMap):
         st.caption(_(NEAR[field]))
         if found.stale:
             _await(client, field, found.computed_at)
@@ -124,8 +124,8 @@ def map_page() -> None:
         _await(client, field, None)
 
 
-def _facts(drawn: CatalogueMap) -> str:
-    """How much of the catalogue the map shows, and how truly."""
+def _facts(drawn: CatalogMap) -> str:
+    """How much of the catalog the map shows, and how truly."""
     has_images = drawn.field is VectorField.image_clip
     shown = (
         _("显示有图片的 {total} 件中的 {shown} 件")
@@ -143,7 +143,7 @@ def _await(client: ApiClient, field: MapField, before: datetime | None) -> None:
     """Ask until there is another map than the one of `before`; the page then shows it."""
     with page.errors_shown():
         found = client.map(field)
-        if isinstance(found, CatalogueMap) and found.computed_at != before:
+        if isinstance(found, CatalogMap) and found.computed_at != before:
             st.rerun()
         if isinstance(found, MapComputing) and found.error:
             failed = _("上一次没有算成：{reason}").format(reason=html.plain(found.error))
@@ -156,7 +156,7 @@ def _await(client: ApiClient, field: MapField, before: datetime | None) -> None:
 
 
 @st.fragment
-def _show_map(client: ApiClient, drawn: CatalogueMap) -> None:
+def _show_map(client: ApiClient, drawn: CatalogMap) -> None:
     left, right = st.columns([3, 1], gap="medium")
     with left.container(key="map"):
         event: Any = st.plotly_chart(
@@ -178,7 +178,7 @@ def _show_map(client: ApiClient, drawn: CatalogueMap) -> None:
             st.info(hint, icon=":material/touch_app:")
 
 
-def _figure(client: ApiClient, drawn: CatalogueMap) -> go.Figure:
+def _figure(client: ApiClient, drawn: CatalogMap) -> go.Figure:
     titles = {}
     if drawn.total <= _TITLED:
         with page.errors_shown():
@@ -229,7 +229,7 @@ def _coloured(points: list[MapPoint]) -> list[tuple[str, str, list[MapPoint]]]:
 
 
 def _told(client: ApiClient, point: MapPoint, titles: dict[int, str]) -> tuple[int, str, str]:
-    """What the page knows of a point: the product's id, its title, and its picture's address."""
+    """What the page knows of a point: the product's id, its title, and its image's address."""
     number = point.product_id
     untold = f"{point.category or _('未分类')} · {_('编号 {number}').format(number=number)}"
     return number, titles.get(number, untold), client.image_url_by_id(number, 256)
@@ -249,7 +249,7 @@ def _titles(
 
 
 def _title(product: ProductOut) -> str:
-    """The title, marked where the picture over it is no photo."""
+    """The title, marked where the image over it is no photo."""
     return f"{product.title} · {_('AI 生成')}" if product.image_generated else product.title
 
 
@@ -269,7 +269,7 @@ def _show_product(client: ApiClient, product_id: int) -> None:
             ):
                 page.open_search({"like": str(product_id)})
             if st.button(_("编辑"), key="edit", icon=":material/edit:", width="stretch"):
-                page.open_in_catalogue(product_id)
+                page.open_in_catalog(product_id)
 
 
 map_page()

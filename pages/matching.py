@@ -1,4 +1,4 @@
-"""Whether pictures and titles belong together: pairs of one's own, and the whole catalogue's."""
+"""Whether images and titles belong together: pairs of one's own, and the whole catalog's."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from product_search.demo.views.findings import (
     show_turn_buttons,
 )
 
-TITLES, PICTURES, AUDIT = "titles", "pictures", "audit"
-VIEWS = {TITLES: N_("一图多题"), PICTURES: N_("一题多图"), AUDIT: N_("核查清单")}
+TITLES, IMAGES, AUDIT = "titles", "pictures", "audit"
+VIEWS = {TITLES: N_("一图多题"), IMAGES: N_("一题多图"), AUDIT: N_("核查清单")}
 NOTES = {
     TITLES: N_("一张图片，几个标题：哪个标题说的是它？"),
-    PICTURES: N_("一个标题，几张图片：哪张图片是它？"),
+    IMAGES: N_("一个标题，几张图片：哪张图片是它？"),
     AUDIT: N_("目录里图片与标题最不相符的商品，最可疑的在前。"),
 }
 PAGE_SIZE = 20
@@ -53,13 +53,13 @@ def matching_page() -> None:
     st.caption(_(NOTES[view]))
     if view == TITLES:
         _titles_view(client)
-    elif view == PICTURES:
-        _pictures_view(client)
+    elif view == IMAGES:
+        _images_view(client)
     else:
         _audit_view(client)
 
 
-# A picture with many titles
+# An image with many titles
 
 
 def _titles_view(client: ApiClient) -> None:
@@ -68,11 +68,11 @@ def _titles_view(client: ApiClient) -> None:
         chosen = matching.chosen(TITLES)
         for candidate in chosen:
             with st.container(key="the_picture", gap="xsmall"):
-                st.html(matching.picture_html(client, candidate.given, 512))
+                st.html(matching.image_html(client, candidate.given, 512))
                 st.caption(html.plain(matching.name_of(candidate.given)))
                 matching.remove_button(TITLES, candidate)
         if not chosen:
-            matching.choose_pictures(client, TITLES, limit=1)
+            matching.choose_images(client, TITLES, limit=1)
     with right:
         text = st.text_area(
             _("标题（每行一个）"),
@@ -104,10 +104,10 @@ def _wrong_html(why: str) -> str:
     return f'<div class="ps-wrong">{escape(why)}</div>'
 
 
-# A title with many pictures
+# A title with many images
 
 
-def _pictures_view(client: ApiClient) -> None:
+def _images_view(client: ApiClient) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with left:
         title = st.text_input(
@@ -117,14 +117,14 @@ def _pictures_view(client: ApiClient) -> None:
             placeholder=_("例如：红色双肩包 大容量"),
             persist_state="session",
         )
-        _compare_button(PICTURES)
-        matching.choose_pictures(client, PICTURES, limit=MAX_MATCHED)
+        _compare_button(IMAGES)
+        matching.choose_images(client, IMAGES, limit=MAX_MATCHED)
     with right:
-        _show_pictures(client, (title or "").strip())
+        _show_images(client, (title or "").strip())
 
 
-def _show_pictures(client: ApiClient, title: str) -> None:
-    chosen = matching.chosen(PICTURES)
+def _show_images(client: ApiClient, title: str) -> None:
+    chosen = matching.chosen(IMAGES)
     answer: Answer = {}
     if not title or not chosen:
         words = _("写下一个标题，放入几张图片，就能看到哪张相符。")
@@ -132,7 +132,7 @@ def _show_pictures(client: ApiClient, title: str) -> None:
     else:
         values = {"text": {"text": title}, "images": [one.as_image() for one in chosen]}
         asked = (title, *(candidate.number for candidate in chosen))
-        answer = _answer(client, PICTURES, asked, values)
+        answer = _answer(client, IMAGES, asked, values)
     order = range(len(chosen)) if isinstance(answer, dict) else matching.best_first(answer)
     with st.container(key="results_pictures"):
         for place in order:
@@ -150,10 +150,10 @@ def _show_candidate(client: ApiClient, candidate: matching.Candidate, foot: str)
         name = escape(matching.name_of(candidate.given))
         st.html(
             f'<div class="ps-card" role="article">'
-            f"{matching.picture_html(client, candidate.given)}"
+            f"{matching.image_html(client, candidate.given)}"
             f'<div class="ps-labels">{name}</div>{foot}</div>'
         )
-        matching.remove_button(PICTURES, candidate)
+        matching.remove_button(IMAGES, candidate)
 
 
 # Both
@@ -248,7 +248,7 @@ def _show_item(client: ApiClient, item: AuditItem) -> None:
     with st.container(border=True, key=f"audit_{item.product_id}"):
         left, right = st.columns([5, 1], vertical_alignment="center")
         url = client.image_url_by_id(item.product_id, 128)
-        picture = html.picture_html(url, item.title, is_generated=item.image_generated)
+        picture = html.image_html(url, item.title, is_generated=item.image_generated)
         left.html(
             f'<div class="ps-row">{picture}<div class="ps-judged">'
             f'<div class="ps-title">{escape(item.title)}</div>'
@@ -256,7 +256,7 @@ def _show_item(client: ApiClient, item: AuditItem) -> None:
         )
         with right.container(horizontal_alignment="right"):
             if st.button(_("编辑"), key=f"edit_{item.product_id}", icon=":material/edit:"):
-                demo.open_in_catalogue(item.product_id)
+                demo.open_in_catalog(item.product_id)
 
 
 matching_page()

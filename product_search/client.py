@@ -13,7 +13,7 @@ from data_models import (
     AuditPage,
     AuditQuery,
     AuditRun,
-    CatalogueMap,
+    CatalogMap,
     DoctorRun,
     DriftReport,
     DuplicateRun,
@@ -81,14 +81,14 @@ class ApiClient:
         return SearchResponse.model_validate_json(response.content)
 
     def match(self, values: Mapping[str, Any]) -> MatchResponse:
-        """Whether a picture and titles, or a title and pictures, belong together."""
+        """Whether an image and titles, or a title and images, belong together."""
         response = self._send("POST", "/match", json=dict(values))
         return MatchResponse.model_validate_json(response.content)
 
     def titles(
         self, image: bytes | None = None, product_id: int | None = None, top_k: int = 5
     ) -> TitlesResponse:
-        """Titles for a picture, or for that of a product: one of the two is given."""
+        """Titles for an image, or for that of a product: one of the two is given."""
         values: dict[str, Any] = {"top_k": top_k}
         if product_id is not None:
             values["product_id"] = product_id
@@ -105,7 +105,7 @@ class ApiClient:
         return DuplicateRun.model_validate_json(self._send("POST", "/product/duplicates").content)
 
     def audit(self, query: AuditQuery) -> AuditPage:
-        """A page of products whose picture and title disagree, by the last audit."""
+        """A page of products whose image and title disagree, by the last audit."""
         response = self._send("GET", "/product/audit", params=query.model_dump())
         return AuditPage.model_validate_json(response.content)
 
@@ -113,19 +113,19 @@ class ApiClient:
         """Queue an audit."""
         return AuditRun.model_validate_json(self._send("POST", "/product/audit").content)
 
-    def map(self, field: MapField) -> CatalogueMap | MapComputing:
-        """The catalogue in two dimensions, or that it is being computed."""
+    def map(self, field: MapField) -> CatalogMap | MapComputing:
+        """The catalog in two dimensions, or that it is being computed."""
         response = self._send("GET", "/product/map", params={"field": field.value})
-        shape = MapComputing if response.status_code == 202 else CatalogueMap
+        shape = MapComputing if response.status_code == 202 else CatalogMap
         return shape.model_validate_json(response.content)
 
     def generate(self, values: Mapping[str, Any]) -> GenerationAccepted:
-        """Queue pictures: `values` as `POST /generate` takes them."""
+        """Queue images: `values` as `POST /generate` takes them."""
         response = self._send("POST", "/generate", json=dict(values))
         return GenerationAccepted.model_validate_json(response.content)
 
     def generation(self, generation_id: int) -> GenerationOut:
-        """How far a generation is, and its pictures once it is done."""
+        """How far a generation is, and its images once it is done."""
         response = self._send("GET", f"/generate/{generation_id}")
         return GenerationOut.model_validate_json(response.content)
 
@@ -138,12 +138,12 @@ class ApiClient:
         """End a generation that waits or is under way."""
         self._send("DELETE", f"/generate/{generation_id}")
 
-    def generated_picture(self, picture: PictureOfGeneration) -> bytes:
-        """The file of one generated picture."""
+    def generated_image(self, picture: PictureOfGeneration) -> bytes:
+        """The file of one generated image."""
         return self._send("GET", _path(picture)).content
 
     def start_import(self, name: str, content: bytes) -> ImportAccepted:
-        """Queue the import of a file: CSV, JSON Lines, or a ZIP of one with its pictures."""
+        """Queue the import of a file: CSV, JSON Lines, or a ZIP of one with its images."""
         response = self._send("POST", "/product/import", files={"file": (name, content)})
         return ImportAccepted.model_validate_json(response.content)
 
@@ -168,7 +168,7 @@ class ApiClient:
         return RunsPage.model_validate_json(response.content)
 
     def products(self, query: ProductListQuery) -> ProductPage:
-        """One page of the catalogue."""
+        """One page of the catalog."""
         parameters = query.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         response = self._send("GET", "/product/list", params=parameters)
         return ProductPage.model_validate_json(response.content)
@@ -193,7 +193,7 @@ class ApiClient:
         *,
         wait: bool = False,
     ) -> ProductOut:
-        """Change the given fields, and the picture where one is given."""
+        """Change the given fields, and the image where one is given."""
         body = _with_image(changes, image)
         path = f"/product/{product_id}"
         return _product(self._send("PATCH", path, params=_waiting(wait), json=body))
@@ -203,9 +203,9 @@ class ApiClient:
         self._send("DELETE", f"/product/{product_id}")
 
     def image_url(self, product: ProductOut, size: int) -> str | None:
-        """The public address of the product's thumbnail; None where it has no picture.
+        """The public address of the product's thumbnail; None where it has no image.
 
-        It changes with the product, so that a browser doesn't show yesterday's picture.
+        It changes with the product, so that a browser doesn't show yesterday's image.
         """
         if product.image_url is None:
             return None
@@ -216,7 +216,7 @@ class ApiClient:
         return f"{self._public_url}/product/{product_id}/image?size={size}"
 
     def generated_url(self, picture: PictureOfGeneration, size: int) -> str:
-        """The public address of a generated picture's thumbnail."""
+        """The public address of a generated image's thumbnail."""
         return f"{self._public_url}{_path(picture)}?size={size}"
 
     def preview_url(self, generation: GenerationOut) -> str | None:

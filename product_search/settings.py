@@ -35,7 +35,7 @@ GENERATION_MODELS: dict[GenerationChoice, PublishedModel] = {
     "light": PublishedModel("black-forest-labs/FLUX.2-klein-4B", 16),
     "strong": PublishedModel("Qwen/Qwen-Image-2512", 58),
 }
-# What of a snapshot is fetched: no pictures, no pickles, no copy of the weights for other programs.
+# What of a snapshot is fetched: no images, no pickles, no copy of the weights for other programs.
 PIPELINE_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.jinja", "*/*.safetensors")
 JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(json_object)]
 
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
 
     @property
     def images_dir(self) -> Path:
-        """The picture store."""
+        """The image store."""
         return self.data_dir.resolve() / "images"
 
     @property

@@ -1,4 +1,4 @@
-"""Owns images/: rebuilds every sample picture from the unpacked emoji package and sources.csv.
+"""Owns images/: rebuilds every sample image from the unpacked emoji package and sources.csv.
 
 Run as ``python sample_data/make_images.py PACKAGE_DIR``, where PACKAGE_DIR is the unpacked
 package @lobehub/fluent-emoji-3d. A row with an empty ``recolour`` is copied byte for byte; any
@@ -49,7 +49,7 @@ def hue_mask(hue: Plane, only: str) -> npt.NDArray[np.bool_]:
 
 
 def recolour(image: Image.Image, text: str) -> Image.Image:
-    """Return the RGBA picture with its recolour steps applied and its alpha unchanged."""
+    """Return the RGBA image with its recolour steps applied and its alpha unchanged."""
     steps = parse_steps(text)
     rgba = image.convert("RGBA")
     hsv = np.asarray(rgba.convert("RGB").convert("HSV"), dtype=np.float64)
@@ -78,7 +78,7 @@ def recolour(image: Image.Image, text: str) -> Image.Image:
 
 
 def build(package: Path) -> int:
-    """Write every picture listed in sources.csv and return how many there are."""
+    """Write every image listed in sources.csv and return how many there are."""
     shutil.rmtree(HERE / "images", ignore_errors=True)
     (HERE / "images").mkdir()
     count = 0
@@ -96,7 +96,7 @@ def build(package: Path) -> int:
 
 
 def main() -> int:
-    """Read the package folder from the command line and rebuild the pictures."""
+    """Read the package folder from the command line and rebuild the images."""
     parser = argparse.ArgumentParser(description="Rebuild the sample pictures.")
     parser.add_argument("package", type=Path, help="unpacked @lobehub/fluent-emoji-3d folder")
     package: Path = parser.parse_args().package

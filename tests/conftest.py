@@ -1,4 +1,4 @@
-"""What every suite shares: settings over an empty folder, the real app, pictures to send."""
+"""What every suite shares: settings over an empty folder, the real app, images to send."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def open_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sett
 
 @pytest.fixture(scope="module")
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
-    """The real service on an empty catalogue: SQLite, Milvus Lite, the starter encoder."""
+    """The real service on an empty catalog: SQLite, Milvus Lite, the starter encoder."""
     with TestClient(create_app(open_settings()), raise_server_exceptions=False) as client:
         yield client
 
@@ -88,7 +88,7 @@ def brokers(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def sample_image() -> Callable[[str], bytes]:
-    """Bytes of a picture of the sample catalogue, by file name."""
+    """Bytes of an image of the sample catalog, by file name."""
 
     def read(name: str) -> bytes:
         return (SAMPLE / "images" / name).read_bytes()

@@ -1,4 +1,4 @@
-"""Encoders that are quick: vectors that only tell texts and pictures apart."""
+"""Encoders that are quick: vectors that only tell texts and images apart."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _TEXT: dict[str, Any] = {
     "bos_token_id": 0,
     "eos_token_id": 0,
 }
-_VAE: dict[str, Any] = {  # latents of an eighth of the picture's side
+_VAE: dict[str, Any] = {  # latents of an eighth of the image's side
     "block_out_channels": (8, 8, 8, 8),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
@@ -171,7 +171,7 @@ def write_qwen_pipeline(folder: Path) -> Path:
 
 
 def write_checked_pipeline(folder: Path, *, finds: bool) -> Path:
-    """Stable Diffusion with its safety check, which finds something in every picture or in none."""
+    """Stable Diffusion with its safety check, which finds something in every image or in none."""
     torch.manual_seed(0)
     text = CLIPTextConfig(
         vocab_size=len(WORDS),

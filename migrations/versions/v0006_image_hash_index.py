@@ -1,4 +1,4 @@
-"""An index by which the doctor tells whether any product names a picture."""
+"""An index by which the doctor tells whether any product names an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which products show a picture that a model made."""
+"""Which products show an image that a model made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ column = sa.Column("image_generated", sa.Boolean, nullable=False, server_default
 
 
 def upgrade() -> None:
-    """Add the column, unless a run that was cut off has; no older release made pictures."""
+    """Add the column, unless a run that was cut off has; no older release made images."""
     known = {one["name"] for one in sa.inspect(op.get_bind()).get_columns("product")}
     if column.name not in known:
         op.add_column("product", column)

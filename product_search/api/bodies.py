@@ -39,7 +39,7 @@ from product_search.errors import (
 from product_search.images.store import MAX_BYTES, from_base64
 from product_search.schemas import examples
 
-# A picture at its limit as base64, and the other fields.
+# An image at its limit as base64, and the other fields.
 MAX_BODY = 15 * 1024 * 1024
 # After a refusal no more than this is read.
 _MAX_DRAINED = 100 * 1024 * 1024
@@ -63,7 +63,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Body(Generic[Model]):
-    """A validated body, and the picture that came as a file beside it."""
+    """A validated body, and the image that came as a file beside it."""
 
     model: Model
     upload: bytes | None
@@ -197,7 +197,7 @@ async def _read_form(request: Request) -> tuple[dict[str, Any], bytes | None]:
 def _as_latin1(request: Request) -> Request:
     """The same request, its form read as Latin-1, which keeps every byte for `_utf8` to judge.
 
-    Starlette would read text that is not UTF-8 as Latin-1 without a word: garbage in the catalogue.
+    Starlette would read text that is not UTF-8 as Latin-1 without a word: garbage in the catalog.
     """
     plain = _CHARSET.sub("", request.headers["content-type"]) + "; charset=latin-1"
     others = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
@@ -206,7 +206,7 @@ def _as_latin1(request: Request) -> Request:
 
 
 async def _check_is_whole(request: Request) -> None:
-    """Starlette drops a part that is cut off, and with it a picture, without a word."""
+    """Starlette drops a part that is cut off, and with it an image, without a word."""
     header = Message()
     header["content-type"] = request.headers["content-type"]
     boundary = header.get_boundary() or ""

@@ -99,14 +99,14 @@ _MESSAGES: dict[type[AppError], str] = {  # as the examples of OpenAPI show them
         "请先运行 python -m product_search.manage download-models --generation"
     ),
 }
-# What may be wrong with any body that is read here, with a picture in it, and with both stores.
+# What may be wrong with any body that is read here, with an image in it, and with both stores.
 BODY_ERRORS: tuple[type[AppError], ...] = (
     errors.InvalidRequest,
     errors.InvalidJson,
     errors.UnsupportedMediaType,
     errors.PayloadTooLarge,
 )
-PICTURE_ERRORS: tuple[type[AppError], ...] = (
+IMAGE_ERRORS: tuple[type[AppError], ...] = (
     errors.InvalidImage,
     errors.ImageTooLarge,
     errors.ImageTooManyPixels,

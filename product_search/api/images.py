@@ -18,10 +18,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def answer(request: Request, picture: StoredImage) -> Response:
-    """The picture, or 304 where the client has it."""
+    """The image, or 304 where the client has it."""
     headers = {
         "ETag": f'"{picture.etag}"',
-        # The same address shows another picture once the product is changed: always revalidate.
+        # The same address shows another image once the product is changed: always revalidate.
         "Cache-Control": "public, no-cache",
         "X-Content-Type-Options": "nosniff",
     }

@@ -31,7 +31,7 @@ from product_search.indexing.indexer import Indexer
 from product_search.indexing.reindex import Reindexing
 from product_search.indexing.startup import activate
 from product_search.insights.audit import Auditor
-from product_search.insights.catalogue_map import MapMaker, Maps
+from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.insights.duplicates import DuplicateFinder
 from product_search.outbox import counts, events
 from product_search.outbox.admission import OutboxGate
@@ -351,7 +351,7 @@ def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
 
 
 def open_catalog(settings: Settings, database: Database, on_commit: Callable[[], None]) -> Catalog:
-    """The catalogue's use cases over an open database."""
+    """The catalog's use cases over an open database."""
     gate = OutboxGate(database, settings.outbox_max_depth)
     return Catalog(database, ImageStore(settings.images_dir), on_commit, gate.admit)
 

@@ -1,6 +1,6 @@
-"""Export: the whole catalogue as one ZIP that an import takes, its pictures byte for byte.
+"""Export: the whole catalog as one ZIP that an import takes, its images byte for byte.
 
-Pictures that a model made lie in a folder of their own, so that nobody trains on them unawares.
+Images that a model made lie in a folder of their own, so that nobody trains on them unawares.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from product_search.images.provenance import says_generated
 from product_search.images.store import ImageStore
 
 TABLE = "products.jsonl"
-PICTURES = "pictures"
+IMAGES = "pictures"
 GENERATED = "pictures/generated"
 _PAGE = 1000
 _COPIED = ("title", "description", "category", "brand", "attributes")
@@ -33,19 +33,19 @@ _COPIED = ("title", "description", "category", "brand", "attributes")
 
 @dataclass
 class Exported:
-    """What an export holds, and the skus of products whose picture was lost."""
+    """What an export holds, and the skus of products whose image was lost."""
 
     products: int = 0
     pictures: int = 0
     without_picture: list[str] = field(default_factory=list)
 
 
-def export_catalogue(
+def export_catalog(
     database: Database, images: ImageStore, target: Path, on_row: Callable[[], object]
 ) -> Exported:
-    """Write the catalogue as of one moment to `target`, which appears whole or not at all.
+    """Write the catalog as of one moment to `target`, which appears whole or not at all.
 
-    The rows are read in one transaction, to a file beside the target; the pictures after it, by
+    The rows are read in one transaction, to a file beside the target; the images after it, by
     the hashes that those rows name. `on_row` is told of each product that is through.
 
     Raises:
@@ -84,7 +84,7 @@ def _skus(session: Session, page: Sequence[Product]) -> list[str]:
 
 
 def _row(product: Product, sku: str) -> dict[str, Any]:
-    """As import takes it, but the picture by its hash."""
+    """As import takes it, but the image by its hash."""
     price = None if product.price is None else str(product.price)
     copied = {name: getattr(product, name) for name in _COPIED}
     return {"sku": sku, **copied, "price": price, IMAGE_COLUMN: product.image_hash}
@@ -93,7 +93,7 @@ def _row(product: Product, sku: str) -> dict[str, Any]:
 def _pack(
     archive: zipfile.ZipFile, rows: IO[str], images: ImageStore, on_row: Callable[[], object]
 ) -> Exported:
-    names = _pack_pictures(archive, rows, images)
+    names = _pack_images(archive, rows, images)
     exported = Exported(pictures=sum(name is not None for name in names.values()))
     packed = zipfile.ZipInfo(TABLE)
     packed.compress_type = zipfile.ZIP_DEFLATED
@@ -110,10 +110,10 @@ def _pack(
     return exported
 
 
-def _pack_pictures(
+def _pack_images(
     archive: zipfile.ZipFile, rows: IO[str], images: ImageStore
 ) -> Mapping[str, str | None]:
-    """Every picture once: its name in the ZIP by its hash; None where its file is lost."""
+    """Every image once: its name in the ZIP by its hash; None where its file is lost."""
     names: dict[str, str | None] = {}
     for row in _read_again(rows):
         image_hash = row[IMAGE_COLUMN]
@@ -124,7 +124,7 @@ def _pack_pictures(
         except ImageNotFound:
             names[image_hash] = None
             continue
-        folder = GENERATED if says_generated(picture.content) else PICTURES
+        folder = GENERATED if says_generated(picture.content) else IMAGES
         name = f"{folder}/{image_hash}.{picture.media_type.removeprefix('image/')}"
         archive.writestr(zipfile.ZipInfo(name), picture.content)
         names[image_hash] = name

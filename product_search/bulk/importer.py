@@ -41,7 +41,7 @@ from product_search.runs.queue import Claimed, Kind, Problem, State
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 500
-# With pictures a batch ends sooner, so that its progress is seen and a stop is heard.
+# With images a batch ends sooner, so that its progress is seen and a stop is heard.
 BATCH_S = 1.0
 MAX_NOTED = 10_000  # bad rows of one run: a file of nothing else must not fill the database
 MAX_REASON = 500
@@ -60,7 +60,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _ReadyRow:
-    """A validated row: product columns by name, its picture kept."""
+    """A validated row: product columns by name, its image kept."""
 
     line: int
     columns: Mapping[str, Any]
@@ -188,7 +188,7 @@ class _Import:
         return batch
 
     def _prepare(self, row: Row | BadRow) -> _ReadyRow | BadRow:
-        """The row validated and its picture kept, or what is wrong with it.
+        """The row validated and its image kept, or what is wrong with it.
 
         Raises DatabaseUnavailable, StorageUnavailable, which are no fault of the row's.
         """
@@ -200,8 +200,8 @@ class _Import:
             if sku in self._lines_by_sku:
                 raise InvalidRequest(f"sku {sku!r} 与第 {self._lines_by_sku[sku]} 行重复")
             if IMAGE_COLUMN in row.values:
-                content = self._read_picture(row.values[IMAGE_COLUMN])
-                columns |= self._catalog.keep_picture(content)
+                content = self._read_image(row.values[IMAGE_COLUMN])
+                columns |= self._catalog.keep_image(content)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
         except AppError as error:
@@ -209,7 +209,7 @@ class _Import:
         self._lines_by_sku[sku] = row.line
         return _ReadyRow(row.line, columns)
 
-    def _read_picture(self, image_path: object) -> bytes | None:
+    def _read_image(self, image_path: object) -> bytes | None:
         if image_path is None or image_path == "":
             return None
         if not isinstance(image_path, str) or "\0" in image_path:
@@ -289,7 +289,7 @@ def _is_valid(row: Row) -> bool:
 
 
 def _columns(row: Row) -> dict[str, Any]:
-    """The product's columns, but for its picture. Raises InvalidRequest."""
+    """The product's columns, but for its image. Raises InvalidRequest."""
     values = {name: value for name, value in row.values.items() if name != IMAGE_COLUMN}
     if "attributes" in values:
         values["attributes"] = _attributes(values["attributes"])

@@ -1,4 +1,4 @@
-"""Where an import comes from: a table with its pictures in a folder, or both in a ZIP."""
+"""Where an import comes from: a table with its images in a folder, or both in a ZIP."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _ZIP_ERRORS = (
 
 
 class Source(Protocol):
-    """A table, and the pictures that its rows name."""
+    """A table, and the images that its rows name."""
 
     def check_header(self) -> None:
         """Raise ImportFileError where the table's first row is wrong; reads no further."""
@@ -60,7 +60,7 @@ class Source(Protocol):
         ...
 
     def picture(self, image_path: str) -> bytes:
-        """The picture of this name, one byte too many where it is too large.
+        """The image of this name, one byte too many where it is too large.
 
         Raises InvalidRequest, its message the reason.
         """
@@ -87,7 +87,7 @@ def open_source(
     """The import file, its form checked.
 
     `name` is what messages call it, where that is not the path's own. `images` is the folder of a
-    bare table's pictures; without it there are none. `max_unpacked` bounds the table of a ZIP from
+    bare table's images; without it there are none. `max_unpacked` bounds the table of a ZIP from
     a stranger, in bytes, and twice that the ZIP as a whole.
 
     Raises ImportFileError.
@@ -102,7 +102,7 @@ def open_source(
 
 
 class _FolderSource:
-    """A bare table, and the folder that its pictures lie in."""
+    """A bare table, and the folder that its images lie in."""
 
     def __init__(self, table: Table, images: Path | None) -> None:
         self._images = images
@@ -127,7 +127,7 @@ class _FolderSource:
 
 
 class _ZipSource:
-    """One table in a ZIP, and the pictures beside it; nothing is ever unpacked to disk."""
+    """One table in a ZIP, and the images beside it; nothing is ever unpacked to disk."""
 
     def __init__(self, archive: zipfile.ZipFile, max_unpacked: int | None) -> None:
         """Raises ImportFileError."""

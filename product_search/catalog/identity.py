@@ -1,4 +1,4 @@
-"""Exact duplicates: the same picture file, or title and brand but for how they are written."""
+"""Exact duplicates: the same image file, or title and brand but for how they are written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def title_key(title: str, brand: str | None) -> str:
 
 
 def same_products(session: Session, key: str, image_hash: str | None) -> list[int]:
-    """The first SHOWN ids of products with this title_key or this picture."""
+    """The first SHOWN ids of products with this title_key or this image."""
     # Two walks of an index, each short; one condition with OR might read the whole table.
     walks = [_first(Product.title_key == key)]
     if image_hash is not None:

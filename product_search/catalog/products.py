@@ -76,7 +76,7 @@ def _admit_all(_events: int) -> None:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The catalogue's use cases; `on_commit` is told of each write that left index work.
+    """The catalog's use cases; `on_commit` is told of each write that left index work.
 
     `admit` is asked before each write that may leave events, with how many; it raises OutboxFull.
     """
@@ -94,12 +94,12 @@ class Catalog:
         Raises:
             DuplicateSku: another product has the sku.
             InvalidImage, ImageTooLarge, ImageTooManyPixels, OutboxFull: nothing was written.
-            GenerationNotFound, ImageNotFound: of a generated picture; nothing was written.
+            GenerationNotFound, ImageNotFound: of a generated image; nothing was written.
         """
         self.admit(1)
         columns = dict(fields) | self._kept(image)
         key = title_key(columns["title"], columns.get("brand"))
-        # Generated pictures prove nothing of the goods: the same one may stand for any of them.
+        # Generated images prove nothing of the goods: the same one may stand for any of them.
         photo = None if columns["image_generated"] else columns["image_hash"]
 
         def add(session: Session) -> tuple[Product, list[int]]:
@@ -122,9 +122,9 @@ class Catalog:
             ProductNotFound: no such product.
             DuplicateSku: another product has the sku.
             InvalidImage, ImageTooLarge, ImageTooManyPixels, OutboxFull: nothing was written.
-            GenerationNotFound, ImageNotFound: of a generated picture; nothing was written.
+            GenerationNotFound, ImageNotFound: of a generated image; nothing was written.
         """
-        self.get(product_id)  # before a picture is kept for nobody
+        self.get(product_id)  # before an image is kept for nobody
         if changes.keys() & _INDEXED or not isinstance(image, _KeepImage):
             self.admit(1)
         columns = dict(changes)
@@ -188,11 +188,11 @@ class Catalog:
         return self.database.read(page)
 
     def picture(self, product_id: int, side: int | None) -> StoredImage:
-        """The product's picture as it came, or a thumbnail that fits in side × side pixels.
+        """The product's image as it came, or a thumbnail that fits in side × side pixels.
 
         Raises:
             ProductNotFound: no such product.
-            ImageNotFound: it has no picture, or its file is gone.
+            ImageNotFound: it has no image, or its file is gone.
         """
         image_hash = self._row(product_id).image_hash
         if image_hash is None:
@@ -201,8 +201,8 @@ class Catalog:
             return self.images.original(image_hash)
         return self.images.thumbnail(image_hash, side)
 
-    def keep_picture(self, image: bytes | None) -> dict[str, Any]:
-        """The columns that name the stored picture, once it was read whole; or no picture."""
+    def keep_image(self, image: bytes | None) -> dict[str, Any]:
+        """The columns that name the stored image, once it was read whole; or no image."""
         if image is None:
             return {"image_hash": None, "image_generated": False}
         known = self.images.find(image)  # was read whole when it was first kept
@@ -214,10 +214,10 @@ class Catalog:
     def _kept(self, image: bytes | PictureOfGeneration | None) -> dict[str, Any]:
         """As keep_picture. Raises GenerationNotFound, ImageNotFound."""
         if isinstance(image, PictureOfGeneration):
-            return self.keep_picture(
+            return self.keep_image(
                 self.images.original(generations.image_hash(self.database, image)).content
             )
-        return self.keep_picture(image)
+        return self.keep_image(image)
 
     def _row(self, product_id: int) -> Product:
         row = self.database.read(lambda session: session.get(Product, product_id))
@@ -283,7 +283,7 @@ def change_product(session: Session, product: Product, columns: Mapping[str, Any
     if changed & {"title", "brand"}:
         product.title_key = title_key(product.title, product.brand)
     if "image_hash" in changed:
-        product.image_phash = None  # the new picture's comes when it is indexed
+        product.image_phash = None  # the new image's comes when it is indexed
     if changed & _INDEXED:
         product.revision += 1
         product.index_status = IndexStatus.pending

@@ -1,4 +1,4 @@
-"""`manage audit`: which products have a picture and a title that disagree?"""
+"""`manage audit`: which products have an image and a title that disagree?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage export`: the whole catalogue as a ZIP that `manage import` takes."""
+"""`manage export`: the whole catalog as a ZIP that `manage import` takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from product_search.bootstrap.assemble import open_database
-from product_search.bulk.exporter import export_catalogue
+from product_search.bulk.exporter import export_catalog
 from product_search.errors import StartError
 from product_search.images.store import ImageStore
 from product_search.settings import Settings
@@ -34,7 +34,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         open_database(settings) as database,
         tqdm(unit="件", desc="导出", disable=None) as bar,
     ):
-        exported = export_catalogue(database, ImageStore(settings.images_dir), target, bar.update)
+        exported = export_catalog(database, ImageStore(settings.images_dir), target, bar.update)
     for sku in exported.without_picture:
         log.warning("商品 %r 的图片已丢失，未能导出", sku)
     log.info("共导出 %d 件商品，%d 张图片：%s", exported.products, exported.pictures, target)

@@ -1,4 +1,4 @@
-"""`manage import`: a product file into the catalogue, followed until it is indexed."""
+"""`manage import`: a product file into the catalog, followed until it is indexed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 @contextmanager
 def _catalog(settings: Settings) -> Iterator[tuple[Catalog, str | None]]:
-    """The catalogue to write to, and what the service that will index it says of itself."""
+    """The catalog to write to, and what the service that will index it says of itself."""
     try:
         with open_resources(settings, "manage import") as resources:
             yield resources.catalog, None

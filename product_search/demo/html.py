@@ -1,4 +1,4 @@
-"""The pages' own HTML: pictures, cards and rows of products; their classes are in demo.css.
+"""The pages' own HTML: images, cards and rows of products; their classes are in demo.css.
 
 Whatever a user or a shop typed is escaped here before it reaches Markdown or HTML.
 """
@@ -45,7 +45,7 @@ def shortened(title: str) -> str:
 
 
 def preview_html(content: bytes, name: str) -> str:
-    """The picture for the browser to decode: broken bytes show the words, and never raise here."""
+    """The image for the browser to decode: broken bytes show the words, and never raise here."""
     data = base64.b64encode(content).decode("ascii")
     alt = escape(_("{name}（浏览器无法预览）").format(name=name), quote=True)
     return f'<img class="ps-preview" src="data:image/png;base64,{data}" alt="{alt}">'
@@ -63,15 +63,15 @@ def price_text(product: ProductOut) -> str:
 
 
 def thumbnail_html(client: ApiClient, product: ProductOut, size: int) -> str:
-    """The product's picture, or a box that says that there is none."""
+    """The product's image, or a box that says that there is none."""
     url = client.image_url(product, size)
     if url is None:
         return f'<div class="ps-pic ps-none">{_("暂无图片")}</div>'
-    return picture_html(url, product.title, is_generated=product.image_generated)
+    return image_html(url, product.title, is_generated=product.image_generated)
 
 
-def picture_html(url: str, alt: str, *, is_generated: bool) -> str:
-    """A picture in a square, marked where it is no photo."""
+def image_html(url: str, alt: str, *, is_generated: bool) -> str:
+    """An image in a square, marked where it is no photo."""
     mark = f'<span class="ps-made">{_("AI 生成")}</span>' if is_generated else ""
     return (
         f'<div class="ps-pic"><img src="{escape(url, quote=True)}"'
@@ -80,7 +80,7 @@ def picture_html(url: str, alt: str, *, is_generated: bool) -> str:
 
 
 def card_html(client: ApiClient, product: ProductOut, foot: str = "") -> str:
-    """A product with its picture; `foot` is HTML to go under it."""
+    """A product with its image; `foot` is HTML to go under it."""
     labels = [product.brand or _("品牌未填"), product.category or _("未分类")]
     return (
         '<div class="ps-card" role="article">'
@@ -120,7 +120,7 @@ def row_head_html() -> str:
 
 
 def row_html(client: ApiClient, product: ProductOut) -> str:
-    """One product of the catalogue: in columns where there is room for them, else in lines."""
+    """One product of the catalog: in columns where there is room for them, else in lines."""
     unknown = " ps-none" if product.price is None else ""
     under = f'<div class="ps-sub">{escape(product.sku)}</div>' if product.sku else ""
     if product.index_error:

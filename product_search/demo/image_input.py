@@ -1,4 +1,4 @@
-"""The picture of a search: dropped, pasted or chosen, and the part of it to search by."""
+"""The image of a search: dropped, pasted or chosen, and the part of it to search by."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from streamlit_cropper import st_cropper
 from product_search.demo.html import preview_html
 from product_search.demo.language import _
 
-# Any picture may come: of those that it can't read, the API says so in Chinese. The endings are
+# Any image may come: of those that it can't read, the API says so in Chinese. The endings are
 # for systems that know no media type for them.
-PICTURE_TYPES = ["image/*", "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
+IMAGE_TYPES = ["image/*", "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 Region = tuple[int, int, int, int]
 MAX_MB = 10  # as the API takes them
 _CROPPER_SIDE = 300  # pixels, narrower than a phone
-_CROPPED_PIXELS = 50_000_000  # larger pictures can be searched with, but not cropped here
+_CROPPED_PIXELS = 50_000_000  # larger images can be searched with, but not cropped here
 # Streamlit's uploader takes no pasted files: they are given to its file input.
 _PASTE = """<script>
 window.psPaste ??= document.addEventListener("paste", (event) => {
@@ -35,16 +35,16 @@ window.psPaste ??= document.addEventListener("paste", (event) => {
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageInput:
     """What was chosen, unchecked; it outlives the uploader, which forgets on another page."""
 
     name: str
     content: bytes
 
 
-def picture_input(label: str, key: str) -> bytes | None:
+def image_input(label: str, key: str) -> bytes | None:
     """An uploader with a preview; the bytes that were chosen, unchecked."""
-    upload = st.file_uploader(label, type=PICTURE_TYPES, key=key, max_upload_size=MAX_MB)
+    upload = st.file_uploader(label, type=IMAGE_TYPES, key=key, max_upload_size=MAX_MB)
     if upload is None:
         return None
     content = upload.getvalue()
@@ -52,9 +52,9 @@ def picture_input(label: str, key: str) -> bytes | None:
     return content
 
 
-def query_picture() -> tuple[bytes | None, Region | None]:
-    """The picture to search with, and the part that was chosen of it: x, y, width, height."""
-    kept: Picture | None = st.session_state.get("picture")
+def query_image() -> tuple[bytes | None, Region | None]:
+    """The image to search with, and the part that was chosen of it: x, y, width, height."""
+    kept: ImageInput | None = st.session_state.get("picture")
     if kept is None:
         kept = _upload()
     if kept is None:
@@ -70,20 +70,20 @@ def query_picture() -> tuple[bytes | None, Region | None]:
     return kept.content, region
 
 
-def _upload() -> Picture | None:
-    """A new uploader for each picture: a removed one must not come back."""
+def _upload() -> ImageInput | None:
+    """A new uploader for each image: a removed one must not come back."""
     number = st.session_state.get("pictures", 0)
     with st.container(key="picture"):
         upload = st.file_uploader(
             _("查询图片（可拖入、可粘贴）"),
-            type=PICTURE_TYPES,
+            type=IMAGE_TYPES,
             key=f"image_{number}",
             max_upload_size=MAX_MB,
         )
     st.html(_PASTE, unsafe_allow_javascript=True)
     if upload is None:
         return None
-    st.session_state["picture"] = Picture(upload.name, upload.getvalue())
+    st.session_state["picture"] = ImageInput(upload.name, upload.getvalue())
     st.rerun()
 
 
@@ -92,7 +92,7 @@ def _remove() -> None:
     st.session_state["pictures"] = st.session_state.get("pictures", 0) + 1
 
 
-def _chosen_region(picture: Picture) -> Region | None:
+def _chosen_region(picture: ImageInput) -> Region | None:
     small = _small(picture.content)
     if small is None:
         st.caption(_("这张图片无法在这里裁剪。"))
@@ -117,7 +117,7 @@ def _chosen_region(picture: Picture) -> Region | None:
 
 
 def _region(box: dict[str, float], shown: tuple[int, int], whole: tuple[int, int]) -> Region:
-    """In the upright picture's own pixels, whatever of the box is outside left off."""
+    """In the upright image's own pixels, whatever of the box is outside left off."""
     scale = whole[0] / shown[0]
     left = min(max(0, round(box["left"] * scale)), whole[0] - 1)
     top = min(max(0, round(box["top"] * scale)), whole[1] - 1)
@@ -128,7 +128,7 @@ def _region(box: dict[str, float], shown: tuple[int, int], whole: tuple[int, int
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _small(content: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
-    """The picture upright, as small as it is shown, and its own size; None if it can't be read."""
+    """The image upright, as small as it is shown, and its own size; None if it can't be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

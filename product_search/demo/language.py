@@ -1,4 +1,4 @@
-"""The language of the pages: Chinese as it is written in the code, English by the catalogue.
+"""The language of the pages: Chinese as it is written in the code, English by the catalog.
 
 product_search/demo/locale/en.po holds the English; tests/demo/test_languages.py tells what is
 missing.
@@ -17,7 +17,7 @@ from babel.messages.pofile import read_po
 
 LANGUAGES = {"zh": "中文", "en": "English"}
 LABEL = "语言 / Language"
-CATALOGUE = Path(__file__).with_name("locale") / "en.po"
+CATALOG = Path(__file__).with_name("locale") / "en.po"
 
 
 def _(text: str) -> str:
@@ -26,7 +26,7 @@ def _(text: str) -> str:
 
 
 def N_(text: str) -> str:
-    """A text that is shown later, by `_`: marked for the catalogue, and left as it is."""
+    """A text that is shown later, by `_`: marked for the catalog, and left as it is."""
     return text
 
 
@@ -69,9 +69,9 @@ def _carry_over() -> None:
 
 @cache
 def _english() -> gettext.GNUTranslations:
-    with CATALOGUE.open("rb") as stream:
-        catalogue = read_po(stream, locale="en")
+    with CATALOG.open("rb") as stream:
+        catalog = read_po(stream, locale="en")
     compiled = io.BytesIO()
-    write_mo(compiled, catalogue)
+    write_mo(compiled, catalog)
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)

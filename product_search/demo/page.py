@@ -22,7 +22,7 @@ from product_search.demo.html import plain, show_style
 from product_search.demo.language import N_, _, language
 from product_search.settings import Settings
 
-PICTURE_ERRORS = (
+IMAGE_ERRORS = (
     "invalid_image",
     "image_too_large",
     "image_too_many_pixels",
@@ -79,7 +79,7 @@ _QUERY_STATE = ("text", "mode_zh", "mode_en", "like", "unlike", "generation", "p
 
 
 class Labels(NamedTuple):
-    """The categories and brands that the catalogue's products have, sorted."""
+    """The categories and brands that the catalog's products have, sorted."""
 
     categories: list[str]
     brands: list[str]
@@ -123,13 +123,13 @@ def enter_page(path: str) -> None:
             st.session_state[name] = None
 
 
-def open_in_catalogue(product_id: int) -> NoReturn:
-    """Go to the catalogue page, with this product open for editing."""
+def open_in_catalog(product_id: int) -> NoReturn:
+    """Go to the catalog page, with this product open for editing."""
     st.switch_page("pages/catalogue.py", query_params={"product": str(product_id)})
 
 
 def open_generator(product_id: int) -> NoReturn:
-    """Go to the page that generates pictures, for one of this product."""
+    """Go to the page that generates images, for one of this product."""
     st.switch_page("pages/generate.py", query_params={"product": str(product_id)})
 
 
@@ -144,7 +144,7 @@ def open_search(asked: Mapping[str, str]) -> NoReturn:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def known_labels(url: str) -> Labels:
-    """What the filters offer: from the first products of the catalogue, at most a minute old."""
+    """What the filters offer: from the first products of the catalog, at most a minute old."""
     client, categories, brands, last, seen = _client(url), set(), set(), 0, 0
     while seen < _LABELS_WALKED:
         items = client.products(ProductListQuery(after_id=last, page_size=100)).items

@@ -14,13 +14,13 @@ from orm_models import Database, Product
 from product_search.images.store import ImageStore
 from product_search.runs.generations import named_by_generations
 
-# A picture is kept before its row commits, and an import may wait long between the two.
+# An image is kept before its row commits, and an import may wait long between the two.
 GRACE = timedelta(days=1)
 DIGITS = "0123456789abcdef"
 
 
 class Folders(NamedTuple):
-    """What was looked at: how many pictures, those that are nobody's, and which were deleted."""
+    """What was looked at: how many images, those that are nobody's, and which were deleted."""
 
     pictures: int
     orphans: list[str]
@@ -28,7 +28,7 @@ class Folders(NamedTuple):
 
 
 def check_folders(database: Database, images: ImageStore, digit: str, *, repair: bool) -> Folders:
-    """The pictures whose hashes begin with the digit; `repair` deletes the orphans.
+    """The images whose hashes begin with the digit; `repair` deletes the orphans.
 
     All are counted; only those that are older than GRACE can be orphans.
     Raises StorageUnavailable, DatabaseUnavailable.
@@ -68,9 +68,9 @@ def _delete(
 ) -> set[str]:
     """Those that were deleted.
 
-    None where no product at all has a picture: then, more likely, this is the wrong database.
+    None where no product at all has an image: then, more likely, this is the wrong database.
     """
-    if not orphans or not database.read(_any_picture):
+    if not orphans or not database.read(_any_image):
         return set()
     aside = {name for name in orphans if images.set_aside(name, before)}
     named = _named(database, aside)
@@ -97,6 +97,6 @@ def _named(database: Database, hashes: Iterable[str]) -> set[str]:
     return database.read(read)
 
 
-def _any_picture(session: Session) -> bool:
+def _any_image(session: Session) -> bool:
     some = select(Product.id).where(Product.image_hash.is_not(None)).limit(1)
     return session.scalar(some) is not None

@@ -1,4 +1,4 @@
-"""Find drift between the relational store, Milvus and the picture files, and queue its repair.
+"""Find drift between the relational store, Milvus and the image files, and queue its repair.
 
 Both stores are walked by the key that they share, a page at a time. They are not read at one
 instant, so that what differs is at first a suspicion only: it counts if the row, between two
@@ -95,7 +95,7 @@ class Reconciler:
 
         Raises:
             RunFailed: the collection was changed meanwhile, one to drop is none that can be, or
-                Milvus or the pictures can't be reached: whoever asked is told, and asks again.
+                Milvus or the images can't be reached: whoever asked is told, and asks again.
         """
         walk = _Walk(self, context)
         try:
@@ -212,7 +212,7 @@ class _Walk:
         return {
             key: entities.get(key)
             for key in sorted(rows.keys() | entities.keys())
-            if self._drifted(key, entities.get(key), facts) or self._lost_picture(rows.get(key))
+            if self._drifted(key, entities.get(key), facts) or self._lost_image(rows.get(key))
         }
 
     def _drifted(self, key: int, entity: EntityState | None, facts: Facts) -> Problem | None:
@@ -255,7 +255,7 @@ class _Walk:
             return f"Milvus 里没有在用的集合 {name}：重启服务会新建并重新索引"
         return f"Milvus 里没有保留的集合 {name}：重启服务会放弃它"
 
-    def _lost_picture(self, row: Row | None) -> Problem | None:
+    def _lost_image(self, row: Row | None) -> Problem | None:
         if row is None or row.image_hash is None or not self._is_first:
             return None
         if self._tools.images.has(row.image_hash):
@@ -272,7 +272,7 @@ class _Walk:
         """Look again at the suspects; save what is left of them with its repairs and the step."""
         first = self._database.read(lambda session: _facts(session, suspects))
         again = self._states(suspects)
-        lost = {key: self._lost_picture(row) for key, row in first.rows.items()}
+        lost = {key: self._lost_image(row) for key, row in first.rows.items()}
         drifted = {key: self._drifted(key, again.get(key), first) for key in suspects}
         repairs = self._repairs(drifted)
 
@@ -317,13 +317,13 @@ class _Walk:
         return True
 
     def _check_folders(self) -> None:
-        """The picture files whose hashes begin with the next digit."""
+        """The image files whose hashes begin with the next digit."""
         step, tools = self._progress.folder, self._tools
         seen = check_folders(
             self._database, tools.images, DIGITS[step], repair=self._options.repair
         )
-        found = [_orphaned_picture(name) for name in seen.orphans]
-        repaired = [_orphaned_picture(name) for name in seen.deleted]
+        found = [_orphaned_image(name) for name in seen.orphans]
+        repaired = [_orphaned_image(name) for name in seen.deleted]
         is_last = step == len(DIGITS) - 1
         progress = self._progress.with_counts(found, repaired).model_copy(
             update={
@@ -394,5 +394,5 @@ def _unused(name: str) -> Problem:
     return Problem(DriftKind.wrong_encoder, name, reason)
 
 
-def _orphaned_picture(name: str) -> Problem:
+def _orphaned_image(name: str) -> Problem:
     return Problem(DriftKind.orphaned_picture, name, "没有商品使用的图片文件")

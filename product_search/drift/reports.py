@@ -31,7 +31,7 @@ class Progress(BaseModel):
     absent: list[str] = []  # those of them that Milvus does not hold
     place: int = 0  # of the collection that is being compared
     after: int = -1  # the last key that was compared, of both stores
-    folder: int = 0  # the first digit of the pictures' hashes
+    folder: int = 0  # the first digit of the images' hashes
     products: int = 0
     entities: int = 0
     pictures: int = 0

@@ -1,4 +1,4 @@
-"""Colours: the shares that a text names, and those that the thing in a picture shows.
+"""Colours: the shares that a text names, and those that the thing in an image shows.
 
 Both sides are unit vectors over `COLOURS` (square roots of shares), so that their dot product is
 the Bhattacharyya coefficient of the two distributions: 1 where they agree, 0 where none is common.
@@ -16,8 +16,8 @@ Shares = NDArray[np.float32]
 
 COLOURS = ("红", "橙", "黄", "绿", "青", "蓝", "紫", "粉", "棕", "黑", "白", "灰")
 TABLE_BITS = 5  # of each channel that the colour table tells apart
-GROUND_DISTANCE = 14.0  # in CIELAB, at which a pixel begins to differ from the picture's border
-GROUND_SHARE = 0.02  # weight that a pixel like the border keeps: a thing may fill the picture
+GROUND_DISTANCE = 14.0  # in CIELAB, at which a pixel begins to differ from the image's border
+GROUND_SHARE = 0.02  # weight that a pixel like the border keeps: a thing may fill the image
 
 # What people write -> the basic colours that it is a mixture of. Each stands alone or with 色.
 _TERMS = {
@@ -61,7 +61,7 @@ _NAMED = re.compile(
 )
 _MIXTURES = {word: mixture for mixture, terms in _TERMS.items() for word in terms.split()}
 _SIMPLIFIED = str.maketrans("紅橙黃綠藍", "红橙黄绿蓝")
-# All that decides what texts and pictures are said to be, for fingerprints of encoders; the number
+# All that decides what texts and images are said to be, for fingerprints of encoders; the number
 # stands for the code below, and is raised when it changes.
 RECIPE = f"1:{_NAMED.pattern}:{_MIXTURES}:{TABLE_BITS}:{GROUND_DISTANCE}:{GROUND_SHARE}"
 
@@ -78,8 +78,8 @@ def text_colours(texts: Sequence[str]) -> Shares:
     return np.asarray(np.sqrt(rows / np.maximum(totals, 1)), np.float32)
 
 
-def picture_colours(pixels: Shares, attention: Shares, table: Shares) -> Shares:
-    """The colours of the thing that each picture shows, its ground mostly left out.
+def image_colours(pixels: Shares, attention: Shares, table: Shares) -> Shares:
+    """The colours of the thing that each image shows, its ground mostly left out.
 
     Args:
         pixels: float32 (n, side, side, 3), RGB in 0 to 255.
@@ -115,7 +115,7 @@ def lab(rgb: NDArray[np.generic]) -> Shares:
 
 
 def _unlike_border(pixels: Shares) -> Shares:
-    """(n, side, side): 0 for the colour of the nearest-looking edge of the picture, up to 1."""
+    """(n, side, side): 0 for the colour of the nearest-looking edge of the image, up to 1."""
     seen = lab(pixels)
     edges = (seen[:, :2], seen[:, -2:], seen[:, :, :2], seen[:, :, -2:])
     medians = [np.median(edge.reshape(len(seen), -1, 3), axis=1) for edge in edges]

@@ -26,7 +26,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", type=Path, required=True, help="每行 qid<TAB>查询词")
     parser.add_argument("--qrels", type=Path, required=True, help="TREC：每行 qid 0 sku 等级")
     parser.add_argument(
-        "--catalogue", type=Path, help="临时导入这个商品文件（默认：设置所指的商品目录）"
+        "--catalogue",
+        dest="catalog",
+        type=Path,
+        help="临时导入这个商品文件（默认：设置所指的商品目录）",
     )
     parser.add_argument(
         "--modes",
@@ -57,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     judged = {qid: grades for qid, grades in qrels.items() if options.half in (None, half_of(qid))}
     if not judged:
         raise StartError("没有带等级的查询")
-    with runner.catalogue(load_settings(), options.catalogue) as resources:
+    with runner.open_catalog(load_settings(), options.catalog) as resources:
         questions = {qid: Asked({"text": queries[qid]}) for qid in judged}
         runs = {
             mode: runner.run(resources.retrieval, questions, TEXT_WAYS[mode])

@@ -1,4 +1,4 @@
-"""Sets of queries as requests: texts, composed queries, pictures; and ways to search with them."""
+"""Sets of queries as requests: texts, composed queries, images; and ways to search with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from data_models import Leg, SearchMode
 from product_search.errors import StartError
-from product_search.evaluation.pictures import Pictures
+from product_search.evaluation.pictures import Images
 from product_search.evaluation.trec import read_lines, read_queries
 
 _TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
@@ -18,7 +18,7 @@ _TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
 
 @dataclass(frozen=True)
 class Asked:
-    """What a query is: fields of a SearchRequest, and its picture's bytes."""
+    """What a query is: fields of a SearchRequest, and its image's bytes."""
 
     fields: Mapping[str, Any]
     content: bytes | None = None
@@ -40,7 +40,7 @@ TEXT_WAYS: dict[str, Way] = {
     "text_to_image": {"mode": SearchMode.text_to_image},
     "hybrid": {"mode": SearchMode.hybrid},
 }
-PICTURE_WAYS: dict[str, Way] = {
+IMAGE_WAYS: dict[str, Way] = {
     "image_to_image": {"mode": SearchMode.image_to_image},
     "image_to_text": {"mode": SearchMode.image_to_text},
 }
@@ -53,8 +53,8 @@ def texts(path: Path) -> Questions:
 
 
 def pictures(path: Path, photos: Path) -> Questions:
-    """Of lines of `qid<TAB>name of a picture`. Raises StartError."""
-    known = Pictures(path.parent, photos)
+    """Of lines of `qid<TAB>name of an image`. Raises StartError."""
+    known = Images(path.parent, photos)
     found: Questions = {}
     for qid, name in read_queries(path).items():
         try:

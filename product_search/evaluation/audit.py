@@ -28,7 +28,7 @@ from product_search.search.matching import FEATURE
 from product_search.settings import load_settings
 from product_search.text.analysis import plain
 
-SHARE = 0.1  # of the products that get another one's picture
+SHARE = 0.1  # of the products that get another one's image
 ROUNDS = 10
 FIRST = 10
 _ENCODED_AT_ONCE = 64
@@ -57,7 +57,7 @@ class Figures:
 
 
 def measure(pairs: Pairs, kinds: Sequence[str], curve: Curve | None, rounds: int) -> Figures:
-    """In each round other products get each other's pictures, across kinds."""
+    """In each round other products get each other's images, across kinds."""
     cosine, standing, told, wrongly = [], [], [], []
     count = 0
     for turn in range(rounds):
@@ -81,7 +81,7 @@ def measure(pairs: Pairs, kinds: Sequence[str], curve: Curve | None, rounds: int
 def plant(
     pairs: Pairs, kinds: Sequence[str], rng: random.Random
 ) -> tuple[Pairs, NDArray[np.bool_]]:
-    """A share of the products with the picture of one of another kind; and which they are."""
+    """A share of the products with the image of one of another kind; and which they are."""
     chosen = sorted(
         rng.sample(range(len(kinds)), round(SHARE * len(kinds))), key=lambda place: kinds[place]
     )
@@ -110,7 +110,7 @@ def _order(scores: NDArray[np.float32], is_wrong: NDArray[np.bool_]) -> Order:
 
 
 def encoded(listings: Sequence[Listing], encoders: EncoderPair) -> Pairs:
-    """Their pictures and titles, as indexing encodes them."""
+    """Their images and titles, as indexing encodes them."""
     parts = [
         encoders.image_text.encode_images(
             [decode(one.picture) for one in listings[start : start + _ENCODED_AT_ONCE]]

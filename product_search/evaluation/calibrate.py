@@ -48,14 +48,14 @@ def main() -> int:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--texts", type=Path, required=True, help="文件夹：queries.tsv、qrels.txt")
     parser.add_argument("--composed", type=Path, help="文件夹：queries.jsonl、qrels.txt")
-    doors.add_pictures(parser)
-    parser.add_argument("--catalogue", type=Path, help="临时导入这个商品文件")
+    doors.add_images(parser)
+    parser.add_argument("--catalogue", dest="catalog", type=Path, help="临时导入这个商品文件")
     parser.add_argument("--out", type=Path, help="写到这个文件夹（默认：数据文件夹里）")
 
 
 def _calibrate(options: argparse.Namespace) -> int:
     settings = load_settings()
-    with runner.catalogue(settings, options.catalogue) as resources:
+    with runner.open_catalog(settings, options.catalog) as resources:
         sets = _sets(options, resources)
         fitted = fit(resources.retrieval, resources.encoders.fingerprint, sets)
         pairs_curve = _pair_curve(pairs.pairs(resources, 0))
@@ -82,7 +82,7 @@ def _sets(options: argparse.Namespace, resources: Resources) -> Iterator[JudgedS
     yield _tuning(asked.texts(options.texts / "queries.tsv"), options.texts, _text_ways())
     if options.pictures:
         questions = asked.pictures(options.pictures / "queries.tsv", options.photos)
-        yield _tuning(questions, options.pictures, list(asked.PICTURE_WAYS.values()))
+        yield _tuning(questions, options.pictures, list(asked.IMAGE_WAYS.values()))
     if options.composed:
         ids = runner.product_ids(resources.database)
         questions = asked.composed(options.composed / "queries.jsonl", ids)
@@ -96,13 +96,13 @@ def _tuning(questions: asked.Questions, folder: Path, ways: Sequence[Way]) -> Ju
 
 
 def _is_mixed(question: Asked) -> bool:
-    """Whether texts and pictures are wanted: else it has the features of one of the other sets."""
+    """Whether texts and images are wanted: else it has the features of one of the other sets."""
     wanted = [part for part in question.fields["parts"] if part["weight"] > 0]
     return any("text" in part for part in wanted) and any("text" not in part for part in wanted)
 
 
 def _composed_ways() -> list[Way]:
-    """The picture's leg with every choice of the others, at least one of them."""
+    """The image's leg with every choice of the others, at least one of them."""
     return [
         {"mode": SearchMode.hybrid, "legs": {leg.value: 0.0 for leg in off}}
         for count in range(len(_TEXT_LEGS))

@@ -34,7 +34,7 @@ def add_photo_sets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=Path, help="照片集所在的文件夹（各有 labels.csv）")
 
 
-def add_pictures(parser: argparse.ArgumentParser) -> None:
-    """A set of judged pictures, as asked.pictures takes it."""
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """A set of judged images, as asked.pictures takes it."""
     parser.add_argument("--pictures", type=Path, help="文件夹：queries.tsv（图片名）、qrels.txt")
     parser.add_argument("--photos", type=Path, default=Path(), help="shared/… 的图片所在的文件夹")

@@ -27,12 +27,12 @@ from product_search.evaluation import (
 from product_search.evaluation.asked import Questions, Way
 from product_search.evaluation.halves import HALVES, half_of, kind_of
 from product_search.evaluation.measures import FITS, PerQuery
-from product_search.evaluation.photos import by_photo, write_catalogue
+from product_search.evaluation.photos import by_photo, write_catalog
 from product_search.search.search import Retrieval
 from product_search.settings import ROOT, load_settings
 
 SETS = ROOT / "tests" / "relevance"
-CATALOGUE = ROOT / "sample_data" / "catalog.csv"
+CATALOG = ROOT / "sample_data" / "catalog.csv"
 _LOOKED_AT = 50  # hits of a query for the reliability diagram
 _FIRST = ("model", "brand")  # kinds whose first hit must be right
 
@@ -69,15 +69,15 @@ def _write(options: argparse.Namespace) -> int:
     pictures = out / "evaluation"
     pictures.mkdir(parents=True, exist_ok=True)
     settings = load_settings()
-    with runner.catalogue(settings, CATALOGUE) as resources:
+    with runner.open_catalog(settings, CATALOG) as resources:
         lines = [*_head(resources)]
         for judged in _sets(resources, photos):
             lines += _section(resources.retrieval, judged, pictures)
         lines += _pairs(resources)
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "photos.csv"
-        classes = write_catalogue(photos, table)
-        with runner.catalogue(settings, table, photos) as resources:
+        classes = write_catalog(photos, table)
+        with runner.open_catalog(settings, table, photos) as resources:
             lines += _section(resources.retrieval, _photos(classes), pictures)
     (out / "evaluation.md").write_text("\n".join(lines) + "\n", "utf-8")
     return 0
@@ -130,7 +130,7 @@ def _sets(resources: Resources, photos: Path) -> Iterator[JudgedSet]:
     composed = asked.composed(SETS / "composed" / "queries.jsonl", ids)
     yield judged("composed", "Composed queries", composed, asked.COMPOSED_WAYS)
     pictures = asked.pictures(SETS / "images" / "queries.tsv", photos)
-    yield judged("images", "Pictures", pictures, asked.PICTURE_WAYS)
+    yield judged("images", "Pictures", pictures, asked.IMAGE_WAYS)
 
 
 def _section(retrieval: Retrieval, judged: JudgedSet, pictures: Path) -> Iterator[str]:

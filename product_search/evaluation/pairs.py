@@ -16,7 +16,7 @@ from product_search.search.fusion import cosines
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and a title, how near they are, and whether they are of one product."""
+    """An image and a title, how near they are, and whether they are of one product."""
 
     score: float
     belongs: bool

@@ -1,4 +1,4 @@
-"""The photos beside the project as a catalogue, and judgements by class as judgements of photos."""
+"""The photos beside the project as a catalog, and judgements by class as judgements of photos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SETS = ("grocery", "clothing")
 _KIND = "validation"  # the starter was trained on the others
 
 
-def write_catalogue(photos: Path, table: Path) -> dict[str, list[str]]:
+def write_catalog(photos: Path, table: Path) -> dict[str, list[str]]:
     """An import file of every validation photo, whose title is its class's name.
 
     The skus are given by class, as `folder/class_id`. Raises StartError where there are none.

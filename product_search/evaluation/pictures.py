@@ -14,7 +14,7 @@ SIDE = 224
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """Pictures by the names that a set of queries has for them.
 
     `shared/…` lies under `photos`, `plain/sort-seed` is drawn, all others lie in `folder`.
@@ -24,7 +24,7 @@ class Pictures:
     photos: Path
 
     def content(self, name: str) -> bytes:
-        """The picture's file. Raises FileNotFoundError where there is none."""
+        """The image's file. Raises FileNotFoundError where there is none."""
         if name.startswith("plain/"):
             drawn = io.BytesIO()
             draw_plain(name.removeprefix("plain/")).save(drawn, "PNG")
@@ -32,7 +32,7 @@ class Pictures:
         return self.file_of(name).read_bytes()
 
     def file_of(self, name: str) -> Path:
-        """Where a picture that is not drawn lies."""
+        """Where an image that is not drawn lies."""
         if name.startswith("shared/"):
             return self.photos / name.removeprefix("shared/")
         return self.folder / name

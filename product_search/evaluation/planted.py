@@ -36,7 +36,7 @@ class Listing:
 
 
 class Change(StrEnum):
-    """What a copy's picture went through."""
+    """What a copy's image went through."""
 
     resized = "resized"
     recompressed = "recompressed"
@@ -55,7 +55,7 @@ class Retitled(StrEnum):
 
 
 class Variant(StrEnum):
-    """Another product that is sold with nearly the same picture and title."""
+    """Another product that is sold with nearly the same image and title."""
 
     other_colour = "other_colour"
     other_size = "other_size"
@@ -68,7 +68,7 @@ _TURNS = {"红": 0, "黄": 55, "绿": 120, "蓝": 215, "紫": 275}
 
 
 def opened(listing: Listing) -> Image.Image:
-    """The picture, transparency over white."""
+    """The image, transparency over white."""
     image = Image.open(io.BytesIO(listing.picture)).convert("RGBA")
     canvas = Image.new("RGBA", image.size, "white")
     canvas.alpha_composite(image)
@@ -95,7 +95,7 @@ def copy(listing: Listing, change: Change, retitled: Retitled, rng: Rng) -> List
 
 
 def variant(listing: Listing, kind: Variant, rng: Rng) -> Listing | None:
-    """Another product: the thing in another colour, or the same picture for another size.
+    """Another product: the thing in another colour, or the same image for another size.
 
     None where the title names no size that could be another.
     """
@@ -173,7 +173,7 @@ def _is_white(hsv: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _other_hues(image: Image.Image) -> list[str]:
-    """The colours that the picture is not of already, as far as it is of any."""
+    """The colours that the image is not of already, as far as it is of any."""
     hsv = np.asarray(image.convert("HSV"))
     angles = hsv[..., 0] * (2 * np.pi / 256)
     weights = hsv[..., 1] * ~_is_white(hsv)
@@ -224,13 +224,13 @@ _RETITLED: dict[Retitled, Callable[[Listing, Rng], str]] = {
 }
 
 
-def sample_listings(catalogue: Path) -> list[Listing]:
-    """The products of an import file that have a picture."""
-    with catalogue.open(encoding="utf-8", newline="") as stream:
+def sample_listings(catalog: Path) -> list[Listing]:
+    """The products of an import file that have an image."""
+    with catalog.open(encoding="utf-8", newline="") as stream:
         return [
             Listing(
                 title=row["title"],
-                picture=(catalogue.parent / row["image_path"]).read_bytes(),
+                picture=(catalog.parent / row["image_path"]).read_bytes(),
                 brand=row["brand"] or None,
                 category=row["category"] or None,
                 description=row["description"],
@@ -269,7 +269,7 @@ def photo_listings(folder: Path, rng: Rng) -> Iterator[Listing]:
 
 
 def listing_sets(photos: Path | None) -> dict[str, Callable[[], list[Listing]]]:
-    """By name: the sample catalogue, and each set of photos in the folder."""
+    """By name: the sample catalog, and each set of photos in the folder."""
     sets: dict[str, Callable[[], list[Listing]]] = {
         "sample": lambda: sample_listings(ROOT / "sample_data" / "catalog.csv")
     }

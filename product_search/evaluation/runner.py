@@ -1,4 +1,4 @@
-"""Judged queries through the real retrieval: rankings by mode, over a catalogue."""
+"""Judged queries through the real retrieval: rankings by mode, over a catalog."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ POLL_S = 0.1
 
 
 @contextmanager
-def catalogue(
+def open_catalog(
     settings: Settings, file: Path | None, pictures: Path | None = None
 ) -> Iterator[Resources]:
-    """The catalogue of the settings, or that of an import file, in a folder of its own.
+    """The catalog of the settings, or that of an import file, in a folder of its own.
 
-    Its pictures lie in `pictures`, by default beside it.
+    Its images lie in `pictures`, by default beside it.
 
     Raises as open_resources and import_file.
     """

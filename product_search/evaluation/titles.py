@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def _count(options: argparse.Namespace) -> int:
-    with runner.catalogue(load_settings(), options.catalogue) as resources:
+    with runner.open_catalog(load_settings(), options.catalog) as resources:
         cases = list(left_out(resources))
         if options.pictures:
             cases += photos(resources, options.pictures, options.photos)
@@ -37,13 +37,15 @@ def _count(options: argparse.Namespace) -> int:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--catalogue", type=Path, required=True, help="临时导入的商品文件")
-    doors.add_pictures(parser)
+    parser.add_argument(
+        "--catalogue", dest="catalog", type=Path, required=True, help="临时导入的商品文件"
+    )
+    doors.add_images(parser)
 
 
 @dataclass(frozen=True)
 class _Case:
-    """A picture, and the products that are of its kind; where there are none, nothing is right."""
+    """An image, and the products that are of its kind; where there are none, nothing is right."""
 
     qid: str
     request: TitlesRequest
@@ -52,7 +54,7 @@ class _Case:
 
 
 def left_out(resources: Resources) -> Iterator[_Case]:
-    """Each product's picture, without its own title."""
+    """Each product's image, without its own title."""
     for product in _products(resources.catalog):
         if product.image_url is not None:
             request = TitlesRequest(product_id=product.product_id)
@@ -71,7 +73,7 @@ def photos(resources: Resources, folder: Path, files: Path) -> Iterator[_Case]:
 
 
 def _report(resources: Resources, cases: Sequence[_Case], line: float) -> None:
-    """What this line suggests, by half and kind of picture."""
+    """What this line suggests, by half and kind of image."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for case in cases:
         found = titles(resources.retrieval, case.request, case.content, line).suggestion

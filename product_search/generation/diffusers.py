@@ -31,11 +31,11 @@ class Step:
 
     number: int  # from 1, of those that were asked for
     of: int
-    preview: Callable[[], Image.Image]  # a small picture of what is there so far
+    preview: Callable[[], Image.Image]  # a small image of what is there so far
 
 
 class ImageGenerator(Protocol):
-    """Words to a picture; one at a time, in whichever thread asks."""
+    """Words to an image; one at a time, in whichever thread asks."""
 
     @property
     def name(self) -> str:
@@ -68,7 +68,7 @@ class ImageGenerator(Protocol):
         seed: int,
         on_step: Callable[[Step], None],
     ) -> Image.Image:
-        """An RGB picture of this size; the same arguments on the same device give the same one.
+        """An RGB image of this size; the same arguments on the same device give the same one.
 
         The model is loaded where it is not yet. What `on_step` raises ends the generation before
         its next step and is raised on.
@@ -106,7 +106,7 @@ def open_generator(
     """The pipeline in `folder`, which may come later: nothing is read or loaded yet.
 
     `offload` keeps on a CUDA device only the model, or only the layer (sequential), that is at
-    work; `vae_tiling` decodes large pictures in parts.
+    work; `vae_tiling` decodes large images in parts.
     """
     return DiffusersGenerator(folder, device, offload, vae_tiling)
 

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from data_models import (
-    GeneratedPicture,
+    GeneratedImage,
     GenerationAccepted,
     GenerationOut,
     GenerationPage,
@@ -48,7 +48,7 @@ class Job(BaseModel):
     subject: str
 
     def seed(self, number: int) -> int:
-        """Of the picture of this number, from 1."""
+        """Of the image of this number, from 1."""
         assert self.request.seed is not None, "it was drawn when the generation was queued"
         return (self.request.seed + number - 1) % 2**32
 
@@ -108,7 +108,7 @@ class Generations:
         return Described(product.title, product.category, product.attributes)
 
     def get(self, generation_id: int) -> GenerationOut:
-        """How far it is, and its pictures. Raises GenerationNotFound."""
+        """How far it is, and its images. Raises GenerationNotFound."""
         return shown(self._run(generation_id))
 
     def page(self, query: GenerationQuery) -> GenerationPage:
@@ -125,7 +125,7 @@ class Generations:
         )
 
     def picture(self, wanted: PictureOfGeneration, side: int | None) -> StoredImage:
-        """A picture as it was made, or a thumbnail that fits in side × side pixels.
+        """An image as it was made, or a thumbnail that fits in side × side pixels.
 
         Raises GenerationNotFound, ImageNotFound, StorageUnavailable.
         """
@@ -135,7 +135,7 @@ class Generations:
         return self.images.thumbnail(image_hash, side)
 
     def preview(self, generation_id: int) -> bytes:
-        """A WebP of what the picture in hand looks like so far.
+        """A WebP of what the image in hand looks like so far.
 
         Raises GenerationNotFound; ImageNotFound where there is none, or not any more.
         """
@@ -168,7 +168,7 @@ class Generations:
     def clean(self) -> None:
         """Drop what is old, and previews that a process which died has left.
 
-        Pictures that no product has taken are nobody's from then on: the doctor deletes them.
+        Images that no product has taken are nobody's from then on: the doctor deletes them.
         """
         alive = self.database.write(self._drop_old)
         for path in self.previews.iterdir() if self.previews.is_dir() else ():
@@ -205,7 +205,7 @@ def shown(run: Run) -> GenerationOut:
             "step": progress.step if progress else 0,
             "steps": progress and progress.steps,
             "preview_url": f"{PATH}/{run.id}/preview" if is_seen else None,
-            "pictures": [_picture(run.id, one) for one in pictures],
+            "pictures": [_image(run.id, one) for one in pictures],
             "no_match": bool(pictures) and all(one.fits is False for one in pictures),
             "created_at": run.created_at,
             "finished_at": run.finished_at,
@@ -213,8 +213,8 @@ def shown(run: Run) -> GenerationOut:
     )
 
 
-def _picture(generation_id: int, made: Made) -> GeneratedPicture:
-    return GeneratedPicture(
+def _image(generation_id: int, made: Made) -> GeneratedImage:
+    return GeneratedImage(
         number=made.number,
         image_url=f"{PATH}/{generation_id}/image/{made.number}",
         seed=made.seed,

@@ -1,4 +1,4 @@
-"""Generations carried out: picture after picture, step by step; then scored, marked and kept."""
+"""Generations carried out: image after image, step by step; then scored, marked and kept."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ class Generating:
             self.generations.preview_path(context.claimed.id).unlink(missing_ok=True)
 
     def judged(self, images: Sequence[Image.Image], subject: str) -> Sequence[MatchPair | None]:
-        """How each picture fits the words; None for all where no encoder is to be had yet."""
+        """How each image fits the words; None for all where no encoder is to be had yet."""
         try:
             encoders = self.retrieval.collections.active().encoders
-        except VectorStoreUnavailable as error:  # the pictures are made, whatever they are worth
+        except VectorStoreUnavailable as error:  # the images are made, whatever they are worth
             log.warning("generated pictures have no score: %s", error)
             return [None] * len(images)
         (said,) = encoders.image_text.encode_texts([plain(subject)])
@@ -82,7 +82,7 @@ class Generating:
 
 
 class _Making:
-    """One generation's way to its pictures."""
+    """One generation's way to its images."""
 
     def __init__(self, tools: Generating, context: RunContext) -> None:
         self._tools = tools
@@ -92,7 +92,7 @@ class _Making:
         self._next_preview = 0.0
 
     def make(self, generator: ImageGenerator) -> None:
-        """All pictures, the best first in what is saved.
+        """All images, the best first in what is saved.
 
         Raises RunLost where it was cancelled, Stopping, GenerationFailed, GenerationModelMissing,
         StorageUnavailable.
@@ -100,7 +100,7 @@ class _Making:
         self._progress = Progress(model=generator.name)
         self._save()  # from here on a death is known for what it was
         numbers = range(1, self._job.request.n + 1)
-        images = [self._picture(generator, number) for number in numbers]
+        images = [self._image(generator, number) for number in numbers]
         pairs = self._tools.judged(images, self._job.subject)
         made = [
             self._made(number, image, pair)
@@ -115,7 +115,7 @@ class _Making:
         claimed = self._context.claimed
         self._context.database.write(lambda session: queue.save(session, claimed, {}, LEASE))
 
-    def _picture(self, generator: ImageGenerator, number: int) -> Image.Image:
+    def _image(self, generator: ImageGenerator, number: int) -> Image.Image:
         job, request = self._job, self._job.request
         assert request.steps is not None
         assert request.guidance is not None, "both were settled when it was queued"
@@ -160,14 +160,14 @@ class _Making:
             partial = path.with_suffix(".partial")
             partial.write_bytes(buffer.getvalue())
             partial.replace(path)
-        except OSError as error:  # no reason to give up the picture itself
+        except OSError as error:  # no reason to give up the image itself
             log.warning("the preview of generation %d: %s", self._context.claimed.id, error)
             return
         self._progress.has_preview = True
         self._next_preview = time.monotonic() + _PREVIEW_S
 
     def _made(self, number: int, image: Image.Image, pair: MatchPair | None) -> Made:
-        """The picture kept, with all that tells where it comes from."""
+        """The image kept, with all that tells where it comes from."""
         job, request = self._job, self._job.request
         facts = {
             "Model": self._progress.model,

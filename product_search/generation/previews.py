@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-_SIDE = 256  # pixels of the picture that is fitted on, and of a preview's longer side
-_PATCHES = 8  # colours along a side of that picture
+_SIDE = 256  # pixels of the image that is fitted on, and of a preview's longer side
+_PATCHES = 8  # colours along a side of that image
 _CELLS = 64  # latents are averaged down to so many along a side: averages have less noise
 
 
@@ -22,7 +22,7 @@ class Previews:
     weights: torch.Tensor
 
     def draw(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
-        """Of the first of these, for a picture of this size; the longer side has 256 pixels.
+        """Of the first of these, for an image of this size; the longer side has 256 pixels.
 
         They are (n, channels, rows, columns), or packed: (n, patches, channels x 2 x 2).
         """
@@ -41,7 +41,7 @@ class Previews:
 
 @torch.inference_mode()
 def fit_previews(vae: Any) -> Previews:
-    """From what the VAE makes of one picture of soft colours; costs one encoding of it."""
+    """From what the VAE makes of one image of soft colours; costs one encoding of it."""
     colours = torch.rand(1, 3, _PATCHES, _PATCHES, generator=torch.Generator().manual_seed(0))
     picture = interpolate(colours, size=(_SIDE, _SIDE), mode="bilinear")
     latents = _encoded(vae, (picture * 2 - 1).to(vae.device, vae.dtype)).float().cpu()
@@ -53,7 +53,7 @@ def fit_previews(vae: Any) -> Previews:
 
 def _encoded(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
     """The latents as the pipeline's transformer or U-Net has them, before they are packed."""
-    if getattr(vae.config, "latents_mean", None):  # Qwen-Image's: a picture is a film of one frame
+    if getattr(vae.config, "latents_mean", None):  # Qwen-Image's: an image is a film of one frame
         latents = vae.encode(pixels.unsqueeze(2)).latent_dist.mode().squeeze(2)
         mean, std = (
             torch.tensor(values).to(latents).view(1, -1, 1, 1)

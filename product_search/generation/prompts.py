@@ -33,7 +33,7 @@ class Described(NamedTuple):
 
 
 def subject(words: str | None, product: Described | None) -> str:
-    """What the picture is to show: what its fit is judged by."""
+    """What the image is to show: what its fit is judged by."""
     parts = [product.title if product else "", words or ""]
     return _BETWEEN.join(part.strip() for part in parts if part.strip())
 

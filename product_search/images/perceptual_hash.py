@@ -1,4 +1,4 @@
-"""What a picture looks like, in few bytes, and how alike two pictures look by them."""
+"""What an image looks like, in few bytes, and how alike two images look by them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Floats = NDArray[np.float32]
 Hashes = NDArray[np.uint64]
 Places = NDArray[np.intp]
 
-SIDE = 16  # what a picture is shrunk to
+SIDE = 16  # what an image is shrunk to
 CELLS = 4  # what of its colour is kept, each way
 LENGTH = SIDE * SIDE + CELLS * CELLS * 2
 _KEPT = 8  # the lowest frequencies that the hash is made of, each way
 _WAVES = np.cos(np.pi / SIDE * np.outer(np.arange(_KEPT), np.arange(SIDE) + 0.5))  # DCT-II
-# A mirrored picture has the same cosines, those of odd frequencies from left to right negated.
+# A mirrored image has the same cosines, those of odd frequencies from left to right negated.
 _ODD = np.packbits(np.arange(_KEPT * _KEPT) % 2 == 1)
 _MIRROR = np.uint64(int.from_bytes(_ODD.tobytes(), "big"))
 _GREY = 4.0  # so much colour is none: differences of less say nothing
-# Parts of a picture, along one side: their shares of it, and how many of each.
+# Parts of an image, along one side: their shares of it, and how many of each.
 _SHARES = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85)
 _STARTS = 4
 
@@ -40,7 +40,7 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 @dataclass(frozen=True)
 class Looks:
-    """Perceptual hashes of n pictures, taken apart.
+    """Perceptual hashes of n images, taken apart.
 
     brightness: uint8 (n, SIDE, SIDE); signs: uint64 (n,), of the lowest 64 frequencies of it;
     colours: float32 (n, CELLS, CELLS, 2), 0 for grey.
@@ -67,7 +67,7 @@ def _signs(brightness: NDArray[np.uint8]) -> Hashes:
 
 
 def differing(first: Hashes, second: Hashes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """(n, m): in how many of 64 bits pictures differ, or one and the other's mirror image.
+    """(n, m): in how many of 64 bits images differ, or one and the other's mirror image.
 
     The second says where it is the mirror image.
     """
@@ -90,9 +90,9 @@ def colour_distances(
 
 
 def part_correlation(looks: Looks, first: int, second: int) -> float:
-    """How well the best part of one picture fits the whole other one, up to 1.
+    """How well the best part of one image fits the whole other one, up to 1.
 
-    Parts are at least 0.85 of the picture each way; mirror images are tried too.
+    Parts are at least 0.85 of the image each way; mirror images are tried too.
     """
     one, other = looks.brightness[first], looks.brightness[second]
     fits = [

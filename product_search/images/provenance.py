@@ -1,4 +1,4 @@
-"""What tells a generated picture from a photo: metadata in its file, and a label in its corner."""
+"""What tells a generated image from a photo: metadata in its file, and a label in its corner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-# IPTC's term for pictures that a model made; C2PA manifests name it too.
+# IPTC's term for images that a model made; C2PA manifests name it too.
 _TERM = "trainedAlgorithmicMedia"
 _SOURCE_TYPE = f"http://cv.iptc.org/newscodes/digitalsourcetype/{_TERM}"
 _XMP_KEY = "XML:com.adobe.xmp"
@@ -58,7 +58,7 @@ _LABEL: tuple[tuple[float, list[_Stroke]], ...] = (  # each with its width
 
 
 def as_png(image: Image.Image, facts: Mapping[str, str]) -> bytes:
-    """The picture as a file that says how it was made; the same bytes for the same picture."""
+    """The image as a file that says how it was made; the same bytes for the same image."""
     info = PngInfo()
     told = {"Software": SOFTWARE, "Comment": NOTICE, **facts}
     for name, value in told.items():
@@ -70,9 +70,9 @@ def as_png(image: Image.Image, facts: Mapping[str, str]) -> bytes:
 
 
 def says_generated(content: bytes) -> bool:
-    """Whether a picture's file, of ours or of others, says that a model made it.
+    """Whether an image's file, of ours or of others, says that a model made it.
 
-    XMP and C2PA have the term uncompressed, in every format of pictures.
+    XMP and C2PA have the term uncompressed, in every format of images.
     """
     return _TERM.encode() in content
 

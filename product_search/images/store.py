@@ -33,14 +33,14 @@ MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 65_535  # a JPEG's longest; Pillow pays for every row, however short
 THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
-# No encoder and no thumbnail needs more; it bounds what a batch of pictures takes in memory.
+# No encoder and no thumbnail needs more; it bounds what a batch of images takes in memory.
 MAX_DECODED_SIDE = 1024
 _DECODED_SIZE = (MAX_DECODED_SIDE, MAX_DECODED_SIDE)
-Region = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright picture
-# A picture at the limit takes some 400 MB while it is decoded: so many at once, the others wait.
+Region = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright image
+# An image at the limit takes some 400 MB while it is decoded: so many at once, the others wait.
 _decoding = threading.BoundedSemaphore(2)
 _TIFF_TILE_TAGS = (322, 323)  # TileWidth, TileLength
-# Pillow's own bomb check warns or raises by its own limits; `_open` applies ours to every picture.
+# Pillow's own bomb check warns or raises by its own limits; `_open` applies ours to every image.
 Image.MAX_IMAGE_PIXELS = None
 Image.init()  # `Image.open(formats=…)` knows only the readers that are loaded
 
@@ -73,7 +73,7 @@ _DECODE_ERRORS = (
 )
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
 _HASH = re.compile(r"[0-9a-f]{64}")
-_ASIDE = ".aside"  # ends the name of a picture that is about to be deleted
+_ASIDE = ".aside"  # ends the name of an image that is about to be deleted
 _PARTIAL = "partial-"  # begins the name of a file that is being written
 
 
@@ -104,15 +104,15 @@ def from_base64(text: str) -> bytes:
 
 
 def decode(content: bytes, region: Region | None = None) -> Image.Image:
-    """The picture in the bytes: first frame, upright, RGB, transparency over white.
+    """The image in the bytes: first frame, upright, RGB, transparency over white.
 
     Of it the region alone, if one is given. Its longer side is at most MAX_DECODED_SIDE: larger
-    pictures come shrunk. The format is told by the bytes, whatever the file was named.
+    images come shrunk. The format is told by the bytes, whatever the file was named.
 
     Raises:
         ImageTooLarge: over MAX_BYTES.
         ImageTooManyPixels: over MAX_PIXELS or MAX_SIDE, by the header; nothing was decoded.
-        InvalidImage: not a picture, or truncated.
+        InvalidImage: not an image, or truncated.
         RegionOutsideImage: the region is not wholly within it.
     """
     with _decoding:
@@ -145,7 +145,7 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _tile_pixels(image: Image.Image) -> int:
-    """Pixels of a TIFF's tile, which is decoded whole even where the picture is smaller."""
+    """Pixels of a TIFF's tile, which is decoded whole even where the image is smaller."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return 0
     sides = [image.tag_v2.get(tag, 0) for tag in _TIFF_TILE_TAGS]
@@ -172,7 +172,7 @@ def _cut(image: Image.Image, region: Region) -> Image.Image:
 
 
 def _shrinkable(image: Image.Image) -> Image.Image:
-    """In a mode whose pixels can be averaged; a large picture is not copied more than once."""
+    """In a mode whose pixels can be averaged; a large image is not copied more than once."""
     if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip at 255
         upright = np.asarray(_upright(image))
         return Image.fromarray((upright.clip(0, 65_535) >> 8).astype(np.uint8))
@@ -193,7 +193,7 @@ class ImageStore:
     """Pictures as they came, in a folder, each under the SHA-256 of its bytes."""
 
     def __init__(self, folder: Path) -> None:
-        self._pictures = folder / "pictures"
+        self._images = folder / "pictures"
         self._thumbnails = folder / "thumbnails"
 
     def save(self, content: bytes) -> str:
@@ -233,7 +233,7 @@ class ImageStore:
             return {path.name: time for path in files if (time := _kept_at(path)) is not None}
 
     def tidy(self, prefix: str, before: float) -> None:
-        """Undo what a crash has left in this folder: files half written, pictures set aside.
+        """Undo what a crash has left in this folder: files half written, images set aside.
 
         Raises StorageUnavailable.
         """
@@ -245,11 +245,11 @@ class ImageStore:
                     path.unlink(missing_ok=True)
 
     def _files(self, prefix: str) -> list[Path]:
-        folder = self._pictures / prefix
+        folder = self._images / prefix
         return list(folder.iterdir()) if folder.is_dir() else []
 
     def set_aside(self, image_hash: str, before: float) -> bool:
-        """Take the picture away, to be dropped or put back; False where it was kept anew since.
+        """Take the image away, to be dropped or put back; False where it was kept anew since.
 
         From now on `find` does not know it; whoever found it before has made it new.
         """
@@ -262,7 +262,7 @@ class ImageStore:
             return False
 
     def put_back(self, image_hash: str) -> None:
-        """Undo set_aside; the picture is as new. Raises StorageUnavailable."""
+        """Undo set_aside; the image is as new. Raises StorageUnavailable."""
         aside = self._aside(image_hash)
         with _readable():
             os.utime(aside)
@@ -279,13 +279,13 @@ class ImageStore:
         return self.path(image_hash).with_suffix(_ASIDE)
 
     def path(self, image_hash: str) -> Path:
-        """Where the picture of this hash lies, or would lie."""
+        """Where the image of this hash lies, or would lie."""
         if _HASH.fullmatch(image_hash) is None:
             raise ValueError(f"not a content hash: {image_hash!r}")
-        return self._pictures / image_hash[:2] / image_hash
+        return self._images / image_hash[:2] / image_hash
 
     def load(self, image_hash: str, region: Region | None = None) -> Image.Image:
-        """The picture, or a region of it, decoded.
+        """The image, or a region of it, decoded.
 
         Raises ImageNotFound where its file is gone or damaged, RegionOutsideImage.
         """
@@ -300,7 +300,7 @@ class ImageStore:
     def thumbnail(self, image_hash: str, side: int) -> StoredImage:
         """A WebP that fits in side × side pixels, made once; `side` is one of THUMBNAIL_SIDES.
 
-        Raises ImageNotFound where the picture's file is gone or damaged, StorageUnavailable where
+        Raises ImageNotFound where the image's file is gone or damaged, StorageUnavailable where
         the thumbnail can't be kept.
         """
         if side not in THUMBNAIL_SIDES:

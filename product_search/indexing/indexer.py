@@ -148,7 +148,7 @@ class Indexer:
             return
         found = select(Product).where(Product.id.in_([work.product_id for work in works]))
         products = self.database.read(lambda session: session.scalars(found).all())
-        pictures, failures = self._load_pictures(products)
+        pictures, failures = self._load_images(products)
         entities = [
             (target, _entities(target.encoders, some, pictures))
             for target, some in _shared_out(products, works, targets)
@@ -203,12 +203,12 @@ class Indexer:
 
         self.database.write(settle)
 
-    def _load_pictures(
+    def _load_images(
         self, products: Sequence[Product]
     ) -> tuple[dict[int, Image.Image], dict[int, str]]:
-        """By product id: the pictures, and why those that can't be read can't.
+        """By product id: the images, and why those that can't be read can't.
 
-        Such a product is indexed by its title alone, until its picture can be read.
+        Such a product is indexed by its title alone, until its image can be read.
         """
         pictures: dict[int, Image.Image] = {}
         failures: dict[int, str] = {}
@@ -253,9 +253,9 @@ def _entities(
         [document(product.title, product.category, product.description) for product in products],
         [plain(product.title) for product in products],
     )
-    with_picture = [product.id for product in products if product.id in pictures]
-    images = encoders.image_text.encode_images([pictures[one] for one in with_picture])
-    image_vectors = dict(zip(with_picture, images, strict=True))
+    with_image = [product.id for product in products if product.id in pictures]
+    images = encoders.image_text.encode_images([pictures[one] for one in with_image])
+    image_vectors = dict(zip(with_image, images, strict=True))
     return [
         Entity(
             milvus_id=product.milvus_id,

@@ -1,4 +1,4 @@
-"""The catalogue page by page, and the vectors that the active collection holds of it."""
+"""The catalog page by page, and the vectors that the active collection holds of it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The catalogue as a whole: duplicates, audit, map."""
+"""The catalog as a whole: duplicates, audit, map."""

@@ -1,4 +1,4 @@
-"""Audits: products whose picture and title disagree, by the vectors that are stored of them."""
+"""Audits: products whose image and title disagree, by the vectors that are stored of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from product_search.search.matching import judged
 from vector_db import VectorStore
 
 KEPT = 1000  # of the products, the worst
-SAMPLE = 512  # products whose pictures and titles the others are held against
+SAMPLE = 512  # products whose images and titles the others are held against
 _NOTED = "disagreement"
 _COLUMNS = (
     Product.id,
@@ -45,7 +45,7 @@ _COLUMNS = (
     Product.image_hash,
     Product.index_status,
 )
-_PICTURED = Product.image_hash.is_not(None)
+_IMAGED = Product.image_hash.is_not(None)
 _INDEXED = Product.index_status == IndexStatus.indexed
 
 
@@ -58,7 +58,7 @@ class Progress(BaseModel):
 
 
 class Noted(BaseModel):
-    """A product as it was when its picture and its title were compared."""
+    """A product as it was when its image and its title were compared."""
 
     product_id: int
     title: str
@@ -90,7 +90,7 @@ def page(session: Session, query: AuditQuery) -> AuditPage:
 
 
 def _as_they_were(session: Session, noted: Sequence[Noted]) -> list[AuditItem]:
-    """Of those that still have the title and the picture that were compared."""
+    """Of those that still have the title and the image that were compared."""
     ids = [one.product_id for one in noted]
     columns = Product.id, Product.title, Product.image_hash, Product.image_generated
     rows = session.execute(select(*columns).where(Product.id.in_(ids)))
@@ -138,7 +138,7 @@ class Auditor:
         sample = self._sample(active, check)
         progress = Progress(mismatched=None if curve is None else 0)
         worst: list[Noted] = []
-        for rows in stored_vectors.pages(self.database, _COLUMNS, _PICTURED, size=self.page):
+        for rows in stored_vectors.pages(self.database, _COLUMNS, _IMAGED, size=self.page):
             check()
             ready = [row for row in rows if row.index_status == IndexStatus.indexed]
             pairs = _pairs(active, [row.milvus_id for row in ready])
@@ -157,10 +157,10 @@ class Auditor:
         return self.calibrated(active.fingerprint).pairs
 
     def _sample(self, active: ActiveVectors | None, check: Callable[[], None]) -> Pairs:
-        """Pictures and titles from all over the catalogue; always the same ones of the same."""
+        """Pictures and titles from all over the catalog; always the same ones of the same."""
         columns = (Product.id, Product.milvus_id)
         keys: list[int] = []
-        met = (_PICTURED, _INDEXED)
+        met = (_IMAGED, _INDEXED)
         for rows in stored_vectors.pages(self.database, columns, *met, size=self.page):
             check()
             keys += [row.milvus_id for row in rows]

@@ -1,4 +1,4 @@
-"""How well a product's picture and its title go together beside what else is in the catalogue."""
+"""How well a product's image and its title go together beside what else is in the catalog."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Pairs:
 
     @property
     def scores(self) -> Floats:
-        """Cosines of each product's picture and title, float32 (n,)."""
+        """Cosines of each product's image and title, float32 (n,)."""
         return np.asarray(np.einsum("nd,nd->n", self.pictures, self.titles))
 
 
 def standings(pairs: Pairs, sample: Pairs) -> Floats:
     """Scores less what is usual: float32 (n,), the lower the more a pair stands out.
 
-    What is usual is the mean of the picture's best cosines with titles of the sample, and of the
-    title's with its pictures, a product's own left out. So a picture that goes with little, of a
+    What is usual is the mean of the image's best cosines with titles of the sample, and of the
+    title's with its images, a product's own left out. So an image that goes with little, of a
     rare thing or badly taken, is not taken for a wrong one; and one that other titles fit as
     well or better is (decision 0016).
     """
@@ -42,9 +42,9 @@ def standings(pairs: Pairs, sample: Pairs) -> Floats:
     nearest = min(NEAREST, len(sample.keys) - 1)
     if nearest < 1:
         return pairs.scores
-    for_pictures = _best(pairs.pictures @ sample.titles.T, own, nearest)
+    for_images = _best(pairs.pictures @ sample.titles.T, own, nearest)
     for_titles = _best(pairs.titles @ sample.pictures.T, own, nearest)
-    return np.asarray(pairs.scores - (for_pictures + for_titles) / 2)
+    return np.asarray(pairs.scores - (for_images + for_titles) / 2)
 
 
 def _best(cosines: Floats, own: NDArray[np.bool_], nearest: int) -> Floats:

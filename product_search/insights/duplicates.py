@@ -165,7 +165,7 @@ class DuplicateFinder:
                 title=row.title,
                 attributes=row.attributes,
                 title_key=keys[row.id],
-                # What a model made up is no evidence of the goods: as if there were no picture.
+                # What a model made up is no evidence of the goods: as if there were no image.
                 image_hash=None if row.image_generated else row.image_hash,
                 perceptual_hash=None if row.image_generated else looks[row.id],
             )
@@ -173,7 +173,7 @@ class DuplicateFinder:
         ]
 
     def _look(self, image_hash: str | None) -> bytes | None:
-        """The picture's perceptual hash; None where it can't be read, as the doctor tells."""
+        """The image's perceptual hash; None where it can't be read, as the doctor tells."""
         if image_hash is None:
             return None
         try:

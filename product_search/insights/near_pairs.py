@@ -1,7 +1,7 @@
-"""Which products seem to be the same one, by their pictures and their titles together.
+"""Which products seem to be the same one, by their images and their titles together.
 
-A picture alone proves little: shops show one photo for every size and colour of a thing. Nor does
-a title: many sell apples. So pictures have to look alike, titles have to be near, and nothing that
+An image alone proves little: shops show one photo for every size and colour of a thing. Nor does
+a title: many sell apples. So images have to look alike, titles have to be near, and nothing that
 both products state (a measure, a number, a colour, an attribute) may differ.
 """
 
@@ -28,15 +28,15 @@ from product_search.images.perceptual_hash import (
 from product_search.text.analysis import document_terms, plain
 
 # Chosen on one half of the planted copies (decision 0012): precise before complete.
-MAX_BITS = 12  # of 64, by which pictures differ that look the same
+MAX_BITS = 12  # of 64, by which images differ that look the same
 SURE_BITS = 2  # a smaller difference needs less of the texts
-MAX_BITS_OF_PARTS = 26  # that may be a picture and a part of it
+MAX_BITS_OF_PARTS = 26  # that may be an image and a part of it
 MIN_COSINE_OF_PARTS = 0.85  # of their embeddings
-MIN_FIT = 0.95  # of a picture and a part of the other
+MIN_FIT = 0.95  # of an image and a part of the other
 MAX_COLOUR_DISTANCE = 0.2
 MIN_TEXT_COSINE = 0.7  # of what BGE embeds: category, title, description
 MIN_TEXT_COSINE_UNSURE = 0.8
-# A picture that so many products share says "no picture yet" more than what they are.
+# An image that so many products share says "no image yet" more than what they are.
 PLACEHOLDER_FROM = 20
 BLOCK = 1024
 PARTS_TRIED = 5  # for each product, the nearest by embedding
@@ -92,7 +92,7 @@ def near_pairs(shelf: Shelf, check: Callable[[], None]) -> list[Pair]:
     facts = _Facts(shelf.listings)
     found = {
         *_titles_alike(shelf.listings, distinct, facts),
-        *_pictures_alike(shelf, distinct, facts, check),
+        *_images_alike(shelf, distinct, facts, check),
     }
     return pairs + facts.without_riddles(sorted(found))
 
@@ -100,7 +100,7 @@ def near_pairs(shelf: Shelf, check: Callable[[], None]) -> list[Pair]:
 def _titles_alike(
     listings: Sequence[Listing], places: Sequence[int], facts: _Facts
 ) -> Iterator[Pair]:
-    """Where a product has no picture that could say more, the same title and brand will do."""
+    """Where a product has no image that could say more, the same title and brand will do."""
     by_title: defaultdict[str, list[int]] = defaultdict(list)
     for place in places:
         by_title[listings[place].title_key].append(place)
@@ -113,10 +113,10 @@ def _titles_alike(
                         break
 
 
-def _pictures_alike(
+def _images_alike(
     shelf: Shelf, places: Sequence[int], facts: _Facts, check: Callable[[], None]
 ) -> Iterator[Pair]:
-    shown = _with_own_picture(shelf.listings, places)
+    shown = _with_own_image(shelf.listings, places)
     listings = [shelf.listings[place] for place in shown]
     looks = Looks.of([one.perceptual_hash or b"" for one in listings])
     pictures, texts = shelf.pictures[shown], shelf.texts[shown]
@@ -128,7 +128,7 @@ def _pictures_alike(
         yield from _confirmed(_joined(found), looks, listings, shown, facts, check)
 
 
-def _with_own_picture(listings: Sequence[Listing], places: Sequence[int]) -> list[int]:
+def _with_own_image(listings: Sequence[Listing], places: Sequence[int]) -> list[int]:
     shared: defaultdict[str | None, int] = defaultdict(int)
     for place in places:
         shared[listings[place].image_hash] += 1
@@ -141,7 +141,7 @@ def _with_own_picture(listings: Sequence[Listing], places: Sequence[int]) -> lis
 
 
 class _Candidates(NamedTuple):
-    """Pairs that numbers alone don't rule out: places, differing bits, cosine of pictures."""
+    """Pairs that numbers alone don't rule out: places, differing bits, cosine of images."""
 
     first: Places
     second: Places

@@ -1,4 +1,4 @@
-"""Runs of which there is one of a kind at a time: all go over the whole catalogue."""
+"""Runs of which there is one of a kind at a time: all go over the whole catalog."""
 
 from __future__ import annotations
 

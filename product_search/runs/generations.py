@@ -1,4 +1,4 @@
-"""The pictures that generations have made: found by who uses them, kept from who tidies up."""
+"""The images that generations have made: found by who uses them, kept from who tidies up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from product_search.runs.queue import Kind
 
 
 class Made(BaseModel):
-    """A picture that was made, in the picture store, and how it fits."""
+    """An image that was made, in the image store, and how it fits."""
 
     number: int
     image_hash: str
@@ -26,7 +26,7 @@ class Made(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far a generation is; its pictures come all at once, the best first."""
+    """How far a generation is; its images come all at once, the best first."""
 
     model: str
     step: int = 0
@@ -48,7 +48,7 @@ def found_run(run: Run | None, generation_id: int) -> Run:
 
 
 def image_hash(database: Database, wanted: PictureOfGeneration) -> str:
-    """By what the picture store knows it.
+    """By what the image store knows it.
 
     Raises GenerationNotFound; ImageNotFound where the generation has not made it, or not yet.
     """
@@ -62,7 +62,7 @@ def image_hash(database: Database, wanted: PictureOfGeneration) -> str:
 
 
 def named_by_generations(session: Session, hashes: Collection[str]) -> set[str]:
-    """Those of these pictures that generations have made."""
+    """Those of these images that generations have made."""
     named: set[str] = set()
     for progress in session.scalars(select(Run.progress).where(Run.kind == Kind.generate)):
         made = (one["image_hash"] for one in progress.get("pictures", ()))

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from product_search.schemas import examples
 from product_search.schemas.fields import INT64_MAX, Number, ProductId, Query, Strict, Whole
 
-MAX_GENERATED = 4  # pictures of one generation
+MAX_GENERATED = 4  # images of one generation
 MIN_SIDE, MAX_SIDE = 256, 1024
 
 
@@ -73,7 +73,7 @@ class GenerationAccepted(BaseModel):
     status_url: str = Field(description="进度：`GET` 这个地址")
 
 
-class GeneratedPicture(BaseModel):
+class GeneratedImage(BaseModel):
     """A picture that was made, and how to make it again."""
 
     number: int = Field(description="在这次生成里的序号，从 1 起；不随名次变")
@@ -98,7 +98,7 @@ class GenerationOut(BaseModel):
     step: int = Field(description="已完成的步数，所有图片合计")
     steps: int | None = Field(description="总步数；开始之前为 null")
     preview_url: str | None = Field(description="进行中：目前的样子；没有时为 null")
-    pictures: list[GeneratedPicture] = Field(description="最相符的在前；全部完成后给出")
+    pictures: list[GeneratedImage] = Field(description="最相符的在前；全部完成后给出")
     no_match: bool = Field(description="没有一张与文字相符（低于 POST /match 的界线）")
     created_at: datetime
     finished_at: datetime | None

@@ -156,7 +156,7 @@ class MapComputing(BaseModel):
     error: str | None = Field(None, description="上一次没有算成的原因")
 
 
-class CatalogueMap(BaseModel):
+class CatalogMap(BaseModel):
     """The catalogue in two dimensions, by the principal components of one vector field."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.MAP]})

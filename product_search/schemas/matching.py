@@ -22,7 +22,7 @@ from product_search.schemas.products import FilterQuery
 from product_search.schemas.search import SearchHit, SearchRequest, SearchResponse, TookMs
 
 MAX_QUERIES = 64
-MAX_BATCH_PICTURES = 64  # 3 MB each, once decoded
+MAX_BATCH_IMAGES = 64  # 3 MB each, once decoded
 MAX_BATCH_TEXT = 128 * MAX_QUERIES  # characters: at worst 18 s of work, on 2 busy cores
 MAX_RERANKED = 500
 MAX_MATCHED = 64
@@ -205,7 +205,7 @@ class TitlesRequest(Strict):
     top_k: Whole = Field(5, ge=1, le=MAX_TITLES)
 
     @model_validator(mode="after")
-    def _one_picture(self, info: ValidationInfo) -> Self:
+    def _one_image(self, info: ValidationInfo) -> Self:
         """The context's `upload` says that a file `image` came beside these fields."""
         uploaded = bool((info.context or {}).get("upload"))
         has_image = uploaded or self.image_base64 is not None

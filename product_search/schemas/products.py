@@ -52,12 +52,12 @@ class ProductCreate(Strict):
     )
 
     @model_validator(mode="after")
-    def _one_picture(self, info: ValidationInfo) -> Self:
-        _check_one_picture(self, info)
+    def _one_image(self, info: ValidationInfo) -> Self:
+        _check_one_image(self, info)
         return self
 
 
-def _check_one_picture(body: ProductCreate | ProductPatch, info: ValidationInfo) -> None:
+def _check_one_image(body: ProductCreate | ProductPatch, info: ValidationInfo) -> None:
     """The context's `upload` says that a file `image` came beside these fields."""
     uploaded = bool((info.context or {}).get("upload"))
     if body.generation is not None and (uploaded or "image_base64" in body.model_fields_set):
@@ -89,8 +89,8 @@ class ProductPatch(Strict):
         return value
 
     @model_validator(mode="after")
-    def _one_picture(self, info: ValidationInfo) -> Self:
-        _check_one_picture(self, info)
+    def _one_image(self, info: ValidationInfo) -> Self:
+        _check_one_image(self, info)
         return self
 
 

@@ -200,7 +200,7 @@ class SearchRequest(Strict):
         return SearchMode.hybrid if is_hybrid else SearchMode.image_to_image
 
     @property
-    def picture_count(self) -> int:
+    def image_count(self) -> int:
         """At most so many pictures are decoded for it."""
         parts = self.parts or ()
         given = [part.text for part in parts]

@@ -32,7 +32,7 @@ class Calibration(_Part):
     """All that was fitted for one pair of encoders.
 
     `ramps` are a dense leg's best score from which it knows nothing and from which it counts in
-    full, `curves` the confidence by a mode's features, `pairs` that a picture and a title belong
+    full, `curves` the confidence by a mode's features, `pairs` that an image and a title belong
     together, by their cosine.
     """
 

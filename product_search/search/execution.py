@@ -93,7 +93,7 @@ class Search:
     collection: OpenCollection
     calibration: Calibration
     request: SearchRequest
-    digest: str  # of the request and its picture
+    digest: str  # of the request and its image
     corrected: str | None  # the text that is searched with instead
     plan: Plan
     vectors: LegVectors

@@ -1,4 +1,4 @@
-"""What a request asks for, made ready: pictures decoded and cut, products looked up."""
+"""What a request asks for, made ready: images decoded and cut, products looked up."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class InputReader:
     synonyms: Synonyms
 
     def read(self, request: SearchRequest, content: bytes | None) -> QueryInputs:
-        """The texts and pictures that the request asks for; `content` are its own picture's bytes.
+        """The texts and images that the request asks for; `content` are its own image's bytes.
 
         Raises:
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: of a picture.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels: of an image.
             RegionOutsideImage: the region is not wholly within it.
             ProductNotFound, ProductWithoutImage, ImageNotFound: of a product that is an example.
-            GenerationNotFound, ImageNotFound: of a generated picture.
+            GenerationNotFound, ImageNotFound: of a generated image.
         """
         things: list[tuple[Thing, float]] = []
         if request.text is not None:
@@ -72,7 +72,7 @@ class InputReader:
         return [(self.analyse(wanted), 1.0), *((self.analyse(one), -1.0) for one in unwanted)]
 
     def _of_product(self, request: SearchRequest, is_beside: bool) -> list[Thing]:
-        """In a single mode what it compares; in hybrid the title and the picture.
+        """In a single mode what it compares; in hybrid the title and the image.
 
         Beside other things it is an example: its title would ask for what these want otherwise.
         """
@@ -113,7 +113,7 @@ class InputReader:
         return product
 
     def picture(self, product: Product, region: Region | None = None) -> Image.Image:
-        """The product's picture, or the part of it. Raises ProductWithoutImage, ImageNotFound."""
+        """The product's image, or the part of it. Raises ProductWithoutImage, ImageNotFound."""
         if product.image_hash is None:
             raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
         return self.images.load(product.image_hash, region)

@@ -1,4 +1,4 @@
-"""Whether a picture shows what a title says, judged by the image-text encoder."""
+"""Whether an image shows what a title says, judged by the image-text encoder."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from product_search.text.analysis import plain
 
 Given = TypeVar("Given")
 T = TypeVar("T")
-FEATURE = Leg.image_to_text.value  # a picture against a title, as that leg compares them
+FEATURE = Leg.image_to_text.value  # an image against a title, as that leg compares them
 
 
 def match(retrieval: Retrieval, request: MatchRequest) -> MatchResponse:
     """Each of the many with the one, in the request's order.
 
-    Products' pictures and titles are those of their rows, whether they are indexed or not.
+    Products' images and titles are those of their rows, whether they are indexed or not.
 
     Raises:
-        InvalidImage, ImageTooLarge, ImageTooManyPixels: of a picture, whose place is named.
+        InvalidImage, ImageTooLarge, ImageTooManyPixels: of an image, whose place is named.
         ProductNotFound, ProductWithoutImage, ImageNotFound: of a product, whose place is named.
         DatabaseUnavailable: the relational store is down.
         VectorStoreUnavailable: no collection, and so no encoder, is active yet.
@@ -53,7 +53,7 @@ def match(retrieval: Retrieval, request: MatchRequest) -> MatchResponse:
 
 
 def judged(score: float, curve: Curve | None) -> MatchPair:
-    """A picture and a text of this cosine; without a verdict where there is no curve."""
+    """An image and a text of this cosine; without a verdict where there is no curve."""
     if curve is None:
         return MatchPair(score=score, confidence=None, verdict=None, label=None)
     confidence = curve.confidence({FEATURE: score})

@@ -50,7 +50,7 @@ class Weighted(Generic[T]):
 
 @dataclass(frozen=True)
 class QueryInputs:
-    """What a query is made of, once pictures are decoded and products looked up."""
+    """What a query is made of, once images are decoded and products looked up."""
 
     texts: Sequence[Weighted[QueryText]] = ()
     images: Sequence[Weighted[Image.Image]] = ()
@@ -118,7 +118,7 @@ class LegVectors(Protocol):
 
 @dataclass
 class Vectors:
-    """Embeddings of queries' texts and pictures; a picture is known by its identity."""
+    """Embeddings of queries' texts and images; an image is known by its identity."""
 
     queries: dict[str, Vector] = field(default_factory=dict)  # of the text encoder
     texts: dict[str, Vector] = field(default_factory=dict)  # of the image-text encoder

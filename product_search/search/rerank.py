@@ -28,10 +28,10 @@ def rerank(retrieval: Retrieval, request: RerankRequest, content: bytes | None) 
     """The products as a hybrid search that finds just these would order them.
 
     Its legs are computed from what is stored: cosines with the stored vectors, and BM25 among
-    these products alone. `content` are the bytes of the query's picture.
+    these products alone. `content` are the bytes of the query's image.
 
     Raises:
-        InvalidImage, ImageTooLarge, ImageTooManyPixels: of the picture.
+        InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """
     fields = {"mode": SearchMode.hybrid, "text": request.text}
@@ -111,7 +111,7 @@ def stored_hits(
 
 
 def _unknown(plan: Plan, keys: set[int]) -> list[Candidate]:
-    """Entities that no leg can say anything of: those without a picture, of a picture; all of
+    """Entities that no leg can say anything of: those without an image, of an image; all of
     them, of words that ask for nothing."""
     field: VectorField = FIELDS[next(iter(plan.legs))]
     return [Candidate(key, 0.0, None, field, {}, {}) for key in sorted(keys)]

@@ -32,7 +32,7 @@ class Question:
 
     request: SearchRequest
     inputs: QueryInputs
-    digest: str  # of the request and its picture
+    digest: str  # of the request and its image
     watch: Stopwatch
     corrected: str | None = None  # the text that is searched with instead
 
@@ -52,11 +52,11 @@ class Retrieval:
     def search(self, request: SearchRequest, read_image: ReadImage) -> SearchResponse:
         """The products nearest to the query that pass the filters.
 
-        `read_image` gives the bytes of the query's picture; None where the request has none.
+        `read_image` gives the bytes of the query's image; None where the request has none.
 
         Raises:
             InvalidRequest: the legs don't suit the inputs.
-            InvalidImage, ImageTooLarge, ImageTooManyPixels, RegionOutsideImage: of a picture.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, RegionOutsideImage: of an image.
             ProductNotFound, ProductWithoutImage, ImageNotFound: of the product that is the query.
             CursorInvalid, CursorStale, NotCalibrated: what was asked for can't be had.
             DatabaseUnavailable, VectorStoreUnavailable: a store is down.
@@ -75,7 +75,7 @@ class Retrieval:
         return self.collections.ask(lambda collection: self._answers(collection, asked))
 
     def ready(self, request: SearchRequest, read_image: ReadImage) -> Question:
-        """The request with its pictures decoded and its products looked up; raises as `search`."""
+        """The request with its images decoded and its products looked up; raises as `search`."""
         watch = Stopwatch()
         with watch.stage("decode"):
             content = read_image()

@@ -75,7 +75,7 @@ def _answer(
 
 
 def _that_holds(calibration: Calibration, vectors: Mapping[Leg, Vector]) -> Calibration:
-    """Between pictures the scores are those of a search by the picture. Between titles they are
+    """Between images the scores are those of a search by the image. Between titles they are
     not those of a query with titles, which all that was fitted is about."""
     if Leg.text_to_text in vectors:
         return Calibration(fingerprint=calibration.fingerprint)

@@ -1,4 +1,4 @@
-"""Titles for a picture: the best that there are, and what the best of them agree on."""
+"""Titles for an image: the best that there are, and what the best of them agree on."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from data_models import (
 from product_search.search.search import Retrieval
 from product_search.text.analysis import Kind, folded, pieces, words
 
-# The confidence from which a title says what kind of thing the picture shows. Lower than a
-# search's line, below which the title is not the picture's own: chosen on the tuning half of
+# The confidence from which a title says what kind of thing the image shows. Lower than a
+# search's line, below which the title is not the image's own: chosen on the tuning half of
 # product_search.evaluation.titles, the lowest at which four of five suggestions are right.
 KIND_LINE = 0.03
 _VOTERS = 5
@@ -33,13 +33,13 @@ _COLOUR = "颜色"
 def titles(
     retrieval: Retrieval, request: TitlesRequest, content: bytes | None, line: float = KIND_LINE
 ) -> TitlesResponse:
-    """Existing titles nearest to the picture, each once, and a new one made of the best.
+    """Existing titles nearest to the image, each once, and a new one made of the best.
 
-    A product's own title is not among those for its picture. `content` are the picture's bytes;
+    A product's own title is not among those for its image. `content` are the image's bytes;
     titles of a confidence below the line don't count.
 
     Raises:
-        InvalidImage, ImageTooLarge, ImageTooManyPixels: of the picture.
+        InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
         ProductNotFound, ProductWithoutImage, ImageNotFound: of the product.
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """
@@ -88,7 +88,7 @@ class _Vote(NamedTuple):
 
 
 def suggested(hits: Sequence[SearchHit]) -> TitleSuggestion | None:
-    """What these say of the picture, the best first; None where they don't agree on its kind.
+    """What these say of the image, the best first; None where they don't agree on its kind.
 
     A value is agreed on where most of the votes, and more than one title, have it.
     """

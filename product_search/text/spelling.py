@@ -1,4 +1,4 @@
-"""What a query with wrong homophones or in pinyin meant, by the catalogue's own words."""
+"""What a query with wrong homophones or in pinyin meant, by the catalog's own words."""
 
 from __future__ import annotations
 

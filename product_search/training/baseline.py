@@ -15,7 +15,7 @@ from torch import nn
 
 from nlp_models import BgeEncoder, Matrix, starter_pixels
 from product_search.training.network import Tail, Trunk, export, open_session, read_efficientnet
-from product_search.training.pictures import Photo, open_picture
+from product_search.training.pictures import Photo, open_image
 from product_search.training.ridge import Standard, ridge
 from product_search.training.text_space import Floats, normalised
 
@@ -90,6 +90,6 @@ def published_session(weights: Path) -> onnxruntime.InferenceSession:
 def views(photos: Sequence[Photo]) -> Iterable[Image.Image]:
     """Each photo and its mirror image, in order."""
     for photo in photos:
-        picture = open_picture(photo.path)
+        picture = open_image(photo.path)
         yield picture
         yield ImageOps.mirror(picture)

@@ -1,4 +1,4 @@
-"""Which colour people call which RGB value: the table that picture colours are read from.
+"""Which colour people call which RGB value: the table that image colours are read from.
 
 The names are those of the xkcd colour survey (CC0), as the Python package matplotlib carries them:
 each is the mean of what thousands of people called by it.

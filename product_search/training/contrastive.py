@@ -1,4 +1,4 @@
-"""Contrastive training of the tail and the head: pictures against all texts, and one another."""
+"""Contrastive training of the tail and the head: images against all texts, and one another."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ DRAWING_WEIGHT, TEXT_TO_IMAGE_WEIGHT, IMAGE_WEIGHT = 0.5, 0.5, 0.3
 class Lesson:
     """Pictures in several views, the thing that each shows, and what ImageNet sees in it."""
 
-    maps: Maps  # (pictures, views, *MAP_SHAPE)
-    known: torch.Tensor  # (pictures, views, d): the published network's part of the embedding
-    things: NDArray[np.int64]  # (pictures,) rows of `Texts`
-    taught: NDArray[np.bool_]  # (pictures,) which may be drawn
+    maps: Maps  # (images, views, *MAP_SHAPE)
+    known: torch.Tensor  # (images, views, d): the published network's part of the embedding
+    things: NDArray[np.int64]  # (images,) rows of `Texts`
+    taught: NDArray[np.bool_]  # (images,) which may be drawn
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Texts:
 
 
 def loss_of(embedded: torch.Tensor, batch: Batch, texts: Texts) -> torch.Tensor:
-    """InfoNCE from pictures to texts and back, and among pictures of one thing.
+    """InfoNCE from images to texts and back, and among images of one thing.
 
-    Several texts are right for a picture, and several pictures for a thing (Oord et al. 2018;
+    Several texts are right for an image, and several images for a thing (Oord et al. 2018;
     Khosla et al. 2020).
     """
     things = batch.things
@@ -110,9 +110,9 @@ def train(
     Args:
         start: where training starts from; left as it is.
         lessons: photos, then drawings.
-        texts: what the pictures are held against.
+        texts: what the images are held against.
         epochs: how many of EPOCHS to run.
-        seed: of the order and choice of pictures.
+        seed: of the order and choice of images.
         after: called after each epoch with its number (from 1) and the averaged weights.
 
     Returns:
@@ -157,7 +157,7 @@ def batches_of(photos: Lesson) -> int:
 
 
 def batches(lessons: tuple[Lesson, Lesson], rng: np.random.Generator) -> Iterator[Batch]:
-    """One epoch; a view of each picture is drawn, and small classes are drawn more often."""
+    """One epoch; a view of each image is drawn, and small classes are drawn more often."""
     photos, drawings = lessons
     sizes = np.bincount(photos.things[photos.taught])[photos.things].astype(np.float64)
     chances = np.where(photos.taught, np.maximum(sizes, 1) ** -BALANCE, 0)
@@ -180,7 +180,7 @@ def batches(lessons: tuple[Lesson, Lesson], rng: np.random.Generator) -> Iterato
 def views_of(
     lesson: Lesson, chosen: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A random view of each chosen picture: maps, known, things."""
+    """A random view of each chosen image: maps, known, things."""
     views = rng.integers(0, lesson.maps.shape[1], len(chosen))
     maps = np.stack([lesson.maps[row, view] for row, view in zip(chosen, views, strict=True)])
     return (

@@ -21,7 +21,7 @@ from product_search.training.pictures import (
     Photo,
     drawing,
     laid_on,
-    open_picture,
+    open_image,
     read_drawing,
 )
 from product_search.training.text_space import Floats
@@ -57,7 +57,7 @@ class Answers:
     @classmethod
     def of(cls, encoder: Encoder, photos: Sequence[Photo]) -> Answers:
         """Every photo through the encoder."""
-        pictures = [open_picture(photo.path) for photo in photos]
+        pictures = [open_image(photo.path) for photo in photos]
         copies = [near_copy(picture) for picture in pictures]
         return cls(encoder, encoder.encode_images(pictures), encoder.encode_images(copies))
 
@@ -68,7 +68,7 @@ def on_white(path: Path) -> Image.Image:
 
 
 def near_copy(picture: Image.Image) -> Image.Image:
-    """The picture as another shop would show it: trimmed by a tenth, brighter, saved again."""
+    """The image as another shop would show it: trimmed by a tenth, brighter, saved again."""
     width, height = picture.size
     trimmed = picture.crop((width // 20, height // 20, width - width // 20, height - height // 20))
     saved = io.BytesIO()
@@ -93,8 +93,8 @@ def recoloured(emoji: Path) -> dict[tuple[str, str], Image.Image]:
     return shown
 
 
-def held_out_pictures(emoji: Path) -> dict[str, Image.Image]:
-    """First name of each held-out object -> its 3D picture on white."""
+def held_out_images(emoji: Path) -> dict[str, Image.Image]:
+    """First name of each held-out object -> its 3D image on white."""
     held = words.held_out_names().items()
     return {names[0]: on_white(drawing(emoji, point)) for point, names in held}
 
@@ -141,7 +141,7 @@ def per_query(answers: Answers, photos: Sequence[Photo]) -> dict[str, Floats]:
 
 
 def object_figures(encoder: Encoder, pictures: Mapping[str, Image.Image]) -> dict[str, Floats]:
-    """Each picture against the first names of all held-out objects, of which its key is one."""
+    """Each image against the first names of all held-out objects, of which its key is one."""
     names = [names[0] for names in words.held_out_names().values()]
     scores = encoder.encode_images([*pictures.values()]) @ encoder.encode_texts(names).T
     own = scores[np.arange(len(pictures)), [names.index(name) for name in pictures]]
@@ -155,7 +155,7 @@ def object_figures(encoder: Encoder, pictures: Mapping[str, Image.Image]) -> dic
 def colour_figures(
     encoder: Encoder, pictures: Mapping[tuple[str, str], Image.Image]
 ) -> dict[str, Floats]:
-    """For 红色的X among pictures by (colour, thing): it comes first; X red before X blue."""
+    """For 红色的X among images by (colour, thing): it comes first; X red before X blue."""
     keys = [*pictures]
     asked = encoder.encode_texts([f"{colour}色的{thing}" for colour, thing in keys])
     scores = (asked @ encoder.encode_images([*pictures.values()]).T).astype(np.float64)
@@ -171,7 +171,7 @@ def colour_figures(
 def breadth_figures(encoder: Encoder, folder: Path) -> dict[str, Floats]:
     """One photo of each ImageNet class, in the classes' order, against the classes' first names."""
     paths = sorted(folder.glob("*.JPEG"))
-    photos = np.concatenate([encoder.encode_images([open_picture(path)]) for path in paths])
+    photos = np.concatenate([encoder.encode_images([open_image(path)]) for path in paths])
     names = encoder.encode_texts([names[0] for names in words.imagenet_names()])
     scores = (names @ photos.T).astype(np.float64)
     return {

@@ -66,7 +66,7 @@ class Trunk(nn.Module):
 
 
 class Tail(nn.Module):
-    """Maps of the trunk -> maps (n, FEATURES, 7, 7), whose mean over the picture are features."""
+    """Maps of the trunk -> maps (n, FEATURES, 7, 7), whose mean over the image are features."""
 
     def __init__(self, source: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The pictures of the lessons: photos and emoji drawings, and the many ways to show each."""
+"""The images of the lessons: photos and emoji drawings, and the many ways to show each."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_photos(name: str, folder: Path) -> list[Photo]:
 
 
 def drawing(folder: Path, code_point: str) -> Path:
-    """The emoji's picture in a package's folder.
+    """The emoji's image in a package's folder.
 
     Raises:
         FileNotFoundError: the package has no such emoji.
@@ -53,8 +53,8 @@ def drawing(folder: Path, code_point: str) -> Path:
     raise FileNotFoundError(f"no picture of {code_point} in {folder}")
 
 
-def open_picture(path: Path) -> Image.Image:
-    """The file's picture, upright, transparency laid on white, as RGB."""
+def open_image(path: Path) -> Image.Image:
+    """The file's image, upright, transparency laid on white, as RGB."""
     with Image.open(path) as file:
         upright = ImageOps.exif_transpose(file)
         if upright.has_transparency_data:
@@ -65,7 +65,7 @@ def open_picture(path: Path) -> Image.Image:
 
 def photo_views(path: Path, count: int, seed: int) -> list[Image.Image]:
     """The photo, its mirror image, then random crops in other light until there are `count`."""
-    picture, rng = open_picture(path), random.Random(seed)
+    picture, rng = open_image(path), random.Random(seed)
     views = [picture, ImageOps.mirror(picture)]
     views += [relit(cropped(picture, rng), rng, 0.3) for _ in range(count - len(views))]
     return views[:count]
@@ -75,7 +75,7 @@ def drawing_views(path: Path, grounds: Sequence[Path], count: int, seed: int) ->
     """The drawing on white, then on random grounds, in random places, sizes, turns and light.
 
     Args:
-        path: a picture on transparent ground.
+        path: an image on transparent ground.
         grounds: photos that serve, blurred, as grounds.
         count: how many views.
         seed: of the random choices.
@@ -92,7 +92,7 @@ def drawing_views(path: Path, grounds: Sequence[Path], count: int, seed: int) ->
 
 
 def read_drawing(path: Path) -> Image.Image:
-    """An RGBA picture without its transparent margin."""
+    """An RGBA image without its transparent margin."""
     with Image.open(path) as file:
         picture = file.convert("RGBA")
     return picture.crop(picture.getbbox())
@@ -124,12 +124,12 @@ def random_ground(photos: Sequence[Path], rng: random.Random) -> Image.Image:
         share = np.linspace(0, 1, SIDE)[:, None, None]
         gradient = (ends[0] * share + ends[1] * (1 - share)) * np.ones((SIDE, SIDE, 1))
         return Image.fromarray(gradient.astype(np.uint8))
-    part = cropped(open_picture(rng.choice(photos)), rng).resize((SIDE, SIDE))
+    part = cropped(open_image(rng.choice(photos)), rng).resize((SIDE, SIDE))
     return part.filter(ImageFilter.GaussianBlur(rng.uniform(6, 16)))
 
 
 def cropped(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """A third or more of the picture's area, sometimes turned first, mirrored half the time."""
+    """A third or more of the image's area, sometimes turned first, mirrored half the time."""
     area, shape = rng.uniform(0.35, 1.0), np.exp(rng.uniform(-0.35, 0.35))
     width = min(picture.width, int(picture.width * np.sqrt(area * shape)))
     height = min(picture.height, int(picture.height * np.sqrt(area / shape)))
@@ -139,7 +139,7 @@ def cropped(picture: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def turned(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """One picture in four is turned a little."""
+    """One image in four is turned a little."""
     if rng.random() > 0.25:
         return picture
     angle = rng.uniform(-TURN_DEGREES, TURN_DEGREES)

@@ -28,7 +28,7 @@ from product_search.training.figures import (
     breadth_figures,
     colour_figures,
     confusions,
-    held_out_pictures,
+    held_out_images,
     labels_of,
     object_figures,
     per_query,
@@ -170,7 +170,7 @@ def write(args: argparse.Namespace) -> None:
     text = PROSE.read_text(encoding="utf-8").format(
         photos=len(validation),
         classes=len(titles_asked(validation)),
-        main=main_figures(ridge, starter, validation, held_out_pictures(args.emoji)),
+        main=main_figures(ridge, starter, validation, held_out_images(args.emoji)),
         colours=colours(fitted, shipped, args.emoji),
         breadth=breadth(fitted, shipped, args.imagenet_samples),
         scores=scores(starter, validation),

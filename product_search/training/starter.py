@@ -45,7 +45,7 @@ from product_search.training.network import (
     read_efficientnet,
     store_halves,
 )
-from product_search.training.pictures import Photo, drawing, open_picture, read_photos
+from product_search.training.pictures import Photo, drawing, open_image, read_photos
 from product_search.training.ridge import Standard, ridge
 from product_search.training.text_space import (
     DIMENSIONS,
@@ -64,13 +64,13 @@ VIEWS = 8
 PENALTY = 1000.0  # of the ridge that the head starts from
 KNOWN_STRENGTH = 10.0  # length of what ImageNet is sure of, in lengths of a ridge target
 SHOWN_DISCOUNT = 4000.0  # how fast a class loses strength with its share among the photos
-AGREEMENT_PICTURES = 64
+AGREEMENT_IMAGES = 64
 LEAST_AGREEMENT = 0.999
 
 
 @dataclass(frozen=True)
 class Material:
-    """All pictures through the trunk, and all things by their names."""
+    """All images through the trunk, and all things by their names."""
 
     photos: Sequence[Photo]
     maps: tuple[Maps, Maps]  # of photos, of drawings
@@ -101,7 +101,7 @@ def taught_drawings(emoji: Path, flat_emoji: Path) -> list[tuple[Path, str]]:
 
 
 def read_material(args: argparse.Namespace, trunk: Path, work: Path) -> Material:
-    """Every taught picture in all its views through the trunk, and every name through BGE."""
+    """Every taught image in all its views through the trunk, and every name through BGE."""
     photos = taught_photos(args.grocery, args.clothing)
     drawings = taught_drawings(args.emoji, args.flat_emoji)
     classes = words.photo_words()
@@ -136,7 +136,7 @@ def read_material(args: argparse.Namespace, trunk: Path, work: Path) -> Material
 
 @torch.no_grad()
 def features_of(tail: Tail, maps: Maps) -> torch.Tensor:
-    """Features (pictures, views, FEATURES) of the published tail."""
+    """Features (images, views, FEATURES) of the published tail."""
     quick = channels_last(tail)
     rows = [quick.features(torch.from_numpy(np.asarray(part)).float()) for part in maps]
     return torch.stack(rows)
@@ -208,8 +208,8 @@ def save_texts(space: TextSpace, path: Path) -> None:
 
 
 def agreement(network: StarterNetwork, exported: Path, paths: Sequence[Path]) -> float:
-    """The lowest cosine between PyTorch's and ONNX Runtime's embeddings of these pictures."""
-    pixels = starter_pixels([open_picture(path) for path in paths])
+    """The lowest cosine between PyTorch's and ONNX Runtime's embeddings of these images."""
+    pixels = starter_pixels([open_image(path) for path in paths])
     (shipped,) = open_session(exported, THREADS).run(["embedding"], {"pixels": pixels})
     with torch.no_grad():
         original = network(torch.from_numpy(pixels))[0].double().numpy()
@@ -241,7 +241,7 @@ def make(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     store_halves(args.out / "image.onnx")
     save_texts(material.space, args.out / "text.safetensors")
     compared = [photo.path for photo in material.photos[:: len(material.photos) // 64]]
-    agreed = agreement(network, args.out / "image.onnx", compared[:AGREEMENT_PICTURES])
+    agreed = agreement(network, args.out / "image.onnx", compared[:AGREEMENT_IMAGES])
     if agreed < LEAST_AGREEMENT:
         raise RuntimeError(f"the exported network differs from the trained one: cosine {agreed}")
     return {

@@ -1,4 +1,4 @@
-"""The space that texts and pictures share: BGE's, turned so that names of one thing lie close."""
+"""The space that texts and images share: BGE's, turned so that names of one thing lie close."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TextSpace:
         )
 
     def target(self, names: Names) -> Floats:
-        """(DIMENSIONS,) what a picture of the thing with these names should be embedded as."""
+        """(DIMENSIONS,) what an image of the thing with these names should be embedded as."""
         shares = name_shares(names)
         return normalised(np.asarray(list(shares.values())) @ self.embed(shares))
 

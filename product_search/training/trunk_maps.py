@@ -1,4 +1,4 @@
-"""The untrained half of the network over every view of every picture, once, on all cores."""
+"""The untrained half of the network over every view of every image, once, on all cores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROCESSES = 2
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture to show in `views` ways; a drawing is laid on `grounds`, a photo has none."""
+    """An image to show in `views` ways; a drawing is laid on `grounds`, a photo has none."""
 
     path: Path
     views: int
@@ -36,7 +36,7 @@ _session: onnxruntime.InferenceSession
 
 
 def trunk_maps(trunk: Path, shown: Sequence[Shown], target: Path) -> Maps:
-    """Float16 (pictures, views, *MAP_SHAPE), in a file that is mapped into memory."""
+    """Float16 (images, views, *MAP_SHAPE), in a file that is mapped into memory."""
     shape = (len(shown), shown[0].views, *MAP_SHAPE)
     maps: Maps = np.lib.format.open_memmap(target, "w+", np.float16, shape)
     with multiprocessing.Pool(PROCESSES, _open, (trunk,)) as pool:

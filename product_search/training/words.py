@@ -21,7 +21,7 @@ def emoji_names() -> dict[str, Names]:
 
 
 def held_out_names() -> dict[str, Names]:
-    """As `emoji_names`, of the 100 everyday objects whose 3D pictures are never trained on."""
+    """As `emoji_names`, of the 100 everyday objects whose 3D images are never trained on."""
     return dict(_entries("held_out.txt"))
 
 

@@ -46,7 +46,7 @@ def resources(api: TestClient) -> Resources:
 
 
 def base64_of(content: bytes) -> str:
-    """As JSON carries a picture."""
+    """As JSON carries an image."""
     return base64.b64encode(content).decode()
 
 
@@ -85,7 +85,7 @@ def ids(hits: Iterable[Mapping[str, Any]]) -> list[int]:
 
 
 def listed(api: TestClient, **parameters: Any) -> dict[str, Any]:
-    """A page of the catalogue."""
+    """A page of the catalog."""
     answer = api.get("/product/list", params=parameters)
     assert answer.status_code == 200, answer.text
     return cast(dict[str, Any], answer.json())
@@ -107,7 +107,7 @@ def fields_of(answer: Answer) -> set[str]:
 
 
 def everything(api: TestClient) -> tuple[Any, ...]:
-    """All that a refused write must leave as it was: rows, events, pictures."""
+    """All that a refused write must leave as it was: rows, events, images."""
     items: list[Any] = []
     last = 0
     while True:

@@ -1,4 +1,4 @@
-"""A part of the sample catalogue in the running service."""
+"""A part of the sample catalog in the running service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service that makes pictures with a tiny pipeline, whose steps a test can hold up."""
+"""A service that makes images with a tiny pipeline, whose steps a test can hold up."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ class Held(ImageGenerator):
             self._go_on.set()
 
 
-class Pictures:
-    """What is asked of a service that makes pictures."""
+class Images:
+    """What is asked of a service that makes images."""
 
     def __init__(self, api: TestClient) -> None:
         self.api = api
 
     def ask(self, **fields: Any) -> int:
-        """Queue a small picture of one step; the generation's id."""
+        """Queue a small image of one step; the generation's id."""
         wanted = {"prompt": "红色双肩包", "width": 256, "height": 256, "steps": 1} | fields
         answer = self.api.post("/generate", json=wanted)
         assert answer.status_code == 202, answer.text
@@ -105,13 +105,13 @@ class Pictures:
         return self.state(generation_id)
 
     def made(self, **fields: Any) -> dict[str, Any]:
-        """A generation that has come to its pictures."""
+        """A generation that has come to its images."""
         found = self.ended(self.ask(**fields))
         assert (found["state"], found["error"]) == ("done", None)
         return found
 
     def picture(self, generation: dict[str, Any], place: int = 0) -> bytes:
-        """The file of one of its pictures, the best unless told otherwise."""
+        """The file of one of its images, the best unless told otherwise."""
         answer = self.api.get(generation["pictures"][place]["image_url"])
         assert answer.status_code == 200, answer.text
         return answer.content
@@ -122,7 +122,7 @@ class Pictures:
         return self.state(generation_id)
 
 
-class Studio(Pictures):
+class Studio(Images):
     """A service, and its generator."""
 
     def __init__(self, api: TestClient, generator: Held) -> None:
@@ -169,5 +169,5 @@ def shop(with_model: Open) -> Iterator[Studio]:
 
 @pytest.fixture(scope="module")
 def some(shop: Studio) -> dict[str, Any]:
-    """A generation of one picture that has come to its end."""
+    """A generation of one image that has come to its end."""
     return shop.made(seed=3)

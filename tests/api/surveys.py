@@ -1,4 +1,4 @@
-"""Runs over the whole catalogue as the API starts and shows them."""
+"""Runs over the whole catalog as the API starts and shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audits: products whose picture and title disagree, over HTTP and by command."""
+"""Audits: products whose image and title disagree, over HTTP and by command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.api.surveys import shop as shop, surveyed
 from tests.api.test_manage_import import settings as settings
 from tests.sessions import writing
 
-PICTURES = ROOT / "sample_data" / "images"
+IMAGES = ROOT / "sample_data" / "images"
 # What they are called, and what they show; with the last two, they show each other.
 TITLES = {
     "红苹果 脆甜多汁": "1f34e.webp",
@@ -34,12 +34,12 @@ SWAPPED = {"红色自行车 26寸": "1f354.webp", "双层牛肉汉堡": "1f6b2-r
 
 
 def picture(name: str) -> str:
-    """A picture of the sample catalogue, as JSON carries it."""
-    return base64_of((PICTURES / name).read_bytes())
+    """An image of the sample catalog, as JSON carries it."""
+    return base64_of((IMAGES / name).read_bytes())
 
 
 def filled(api: TestClient) -> list[dict[str, Any]]:
-    """Products, two of which have each other's picture, and one without."""
+    """Products, two of which have each other's image, and one without."""
     named = TITLES | SWAPPED
     return create_all(
         api,
@@ -61,12 +61,12 @@ def test_before_the_first_audit_nothing_is_claimed(shop: TestClient) -> None:
     assert code_of(shop.get("/product/audit", params={"limit": 101})) == (422, "invalid_request")
 
 
-def test_of_an_empty_catalogue_nothing_is_wrong(shop: TestClient) -> None:
+def test_of_an_empty_catalog_nothing_is_wrong(shop: TestClient) -> None:
     found = audited(shop)
     assert (found["last"]["checked"], found["last"]["skipped"], found["items"]) == (0, 0, [])
 
 
-def test_swapped_pictures_come_first_with_the_verdict_of_a_match(shop: TestClient) -> None:
+def test_swapped_images_come_first_with_the_verdict_of_a_match(shop: TestClient) -> None:
     made = filled(shop)
     found = audited(shop)
     assert (found["last"]["checked"], found["last"]["skipped"]) == (8, 0)

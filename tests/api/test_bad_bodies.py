@@ -156,7 +156,7 @@ def test_a_body_over_the_limit_is_refused(send: Send) -> None:
 
 @pytest.mark.parametrize("field", ["image", "image_base64"])
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=IDS)
-def test_a_picture_over_ten_megabytes_is_refused(
+def test_an_image_over_ten_megabytes_is_refused(
     api: TestClient, product: dict[str, Any], method: str, path: str, field: str
 ) -> None:
     before = everything(api)

@@ -13,7 +13,7 @@ from tests.unit import pictures
 INVALID = (422, "invalid_image")
 TOO_MANY = (422, "image_too_many_pixels")
 REFUSED: dict[str, tuple[bytes, tuple[int, str]]] = {
-    **{name: (content, INVALID) for name, content in pictures.bad_pictures().items()},
+    **{name: (content, INVALID) for name, content in pictures.bad_images().items()},
     "over 10 MB": (pictures.over_ten_megabytes(), (413, "image_too_large")),
     "header of a bomb": (pictures.bomb_header(), TOO_MANY),
     "whole bomb": (pictures.bomb_whole(), TOO_MANY),
@@ -24,13 +24,13 @@ REFUSED: dict[str, tuple[bytes, tuple[int, str]]] = {
 
 @pytest.fixture(scope="module")
 def product(api: TestClient) -> dict[str, Any]:
-    """A product with a picture."""
+    """A product with an image."""
     image = base64_of(pictures.encoded(pictures.four_colours(), "PNG"))
     return create(api, wait=True, title="原样", image_base64=image)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_hostile_picture_is_refused_everywhere(
+def test_a_hostile_image_is_refused_everywhere(
     api: TestClient, product: dict[str, Any], name: str
 ) -> None:
     content, error = REFUSED[name]
@@ -77,7 +77,7 @@ def test_a_text_that_is_no_base64_is_refused(
     assert everything(api) == before
 
 
-def test_a_picture_is_told_by_its_bytes_and_not_by_its_name(
+def test_an_image_is_told_by_its_bytes_and_not_by_its_name(
     api: TestClient, product: dict[str, Any]
 ) -> None:
     png = pictures.encoded(pictures.four_colours(), "PNG")

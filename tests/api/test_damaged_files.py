@@ -1,4 +1,4 @@
-"""Files of the picture store that are damaged: what they touch says so, all else goes on."""
+"""Files of the image store that are damaged: what they touch says so, all else goes on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ KINDS = ["PNG", "JPEG"]
 
 @dataclass(frozen=True)
 class Damaged:
-    """A product that was indexed whole, and its picture, whose file was damaged afterwards."""
+    """A product that was indexed whole, and its image, whose file was damaged afterwards."""
 
     product: dict[str, Any]
     content: bytes
@@ -72,7 +72,7 @@ def path_of(api: TestClient, content: bytes) -> Path:
 
 @pytest.fixture(params=[(damage, kind) for damage in DAMAGES for kind in KINDS], ids="-".join)
 def damaged(request: pytest.FixtureRequest, api: TestClient) -> Iterator[Damaged]:
-    """Each damage to each kind of picture, which no other test has stored."""
+    """Each damage to each kind of image, which no other test has stored."""
     damage, kind = request.param
     seed = zlib.crc32(request.node.name.encode())
     content = encoded(noise((60, 50), seed), kind)
@@ -84,19 +84,19 @@ def damaged(request: pytest.FixtureRequest, api: TestClient) -> Iterator[Damaged
     assert api.delete(f"/product/{product['product_id']}").status_code == 204
 
 
-def test_a_damaged_picture_is_not_found(api: TestClient, damaged: Damaged) -> None:
+def test_a_damaged_image_is_not_found(api: TestClient, damaged: Damaged) -> None:
     for size in ("", "?size=64", "?size=1024"):
         answer = api.get(f"{damaged.url}/image{size}")
         assert code_of(answer) == (404, "image_not_found")
 
 
 @pytest.mark.parametrize("mode", ["image_to_image", "image_to_text"])
-def test_a_damaged_picture_is_no_query(api: TestClient, damaged: Damaged, mode: str) -> None:
+def test_a_damaged_image_is_no_query(api: TestClient, damaged: Damaged, mode: str) -> None:
     query = {"mode": mode, "product_id": damaged.product["product_id"]}
     assert code_of(api.post("/search", json=query)) == (404, "image_not_found")
 
 
-def test_a_damaged_picture_fails_its_own_product_only(api: TestClient, damaged: Damaged) -> None:
+def test_a_damaged_image_fails_its_own_product_only(api: TestClient, damaged: Damaged) -> None:
     assert api.patch(damaged.url, json={"title": "受损并改名"}).status_code == 200
     other = create(api, wait=True, title="无关的商品")
     assert other["index_status"] == "indexed"
@@ -114,7 +114,7 @@ def test_a_damaged_picture_fails_its_own_product_only(api: TestClient, damaged: 
 
 def test_the_same_bytes_sent_again_heal_the_file(api: TestClient, damaged: Damaged) -> None:
     if damaged.path.is_dir():
-        damaged.path.rmdir()  # only a person can say what lies in a folder that is no picture
+        damaged.path.rmdir()  # only a person can say what lies in a folder that is no image
     assert api.patch(f"{damaged.url}?wait=true", json={"title": "坏"}).json()["index_error"]
     image = {"image_base64": base64_of(damaged.content)}
     made = create(api, wait=True, title="又一次", **image)
@@ -134,7 +134,7 @@ def files(api: TestClient) -> set[Path]:
 
 
 @pytest.mark.parametrize("field", ["image", "image_base64"])
-def test_a_picture_for_an_unknown_product_is_not_kept(api: TestClient, field: str) -> None:
+def test_an_image_for_an_unknown_product_is_not_kept(api: TestClient, field: str) -> None:
     content = encoded(noise((41, 31), 1), "PNG")
     before = files(api)
     url = f"/product/{2**62}"
@@ -146,7 +146,7 @@ def test_a_picture_for_an_unknown_product_is_not_kept(api: TestClient, field: st
     assert files(api) == before
 
 
-def test_a_sku_that_is_taken_is_refused_with_a_new_picture_too(api: TestClient) -> None:
+def test_a_sku_that_is_taken_is_refused_with_a_new_image_too(api: TestClient) -> None:
     taken = create(api, wait=True, sku="TAKEN", title="先来的")
     image = {"image_base64": base64_of(encoded(noise((43, 31), 2), "PNG"))}
     for _ in range(2):

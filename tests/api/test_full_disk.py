@@ -1,4 +1,4 @@
-"""A picture folder that can't be written: a clear answer, and nothing half-written."""
+"""An image folder that can't be written: a clear answer, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.api.helpers import create
 
 @pytest.fixture
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
-    """A service in whose data folder a file stands where pictures would go."""
+    """A service in whose data folder a file stands where images would go."""
     settings = open_settings()
     settings.images_dir.mkdir(parents=True)
     (settings.images_dir / "pictures").write_text("in the way")
@@ -22,7 +22,7 @@ def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
         yield client
 
 
-def test_a_picture_that_can_not_be_kept_is_told_and_no_product_is_made(
+def test_an_image_that_can_not_be_kept_is_told_and_no_product_is_made(
     api: TestClient, png: Callable[..., bytes]
 ) -> None:
     answer = api.post("/product", data={"title": "书包"}, files={"image": png()})
@@ -31,7 +31,7 @@ def test_a_picture_that_can_not_be_kept_is_told_and_no_product_is_made(
     assert api.get("/product/list").json()["total"] == 0
 
 
-def test_a_change_whose_picture_can_not_be_kept_changes_nothing(
+def test_a_change_whose_image_can_not_be_kept_changes_nothing(
     api: TestClient, png: Callable[..., bytes]
 ) -> None:
     product = create(api, wait=True)

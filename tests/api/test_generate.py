@@ -1,4 +1,4 @@
-"""From words to a picture over the real service: a tiny pipeline of the real classes makes it."""
+"""From words to an image over the real service: a tiny pipeline of the real classes makes it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from product_search.runs.queue import Claimed, Kind, State
 from product_search.settings import Settings
 from tests.api.helpers import calibrated, code_of, create, fields_of, resources
 from tests.api.studio import (
+    Images,
     Open,
-    Pictures,
     Studio,
     pipeline as pipeline,
     shop as shop,
@@ -41,7 +41,7 @@ def image_of(content: bytes) -> Image.Image:
     return image
 
 
-def test_pictures_are_made_of_words_scored_and_say_what_they_are(shop: Studio) -> None:
+def test_images_are_made_of_words_scored_and_say_what_they_are(shop: Studio) -> None:
     found = shop.made(style="main", negative_prompt="人物", seed=4, n=2, steps=2, width=320)
     assert (found["step"], found["steps"], found["preview_url"]) == (4, 4, None)
     assert found["prompt"].startswith("红色双肩包，")
@@ -61,7 +61,7 @@ def test_pictures_are_made_of_words_scored_and_say_what_they_are(shop: Studio) -
     assert "digitalsourcetype/trainedAlgorithmicMedia" in told["XML:com.adobe.xmp"]
 
 
-def test_the_same_seed_and_settings_give_the_same_picture(shop: Studio) -> None:
+def test_the_same_seed_and_settings_give_the_same_image(shop: Studio) -> None:
     first = shop.made(seed=11, n=2)
     again = shop.made(**{k: v for k, v in first["request"].items() if v is not None})
     other = shop.made(seed=12)
@@ -85,7 +85,7 @@ def test_what_is_left_out_is_settled_and_told(shop: Studio) -> None:
     assert (drawn[0]["steps"], drawn[0]["guidance"]) == (8, 0.0)  # of the pipeline's kind
 
 
-def test_a_picture_is_served_small_and_revalidated(shop: Studio, some: dict[str, Any]) -> None:
+def test_an_image_is_served_small_and_revalidated(shop: Studio, some: dict[str, Any]) -> None:
     url = some["pictures"][0]["image_url"]
     small = shop.api.get(url, params={"size": 64})
     assert small.headers["content-type"] == "image/webp"
@@ -261,11 +261,11 @@ def test_an_idle_model_is_unloaded_and_comes_again(with_model: Open) -> None:
 
 
 @pytest.mark.parametrize(("curve", "fits"), [(SURE, True), (UNSURE, False), (None, None)])
-def test_pictures_below_the_line_are_no_match(
+def test_images_below_the_line_are_no_match(
     with_model: Open, curve: dict[str, Any] | None, fits: bool | None
 ) -> None:
     with calibrated(with_model(), pairs=curve) as api:
-        found = Pictures(api).made(n=2)
+        found = Images(api).made(n=2)
     assert [one["fits"] for one in found["pictures"]] == [fits, fits]
     assert found["no_match"] is (fits is False)
 

@@ -1,4 +1,4 @@
-"""Generated pictures: searched with, attached to products, and told from photos."""
+"""Generated images: searched with, attached to products, and told from photos."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.api.studio import (
 from tests.clock import until
 
 
-def test_a_generated_picture_is_the_query_of_a_search(shop: Studio, some: dict[str, Any]) -> None:
+def test_a_generated_image_is_the_query_of_a_search(shop: Studio, some: dict[str, Any]) -> None:
     wanted = {"generation_id": some["generation_id"], "number": 1}
     same = create(shop.api, wait=True, title="同一张", image_base64=base64_of(shop.picture(some)))
     for query in (
@@ -64,7 +64,7 @@ def test_a_query_that_contradicts_itself_is_refused(shop: Studio, query: dict[st
     assert code_of(shop.api.post("/search", json=query)) == (422, "invalid_request")
 
 
-def test_a_product_with_a_generated_picture_says_so(
+def test_a_product_with_a_generated_image_says_so(
     shop: Studio, some: dict[str, Any], png: Callable[..., bytes]
 ) -> None:
     wanted = {"generation_id": some["generation_id"], "number": 1}
@@ -103,7 +103,7 @@ def test_what_can_not_be_attached_is_refused(shop: Studio, png: Callable[..., by
     assert shop.api.get(path).json()["image_url"] is None
 
 
-def test_generated_pictures_make_no_duplicates(shop: Studio, some: dict[str, Any]) -> None:
+def test_generated_images_make_no_duplicates(shop: Studio, some: dict[str, Any]) -> None:
     wanted = {"generation_id": some["generation_id"], "number": 1}
     create(shop.api, wait=True, title="红苹果", generation=wanted)
     answer = shop.api.post("/product?wait=true", json={"title": "红雨伞", "generation": wanted})

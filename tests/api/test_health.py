@@ -65,7 +65,7 @@ def test_without_a_database_the_service_is_down(
         assert int(answer.headers["retry-after"]) > 0
 
 
-def test_without_milvus_the_catalogue_is_served_and_search_is_not(
+def test_without_milvus_the_catalog_is_served_and_search_is_not(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_arguments: object, **_named: object) -> NoReturn:

@@ -96,7 +96,7 @@ def test_a_form_whose_end_is_missing_writes_nothing(
     assert everything(api) == before
 
 
-def test_a_form_whose_picture_is_cut_in_the_middle_writes_nothing(api: TestClient) -> None:
+def test_a_form_whose_image_is_cut_in_the_middle_writes_nothing(api: TestClient) -> None:
     body = form("xyz", TITLE, FILE)
     body["content"] = body["content"][: -len(PHOTO) // 2]
     before = everything(api)

@@ -1,4 +1,4 @@
-"""POST /search without a mode: words, meanings and pictures together, and honest about no match."""
+"""POST /search without a mode: words, meanings and images together, and honest about no match."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ids(api: TestClient, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 @pytest.fixture(autouse=True)
-def _catalogue(ids: dict[str, int]) -> None:
+def _catalog(ids: dict[str, int]) -> None:
     assert len(ids) > 70
 
 
@@ -133,7 +133,7 @@ def test_a_leg_may_work_alone(api: TestClient, leg: str) -> None:
     assert body["hits"][0]["product"]["category"] == "箱包"
 
 
-def test_a_picture_and_a_word_ask_for_the_thing_in_another_colour(
+def test_an_image_and_a_word_ask_for_the_thing_in_another_colour(
     api: TestClient, ids: dict[str, int]
 ) -> None:
     body = ask(api, text="红色", image_base64=picture("1f392-blue.webp"))
@@ -155,15 +155,13 @@ def test_what_is_not_wanted_is_left_out(api: TestClient, ids: dict[str, int]) ->
         assert BLUE_BAG not in skus(without_example)
 
 
-def test_a_product_is_like_itself_by_title_and_picture(
-    api: TestClient, ids: dict[str, int]
-) -> None:
+def test_a_product_is_like_itself_by_title_and_image(api: TestClient, ids: dict[str, int]) -> None:
     body = ask(api, product_id=ids[RED_BAG], explain=True)
     assert skus(body)[0] == RED_BAG
     assert len(body["hits"][0]["explain"]["legs"]) == 4
 
 
-def test_a_region_searches_by_a_part_of_the_picture(api: TestClient, ids: dict[str, int]) -> None:
+def test_a_region_searches_by_a_part_of_the_image(api: TestClient, ids: dict[str, int]) -> None:
     whole = ask(api, mode="image_to_image", product_id=ids[RED_BAG], min_confidence=0)
     corner = {"mode": "image_to_image", "product_id": ids[RED_BAG], "min_confidence": 0}
     part = ask(api, **corner, region=[0, 0, 40, 40])
@@ -172,7 +170,7 @@ def test_a_region_searches_by_a_part_of_the_picture(api: TestClient, ids: dict[s
     assert everything["hits"][0]["score"] == pytest.approx(whole["hits"][0]["score"], abs=0.02)
 
 
-def test_a_region_outside_the_picture_is_refused(api: TestClient) -> None:
+def test_a_region_outside_the_image_is_refused(api: TestClient) -> None:
     bag = picture("1f392-blue.webp")
     answer = api.post("/search", json={"image_base64": bag, "region": [200, 0, 100, 10]})
     assert code_of(answer) == (422, "region_outside_image")

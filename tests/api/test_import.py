@@ -1,4 +1,4 @@
-"""Bulk import into a real catalogue: upsert by sku, bad rows told, the rest in."""
+"""Bulk import into a real catalog: upsert by sku, bad rows told, the rest in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADER = "sku,title,description,category,brand,price,attributes,image_path\n"
 
 
 class Shop:
-    """A catalogue and the folder that import files and pictures lie in."""
+    """A catalog and the folder that import files and images lie in."""
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
         self.catalog = catalog
@@ -189,7 +189,7 @@ def test_a_link_out_of_the_folder_is_an_escape(shop: Shop) -> None:
         ("large", pictures.over_ten_megabytes()),
     ],
 )
-def test_a_hostile_picture_is_a_bad_row(shop: Shop, name: str, content: bytes) -> None:
+def test_a_hostile_image_is_a_bad_row(shop: Shop, name: str, content: bytes) -> None:
     (shop.folder / "images" / f"{name}.png").write_bytes(content)
     report = shop.load(f"{HEADER}B,书,,,,,,images/{name}.png\nC,书,,,,,,images/a.png\n")
     assert counts(report) == (1, 0, 0, [2])

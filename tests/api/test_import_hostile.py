@@ -28,7 +28,7 @@ PATIENCE_S = 60.0
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Iterator[Shop]:
-    """An empty catalogue, and a folder with one good picture."""
+    """An empty catalog, and a folder with one good image."""
     database = Database(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
     migrate(database)
     folder = tmp_path / "files"
@@ -103,14 +103,14 @@ def test_a_quote_that_another_row_closes_says_how_far_it_reached(hostile: Shop) 
     assert skus(hostile) == ["A", "C"]
 
 
-def test_a_pipe_in_place_of_a_picture_is_a_bad_row_and_nothing_waits(hostile: Shop) -> None:
+def test_a_pipe_in_place_of_an_image_is_a_bad_row_and_nothing_waits(hostile: Shop) -> None:
     os.mkfifo(hostile.folder / "pipe.png")
     os.symlink("pipe.png", hostile.folder / "link.png")
     rows = "sku,title,image_path\nA,一,a.png\nB,二,pipe.png\nC,三,link.png\nD,四,a.png\n"
     assert counts(in_time(hostile, rows)) == (2, 0, 0, [3, 4])
 
 
-def test_a_loop_of_links_in_place_of_a_picture_is_a_bad_row(hostile: Shop) -> None:
+def test_a_loop_of_links_in_place_of_an_image_is_a_bad_row(hostile: Shop) -> None:
     os.symlink("two.png", hostile.folder / "one.png")
     os.symlink("one.png", hostile.folder / "two.png")
     os.symlink("loop", hostile.folder / "loop")

@@ -107,7 +107,7 @@ def test_jsonl_goes_in_in_the_encoding_of_a_spreadsheet_too(api: TestClient) -> 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
 @pytest.mark.parametrize("folder", ["", "店铺/"])
-def test_a_zip_goes_in_with_its_pictures(api: TestClient, encoding: str, folder: str) -> None:
+def test_a_zip_goes_in_with_its_images(api: TestClient, encoding: str, folder: str) -> None:
     sku = f"Z-{encoding}-{folder}"
     rows = (
         f"sku,title,image_path\n{sku}1,一,图片/红.png\n{sku}2,二,./图片//红.png\n"
@@ -127,7 +127,7 @@ def test_a_zip_goes_in_with_its_pictures(api: TestClient, encoding: str, folder:
         assert api.get(product["image_url"]).content == PNG
 
 
-BAD_PICTURES = {
+BAD_IMAGES = {
     "../a.png": PNG,
     "/a.png": PNG,
     "none.png": PNG,
@@ -139,13 +139,13 @@ BAD_PICTURES = {
 }
 
 
-def test_a_bad_picture_in_a_zip_is_a_bad_row_and_the_rest_goes_in(
+def test_a_bad_image_in_a_zip_is_a_bad_row_and_the_rest_goes_in(
     open_settings: Callable[[], Settings],
 ) -> None:
-    rows = "".join(f"P-{n},书,{path}\n" for n, path in enumerate(BAD_PICTURES))
+    rows = "".join(f"P-{n},书,{path}\n" for n, path in enumerate(BAD_IMAGES))
     table = f"sku,title,image_path\n{rows}P-ok,书,good.png\n"
     files = [("folder/inside.png", PNG), ("good.png", PNG)]
-    files += [(name, BAD_PICTURES[name]) for name in ("text.png", "bomb.png", "large.png")]
+    files += [(name, BAD_IMAGES[name]) for name in ("text.png", "bomb.png", "large.png")]
     files += [("cut.png", PNG)]
     whole = zipped(("t/a.csv", table.encode()), *((f"t/{n}", c) for n, c in files))
     broken = damaged(whole, whole.rindex(b"t/cut.png", 0, whole.index(b"PK\x01\x02")) + 40)

@@ -30,7 +30,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def drifted(settings: Settings) -> None:
-    """A catalogue of two products, one of which Milvus has lost."""
+    """A catalog of two products, one of which Milvus has lost."""
     with TestClient(create_app(settings)) as api:
         lost = create(api, wait=True)
         create(api, wait=True, title="伞")
@@ -65,7 +65,7 @@ def test_what_it_queued_the_next_start_of_the_service_does(settings: Settings) -
         assert resources(api).store.count() == 3
 
 
-def test_an_empty_catalogue_has_no_drift(
+def test_an_empty_catalog_has_no_drift(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert manage.main(["doctor", "--json"]) == 0

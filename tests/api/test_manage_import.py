@@ -108,7 +108,7 @@ def test_a_wrong_command_line_is_explained(
     assert "usage" in capsys.readouterr().err
 
 
-def test_pictures_may_lie_in_another_folder(settings: Settings, tmp_path: Path) -> None:
+def test_images_may_lie_in_another_folder(settings: Settings, tmp_path: Path) -> None:
     images = tmp_path / "photos"
     images.mkdir()
     (images / "b.png").write_bytes(PNG)

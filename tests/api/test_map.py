@@ -1,4 +1,4 @@
-"""The catalogue in two dimensions, over HTTP."""
+"""The catalog in two dimensions, over HTTP."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FIELDS = ("image_clip_vector", "text_clip_vector", "text_bge_vector")
 
 @pytest.fixture
 def shop(open_settings: Callable[[], Settings]) -> Any:
-    """The service on a catalogue of its own."""
+    """The service on a catalog of its own."""
     with TestClient(create_app(open_settings()), raise_server_exceptions=False) as client:
         yield client
 
 
 def drawn(api: TestClient, field: str, *, fresh: bool = True) -> dict[str, Any]:
-    """The map once there is one, and unless told otherwise one of the catalogue as it is."""
+    """The map once there is one, and unless told otherwise one of the catalog as it is."""
     until = time.monotonic() + DEADLINE_S
     while True:
         answer = api.get("/product/map", params={"field": field})
@@ -41,7 +41,7 @@ def drawn(api: TestClient, field: str, *, fresh: bool = True) -> dict[str, Any]:
 
 
 def fruit_and_bags(api: TestClient) -> list[dict[str, Any]]:
-    """Six products of two kinds, two of them with a picture."""
+    """Six products of two kinds, two of them with an image."""
     kinds = {"水果": ("红苹果", "青苹果", "苹果 一箱"), "箱包": ("旅行箱", "行李箱", "拉杆箱 旅行")}
     rows = [
         {"title": title, "category": category}
@@ -59,7 +59,7 @@ def test_an_unknown_field_is_refused(api: TestClient) -> None:
         assert code_of(answer) == (422, "invalid_request")
 
 
-def test_the_map_of_an_empty_catalogue_is_empty(shop: TestClient) -> None:
+def test_the_map_of_an_empty_catalog_is_empty(shop: TestClient) -> None:
     assert shop.get("/product/map").status_code == 202
     found = drawn(shop, "image_clip_vector")
     assert (found["total"], found["shown"], found["points"]) == (0, 0, [])
@@ -77,10 +77,10 @@ def test_products_of_a_kind_lie_together(shop: TestClient) -> None:
     assert all((point["x"] > 0) == sides[point["category"]] for point in found["points"])
     first, second = found["explained_variance"]
     assert 1 >= first >= second > 0
-    assert drawn(shop, "image_clip_vector")["total"] == 2  # those that have a picture
+    assert drawn(shop, "image_clip_vector")["total"] == 2  # those that have an image
 
 
-def test_it_is_drawn_once_until_the_catalogue_changes(shop: TestClient) -> None:
+def test_it_is_drawn_once_until_the_catalog_changes(shop: TestClient) -> None:
     made = fruit_and_bags(shop)
     before = {field: drawn(shop, field) for field in FIELDS}
     assert {field: drawn(shop, field) for field in FIELDS} == before
@@ -96,7 +96,7 @@ def test_it_is_drawn_once_until_the_catalogue_changes(shop: TestClient) -> None:
     assert place["category"] == "箱包"
 
 
-def test_the_same_catalogue_is_drawn_the_same(shop: TestClient) -> None:
+def test_the_same_catalog_is_drawn_the_same(shop: TestClient) -> None:
     made = fruit_and_bags(shop)
     before = drawn(shop, "text_clip_vector")
     extra = create(shop, wait=True, title="雨伞")

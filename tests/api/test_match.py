@@ -1,4 +1,4 @@
-"""POST /match: whether a picture shows what a title says."""
+"""POST /match: whether an image shows what a title says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TITLE = "红富士苹果"
 
 @pytest.fixture(scope="module")
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
-    """A service whose picture-to-title scores were calibrated: the line is at a cosine of 0.3."""
+    """A service whose image-to-title scores were calibrated: the line is at a cosine of 0.3."""
     with calibrated(open_settings(), pairs=CURVE) as client:
         yield client
 
@@ -45,7 +45,7 @@ def pairs(api: TestClient, **fields: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_picture_is_judged_against_each_title_in_their_order(api: TestClient, apple: str) -> None:
+def test_an_image_is_judged_against_each_title_in_their_order(api: TestClient, apple: str) -> None:
     texts = [{"text": text} for text in ("苹果", "雨伞", "红苹果", "变压器")]
     found = pairs(api, image={"image_base64": apple}, texts=texts)
     assert [one["verdict"] for one in found] == ["match", "mismatch", "match", "mismatch"]
@@ -53,7 +53,7 @@ def test_a_picture_is_judged_against_each_title_in_their_order(api: TestClient, 
     assert all((one["confidence"] >= 0.5) == (one["score"] >= 0.3) for one in found)
 
 
-def test_a_title_is_judged_against_each_picture_in_their_order(
+def test_a_title_is_judged_against_each_image_in_their_order(
     api: TestClient, apple: str, umbrella: str
 ) -> None:
     images = [{"image_base64": one} for one in (umbrella, apple, umbrella)]
@@ -68,7 +68,7 @@ def test_both_ways_of_asking_give_the_same_score(api: TestClient, apple: str) ->
     assert one == other
 
 
-def test_a_products_picture_and_title_stand_for_themselves(
+def test_a_products_image_and_title_stand_for_themselves(
     api: TestClient, apple: str, product: dict[str, Any]
 ) -> None:
     its = {"product_id": product["product_id"]}
@@ -155,7 +155,7 @@ def test_the_one_that_is_wrong_is_named_too(api: TestClient) -> None:
     assert (code_of(answer), fields_of(answer)) == ((404, "product_not_found"), {"texts.1"})
 
 
-def test_a_product_without_a_picture_shows_nothing(api: TestClient) -> None:
+def test_a_product_without_an_image_shows_nothing(api: TestClient) -> None:
     its = {"product_id": create(api, title="没有图片")["product_id"]}
     answer = api.post("/match", json={"text": {"text": "苹果"}, "images": [its]})
     assert (code_of(answer), fields_of(answer)) == ((422, "product_without_image"), {"images.0"})

@@ -92,8 +92,8 @@ def outbox_of(api: TestClient) -> tuple[int, int, int]:
     return counts["pending"], counts["retrying"], counts["failed"]
 
 
-def with_pictures(api: TestClient, count: int) -> list[int]:
-    """Products, each with a picture of its own."""
+def with_images(api: TestClient, count: int) -> list[int]:
+    """Products, each with an image of its own."""
     pictures = (base64_of(encoded(noise((30, 30), seed), "PNG")) for seed in range(count))
     return [create(api, image_base64=picture)["product_id"] for picture in pictures]
 
@@ -104,10 +104,10 @@ def revisions(indexer: Indexer) -> dict[int, int]:
     return {state.product_id: state.revision for state in states}
 
 
-def test_one_bad_picture_among_32_holds_back_none_and_is_retried_when_told_to(
+def test_one_bad_image_among_32_holds_back_none_and_is_retried_when_told_to(
     api: TestClient, indexer: Indexer, clock: Clock
 ) -> None:
-    made = with_pictures(api, 32)
+    made = with_images(api, 32)
     bad = made[13]
     content = resources(api).catalog.picture(bad, None).content
     path = resources(api).images.path(str(resources(api).images.find(content)))
@@ -229,7 +229,7 @@ def test_the_command_queues_again_what_was_given_up(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PRODUCT_SEARCH_DATA_DIR", str(resources(api).settings.data_dir))
     caplog.set_level("INFO")
-    (product_id,) = with_pictures(api, 1)
+    (product_id,) = with_images(api, 1)
     path = resources(api).images.path(resources(api).catalog.picture(product_id, None).etag)
     path.rename(tmp_path / "picture")
     hasty = replace(indexer, policy=Policy(LEASE, max_attempts=1))

@@ -94,9 +94,7 @@ def test_several_fields_change_together_in_one_revision(api: TestClient) -> None
     assert after["revision"] == before["revision"] + 1
 
 
-def test_a_picture_is_added_replaced_and_removed(
-    api: TestClient, png: Callable[..., bytes]
-) -> None:
+def test_an_image_is_added_replaced_and_removed(api: TestClient, png: Callable[..., bytes]) -> None:
     product = create(api, wait=True, **WHOLE)
     red, blue = png("red"), png("blue")
     with_red = patch(api, product, image_base64=base64_of(red))
@@ -178,7 +176,7 @@ def test_a_deleted_product_is_not_found(
         assert code_of(api.post("/search", json=query)) == (404, "product_not_found")
 
 
-def test_products_that_share_a_picture_do_not_lose_it(
+def test_products_that_share_an_image_do_not_lose_it(
     api: TestClient, png: Callable[..., bytes]
 ) -> None:
     image = base64_of(png("orange"))

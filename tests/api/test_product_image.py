@@ -11,14 +11,14 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.api.helpers import base64_of, code_of, create, resources
-from tests.unit.pictures import encoded, four_colours, good_pictures
+from tests.unit.pictures import encoded, four_colours, good_images
 
 PHOTO = encoded(four_colours(size=(400, 200)), "JPEG")
 
 
 @pytest.fixture(scope="module")
 def url(api: TestClient) -> str:
-    """The address of a product's picture."""
+    """The address of a product's image."""
     return str(create(api, image_base64=base64_of(PHOTO))["image_url"])
 
 
@@ -34,7 +34,7 @@ def url(api: TestClient) -> str:
     ],
 )
 def test_the_original_comes_as_it_was_sent(api: TestClient, name: str, media_type: str) -> None:
-    content = good_pictures()[name]
+    content = good_images()[name]
     answer = api.get(create(api, image_base64=base64_of(content))["image_url"])
     assert answer.content == content
     assert answer.headers["content-type"] == media_type
@@ -68,14 +68,14 @@ def test_a_known_tag_is_answered_with_304_and_no_body(api: TestClient, url: str)
             assert again.headers["etag"] == tag
 
 
-def test_another_tag_is_answered_with_the_picture(api: TestClient, url: str) -> None:
+def test_another_tag_is_answered_with_the_image(api: TestClient, url: str) -> None:
     tag = api.get(f"{url}?size=64").headers["etag"]
     for sent in (tag, '"other"', "", "garbage"):
         answer = api.get(url, headers={"if-none-match": sent})
         assert (answer.status_code, answer.content) == (200, PHOTO)
 
 
-def test_the_tag_changes_with_the_picture(api: TestClient, png: Callable[..., bytes]) -> None:
+def test_the_tag_changes_with_the_image(api: TestClient, png: Callable[..., bytes]) -> None:
     product = create(api, image_base64=base64_of(PHOTO))
     tag = api.get(product["image_url"]).headers["etag"]
     path = f"/product/{product['product_id']}"
@@ -84,13 +84,13 @@ def test_the_tag_changes_with_the_picture(api: TestClient, png: Callable[..., by
     assert (answer.status_code, answer.content) == (200, png())
 
 
-def test_a_product_without_a_picture_has_none_to_show(api: TestClient) -> None:
+def test_a_product_without_an_image_has_none_to_show(api: TestClient) -> None:
     path = f"/product/{create(api)['product_id']}/image"
     assert code_of(api.get(path)) == (404, "image_not_found")
     assert code_of(api.get(f"{path}?size=64")) == (404, "image_not_found")
 
 
-def test_a_picture_whose_file_is_gone_is_not_found(
+def test_an_image_whose_file_is_gone_is_not_found(
     api: TestClient, png: Callable[..., bytes]
 ) -> None:
     product = create(api, image_base64=base64_of(png("navy")))

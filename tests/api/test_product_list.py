@@ -23,16 +23,16 @@ ROWS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def catalogue(api: TestClient) -> list[int]:
+def catalog(api: TestClient) -> list[int]:
     """The product ids of ROWS, in their order."""
     return [product["product_id"] for product in create_all(api, ROWS)]
 
 
-def places(api: TestClient, catalogue: list[int], **parameters: Any) -> list[int]:
+def places(api: TestClient, catalog: list[int], **parameters: Any) -> list[int]:
     """Which of ROWS are listed, in the order of the answer."""
     page = listed(api, **({"sort": "oldest", "page_size": 100} | parameters))
     assert page["total"] == len(page["items"])
-    return [catalogue.index(item["product_id"]) for item in page["items"]]
+    return [catalog.index(item["product_id"]) for item in page["items"]]
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def places(api: TestClient, catalogue: list[int], **parameters: Any) -> list[int
     ids=str,
 )
 def test_filters_match_literally(
-    api: TestClient, catalogue: list[int], parameters: dict[str, Any], wanted: list[int]
+    api: TestClient, catalog: list[int], parameters: dict[str, Any], wanted: list[int]
 ) -> None:
-    assert places(api, catalogue, **parameters) == wanted
+    assert places(api, catalog, **parameters) == wanted
 
 
 @pytest.mark.parametrize(
@@ -90,47 +90,45 @@ def test_filters_match_literally(
     ],
 )
 def test_the_order_is_the_one_asked_for(
-    api: TestClient, catalogue: list[int], sort: str, wanted: list[int]
+    api: TestClient, catalog: list[int], sort: str, wanted: list[int]
 ) -> None:
-    assert places(api, catalogue, sort=sort) == wanted
+    assert places(api, catalog, sort=sort) == wanted
 
 
-def test_the_newest_come_first_unless_asked_otherwise(
-    api: TestClient, catalogue: list[int]
-) -> None:
-    assert [item["product_id"] for item in listed(api)["items"]] == catalogue[::-1]
+def test_the_newest_come_first_unless_asked_otherwise(api: TestClient, catalog: list[int]) -> None:
+    assert [item["product_id"] for item in listed(api)["items"]] == catalog[::-1]
 
 
 @pytest.mark.parametrize("sort", ["oldest", "newest", "price_asc", "price_desc"])
 @pytest.mark.parametrize("size", [1, 3, 8, 100])
 def test_pages_together_are_the_whole_list(
-    api: TestClient, catalogue: list[int], sort: str, size: int
+    api: TestClient, catalog: list[int], sort: str, size: int
 ) -> None:
     seen: list[int] = []
     for page in range(1, len(ROWS) // size + 3):
         answer = listed(api, sort=sort, page=page, page_size=size)
         assert (answer["page"], answer["page_size"], answer["total"]) == (page, size, len(ROWS))
-        seen += [catalogue.index(item["product_id"]) for item in answer["items"]]
-    assert seen == places(api, catalogue, sort=sort)
+        seen += [catalog.index(item["product_id"]) for item in answer["items"]]
+    assert seen == places(api, catalog, sort=sort)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("parameters", [{}, {"category": "箱包"}, {"q": "双肩包"}])
 def test_a_walk_sees_every_product_once(
-    api: TestClient, catalogue: list[int], size: int, parameters: dict[str, Any]
+    api: TestClient, catalog: list[int], size: int, parameters: dict[str, Any]
 ) -> None:
     seen: list[int] = []
     last = 0
     while items := listed(api, after_id=last, page_size=size, **parameters)["items"]:
-        seen += [catalogue.index(item["product_id"]) for item in items]
+        seen += [catalog.index(item["product_id"]) for item in items]
         last = items[-1]["product_id"]
-    assert seen == places(api, catalogue, **parameters)
+    assert seen == places(api, catalog, **parameters)
 
 
 def test_the_total_of_a_walk_counts_all_that_meet_the_filters(
-    api: TestClient, catalogue: list[int]
+    api: TestClient, catalog: list[int]
 ) -> None:
-    answer = listed(api, after_id=catalogue[2], page_size=1, category="箱包")
+    answer = listed(api, after_id=catalog[2], page_size=1, category="箱包")
     assert (answer["total"], len(answer["items"])) == (4, 1)
 
 

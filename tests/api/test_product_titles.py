@@ -1,4 +1,4 @@
-"""POST /product/titles: titles for a picture."""
+"""POST /product/titles: titles for an image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
-    """A service whose picture-to-title scores were calibrated."""
+    """A service whose image-to-title scores were calibrated."""
     with calibrated(open_settings(), image_to_text=CURVE) as client:
         yield client
 
@@ -37,7 +37,7 @@ def apple(sample_image: Callable[[str], bytes]) -> bytes:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def catalogue(api: TestClient, apple: bytes) -> list[dict[str, Any]]:
+def catalog(api: TestClient, apple: bytes) -> list[dict[str, Any]]:
     rows = [{"category": "生鲜果蔬"} | row for row in ROWS]
     rows[0]["image_base64"] = base64_of(apple)
     return create_all(api, rows)
@@ -70,15 +70,15 @@ def test_the_suggestion_is_what_the_best_titles_agree_on(api: TestClient, apple:
 
 
 def test_a_product_is_not_given_its_own_title(
-    api: TestClient, catalogue: list[dict[str, Any]]
+    api: TestClient, catalog: list[dict[str, Any]]
 ) -> None:
-    product = catalogue[0]["product_id"]
+    product = catalog[0]["product_id"]
     answer = titles(api, product_id=product, top_k=20)
     assert product not in {one["product_id"] for one in answer["titles"]}
     assert answer["suggestion"]["words"] == ["苹果"]
 
 
-def test_a_picture_may_come_as_a_file(api: TestClient, apple: bytes) -> None:
+def test_an_image_may_come_as_a_file(api: TestClient, apple: bytes) -> None:
     answer = api.post(
         "/product/titles", data={"top_k": "2"}, files={"image": ("a.webp", apple, "image/webp")}
     )
@@ -95,7 +95,7 @@ def test_fewer_titles_leave_the_suggestion_as_it_is(api: TestClient, apple: byte
     assert one["titles"] == all_["titles"][:1]
 
 
-def test_a_picture_that_nothing_fits_has_no_title(
+def test_an_image_that_nothing_fits_has_no_title(
     open_settings: Callable[[], Settings], png: Callable[..., bytes]
 ) -> None:
     with calibrated(open_settings(), image_to_text=CURVE | {"intercept": -30.0}) as api:
@@ -135,8 +135,8 @@ def test_a_bad_request_says_what_is_wrong(
     assert fields_of(answer) == fields
 
 
-def test_a_product_must_have_a_picture(api: TestClient, catalogue: list[dict[str, Any]]) -> None:
-    plain = {"product_id": catalogue[1]["product_id"]}
+def test_a_product_must_have_an_image(api: TestClient, catalog: list[dict[str, Any]]) -> None:
+    plain = {"product_id": catalog[1]["product_id"]}
     assert code_of(api.post("/product/titles", json=plain)) == (422, "product_without_image")
     gone = {"product_id": 999_999}
     assert code_of(api.post("/product/titles", json=gone)) == (404, "product_not_found")

@@ -131,7 +131,7 @@ def test_prices_are_exact(api: TestClient, price: object, shown: str | None) -> 
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,", "data:;base64,"])
-def test_a_picture_comes_as_base64_or_as_a_data_uri(
+def test_an_image_comes_as_base64_or_as_a_data_uri(
     api: TestClient, png: Callable[..., bytes], prefix: str
 ) -> None:
     made = create(api, image_base64=prefix + base64_of(png()))
@@ -151,7 +151,7 @@ def test_a_product_comes_as_multipart_with_a_file(
     assert api.get(made["image_url"]).content == png()
 
 
-def test_an_untouched_file_input_of_a_browser_is_no_picture(api: TestClient) -> None:
+def test_an_untouched_file_input_of_a_browser_is_no_image(api: TestClient) -> None:
     title = ('Content-Disposition: form-data; name="title"', "书包".encode())
     untouched = 'Content-Disposition: form-data; name="image"; filename=""\r\nContent-Type: a/b'
     answer = api.post("/product", **form("xyz", title, (untouched, b"")))
@@ -160,8 +160,8 @@ def test_an_untouched_file_input_of_a_browser_is_no_picture(api: TestClient) -> 
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")  # Pillow's own remark
-def test_every_kind_of_picture_is_taken_and_indexed(api: TestClient) -> None:
-    good = pictures.good_pictures() | {"corrupt exif": pictures.with_corrupt_exif()}
+def test_every_kind_of_image_is_taken_and_indexed(api: TestClient) -> None:
+    good = pictures.good_images() | {"corrupt exif": pictures.with_corrupt_exif()}
     made = {name: create(api, image_base64=base64_of(content)) for name, content in good.items()}
     create(api, wait=True)
     for name, product in made.items():

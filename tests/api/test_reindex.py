@@ -61,7 +61,7 @@ class Traffic:
     said: list[str] = field(default_factory=list)
 
     def search(self) -> None:
-        """A picture always finds itself, whichever encoder answers."""
+        """An image always finds itself, whichever encoder answers."""
         query = {"mode": "image_to_image", "image_base64": base64_of(PHOTO), "top_k": 100}
         while not self.ending.is_set():
             answer = self.api.post("/search", json=query)
@@ -265,7 +265,7 @@ def test_a_fill_alone_writes_to_the_new_collection_alone(
     assert encoded_by == ["chinese-clip"] * PRODUCTS
 
 
-def test_a_damaged_picture_does_not_hold_up_the_switch(frozen: TestClient) -> None:
+def test_a_damaged_image_does_not_hold_up_the_switch(frozen: TestClient) -> None:
     api = frozen
     damaged = min(rows_of(api))
     images = resources(api).images

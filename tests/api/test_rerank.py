@@ -53,8 +53,8 @@ class Counted(EncoderPair):
         raise AssertionError("a product is encoded again")
 
 
-class Pictures:
-    """The image-text encoder, which notes the pictures that it is given."""
+class Images:
+    """The image-text encoder, which notes the images that it is given."""
 
     def __init__(self, real: ImageTextEncoder) -> None:
         self._real = real
@@ -70,15 +70,15 @@ class Pictures:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def catalogue(api: TestClient) -> list[dict[str, Any]]:
+def catalog(api: TestClient) -> list[dict[str, Any]]:
     pairs = zip(TITLES, PHOTOS, strict=True)
     rows = [{"title": title, "image_base64": base64_of(photo)} for title, photo in pairs]
     return create_all(api, rows + [{"title": title} for title in PLAIN])
 
 
 @pytest.fixture(scope="module")
-def everyone(catalogue: list[dict[str, Any]]) -> list[int]:
-    return [product["product_id"] for product in catalogue]
+def everyone(catalog: list[dict[str, Any]]) -> list[int]:
+    return [product["product_id"] for product in catalog]
 
 
 def rerank(api: TestClient, product_ids: Sequence[int], **fields: Any) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def test_a_text_that_asks_for_nothing_says_nothing_of_any_and_leaves_none_out(
     assert {(hit["score"], hit["confidence"]) for hit in hits} == {(0, None)}
 
 
-def test_a_picture_still_says_something_beside_a_text_that_asks_for_nothing(
+def test_an_image_still_says_something_beside_a_text_that_asks_for_nothing(
     api: TestClient, everyone: list[int]
 ) -> None:
     hits = rerank(api, everyone, text="！！！", image_base64=base64_of(PHOTOS[2]))["hits"]
@@ -136,7 +136,7 @@ def test_only_the_given_products_come(api: TestClient, everyone: list[int]) -> N
     assert [hit["rank"] for hit in hits] == [1, 2, 3]
 
 
-def test_a_picture_puts_its_own_product_first_and_those_without_one_last(
+def test_an_image_puts_its_own_product_first_and_those_without_one_last(
     api: TestClient, everyone: list[int]
 ) -> None:
     hits = rerank(api, everyone, image_base64=base64_of(PHOTOS[2]))["hits"]
@@ -146,7 +146,7 @@ def test_a_picture_puts_its_own_product_first_and_those_without_one_last(
     assert [(hit["score"], hit["confidence"]) for hit in hits[-2:]] == [(0, None)] * 2
 
 
-def test_a_picture_may_come_as_a_file(api: TestClient, everyone: list[int]) -> None:
+def test_an_image_may_come_as_a_file(api: TestClient, everyone: list[int]) -> None:
     answer = api.post(
         "/rerank",
         data={"product_ids": json.dumps(everyone), "text": "雨伞"},
@@ -186,7 +186,7 @@ def test_a_product_that_is_not_indexed_yet_is_missing(api: TestClient, everyone:
 
 def test_products_are_never_encoded_again(api: TestClient, everyone: list[int]) -> None:
     retrieval, real = resources(api).retrieval, resources(api).encoders
-    pictures = Pictures(real.image_text)
+    pictures = Images(real.image_text)
     counted = Counted(real.name, real.text, cast(ImageTextEncoder, pictures), real.device)
     watched = replace(retrieval, collections=StandIn(retrieval.collections, counted))
     request = RerankRequest.model_validate(
@@ -224,7 +224,7 @@ def test_so_many_products_may_be_given(api: TestClient) -> None:
     assert len(rerank(api, range(GONE, GONE + 500), text="书包")["missing"]) == 500
 
 
-def test_a_damaged_picture_is_refused(api: TestClient) -> None:
+def test_a_damaged_image_is_refused(api: TestClient) -> None:
     answer = api.post("/rerank", json={"product_ids": [1], "image_base64": base64_of(b"no")})
     assert code_of(answer) == (422, "invalid_image")
 

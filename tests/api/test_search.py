@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.helpers import base64_of, code_of, create_all, ids, search
-from tests.unit.pictures import encoded, good_pictures, noise
+from tests.unit.pictures import encoded, good_images, noise
 
 MODES = ["text_to_text", "text_to_image", "image_to_image", "image_to_text"]
 FIELDS = {
@@ -21,12 +21,12 @@ FIELDS = {
 TITLES = ["红色双肩包", "女士运动鞋", "红富士苹果", "保温杯", "蓝牙耳机", "儿童雨伞", "变压器"]
 PHOTOS = [encoded(noise((80, 60), seed), "PNG") for seed in range(len(TITLES))]
 PLAIN = ["没有图片的书架", "没有图片的台灯"]
-TWINS = 12  # products with the same title and the same picture: their scores are equal
+TWINS = 12  # products with the same title and the same image: their scores are equal
 
 
 @pytest.fixture(scope="module", autouse=True)
-def catalogue(api: TestClient) -> list[dict[str, Any]]:
-    """Products with a picture each, then some without, then the twins."""
+def catalog(api: TestClient) -> list[dict[str, Any]]:
+    """Products with an image each, then some without, then the twins."""
     pairs = zip(TITLES, PHOTOS, strict=True)
     rows = [{"title": title, "image_base64": base64_of(photo)} for title, photo in pairs]
     rows += [{"title": title} for title in PLAIN]
@@ -68,22 +68,22 @@ def test_hits_come_by_falling_score(api: TestClient, mode: str) -> None:
 
 
 @pytest.mark.parametrize("place", range(len(TITLES)))
-def test_a_stored_picture_searched_with_itself_comes_first(
-    api: TestClient, catalogue: list[dict[str, Any]], place: int
+def test_a_stored_image_searched_with_itself_comes_first(
+    api: TestClient, catalog: list[dict[str, Any]], place: int
 ) -> None:
-    for given in ({"image_base64": base64_of(PHOTOS[place])}, catalogue[place]):
+    for given in ({"image_base64": base64_of(PHOTOS[place])}, catalog[place]):
         fields = {k: v for k, v in given.items() if k in {"image_base64", "product_id"}}
         first = search(api, "image_to_image", **fields)[0]
-        assert first["product"]["product_id"] == catalogue[place]["product_id"]
+        assert first["product"]["product_id"] == catalog[place]["product_id"]
         assert first["score"] >= 0.98
 
 
 @pytest.mark.parametrize("place", range(len(TITLES)))
 def test_a_title_comes_first_when_its_words_are_searched(
-    api: TestClient, catalogue: list[dict[str, Any]], place: int
+    api: TestClient, catalog: list[dict[str, Any]], place: int
 ) -> None:
     first = search(api, "text_to_text", text=TITLES[place])[0]
-    assert first["product"]["product_id"] == catalogue[place]["product_id"]
+    assert first["product"]["product_id"] == catalog[place]["product_id"]
 
 
 @pytest.mark.parametrize(
@@ -100,35 +100,33 @@ def test_other_words_for_a_thing_find_it(api: TestClient, words: str, title: str
 
 
 @pytest.mark.parametrize("mode", ["text_to_image", "image_to_image"])
-def test_a_product_without_a_picture_never_answers_a_picture_leg(
-    api: TestClient, mode: str
-) -> None:
+def test_a_product_without_an_image_never_answers_an_image_leg(api: TestClient, mode: str) -> None:
     titles = {hit["product"]["title"] for hit in search(api, mode, **query(mode), top_k=100)}
     assert len(titles) == len(TITLES) + 1
     assert titles.isdisjoint(PLAIN)
 
 
 @pytest.mark.parametrize("mode", ["text_to_text", "image_to_text"])
-def test_a_product_without_a_picture_answers_a_text_leg(api: TestClient, mode: str) -> None:
+def test_a_product_without_an_image_answers_a_text_leg(api: TestClient, mode: str) -> None:
     titles = {hit["product"]["title"] for hit in search(api, mode, **query(mode), top_k=100)}
     assert set(PLAIN) <= titles
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_product_as_the_query_is_its_title_or_its_picture(
-    api: TestClient, catalogue: list[dict[str, Any]], mode: str
+def test_a_product_as_the_query_is_its_title_or_its_image(
+    api: TestClient, catalog: list[dict[str, Any]], mode: str
 ) -> None:
-    by_product = search(api, mode, product_id=catalogue[2]["product_id"], top_k=100)
+    by_product = search(api, mode, product_id=catalog[2]["product_id"], top_k=100)
     by_hand = search(api, mode, **query(mode, 2), top_k=100)
     assert [hit["score"] for hit in by_product] == [hit["score"] for hit in by_hand]
     assert ids(by_product) == ids(by_hand)
 
 
 @pytest.mark.parametrize("mode", ["image_to_image", "image_to_text"])
-def test_a_product_without_a_picture_is_no_picture_query(
-    api: TestClient, catalogue: list[dict[str, Any]], mode: str
+def test_a_product_without_an_image_is_no_image_query(
+    api: TestClient, catalog: list[dict[str, Any]], mode: str
 ) -> None:
-    plain = catalogue[len(TITLES)]["product_id"]
+    plain = catalog[len(TITLES)]["product_id"]
     answer = api.post("/search", json={"mode": mode, "product_id": plain})
     assert code_of(answer) == (422, "product_without_image")
 
@@ -153,9 +151,9 @@ def test_pages_one_after_another_are_the_unpaged_list(
 
 
 def test_pages_of_equals_hold_each_of_them_once(
-    api: TestClient, catalogue: list[dict[str, Any]]
+    api: TestClient, catalog: list[dict[str, Any]]
 ) -> None:
-    twins = {product["product_id"] for product in catalogue[-TWINS:]}
+    twins = {product["product_id"] for product in catalog[-TWINS:]}
     pages = [
         search(api, "text_to_text", text="一模一样的袜子", top_k=5, offset=offset)
         for offset in range(0, 15, 5)
@@ -169,7 +167,7 @@ def test_an_offset_behind_the_end_finds_nothing(api: TestClient, offset: int) ->
 
 
 @pytest.mark.parametrize("mode", MODES[2:])
-def test_a_picture_may_come_as_a_file(api: TestClient, mode: str) -> None:
+def test_an_image_may_come_as_a_file(api: TestClient, mode: str) -> None:
     answer = api.post(
         "/search",
         data={"mode": mode, "top_k": "3", "offset": "1", "filters": "{}", "min_confidence": "0"},
@@ -188,9 +186,9 @@ def test_a_text_may_come_as_a_form(api: TestClient) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")  # Pillow's own remark
-@pytest.mark.parametrize("name", good_pictures())
-def test_every_kind_of_picture_is_searched_as_it_is(api: TestClient, name: str) -> None:
-    image = base64_of(good_pictures()[name])
+@pytest.mark.parametrize("name", good_images())
+def test_every_kind_of_image_is_searched_as_it_is(api: TestClient, name: str) -> None:
+    image = base64_of(good_images()[name])
     assert len(search(api, "image_to_image", image_base64=image, top_k=3)) == 3
 
 
@@ -203,8 +201,8 @@ def test_any_text_with_something_to_see_is_searched(api: TestClient, mode: str, 
     assert len(search(api, mode, text=text, top_k=3)) == 3
 
 
-def test_a_search_changes_nothing(api: TestClient, catalogue: list[dict[str, Any]]) -> None:
-    path = f"/product/{catalogue[0]['product_id']}"
+def test_a_search_changes_nothing(api: TestClient, catalog: list[dict[str, Any]]) -> None:
+    path = f"/product/{catalog[0]['product_id']}"
     before = api.get(path).json()
-    search(api, "image_to_image", product_id=catalogue[0]["product_id"])
+    search(api, "image_to_image", product_id=catalog[0]["product_id"])
     assert api.get(path).json() == before

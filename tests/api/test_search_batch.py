@@ -40,7 +40,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def catalogue(api: TestClient) -> list[dict[str, Any]]:
+def catalog(api: TestClient) -> list[dict[str, Any]]:
     return create_all(
         api,
         [
@@ -133,7 +133,7 @@ def codes_of(results: list[dict[str, Any]]) -> list[str | None]:
     return [one.get("code") for one in results]
 
 
-def test_a_query_whose_pictures_have_no_room_is_refused_and_the_others_are_answered(
+def test_a_query_whose_images_have_no_room_is_refused_and_the_others_are_answered(
     api: TestClient,
 ) -> None:
     many, few = {"parts": [{"product_id": 1}] * 13}, {"parts": [{"product_id": 1}] * 12}

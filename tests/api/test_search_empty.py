@@ -1,4 +1,4 @@
-"""Searches of a catalogue that has nothing yet."""
+"""Searches of a catalog that has nothing yet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from tests.api.helpers import base64_of
 from tests.unit.pictures import encoded, noise
 
-PICTURE = base64_of(encoded(noise((30, 30), 1), "PNG"))
+IMAGE = base64_of(encoded(noise((30, 30), 1), "PNG"))
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ PICTURE = base64_of(encoded(noise((30, 30), 1), "PNG"))
         {"text": "雨伞"},
         {"text": "lanya erji"},
         {"mode": "text_to_text", "text": "雨伞"},
-        {"image_base64": PICTURE},
-        {"text": "红色", "image_base64": PICTURE},
+        {"image_base64": IMAGE},
+        {"text": "红色", "image_base64": IMAGE},
     ],
     ids=["text", "pinyin", "one leg", "picture", "composed"],
 )
-def test_an_empty_catalogue_has_no_match(api: TestClient, query: dict[str, str]) -> None:
+def test_an_empty_catalog_has_no_match(api: TestClient, query: dict[str, str]) -> None:
     answer = api.post("/search", json=query)
     assert answer.status_code == 200, answer.text
     body = answer.json()

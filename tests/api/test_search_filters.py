@@ -23,7 +23,7 @@ HOSTILE = [text for text in ANY_HOSTILE if not is_blank(text)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def catalogue(api: TestClient) -> dict[str, int]:
+def catalog(api: TestClient) -> dict[str, int]:
     """The product of each hostile value, which is its brand and its category."""
     image = base64_of(encoded(noise((20, 20)), "PNG"))
     made = create_all(
@@ -47,9 +47,9 @@ def found(api: TestClient, mode: str = "text_to_text", **filters: Any) -> list[i
 @pytest.mark.parametrize("field", ["brand", "category"])
 @pytest.mark.parametrize("value", HOSTILE, ids=ascii)
 def test_a_value_matches_itself_and_nothing_else(
-    api: TestClient, catalogue: dict[str, int], field: str, value: str
+    api: TestClient, catalog: dict[str, int], field: str, value: str
 ) -> None:
-    wanted = [catalogue[value]]
+    wanted = [catalog[value]]
     assert found(api, **{field: value}) == wanted
     assert [item["product_id"] for item in listed(api, **{field: value})["items"]] == wanted
 
@@ -58,15 +58,15 @@ def test_a_value_matches_itself_and_nothing_else(
     "mode", ["text_to_text", "text_to_image", "image_to_image", "image_to_text"]
 )
 def test_a_list_matches_any_of_its_values_in_every_mode(
-    api: TestClient, catalogue: dict[str, int], mode: str
+    api: TestClient, catalog: dict[str, int], mode: str
 ) -> None:
     some = HOSTILE[2:9]
-    assert found(api, mode, brand=some) == sorted(catalogue[value] for value in some)
-    assert found(api, mode, brand=HOSTILE) == sorted(catalogue.values())
+    assert found(api, mode, brand=some) == sorted(catalog[value] for value in some)
+    assert found(api, mode, brand=HOSTILE) == sorted(catalog.values())
 
 
-def test_conditions_hold_together(api: TestClient, catalogue: dict[str, int]) -> None:
-    assert found(api, brand=["plain", "%"], category=["%", "_"]) == [catalogue["%"]]
+def test_conditions_hold_together(api: TestClient, catalog: dict[str, int]) -> None:
+    assert found(api, brand=["plain", "%"], category=["%", "_"]) == [catalog["%"]]
     assert found(api, brand="plain", category="%") == []
     assert found(api, brand="plain", price={"gte": 0}) == []
 
@@ -154,7 +154,7 @@ def test_a_hostile_attribute_matches_itself_and_nothing_else(api: TestClient, va
     assert api.delete(f"/product/{made['product_id']}").status_code == 204
 
 
-def test_products_with_and_without_a_picture_are_parted(api: TestClient) -> None:
+def test_products_with_and_without_an_image_are_parted(api: TestClient) -> None:
     everything = found(api)
     pictured = found(api, has_image=True)
     assert pictured == found(api, "text_to_image")

@@ -62,12 +62,12 @@ def test_a_deleted_product_is_dropped_and_counted_before_the_index_knows(frozen:
     gone, *left = groups["甲"]
     before = resources(api).store.count()
     assert api.delete(path_of(gone)).status_code == 204
-    by_picture: dict[str, Any] = {"text": None, "image_base64": base64_of(photo("甲", 0))}
+    by_image: dict[str, Any] = {"text": None, "image_base64": base64_of(photo("甲", 0))}
     for query in (
         {"mode": "text_to_text"},
         {"mode": "text_to_image"},
-        {"mode": "image_to_image"} | by_picture,
-        {"mode": "image_to_text"} | by_picture,
+        {"mode": "image_to_image"} | by_image,
+        {"mode": "image_to_text"} | by_image,
     ):
         answer = answer_to(api, "甲", **query)
         assert sorted(ids(answer["hits"])) == [product["product_id"] for product in left]
@@ -103,12 +103,12 @@ def test_a_changed_product_never_passes_its_old_filter(frozen: Frozen) -> None:
     assert (shown["category"], shown["index_status"]) == ("新", "pending")
 
 
-def test_a_removed_picture_is_out_of_the_picture_legs_at_once(frozen: Frozen) -> None:
+def test_a_removed_image_is_out_of_the_image_legs_at_once(frozen: Frozen) -> None:
     api, groups = frozen
     plain = groups["丁"][2]
     assert api.patch(path_of(plain), json={"image_base64": None}).status_code == 200
-    by_picture: dict[str, Any] = {"text": None, "image_base64": base64_of(photo("丁", 2))}
-    answer = answer_to(api, "丁", mode="image_to_image", **by_picture)
+    by_image: dict[str, Any] = {"text": None, "image_base64": base64_of(photo("丁", 2))}
+    answer = answer_to(api, "丁", mode="image_to_image", **by_image)
     assert plain["product_id"] not in ids(answer["hits"])
     assert plain["product_id"] in ids(answer_to(api, "丁")["hits"])
 
@@ -125,7 +125,7 @@ def test_a_wait_that_ends_before_the_indexing_answers_with_pending(frozen: Froze
 def restarted(open_settings: Callable[[], Settings]) -> Iterator[tuple[TestClient, list[int]]]:
     """A service that was stopped before anything was indexed, and started again.
 
-    Its products: one deleted, one whose picture's file is lost, one as it should be.
+    Its products: one deleted, one whose image's file is lost, one as it should be.
     """
     settings = open_settings().model_copy(update={"index_max_attempts": 1})
     with TestClient(create_app(settings)) as api:
@@ -150,7 +150,7 @@ def test_what_waited_is_indexed_by_the_next_start(restarted: tuple[TestClient, l
     assert gone not in found
 
 
-def test_a_picture_whose_file_is_lost_is_said_in_the_products_status(
+def test_an_image_whose_file_is_lost_is_said_in_the_products_status(
     restarted: tuple[TestClient, list[int]],
 ) -> None:
     api, (_, _, lost) = restarted

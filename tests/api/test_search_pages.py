@@ -15,7 +15,7 @@ SHARED = "一模一样的袜子"  # so many that scores are equal
 
 
 @pytest.fixture(scope="module", autouse=True)
-def catalogue(api: TestClient) -> list[dict[str, Any]]:
+def catalog(api: TestClient) -> list[dict[str, Any]]:
     rows = [
         {"title": SHARED if number % 2 else f"{SHARED} {number} 双装", "price": number // 4}
         for number in range(ALL)

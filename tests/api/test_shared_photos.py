@@ -31,8 +31,8 @@ def stratified(labels: Path, wanted: int) -> list[dict[str, str]]:
     return chosen[:wanted]
 
 
-def as_catalogue(name: str, rows: list[dict[str, str]], target: Path) -> None:
-    """The label rows in the catalogue's format."""
+def as_catalog(name: str, rows: list[dict[str, str]], target: Path) -> None:
+    """The label rows in the catalog's format."""
     with target.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["sku", "title", "category", "attributes", "image_path"])
@@ -59,7 +59,7 @@ def photos(
         folder = shared_folder(name)
         rows = stratified(folder / "labels.csv", WANTED)
         file = tmp_path_factory.mktemp("import") / f"{name}.csv"
-        as_catalogue(name, rows, file)
+        as_catalog(name, rows, file)
         report = import_file(resources(api).catalog, file, folder, lambda _counts: None)
         assert (report.counts.created, report.bad_rows) == (len(rows), [])
         imported[name] = rows

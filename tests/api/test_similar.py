@@ -24,7 +24,7 @@ ROWS: list[dict[str, Any]] = [
     {"title": "书包 没有图片", "category": "箱包"},
     {"title": "红色双肩包 大号书包", "category": "箱包", "brand": "拾光", "price": 149},
 ]
-SEEDS = [1, 2, 3, 1, None, 1]  # products with the same seed have nearly the same picture
+SEEDS = [1, 2, 3, 1, None, 1]  # products with the same seed have nearly the same image
 
 
 def picture(place: int, seed: int) -> str:
@@ -35,7 +35,7 @@ def picture(place: int, seed: int) -> str:
 
 @pytest.fixture(scope="module")
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
-    """A service whose picture-to-picture scores were calibrated: the line is at 0.5."""
+    """A service whose image-to-image scores were calibrated: the line is at 0.5."""
     with calibrated(open_settings(), image_to_image=CURVE) as client:
         yield client
 
@@ -64,7 +64,7 @@ def test_the_product_itself_is_never_there(api: TestClient, everyone: list[int],
         assert [hit["rank"] for hit in answer["hits"]] == list(range(1, len(answer["hits"]) + 1))
 
 
-def test_by_picture_it_is_the_search_by_the_picture_without_the_product(
+def test_by_image_it_is_the_search_by_the_image_without_the_product(
     api: TestClient, everyone: list[int]
 ) -> None:
     query = {"mode": "image_to_image", "product_id": everyone[0]}
@@ -110,7 +110,7 @@ def test_by_both_nothing_is_below_a_line_and_the_total_is_of_what_was_looked_at(
     assert 1 <= some["total"] < whole["total"]
 
 
-def test_a_product_without_a_picture_is_alike_by_its_title(
+def test_a_product_without_an_image_is_alike_by_its_title(
     api: TestClient, everyone: list[int]
 ) -> None:
     both, title = similar(api, everyone[4]), similar(api, everyone[4], by="title")
@@ -156,13 +156,13 @@ def test_nothing_is_encoded(
     def refuse(_self: object, _texts: Sequence[str], *_more: Sequence[str]) -> Matrix:
         raise AssertionError("a text is encoded")
 
-    def refuse_pictures(_self: object, _images: Sequence[Image.Image]) -> Matrix:
+    def refuse_images(_self: object, _images: Sequence[Image.Image]) -> Matrix:
         raise AssertionError("a picture is encoded")
 
     encoders = resources(api).encoders
     monkeypatch.setattr(type(encoders.text), "encode_documents", refuse)
     monkeypatch.setattr(type(encoders.text), "encode_queries", refuse)
-    monkeypatch.setattr(type(encoders.image_text), "encode_images", refuse_pictures)
+    monkeypatch.setattr(type(encoders.image_text), "encode_images", refuse_images)
     for by in ("picture", "title", "both"):
         assert similar(api, everyone[0], by=by)["hits"]
 

@@ -67,7 +67,7 @@ def test_drift_is_told_everywhere_and_gone_after_the_repair(api: TestClient) -> 
     assert (health["status"], health["drift"]["total"]) == ("ok", 0)
 
 
-def test_a_picture_that_nobody_names_leaves_the_service_healthy(
+def test_an_image_that_nobody_names_leaves_the_service_healthy(
     api: TestClient, png: Callable[..., bytes]
 ) -> None:
     images = resources(api).images

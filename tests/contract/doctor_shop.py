@@ -1,4 +1,4 @@
-"""A catalogue with both stores and its doctor, and ways to make them drift behind its back."""
+"""A catalog with both stores and its doctor, and ways to make them drift behind its back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, noise
 from vector_db import EntityState, MilvusStore, collection_name
 
-PICTURE = encoded(noise((8, 8), 1), "PNG")
+IMAGE = encoded(noise((8, 8), 1), "PNG")
 OTHER = encoded(noise((8, 8), 2), "PNG")
 NONE = dict.fromkeys(DriftKind, 0)
 UNUSED = "product_v1_0123456789ab"
@@ -83,7 +83,7 @@ def database(
 
 
 class Shop:
-    """A catalogue, its indexer and its doctor, over the stores of one test."""
+    """A catalog, its indexer and its doctor, over the stores of one test."""
 
     store: MeddledStore  # with the active collection open
 
@@ -120,7 +120,7 @@ class Shop:
         assert isinstance(store, MeddledStore)
         self.store = store
 
-    def create(self, title: str = "书包", image: bytes | None = PICTURE) -> ProductOut:
+    def create(self, title: str = "书包", image: bytes | None = IMAGE) -> ProductOut:
         product = self.catalog.create({"title": title}, image)
         self.ids.append(product.product_id)
         return product
@@ -169,9 +169,9 @@ def shop(database: Database, milvus: MeddledStore, tmp_path: Path) -> Shop:
 
 @pytest.fixture
 def stocked(shop: Shop) -> Shop:
-    """Seven products, five of them with a picture, all of them indexed."""
+    """Seven products, five of them with an image, all of them indexed."""
     for number in range(7):
-        shop.create(f"书包 {number}", PICTURE if number < 5 else None)
+        shop.create(f"书包 {number}", IMAGE if number < 5 else None)
     shop.index()
     return shop
 
@@ -202,13 +202,13 @@ def set_back(shop: Shop) -> str:
     return str(shop.ids[2])
 
 
-def swap_picture(shop: Shop) -> str:
+def swap_image(shop: Shop) -> str:
     write_entity(shop, shop.key(2), product_id=shop.ids[2], image_path="f" * 64)
     return str(shop.ids[2])
 
 
 def embed_otherwise(shop: Shop) -> str:
-    image_hash = shop.images.find(PICTURE)
+    image_hash = shop.images.find(IMAGE)
     row = entity_row(entity(shop.key(2), product_id=shop.ids[2], image_path=image_hash), UNUSED)
     shop.store._call("upsert", shop.store._collection, data=[row])
     return str(shop.ids[2])

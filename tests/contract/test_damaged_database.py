@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def database(path: Path) -> Iterator[Database]:
-    """A SQLite catalogue with some products."""
+    """A SQLite catalog with some products."""
     database = Database(f"sqlite:///{path}")
     migrate(database)
     with writing(database) as session:
@@ -59,7 +59,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.fixture(params=DAMAGES)
 def damaged(request: pytest.FixtureRequest, catalog: Catalog, path: Path) -> Catalog:
-    """The catalogue over its file with these bytes lost."""
+    """The catalog over its file with these bytes lost."""
     catalog.database.close()
     content = path.read_bytes()
     assert len(content) > 8 * PAGE

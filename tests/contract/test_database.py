@@ -1,4 +1,4 @@
-"""The catalogue on every database: the same answers, exact and in one transaction."""
+"""The catalog on every database: the same answers, exact and in one transaction."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_texts_are_equal_only_to_themselves(catalog: Catalog, field: str) -> Non
         assert list(rows) == [product_id], ascii(text)
 
 
-def test_rows_are_parted_by_their_picture_and_their_time(catalog: Catalog) -> None:
+def test_rows_are_parted_by_their_image_and_their_time(catalog: Catalog) -> None:
     made = [catalog.create({"title": "书包"}, image).product_id for image in (PNG, None, None)]
     moments = [datetime(2026, 1, 1, 12, 0, 0, micros, UTC) for micros in (1, 2, 3)]
     for product_id, moment in zip(made, moments, strict=True):

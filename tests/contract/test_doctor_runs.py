@@ -1,4 +1,4 @@
-"""The doctor's runs on every database: pictures, collections, bounds, cut off, one at a time."""
+"""The doctor's runs on every database: images, collections, bounds, cut off, one at a time."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
 from product_search.runs.queue import Kind, State
 from tests.contract.doctor_shop import (
+    IMAGE,
     OTHER,
-    PICTURE,
     UNUSED,
     Shop,
     database as database,
@@ -40,9 +40,9 @@ from tests.sessions import reading, writing
 from tests.unit.pictures import age
 
 
-def test_pictures_that_no_product_names_are_deleted_once_they_are_old(stocked: Shop) -> None:
-    old, young = stocked.images.save(OTHER), stocked.images.save(PICTURE + b"more")
-    named = stocked.images.find(PICTURE)
+def test_images_that_no_product_names_are_deleted_once_they_are_old(stocked: Shop) -> None:
+    old, young = stocked.images.save(OTHER), stocked.images.save(IMAGE + b"more")
+    named = stocked.images.find(IMAGE)
     assert named is not None
     stocked.images.thumbnail(old, 64)
     for name in (old, named):
@@ -57,16 +57,16 @@ def test_pictures_that_no_product_names_are_deleted_once_they_are_old(stocked: S
     assert found(stocked.walk()) == {}
 
 
-def test_a_picture_that_is_being_used_again_is_not_deleted(stocked: Shop) -> None:
+def test_an_image_that_is_being_used_again_is_not_deleted(stocked: Shop) -> None:
     name = stocked.images.save(OTHER)
     age(stocked.images.path(name))
-    kept = stocked.catalog.keep_picture(OTHER)  # its row has not committed yet
+    kept = stocked.catalog.keep_image(OTHER)  # its row has not committed yet
     assert kept["image_hash"] == name
     assert found(stocked.walk(repair=True)) == {}
     assert stocked.images.has(name)
 
 
-def test_a_database_without_any_picture_deletes_none(shop: Shop) -> None:
+def test_a_database_without_any_image_deletes_none(shop: Shop) -> None:
     name = shop.images.save(OTHER)
     age(shop.images.path(name))
     walked = shop.walk(repair=True)
@@ -74,8 +74,8 @@ def test_a_database_without_any_picture_deletes_none(shop: Shop) -> None:
     assert shop.images.has(name)
 
 
-def test_a_lost_picture_is_told_and_left(stocked: Shop) -> None:
-    name = stocked.images.find(PICTURE)
+def test_a_lost_image_is_told_and_left(stocked: Shop) -> None:
+    name = stocked.images.find(IMAGE)
     assert name is not None
     stocked.images.path(name).unlink()
     walked = stocked.walk(repair=True)
@@ -86,7 +86,7 @@ def test_a_lost_picture_is_told_and_left(stocked: Shop) -> None:
 def test_what_can_not_be_repaired_is_left_beside_what_can(stocked: Shop) -> None:
     lose_entity(stocked)
     leave_entity(stocked)
-    name = stocked.images.find(PICTURE)
+    name = stocked.images.find(IMAGE)
     assert name is not None
     stocked.images.path(name).unlink()
     walked = stocked.walk(repair=True)

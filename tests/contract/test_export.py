@@ -1,4 +1,4 @@
-"""Export and import again: the same catalogue, on every database."""
+"""Export and import again: the same catalog, on every database."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sqlalchemy import event
 from data_models import ProductListQuery, ProductOut
 from orm_models import Database
 from product_search.bootstrap.migrate import migrate
-from product_search.bulk.exporter import export_catalogue
+from product_search.bulk.exporter import export_catalog
 from product_search.bulk.importer import import_file
 from product_search.catalog.products import Catalog
 from product_search.errors import StorageUnavailable
 from product_search.images.provenance import as_png
 from product_search.images.store import ImageStore
 from tests.hostile import HOSTILE
-from tests.unit.pictures import encoded, good_pictures, noise
+from tests.unit.pictures import encoded, good_images, noise
 
 ATTRIBUTES: list[dict[str, Any]] = [
     {},
@@ -55,12 +55,12 @@ def comparable(catalog: Catalog) -> list[Any]:
 
 
 def exported(catalog: Catalog, target: Path) -> tuple[int, int, list[str]]:
-    done = export_catalogue(catalog.database, catalog.images, target, lambda: None)
+    done = export_catalog(catalog.database, catalog.images, target, lambda: None)
     return done.products, done.pictures, done.without_picture
 
 
 def imported(folder: Path, file: Path) -> Catalog:
-    """The file in an empty catalogue of another machine."""
+    """The file in an empty catalog of another machine."""
     database = Database(f"sqlite:///{folder / 'other.sqlite3'}")
     migrate(database)
     catalog = catalogue(database, folder / "other")
@@ -71,9 +71,9 @@ def imported(folder: Path, file: Path) -> Catalog:
 
 @pytest.fixture
 def catalog(database: Database, tmp_path: Path) -> Catalog:
-    """A catalogue of hostile texts, every kind of picture, and a product of nothing but a title."""
+    """A catalog of hostile texts, every kind of image, and a product of nothing but a title."""
     catalog = catalogue(database, tmp_path / "images")
-    pictures = list(good_pictures().values())
+    pictures = list(good_images().values())
     for number, text in enumerate(HOSTILE):
         visible = text if any(char.isprintable() and char != " " for char in text) else f"书{text}"
         fields = {"sku": visible[:100], "title": f"标题 {text}", "description": text}
@@ -90,11 +90,9 @@ def catalog(database: Database, tmp_path: Path) -> Catalog:
     return catalog
 
 
-def test_an_export_imported_elsewhere_is_the_same_catalogue(
-    catalog: Catalog, tmp_path: Path
-) -> None:
+def test_an_export_imported_elsewhere_is_the_same_catalog(catalog: Catalog, tmp_path: Path) -> None:
     file = tmp_path / "all.zip"
-    pictures = len(set(good_pictures().values()))
+    pictures = len(set(good_images().values()))
     assert exported(catalog, file) == (len(HOSTILE) + 1, pictures, [])
     other = imported(tmp_path, file)
     assert comparable(other) == comparable(catalog)
@@ -105,7 +103,7 @@ def test_an_export_imported_elsewhere_is_the_same_catalogue(
     other.database.close()
 
 
-def test_pictures_that_a_model_made_lie_apart_and_are_known_again(
+def test_images_that_a_model_made_lie_apart_and_are_known_again(
     database: Database, tmp_path: Path
 ) -> None:
     catalog = catalogue(database, tmp_path / "images")
@@ -140,7 +138,7 @@ def test_a_product_without_a_sku_gets_one_that_no_other_has(
     other.database.close()
 
 
-def test_a_lost_picture_is_told_and_its_product_goes_without(
+def test_a_lost_image_is_told_and_its_product_goes_without(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     first = everything(catalog)[0]
@@ -199,16 +197,14 @@ def test_an_export_that_can_not_be_written_leaves_what_was_there(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_catalogue(catalog.database, catalog.images, file, stop)
+        export_catalog(catalog.database, catalog.images, file, stop)
     assert file.read_bytes() == b"as it was"
     assert list(tmp_path.glob(".export-*")) == []
     with pytest.raises(StorageUnavailable):
         exported(catalog, tmp_path / "none" / "all.zip")
 
 
-def test_the_table_is_packed_and_each_picture_is_there_once(
-    catalog: Catalog, tmp_path: Path
-) -> None:
+def test_the_table_is_packed_and_each_image_is_there_once(catalog: Catalog, tmp_path: Path) -> None:
     exported(catalog, tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         assert archive.testzip() is None

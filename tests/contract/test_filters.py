@@ -186,7 +186,7 @@ def test_the_largest_attributes_are_found_by_their_last(store: VectorStore) -> N
     assert passing(store, attributes={"142": "🎒" * 99}) == {1}
 
 
-def test_products_with_and_without_a_picture_are_parted(store: VectorStore) -> None:
+def test_products_with_and_without_an_image_are_parted(store: VectorStore) -> None:
     store.upsert([entity(1), entity(2, image_clip_vector=None)])
     assert passing(store, has_image=True) == {1}
     assert passing(store, has_image=False) == {2}

@@ -62,7 +62,7 @@ def taken(database: Database) -> Claimed:
 
 
 def made(generations: Generations) -> tuple[int, str]:
-    """A generation that has ended with one picture, and what that is kept as."""
+    """A generation that has ended with one image, and what that is kept as."""
     generation_id = generations.queue(BAG).generation_id
     claimed = taken(generations.database)
     name = generations.images.save(as_png(noise((8, 8), 9), {}))
@@ -108,7 +108,7 @@ def test_only_what_has_not_ended_can_be_cancelled(generations: Generations) -> N
         generations.cancel(second + 1)
 
 
-def test_a_picture_is_found_by_its_generation_and_number(generations: Generations) -> None:
+def test_an_image_is_found_by_its_generation_and_number(generations: Generations) -> None:
     generation_id, name = made(generations)
     wanted = PictureOfGeneration(generation_id=generation_id, number=1)
     assert generated.image_hash(generations.database, wanted) == name
@@ -117,7 +117,7 @@ def test_a_picture_is_found_by_its_generation_and_number(generations: Generation
         generations.picture(PictureOfGeneration(generation_id=generation_id, number=2), None)
 
 
-def test_the_doctor_leaves_pictures_alone_until_their_generation_is_dropped(
+def test_the_doctor_leaves_images_alone_until_their_generation_is_dropped(
     stocked: Shop, generations: Generations
 ) -> None:
     generation_id, name = made(generations)

@@ -39,7 +39,7 @@ def row(number: int) -> dict[str, Any]:
 def catalog(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Catalog]:
-    """A catalogue with enough rows that a wrong plan costs something."""
+    """A catalog with enough rows that a wrong plan costs something."""
     folder = tmp_path_factory.mktemp("plans")
     on_mysql = request.param == "mysql"
     database = Database(mysql_url() if on_mysql else f"sqlite:///{folder / 'catalog.sqlite3'}")

@@ -120,7 +120,7 @@ def test_a_database_of_the_release_before_migrations_is_adopted(empty: Database)
     assert kept.image_generated is False
 
 
-def test_the_mark_of_generated_pictures_is_added_once_however_often_it_is_tried(
+def test_the_mark_of_generated_images_is_added_once_however_often_it_is_tried(
     empty: Database,
 ) -> None:
     migrate(empty)

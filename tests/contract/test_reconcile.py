@@ -27,7 +27,7 @@ from tests.contract.doctor_shop import (
     set_back,
     shop as shop,
     stocked as stocked,
-    swap_picture,
+    swap_image,
     write_entity,
 )
 from tests.sessions import writing
@@ -36,7 +36,7 @@ REPAIRABLE: list[tuple[DriftKind, Callable[[Shop], str]]] = [
     (DriftKind.missing, lose_entity),
     (DriftKind.orphaned, leave_entity),
     (DriftKind.stale_revision, set_back),
-    (DriftKind.stale_revision, swap_picture),
+    (DriftKind.stale_revision, swap_image),
     (DriftKind.wrong_encoder, embed_otherwise),
     (DriftKind.unqueued, forget_event),
 ]

@@ -1,4 +1,4 @@
-"""Audits and maps of the catalogue on every database: bounded, cut off, without Milvus."""
+"""Audits and maps of the catalog on every database: bounded, cut off, without Milvus."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from data_models import AuditPage, AuditQuery, CatalogueMap, MapComputing, MapField, VectorField
+from data_models import AuditPage, AuditQuery, CatalogMap, MapComputing, MapField, VectorField
 from orm_models import Run, RunProblem
 from product_search.catalog.products import KEEP_IMAGE
 from product_search.errors import RunInProgress, VectorStoreUnavailable
 from product_search.insights import audit
 from product_search.insights.audit import Auditor
-from product_search.insights.catalogue_map import MapMaker, Maps
+from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
 from product_search.runs.queue import Claimed, Kind, State
@@ -30,7 +30,7 @@ from tests.contract.doctor_shop import (
 from tests.sessions import reading, writing
 
 TITLES: MapField = VectorField.text_bge
-PICTURES: MapField = VectorField.image_clip
+IMAGES: MapField = VectorField.image_clip
 
 
 def context(shop: Shop, claimed: Claimed) -> RunContext:
@@ -52,7 +52,7 @@ def map_maker(shop: Shop, shown: int = 100, page: int = 100) -> MapMaker:
     return MapMaker(shop.database, shop.milvus, shown, page)
 
 
-def asked(shop: Shop, field: MapField = TITLES) -> CatalogueMap | MapComputing:
+def asked(shop: Shop, field: MapField = TITLES) -> CatalogMap | MapComputing:
     return Maps(shop.database, lambda: None).get(field)
 
 
@@ -64,13 +64,13 @@ def draw(shop: Shop, maker: MapMaker) -> State:
     return carry_out(context(shop, claimed), maker.handle)
 
 
-def drawn(shop: Shop, maker: MapMaker, field: MapField = TITLES) -> CatalogueMap:
-    """A map of the catalogue as it is."""
+def drawn(shop: Shop, maker: MapMaker, field: MapField = TITLES) -> CatalogMap:
+    """A map of the catalog as it is."""
     found = asked(shop, field)
     if isinstance(found, MapComputing) or found.stale:
         assert draw(shop, maker) is State.done
         found = asked(shop, field)
-    assert isinstance(found, CatalogueMap)
+    assert isinstance(found, CatalogMap)
     assert not found.stale
     return found
 
@@ -138,7 +138,7 @@ def test_a_map_waits_until_milvus_has_its_collection(stocked: Shop) -> None:
     stocked.start()
     assert draw(stocked, map_maker(stocked)) is State.done
     found = asked(stocked)
-    assert isinstance(found, CatalogueMap)
+    assert isinstance(found, CatalogMap)
 
 
 def test_till_a_map_is_drawn_the_last_is_shown(stocked: Shop) -> None:
@@ -187,13 +187,13 @@ def test_of_too_many_products_an_even_sample_is_on_the_map(stocked: Shop) -> Non
 
 def test_each_field_has_its_map_and_only_the_last_is_kept(stocked: Shop) -> None:
     maker = map_maker(stocked)
-    titles, pictures = drawn(stocked, maker), drawn(stocked, maker, PICTURES)
+    titles, pictures = drawn(stocked, maker), drawn(stocked, maker, IMAGES)
     assert (titles.total, pictures.total) == (7, 5)
     stocked.create("雨伞")
     stocked.index()
     assert drawn(stocked, maker).total == 8
-    old = asked(stocked, PICTURES)
-    assert isinstance(old, CatalogueMap)
+    old = asked(stocked, IMAGES)
+    assert isinstance(old, CatalogMap)
     assert (old.stale, old.points) == (True, pictures.points)
     assert draw(stocked, maker) is State.done
     with reading(stocked.database) as session:
@@ -211,15 +211,15 @@ def test_a_map_is_stale_after_every_change(stocked: Shop, change: str) -> None:
     else:
         stocked.catalog.delete(waiting.product_id)
     found = asked(stocked)
-    assert isinstance(found, CatalogueMap)
+    assert isinstance(found, CatalogMap)
     assert found.stale
 
 
 def test_a_map_that_waits_is_queued_once(stocked: Shop) -> None:
     woken: list[int] = []
     maps = Maps(stocked.database, lambda: woken.append(1))
-    for field in (TITLES, TITLES, PICTURES):
+    for field in (TITLES, TITLES, IMAGES):
         assert isinstance(maps.get(field), MapComputing)
     assert woken == [1]
     with pytest.raises(RunInProgress):
-        exclusive.queue(stocked.database, Kind.map, {"field": PICTURES})
+        exclusive.queue(stocked.database, Kind.map, {"field": IMAGES})

@@ -159,7 +159,7 @@ def test_nothing_to_write_is_nothing_written(store: VectorStore) -> None:
     assert store.count() == 0
 
 
-def test_a_product_without_a_picture_is_never_in_the_image_leg(store: VectorStore) -> None:
+def test_a_product_without_an_image_is_never_in_the_image_leg(store: VectorStore) -> None:
     store.upsert([entity(1), entity(2, image_clip_vector=None), entity(3, at(-1.0))])
     assert found(store, IMAGE) == [1, 3]
     assert found(store, IMAGE, np.ones(DIM, np.float32)) == [1, 3]

@@ -1,4 +1,4 @@
-"""What the demo's tests share: the real API with a part of the sample catalogue."""
+"""What the demo's tests share: the real API with a part of the sample catalog."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# 22 products, so that the catalogue has a second page; BAG-0018 has no picture.
+# 22 products, so that the catalog has a second page; BAG-0018 has no image.
 _SKUS = [f"BAG-{number:04}" for number in (*range(1, 14), 18)] + [
     f"FRESH-{number:04}" for number in range(1, 9)
 ]
@@ -46,7 +46,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def service(data_dir: Path) -> Iterator[ApiClient]:
-    """A client of a running API whose catalogue holds the products above, all indexed."""
+    """A client of a running API whose catalog holds the products above, all indexed."""
     with running_api(data_dir) as (url, _):
         client = ApiClient(url)
         for row in _sample_rows():
@@ -57,7 +57,7 @@ def service(data_dir: Path) -> Iterator[ApiClient]:
 
 @pytest.fixture(scope="session")
 def generating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
-    """A client of a running API that generates pictures, with two products."""
+    """A client of a running API that generates images, with two products."""
     from tests.generation import write_pipeline  # diffusers takes seconds to import
 
     folder = write_pipeline(tmp_path_factory.mktemp("pipeline"))
@@ -91,7 +91,7 @@ def api_url(service: ApiClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
 
 @pytest.fixture
 def generating_url(generating: ApiClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The same of the API that generates pictures."""
+    """The same of the API that generates images."""
     yield from _used_by_pages(generating.base_url, monkeypatch)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from streamlit.testing.v1 import AppTest
 
-from data_models import CatalogueMap, MapField, SurveyRun
+from data_models import CatalogMap, MapField, SurveyRun
 from product_search.client import ApiClient
 from product_search.settings import ROOT
 from tests.clock import until
@@ -40,14 +40,14 @@ def followed(newest: Callable[[], SurveyRun | None]) -> None:
     until(lambda: (run := newest()) is not None and not run.is_under_way, "the run has ended")
 
 
-def drawn(service: ApiClient, field: MapField) -> CatalogueMap:
-    """The map of the catalogue as it is now."""
+def drawn(service: ApiClient, field: MapField) -> CatalogMap:
+    """The map of the catalog as it is now."""
 
     def is_fresh() -> bool:
         found = service.map(field)
-        return isinstance(found, CatalogueMap) and not found.stale
+        return isinstance(found, CatalogMap) and not found.stale
 
     until(is_fresh, "the map is drawn")
     found = service.map(field)
-    assert isinstance(found, CatalogueMap)
+    assert isinstance(found, CatalogMap)
     return found

@@ -32,7 +32,7 @@ def test_words_show_the_right_product_first(page: Page, pages_url: str) -> None:
     expect(page.get_by_text("用时")).to_be_visible()
 
 
-def test_words_show_cards_with_pictures_in_the_image_mode(page: Page, pages_url: str) -> None:
+def test_words_show_cards_with_images_in_the_image_mode(page: Page, pages_url: str) -> None:
     page.goto(pages_url)
     page.get_by_text("以文搜图").click()
     expect(page.get_by_text("按图片内容找")).to_be_visible()
@@ -43,7 +43,7 @@ def test_words_show_cards_with_pictures_in_the_image_mode(page: Page, pages_url:
     expect(picture).not_to_have_js_property("naturalWidth", 0)
 
 
-def test_an_uploaded_picture_finds_its_own_product_first(page: Page, pages_url: str) -> None:
+def test_an_uploaded_image_finds_its_own_product_first(page: Page, pages_url: str) -> None:
     page.goto(pages_url)
     page.get_by_role("radio", name="以图搜图").click()
     expect(page.get_by_text("找相似图片")).to_be_visible()

@@ -1,4 +1,4 @@
-"""A real browser drives the catalogue page over the real API."""
+"""A real browser drives the catalog page over the real API."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from product_search.client import ApiClient, ApiError
 def copies(
     service: ApiClient, png: Callable[..., bytes]
 ) -> Iterator[tuple[ProductOut, ProductOut]]:
-    """Two products with one picture."""
+    """Two products with one image."""
     names = ("紫色水杯 原来的", "紫色水杯 又一个")
     first, second = (service.create({"title": name}, png("purple"), wait=True) for name in names)
     yield first, second
@@ -25,7 +25,7 @@ def copies(
             service.delete(product.product_id)
 
 
-def test_of_two_products_with_one_picture_one_is_kept_and_the_other_deleted(
+def test_of_two_products_with_one_image_one_is_kept_and_the_other_deleted(
     page: Page, pages_url: str, service: ApiClient, copies: tuple[ProductOut, ProductOut]
 ) -> None:
     kept, gone = copies

@@ -1,4 +1,4 @@
-"""A real browser on the page that generates pictures."""
+"""A real browser on the page that generates images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def generator_url(browser: Browser, generating: ApiClient) -> Iterator[str]:
 
 
 def ask(page: Page, words: str, steps: int) -> None:
-    """Small pictures of the words."""
+    """Small images of the words."""
     page.get_by_label("想要的图片").fill(words)
     page.get_by_text("更多", exact=True).click()
     page.get_by_label("步数").fill(str(steps))
@@ -31,7 +31,7 @@ def ask(page: Page, words: str, steps: int) -> None:
     page.get_by_role("button", name="开始生成").click()
 
 
-def test_words_become_a_picture_that_finds_products(page: Page, generator_url: str) -> None:
+def test_words_become_an_image_that_finds_products(page: Page, generator_url: str) -> None:
     page.goto(generator_url)
     ask(page, "红富士苹果", steps=2)
     card = page.locator(".st-key-results_generated").get_by_role("article")

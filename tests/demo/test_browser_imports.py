@@ -20,7 +20,7 @@ BAD = {10, 50, 100, 200, 299}  # lines
 
 @pytest.fixture(scope="module")
 def empty_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
-    """A catalogue of its own: so many products would be in the other tests' way."""
+    """A catalog of its own: so many products would be in the other tests' way."""
     with running_api(tmp_path_factory.mktemp("imports")) as (url, _):
         client = ApiClient(url)
         yield client

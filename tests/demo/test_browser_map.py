@@ -9,7 +9,7 @@ from product_search.client import ApiClient
 from tests.demo.pages import drawn
 
 
-def test_a_point_shows_its_picture_and_opens_its_product(
+def test_a_point_shows_its_image_and_opens_its_product(
     page: Page, pages_url: str, service: ApiClient
 ) -> None:
     drawn(service, VectorField.image_clip)

@@ -16,14 +16,14 @@ APPLE = SAMPLE / "images" / "1f34e.webp"
 
 @pytest.fixture
 def odd_product(service: ApiClient, sample_image: Callable[[str], bytes]) -> Iterator[ProductOut]:
-    """A product whose picture is of something else."""
+    """A product whose image is of something else."""
     image = sample_image("1f34e.webp")
     product = service.create({"title": "静音无线鼠标 黑色"}, image, wait=True)
     yield product
     service.delete(product.product_id)
 
 
-def test_a_picture_is_matched_with_three_titles(page: Page, pages_url: str) -> None:
+def test_an_image_is_matched_with_three_titles(page: Page, pages_url: str) -> None:
     page.goto(f"{pages_url}/matching")
     page.locator("input[type=file]").set_input_files(APPLE)
     expect(page.locator("img.ps-preview")).to_be_visible()

@@ -1,4 +1,4 @@
-"""A real browser searches: by words, by a picture and its part, and by both."""
+"""A real browser searches: by words, by an image and its part, and by both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import SAMPLE
 from tests.demo.conftest import IDLE
 from tests.demo.test_browser import APPLE, first_card, search
 
-# What a browser does when a person copies a picture elsewhere and pastes it into the page.
+# What a browser does when a person copies an image elsewhere and pastes it into the page.
 PASTE = """(data) => {
   const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
   const files = new DataTransfer();
@@ -44,7 +44,7 @@ def open_sidebar(page: Page) -> None:
         page.wait_for_selector(IDLE)
 
 
-def test_a_pasted_picture_finds_its_product(page: Page, pages_url: str) -> None:
+def test_a_pasted_image_finds_its_product(page: Page, pages_url: str) -> None:
     page.goto(pages_url)
     expect(page.locator(".st-key-picture input[type=file]")).to_have_count(1)
     page.evaluate(PASTE, b64encode(APPLE.read_bytes()).decode())
@@ -52,7 +52,7 @@ def test_a_pasted_picture_finds_its_product(page: Page, pages_url: str) -> None:
     expect(first_card(page)).to_contain_text("红富士苹果")
 
 
-def test_a_part_of_a_picture_is_searched_by(page: Page, pages_url: str) -> None:
+def test_a_part_of_an_image_is_searched_by(page: Page, pages_url: str) -> None:
     page.goto(pages_url)
     page.locator("input[type=file]").set_input_files(APPLE)
     expect(first_card(page)).to_contain_text("红富士苹果")
@@ -75,7 +75,7 @@ def test_a_part_of_a_picture_is_searched_by(page: Page, pages_url: str) -> None:
     expect(page.get_by_text("编码器")).to_be_visible()
 
 
-def test_words_and_a_picture_compose_a_query(page: Page, pages_url: str) -> None:
+def test_words_and_an_image_compose_a_query(page: Page, pages_url: str) -> None:
     page.goto(pages_url)
     page.locator("input[type=file]").set_input_files(APPLE)
     expect(first_card(page)).to_contain_text("红富士苹果")

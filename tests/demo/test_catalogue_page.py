@@ -1,4 +1,4 @@
-"""The catalogue page's logic, run without a browser, over the real API."""
+"""The catalog page's logic, run without a browser, over the real API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from product_search.client import ApiClient, ApiError
 from product_search.settings import ROOT
 from tests.demo.pages import Upload, html, opened, said, titles
 
-CATALOGUE = "pages/catalogue.py"
+CATALOG = "pages/catalogue.py"
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def remove(service: ApiClient, products: Sequence[ProductOut]) -> None:
 
 def linked(product: str) -> AppTest:
     """The page as it comes by an address that names a product."""
-    page = AppTest.from_file(ROOT / CATALOGUE, default_timeout=60)
+    page = AppTest.from_file(ROOT / CATALOG, default_timeout=60)
     page.query_params["product"] = product
     return page.run()
 
@@ -62,7 +62,7 @@ def saved(page: AppTest, number: int = 1) -> AppTest:
 
 def chosen(cups: Sequence[ProductOut]) -> AppTest:
     """The list of the cups, all chosen, with the dialog open."""
-    page = opened(CATALOGUE)
+    page = opened(CATALOG)
     page.text_input(key="list_q").set_value("批量 水杯").run()
     page.checkbox(key="choose_all").check().run()
     assert f"已选 **{len(cups)}** 件" in said(page)
@@ -70,7 +70,7 @@ def chosen(cups: Sequence[ProductOut]) -> AppTest:
 
 
 @pytest.mark.usefixtures("api_url")
-def test_the_catalogue_is_reached_from_the_front_page() -> None:
+def test_the_catalog_is_reached_from_the_front_page() -> None:
     page = opened().switch_page("pages/catalogue.py").run()
     assert page.title[0].value == "商品目录"
     assert "共 22 件商品" in said(page)
@@ -78,13 +78,13 @@ def test_the_catalogue_is_reached_from_the_front_page() -> None:
 
 
 @pytest.mark.usefixtures("api_url")
-def test_the_catalogue_opened_by_its_own_address_leads_to_the_front_page() -> None:
-    assert '<a href="./" target="_self">搜索商品</a>' in html(opened(CATALOGUE))
+def test_the_catalog_opened_by_its_own_address_leads_to_the_front_page() -> None:
+    assert '<a href="./" target="_self">搜索商品</a>' in html(opened(CATALOG))
 
 
 @pytest.mark.usefixtures("api_url")
 def test_pages_can_be_turned_forth_and_back() -> None:
-    page = opened(CATALOGUE)
+    page = opened(CATALOG)
     first = titles(page)
     assert len(first) == 20
     page.pagination[0].select(2).run()
@@ -100,7 +100,7 @@ def test_pages_can_be_turned_forth_and_back() -> None:
 
 @pytest.mark.usefixtures("api_url")
 def test_the_list_is_filtered_and_sorted() -> None:
-    page = opened(CATALOGUE)
+    page = opened(CATALOG)
     page.selectbox(key="list_category").set_value("箱包")
     page.selectbox(key="list_sort_zh").set_value(ListSort.price_asc)
     page.number_input(key="list_min_price").set_value(100.0).run()
@@ -115,7 +115,7 @@ def test_the_list_is_filtered_and_sorted() -> None:
 
 @pytest.mark.usefixtures("api_url")
 def test_a_product_is_added_with_all_its_fields(service: ApiClient, apple: Upload) -> None:
-    page = opened(CATALOGUE).button(key="add").click().run()
+    page = opened(CATALOG).button(key="add").click().run()
     page.file_uploader(key="form1_image").set_value(apple).run()
     assert 'class="ps-preview"' in html(page)
     typed = {"title": "手绘苹果明信片", "sku": "TMP-2", "category": "文具", "brand": "拾光"}
@@ -137,7 +137,7 @@ def test_a_product_is_added_with_all_its_fields(service: ApiClient, apple: Uploa
 
 @pytest.mark.usefixtures("api_url", "product")
 def test_errors_stand_at_their_fields_and_nothing_typed_is_lost() -> None:
-    page = opened(CATALOGUE).button(key="add").click().run()
+    page = opened(CATALOG).button(key="add").click().run()
     page.file_uploader(key="form1_image").set_value(("坏.png", b"no picture", "image/png"))
     page.text_input(key="form1_brand").set_value("拾光")
     page.text_input(key="form1_price").set_value("12.345")
@@ -166,7 +166,7 @@ def test_errors_stand_at_their_fields_and_nothing_typed_is_lost() -> None:
 def test_an_edit_changes_what_was_touched_and_nothing_else(
     service: ApiClient, product: ProductOut
 ) -> None:
-    page = opened(CATALOGUE)
+    page = opened(CATALOG)
     page.button(key=f"edit_{product.product_id}").click().run()
     assert page.text_input(key="form1_price").value == "10.50"
     page.text_input(key="form1_price").set_value("11")
@@ -179,11 +179,11 @@ def test_an_edit_changes_what_was_touched_and_nothing_else(
 
 
 @pytest.mark.usefixtures("api_url")
-def test_a_picture_is_replaced_and_removed(
+def test_an_image_is_replaced_and_removed(
     service: ApiClient, product: ProductOut, apple: Upload
 ) -> None:
     number = product.product_id
-    page = opened(CATALOGUE).button(key=f"edit_{number}").click().run()
+    page = opened(CATALOG).button(key=f"edit_{number}").click().run()
     page.file_uploader(key="form1_image").set_value(apple)
     saved(page)
     best = service.search({"top_k": 2}, apple[1]).hits
@@ -199,7 +199,7 @@ def test_a_picture_is_replaced_and_removed(
 def test_a_product_that_is_gone_meanwhile_is_told_and_the_words_stay(
     service: ApiClient, product: ProductOut
 ) -> None:
-    page = opened(CATALOGUE)
+    page = opened(CATALOG)
     page.button(key=f"edit_{product.product_id}").click().run()
     service.delete(product.product_id)
     page.text_input(key="form1_title").set_value("新的标题")
@@ -214,7 +214,7 @@ def test_a_product_is_deleted_only_when_that_is_confirmed(
     service: ApiClient, product: ProductOut
 ) -> None:
     number = product.product_id
-    page = opened(CATALOGUE).button(key=f"delete_{number}").click().run()
+    page = opened(CATALOG).button(key=f"delete_{number}").click().run()
     assert "确认删除" in said(page)
     page.button(key="cancel_delete").click().run()
     assert service.product(number).title == product.title
@@ -228,7 +228,7 @@ def test_a_product_is_deleted_only_when_that_is_confirmed(
 
 @pytest.mark.usefixtures("api_url")
 def test_the_list_shows_how_far_the_index_is_and_filters_by_it(product: ProductOut) -> None:
-    page = opened(CATALOGUE)
+    page = opened(CATALOG)
     assert html(page).count('ps-is-indexed">可搜索<') == len(titles(page)) == 20
     page.text_input(key="list_q").set_value(product.title)
     page.selectbox(key="list_status_zh").set_value(IndexStatus.failed).run()
@@ -242,7 +242,7 @@ def test_the_list_shows_how_far_the_index_is_and_filters_by_it(product: ProductO
 
 @pytest.mark.usefixtures("api_url")
 def test_a_suggested_title_is_taken_and_what_was_typed_can_be_had_back(apple: Upload) -> None:
-    page = opened(CATALOGUE).button(key="add").click().run()
+    page = opened(CATALOG).button(key="add").click().run()
     page.text_input(key="form1_title").set_value("我的标题")
     page.text_input(key="form1_price").set_value("5")
     page.file_uploader(key="form1_image").set_value(apple).run()
@@ -259,7 +259,7 @@ def test_a_suggested_title_is_taken_and_what_was_typed_can_be_had_back(apple: Up
 
 
 @pytest.mark.usefixtures("api_url")
-def test_titles_are_suggested_for_the_picture_that_a_product_has(service: ApiClient) -> None:
+def test_titles_are_suggested_for_the_image_that_a_product_has(service: ApiClient) -> None:
     [bag] = service.products(ProductListQuery(q="蓝色书包 小学生减负护脊")).items
     page = linked(str(bag.product_id)).button(key="form1_suggest").click().run()
     offered = [button.label for button in page.button if "form1_title_" in str(button.key)]
@@ -271,7 +271,7 @@ def test_titles_are_suggested_for_the_picture_that_a_product_has(service: ApiCli
 def test_a_duplicate_is_told_and_a_click_opens_the_product_that_was_there(
     service: ApiClient, product: ProductOut
 ) -> None:
-    page = opened(CATALOGUE).button(key="add").click().run()
+    page = opened(CATALOG).button(key="add").click().run()
     page.text_input(key="form1_title").set_value(product.title)
     page.text_input(key="form1_brand").set_value("试一试")
     saved(page)
@@ -312,11 +312,11 @@ def test_an_address_waits_for_an_api_that_is_down() -> None:
 
 @pytest.mark.usefixtures("api_url")
 def test_a_half_written_form_is_there_again_after_another_page(apple: Upload) -> None:
-    page = opened().switch_page(CATALOGUE).run().button(key="add").click().run()
+    page = opened().switch_page(CATALOG).run().button(key="add").click().run()
     page.file_uploader(key="form1_image").set_value(apple).run()
     page.text_input(key="form1_title").set_value("写到一半").run()
     page.switch_page("pages/system.py").run()
-    page.switch_page(CATALOGUE).run()
+    page.switch_page(CATALOG).run()
     assert page.text_input(key="form1_title").value == "写到一半"
     assert 'class="ps-preview"' in html(page)
 

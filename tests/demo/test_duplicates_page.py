@@ -19,7 +19,7 @@ PAGE = "pages/duplicates.py"
 def copies(
     service: ApiClient, png: Callable[..., bytes]
 ) -> Iterator[tuple[ProductOut, ProductOut, ProductOut]]:
-    """Three products with one picture, as the last search has found them."""
+    """Three products with one image, as the last search has found them."""
     names = ("青色水杯 甲", "青色水杯 乙", "青色水杯 丙")
     made = [service.create({"title": name}, png("teal"), wait=True) for name in names]
     service.find_duplicates()

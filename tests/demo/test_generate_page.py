@@ -1,4 +1,4 @@
-"""The page that generates pictures: what is asked for, what comes of it, and its uses."""
+"""The page that generates images: what is asked for, what comes of it, and its uses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def visited(**address: object) -> AppTest:
 
 
 def asked(page: AppTest, words: str, steps: int = 2, n: int = 1) -> AppTest:
-    """The page after a click on the button, small pictures being wanted."""
+    """The page after a click on the button, small images being wanted."""
     page.text_area(key="generation_prompt").set_value(words)
     page.selectbox(key="generation_size").set_value("256x256")
     page.selectbox(key="generation_n").set_value(n)
@@ -67,7 +67,7 @@ def test_where_the_model_is_missing_the_command_that_fetches_it_is_shown() -> No
 
 
 @pytest.mark.usefixtures("generating_url")
-def test_words_become_pictures_the_best_first(generating: ApiClient) -> None:
+def test_words_become_images_the_best_first(generating: ApiClient) -> None:
     page = opened(PAGE)
     page.number_input(key="generation_seed").set_value(7)
     page = asked(page, "红<苹果>", n=3)
@@ -86,7 +86,7 @@ def test_words_become_pictures_the_best_first(generating: ApiClient) -> None:
 
 
 @pytest.mark.usefixtures("generating_url")
-def test_a_picture_is_wanted_of_a_product_and_becomes_its_own(
+def test_an_image_is_wanted_of_a_product_and_becomes_its_own(
     generating: ApiClient, product: ProductOut
 ) -> None:
     page = visited(product=product.product_id)
@@ -104,7 +104,7 @@ def test_a_picture_is_wanted_of_a_product_and_becomes_its_own(
 
 
 @pytest.mark.usefixtures("generating_url")
-def test_the_product_for_a_picture_is_chosen_by_its_title(
+def test_the_product_for_an_image_is_chosen_by_its_title(
     generating: ApiClient, product: ProductOut
 ) -> None:
     made = generated(generating)
@@ -155,7 +155,7 @@ def test_an_unknown_generation_is_told() -> None:
 
 
 @pytest.mark.usefixtures("generating_url")
-def test_a_generated_picture_is_what_is_searched_by(
+def test_a_generated_image_is_what_is_searched_by(
     generating: ApiClient, product: ProductOut
 ) -> None:
     made = generated(generating)
@@ -174,7 +174,7 @@ def test_a_generated_picture_is_what_is_searched_by(
 
 @pytest.mark.usefixtures("generating_url")
 @pytest.mark.parametrize("given", ["999999-1", "x", "1-9", "-"])
-def test_an_address_without_such_a_picture_breaks_no_search(given: str) -> None:
+def test_an_address_without_such_an_image_breaks_no_search(given: str) -> None:
     page = AppTest.from_file(ROOT / "web_demo.py", default_timeout=60)
     page.query_params["generation"] = given
     page.run()

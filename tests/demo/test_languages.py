@@ -11,7 +11,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
-from product_search.demo.language import CATALOGUE
+from product_search.demo.language import CATALOG
 from product_search.settings import ROOT
 
 HAN = re.compile("[\u3400-\u9fff]")
@@ -31,7 +31,7 @@ FILES = page_files()
 
 @pytest.fixture(scope="module")
 def english() -> Catalog:
-    with CATALOGUE.open("rb") as stream:
+    with CATALOG.open("rb") as stream:
         return read_po(stream, locale="en", abort_invalid=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from data_models import CatalogueMap, VectorField
+from data_models import CatalogMap, VectorField
 from product_search.client import ApiClient
 from tests.demo.pages import drawn, opened, said
 
@@ -22,21 +22,21 @@ def plotted(page: AppTest) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def catalogue_map(service: ApiClient) -> CatalogueMap:
+def catalog_map(service: ApiClient) -> CatalogMap:
     return drawn(service, VectorField.image_clip)
 
 
 @pytest.mark.usefixtures("api_url")
-def test_each_product_is_a_point_with_its_picture_in_the_colour_of_its_category(
-    service: ApiClient, catalogue_map: CatalogueMap
+def test_each_product_is_a_point_with_its_image_in_the_colour_of_its_category(
+    service: ApiClient, catalog_map: CatalogMap
 ) -> None:
     page = opened(PAGE)
     traces = plotted(page)
     assert [trace["name"] for trace in traces] == ["箱包", "生鲜果蔬"]
     assert len({trace["marker"]["color"] for trace in traces}) == 2
     told = {point[0]: point[1:] for trace in traces for point in trace["customdata"]}
-    assert set(told) == {point.product_id for point in catalogue_map.points}
-    number = catalogue_map.points[0].product_id
+    assert set(told) == {point.product_id for point in catalog_map.points}
+    number = catalog_map.points[0].product_id
     title, address = told[number]
     assert title == service.product(number).title
     assert address == f"{service.base_url}/product/{number}/image?size=256"
@@ -51,7 +51,7 @@ def test_it_is_told_what_near_means_and_how_much_is_shown() -> None:
 
 
 @pytest.mark.usefixtures("api_url")
-def test_another_field_is_another_map_with_the_products_that_have_no_picture(
+def test_another_field_is_another_map_with_the_products_that_have_no_image(
     service: ApiClient,
 ) -> None:
     drawn(service, VectorField.text_bge)

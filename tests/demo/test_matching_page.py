@@ -16,7 +16,7 @@ PAGE = "pages/matching.py"
 
 @pytest.fixture
 def odd_product(service: ApiClient, sample_image: Callable[[str], bytes]) -> Iterator[ProductOut]:
-    """A product whose picture is of something else."""
+    """A product whose image is of something else."""
     image = sample_image("1f34e.webp")
     product = service.create({"title": "静音无线鼠标 <黑色>"}, image, wait=True)
     yield product
@@ -30,7 +30,7 @@ def viewed(view: str) -> AppTest:
 
 
 @pytest.mark.usefixtures("api_url")
-def test_a_picture_is_compared_with_each_line_the_best_first(apple: Upload) -> None:
+def test_an_image_is_compared_with_each_line_the_best_first(apple: Upload) -> None:
     page = viewed("titles")
     assert "放入一张图片" in said(page)
     page.text_area(key="match_titles").set_value("蓝色书包 小学生\n\n  红富士苹果 脆甜 \n").run()
@@ -74,7 +74,7 @@ def test_a_title_is_compared_with_uploads_and_products(apple: Upload) -> None:
 
 
 @pytest.mark.usefixtures("api_url")
-def test_what_is_no_picture_is_told_at_its_place(apple: Upload) -> None:
+def test_what_is_no_image_is_told_at_its_place(apple: Upload) -> None:
     page = viewed("pictures")
     page.text_input(key="match_title").set_value("红富士苹果").run()
     broken = ("坏<b>.png", b"no picture", "image/png")

@@ -44,13 +44,13 @@ def test_words_find_the_right_title_first() -> None:
 
 
 @pytest.mark.usefixtures("api_url")
-def test_words_bring_cards_with_pictures_in_the_image_mode() -> None:
+def test_words_bring_cards_with_images_in_the_image_mode() -> None:
     page = searched("苹果", SearchMode.text_to_image)
     assert 0 < len(titles(page)) == html(page).count("<img src=") <= 10
 
 
 @pytest.mark.usefixtures("api_url")
-def test_a_picture_finds_its_own_product_first(apple: Upload) -> None:
+def test_an_image_finds_its_own_product_first(apple: Upload) -> None:
     page = uploaded(apple, SearchMode.image_to_image)
     assert titles(page)[0].startswith("红富士苹果")
     fit = re.search(r"符合度 (\d+)%<", html(page))
@@ -60,7 +60,7 @@ def test_a_picture_finds_its_own_product_first(apple: Upload) -> None:
 
 
 @pytest.mark.usefixtures("api_url")
-def test_a_picture_finds_titles(apple: Upload) -> None:
+def test_an_image_finds_titles(apple: Upload) -> None:
     assert "苹果" in "".join(titles(uploaded(apple, SearchMode.image_to_text))[:5])
 
 
@@ -78,7 +78,7 @@ def test_a_mode_shows_only_the_input_that_it_takes(mode: str) -> None:
 
 
 @pytest.mark.usefixtures("api_url")
-def test_words_and_a_picture_are_one_query(apple: Upload) -> None:
+def test_words_and_an_image_are_one_query(apple: Upload) -> None:
     page = searched("绿色")
     page.file_uploader(key="image_0").set_value(apple).run()
     assert any("苹果" in title for title in titles(page))
@@ -215,7 +215,7 @@ def test_the_shipped_model_is_named_with_the_way_to_a_better_one() -> None:
 
 
 @pytest.mark.usefixtures("api_url")
-def test_an_unreadable_picture_is_explained() -> None:
+def test_an_unreadable_image_is_explained() -> None:
     page = uploaded(("坏.png", b"no picture", "image/png"), SearchMode.image_to_image)
     assert "不是可识别的图片" in said(page)
 

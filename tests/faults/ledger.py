@@ -14,7 +14,7 @@ from orm_models import Product
 
 @dataclass(frozen=True)
 class Content:
-    """A product as its requests wrote it; `image_hash` names the picture that was sent."""
+    """A product as its requests wrote it; `image_hash` names the image that was sent."""
 
     title: str
     price: str | None = None
@@ -29,7 +29,7 @@ class Content:
 
 
 def hash_of(picture: bytes | None) -> str | None:
-    """The name under which the picture is kept."""
+    """The name under which the image is kept."""
     return None if picture is None else hashlib.sha256(picture).hexdigest()
 
 

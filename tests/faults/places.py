@@ -43,7 +43,7 @@ def _nothing() -> None:
 
 
 class Place(ABC):
-    """A catalogue in two stores, and the processes on it, by name."""
+    """A catalog in two stores, and the processes on it, by name."""
 
     name: str
     services: tuple[str, ...] = ("service",)

@@ -49,10 +49,10 @@ def test_a_service_killed_during_an_import_indexes_every_product_when_started_ag
         until(lambda: _count(settings, IndexStatus.pending) == 0, "the rest of the indexing")
         assert httpx.get(f"{address}/health").json()["status"] == "ok"
     assert _count(settings, IndexStatus.indexed) == len(_sample_skus())
-    _check_milvus_holds_exactly_the_catalogue(settings)
+    _check_milvus_holds_exactly_the_catalog(settings)
 
 
-def _check_milvus_holds_exactly_the_catalogue(settings: Settings) -> None:
+def _check_milvus_holds_exactly_the_catalog(settings: Settings) -> None:
     with open_database(settings) as database:
         catalog = Catalog(database, ImageStore(settings.images_dir), lambda: None)
         products: list[ProductOut] = []

@@ -1,4 +1,4 @@
-"""Swapped pictures planted in a part of the sample catalogue come first in an audit."""
+"""Swapped images planted in a part of the sample catalog come first in an audit."""
 
 from __future__ import annotations
 

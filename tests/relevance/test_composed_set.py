@@ -49,7 +49,7 @@ def test_queries_are_distinct_and_both_halves_hold_each_kind() -> None:
     assert halves == {(kind, half) for kind in AT_LEAST for half in (0, 1)}
 
 
-def test_parts_are_a_text_or_a_pictured_product_with_a_weight() -> None:
+def test_parts_are_a_text_or_an_imaged_product_with_a_weight() -> None:
     pictured = {sku for sku, image in _products().items() if image}
     for query in QUERIES:
         assert query.keys() == {"qid", "parts"}

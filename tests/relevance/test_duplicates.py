@@ -1,4 +1,4 @@
-"""Near-duplicates planted among a part of the sample catalogue are found, and little else is."""
+"""Near-duplicates planted among a part of the sample catalog are found, and little else is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation by its command: the sample catalogue, its queries, the real retrieval."""
+"""The evaluation by its command: the sample catalog, its queries, the real retrieval."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def few(tmp_path: Path) -> Path:
     return tmp_path / "qrels.txt"
 
 
-def test_the_command_measures_the_catalogue_of_a_file(
+def test_the_command_measures_the_catalog_of_a_file(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

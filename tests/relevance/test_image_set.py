@@ -1,4 +1,4 @@
-"""The picture queries are well formed; images/README.md has their rules."""
+"""The image queries are well formed; images/README.md has their rules."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections import Counter, defaultdict
 import pytest
 from PIL import Image
 
-from product_search.evaluation.pictures import Pictures
+from product_search.evaluation.pictures import Images
 from product_search.evaluation.trec import read_queries
 from product_search.settings import ROOT
 from tests.conftest import SHARED, shared_folder
 
 KINDS = {"sold": 76, "surface": 26, "scene": 30, "plain": 14, "unsold": 14}
 FOLDER = ROOT / "tests" / "relevance" / "images"
-PICTURES = Pictures(FOLDER, SHARED / "data")
+IMAGES = Images(FOLDER, SHARED / "data")
 QUERIES = read_queries(FOLDER / "queries.tsv")
 JUDGED = [
     (qid, zero, sku, int(grade))
@@ -36,7 +36,7 @@ def test_queries_are_numbered_through_each_kind() -> None:
     assert list(QUERIES) == expected
 
 
-def test_no_picture_is_asked_twice() -> None:
+def test_no_image_is_asked_twice() -> None:
     assert [name for name, n in Counter(QUERIES.values()).items() if n > 1] == []
 
 
@@ -69,17 +69,17 @@ def test_photos_are_validation_photos(folder: str) -> None:
     asked = [name for name in QUERIES.values() if name.startswith(f"shared/{folder}/")]
     assert asked
     assert {name: kinds.get(name) for name in asked if kinds.get(name) != "validation"} == {}
-    assert [name for name in asked if not PICTURES.file_of(name).is_file()] == []
+    assert [name for name in asked if not IMAGES.file_of(name).is_file()] == []
 
 
-def test_every_repeated_picture_has_its_source_and_none_lies_idle() -> None:
+def test_every_repeated_image_has_its_source_and_none_lies_idle() -> None:
     assert [f"pictures/{row['picture']}" for row in _sources()] == REPEATED
     assert sorted(f"pictures/{path.name}" for path in (FOLDER / "pictures").iterdir()) == REPEATED
     assert {row["licence"] for row in _sources()} == {"CC0-1.0", "CC-BY-4.0", "public domain"}
     assert all(row["source"] and row["author"] and row["part"] for row in _sources())
 
 
-def test_patches_of_one_picture_are_in_one_half() -> None:
+def test_patches_of_one_image_are_in_one_half() -> None:
     halves = defaultdict(set)
     asked = {name.removeprefix("pictures/"): qid for qid, name in QUERIES.items()}
     for row in _sources():
@@ -87,15 +87,15 @@ def test_patches_of_one_picture_are_in_one_half() -> None:
     assert {source for source, half in halves.items() if len(half) > 1} == set()
 
 
-def test_repeated_pictures_are_small() -> None:
-    assert sum(PICTURES.file_of(name).stat().st_size for name in REPEATED) < 600_000
+def test_repeated_images_are_small() -> None:
+    assert sum(IMAGES.file_of(name).stat().st_size for name in REPEATED) < 600_000
     for name in REPEATED:
-        with Image.open(PICTURES.file_of(name)) as image:
+        with Image.open(IMAGES.file_of(name)) as image:
             assert max(image.size) <= 288, name
 
 
-def test_drawn_pictures_differ_and_are_drawn_alike_each_time() -> None:
+def test_drawn_images_differ_and_are_drawn_alike_each_time() -> None:
     drawn = [name for name in QUERIES.values() if name.startswith("plain/")]
-    first = [PICTURES.content(name) for name in drawn]
+    first = [IMAGES.content(name) for name in drawn]
     assert len(set(first)) == KINDS["plain"]
-    assert first == [PICTURES.content(name) for name in drawn]
+    assert first == [IMAGES.content(name) for name in drawn]

@@ -1,4 +1,4 @@
-"""The query set for the sample catalogue is well-formed; catalog/README.md says what it holds."""
+"""The query set for the sample catalog is well-formed; catalog/README.md says what it holds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Floors under what the starter that ships can do; docs/starter-model.md has the figures.
 
 Each floor stands a little below the figure that was measured: chance in arithmetic passes,
-a spoiled model, text path or picture path does not.
+a spoiled model, text path or image path does not.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def answers(encoder: StarterEncoder, validation: list[Photo]) -> Answers:
     return Answers.of(encoder, validation)
 
 
-def sample_pictures() -> dict[str, Image.Image]:
-    """Held-out objects of which the sample catalogue has a 3D picture, by their first name."""
+def sample_images() -> dict[str, Image.Image]:
+    """Held-out objects of which the sample catalog has a 3D image, by their first name."""
     found = {}
     for point, names in words.held_out_names().items():
         with suppress(FileNotFoundError):
@@ -72,7 +72,7 @@ def sample_pictures() -> dict[str, Image.Image]:
 
 
 def recoloured_samples() -> dict[tuple[str, str], Image.Image]:
-    """(colour, thing) -> pictures of the sample catalogue that come in several colours."""
+    """(colour, thing) -> images of the sample catalog that come in several colours."""
     names = words.emoji_names() | words.held_out_names()
     found = {}
     for path in sorted(IMAGES.glob("*-*.webp")):
@@ -84,7 +84,7 @@ def recoloured_samples() -> dict[tuple[str, str], Image.Image]:
 
 
 def test_objects_that_no_photo_shows_are_named(encoder: StarterEncoder) -> None:
-    pictures = sample_pictures()
+    pictures = sample_images()
     assert len(pictures) > 30
     first, five = object_figures(encoder, pictures).values()
     assert first.mean() > FLOORS["object first"]

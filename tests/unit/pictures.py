@@ -18,7 +18,7 @@ SIZE = (48, 32)
 
 
 def four_colours(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
-    """A quarter of the picture in each colour: red, green / blue, yellow."""
+    """A quarter of the image in each colour: red, green / blue, yellow."""
     image = Image.new("RGB", size)
     width, height = size[0] // 2, size[1] // 2
     for place, colour in enumerate(COLOURS):
@@ -34,14 +34,14 @@ def age(path: Path) -> None:
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The picture's bytes in the format that Pillow calls `kind`."""
+    """The image's bytes in the format that Pillow calls `kind`."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def noise(size: tuple[int, int], seed: int = 0) -> Image.Image:
-    """A picture that compresses badly, and is unlike those of other seeds."""
+    """An image that compresses badly, and is unlike those of other seeds."""
     values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return Image.fromarray(values)
 
@@ -129,11 +129,11 @@ SVG = b"""<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/pas
 
 
 def over_ten_megabytes() -> bytes:
-    """A readable picture with more than 10 MB of trailing bytes."""
+    """A readable image with more than 10 MB of trailing bytes."""
     return encoded(four_colours(), "JPEG") + bytes(10 * 1024 * 1024)
 
 
-def good_pictures() -> dict[str, bytes]:
+def good_images() -> dict[str, bytes]:
     """Pictures that are searched as they are, by what is special about them."""
     photo = four_colours()
     return {
@@ -163,8 +163,8 @@ def good_pictures() -> dict[str, bytes]:
     }
 
 
-def bad_pictures() -> dict[str, bytes]:
-    """Bytes that are no whole picture."""
+def bad_images() -> dict[str, bytes]:
+    """Bytes that are no whole image."""
     photo = noise((64, 64))
     jpeg, png = encoded(photo, "JPEG"), encoded(photo, "PNG")
     webp, gif = encoded(photo, "WEBP"), encoded(photo, "GIF")

@@ -91,7 +91,7 @@ def test_a_product_is_read(server: Server, client: ApiClient) -> None:
     assert product.index_status is IndexStatus.indexed
 
 
-def test_a_picture_travels_as_base64(server: Server, client: ApiClient) -> None:
+def test_an_image_travels_as_base64(server: Server, client: ApiClient) -> None:
     server.answer(PRODUCT | {"duplicates": [3]}, 201)
     assert client.create({"title": "书包"}, b"\x00\x01", wait=True).duplicates == [3]
     sent: dict[str, Any] = {"title": "书包", "image_base64": "AAE="}

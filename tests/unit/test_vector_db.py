@@ -27,7 +27,7 @@ def test_no_filter_is_no_expression() -> None:
     assert expression() == ""
 
 
-def test_an_image_leg_leaves_out_products_without_a_picture() -> None:
+def test_an_image_leg_leaves_out_products_without_an_image() -> None:
     assert expression(image_leg=True) == "has_image == true"
 
 

@@ -1,4 +1,4 @@
-"""The catalogue looked over as a whole, over HTTP: duplicates, audits and maps."""
+"""The catalog looked over as a whole, over HTTP: duplicates, audits and maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from data_models import (
     AuditPage,
     AuditQuery,
     AuditRun,
-    CatalogueMap,
+    CatalogMap,
     DuplicateRun,
     DuplicatesPage,
     DuplicatesQuery,
@@ -71,7 +71,7 @@ def start_audit(request: Request) -> AuditRun:
 )
 def get_map(
     request: Request, response: Response, query: Annotated[MapQuery, Query()]
-) -> CatalogueMap | MapComputing:
+) -> CatalogMap | MapComputing:
     """各商品在平面上的位置：某种向量的主成分（PCA），相近的商品相邻。
 
     在后台计算，商品不变就不再算；变了以后先给出旧的（`stale`），同时计算新的。

@@ -19,7 +19,7 @@ from data_models import (
 )
 from product_search import errors
 from product_search.api.bodies import documented_body, picture, read_body, read_json
-from product_search.api.errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
+from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, STORE_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
 from product_search.search import matching, rerank as reranking, similar, titles
 
@@ -29,7 +29,7 @@ router = APIRouter(tags=["搜索"])
 @router.post(
     "/rerank",
     summary="给商品排序",
-    responses=documented(*BODY_ERRORS, *PICTURE_ERRORS, *STORE_ERRORS),
+    responses=documented(*BODY_ERRORS, *IMAGE_ERRORS, *STORE_ERRORS),
     openapi_extra=documented_body(RerankRequest),
 )
 async def rerank(request: Request) -> RerankResponse:
@@ -50,7 +50,7 @@ async def rerank(request: Request) -> RerankResponse:
         errors.ImageNotFound,
         errors.ProductWithoutImage,
         *BODY_ERRORS,
-        *PICTURE_ERRORS,
+        *IMAGE_ERRORS,
         *STORE_ERRORS,
     ),
     openapi_extra=documented_body(MatchRequest),
@@ -92,7 +92,7 @@ def get_similar(
         errors.ImageNotFound,
         errors.ProductWithoutImage,
         *BODY_ERRORS,
-        *PICTURE_ERRORS,
+        *IMAGE_ERRORS,
         *STORE_ERRORS,
     ),
     openapi_extra=documented_body(TitlesRequest),

@@ -1,4 +1,4 @@
-"""The catalogue over HTTP."""
+"""The catalog over HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from product_search.images.store import from_base64
 router = APIRouter(tags=["商品"])
 
 _POLL_S = 0.02
-_PICTURES = {"image_base64", "generation"}
+_IMAGES = {"image_base64", "generation"}
 _BODY_ERRORS = (
     errors.InvalidRequest,
     errors.InvalidJson,
@@ -67,8 +67,8 @@ async def create_product(request: Request, wait: Wait = False) -> ProductCreated
     resources: Resources = request.app.state.resources
 
     def create(body: Body[ProductCreate]) -> ProductCreated:
-        fields = body.model.model_dump(exclude=_PICTURES)
-        image = _picture(body)
+        fields = body.model.model_dump(exclude=_IMAGES)
+        image = _image(body)
         given = image if isinstance(image, bytes | PictureOfGeneration) else None
         return resources.catalog.create(fields, given)
 
@@ -113,10 +113,10 @@ async def update_product(request: Request, product_id: ProductId, wait: Wait = F
     resources: Resources = request.app.state.resources
 
     def update(body: Body[ProductPatch]) -> ProductOut:
-        changes = body.model.model_dump(exclude=_PICTURES, exclude_unset=True)
+        changes = body.model.model_dump(exclude=_IMAGES, exclude_unset=True)
         if changes.get("attributes", ...) is None:
             changes["attributes"] = {}
-        return resources.catalog.update(product_id, changes, _picture(body))
+        return resources.catalog.update(product_id, changes, _image(body))
 
     product = await raw.answered(ProductPatch, update)
     return await _settled(resources, product) if wait else product
@@ -164,8 +164,8 @@ def get_image(
     return images.answer(request, picture)
 
 
-def _picture(body: Body[ProductCreate] | Body[ProductPatch]) -> Image:
-    """The picture that the body brings, None to remove it, or KEEP_IMAGE."""
+def _image(body: Body[ProductCreate] | Body[ProductPatch]) -> Image:
+    """The image that the body brings, None to remove it, or KEEP_IMAGE."""
     if body.upload is not None:
         return body.upload
     if body.model.generation is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from fastapi import APIRouter, Request
 
 from data_models import (
-    MAX_BATCH_PICTURES,
+    MAX_BATCH_IMAGES,
     MAX_BATCH_TEXT,
     BatchRequest,
     BatchResponse,
@@ -23,7 +23,7 @@ from product_search.api.bodies import (
     read_json,
     validated,
 )
-from product_search.api.errors import BODY_ERRORS, PICTURE_ERRORS, STORE_ERRORS, documented
+from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, STORE_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
 from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
 from product_search.images.store import from_base64
@@ -45,7 +45,7 @@ router = APIRouter(tags=["搜索"])
         errors.CursorStale,
         errors.NotCalibrated,
         *BODY_ERRORS,
-        *PICTURE_ERRORS,
+        *IMAGE_ERRORS,
         *STORE_ERRORS,
     ),
     openapi_extra=documented_body(SearchRequest),
@@ -104,7 +104,7 @@ def _query(value: object) -> Query | InvalidRequest:
 def _bounded(asked: Iterable[Query | AppError]) -> Iterator[Query | AppError]:
     """Those for which there is room beside the ones before them, and the others' error.
 
-    All pictures of a batch are in memory at the same time, and all its texts are encoded before
+    All images of a batch are in memory at the same time, and all its texts are encoded before
     any of its queries is answered.
     """
     pictures = characters = 0
@@ -113,13 +113,13 @@ def _bounded(asked: Iterable[Query | AppError]) -> Iterator[Query | AppError]:
             yield one
             continue
         request, _ = one
-        more_pictures, more_characters = request.picture_count, request.text_length
-        if pictures + more_pictures > MAX_BATCH_PICTURES:
-            yield _too_much(f"{MAX_BATCH_PICTURES} 张图片")
+        more_images, more_characters = request.image_count, request.text_length
+        if pictures + more_images > MAX_BATCH_IMAGES:
+            yield _too_much(f"{MAX_BATCH_IMAGES} 张图片")
         elif characters + more_characters > MAX_BATCH_TEXT:
             yield _too_much(f"{MAX_BATCH_TEXT} 个字符")
         else:
-            pictures, characters = pictures + more_pictures, characters + more_characters
+            pictures, characters = pictures + more_images, characters + more_characters
             yield one
 
 

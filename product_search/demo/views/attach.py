@@ -1,4 +1,4 @@
-"""A generated picture becomes that of a product: which one, whether really, and what came of it."""
+"""A generated image becomes that of a product: which one, whether really, and what came of it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from product_search.demo.views import duplicates, matching
 
 @dataclass
 class Attaching:
-    """The picture, and the product that shall have it once one is chosen."""
+    """The image, and the product that shall have it once one is chosen."""
 
     picture: PictureOfGeneration
     product: ProductOut | None = None
 
 
 def attach_button(picture: PictureOfGeneration, name: str, product_id: int | None) -> None:
-    """Opens the question; the product that the picture was generated for is offered at once."""
+    """Opens the question; the product that the image was generated for is offered at once."""
     st.button(
         _("用作商品图片…"),
         key=f"attach_{name}",
@@ -60,7 +60,7 @@ def _show_attached(product: ProductOut) -> None:
         done = _("“{title}”现在用这张图片。").format(title=html.plain(product.title))
         st.success(done, icon=":material/check_circle:")
         if st.button(_("打开商品"), key="open_attached", icon=":material/open_in_new:"):
-            page.open_in_catalogue(product.product_id)
+            page.open_in_catalog(product.product_id)
 
 
 def _ask(client: ApiClient, attaching: Attaching) -> None:
@@ -71,7 +71,7 @@ def _ask(client: ApiClient, attaching: Attaching) -> None:
         if attaching.product is None:
             st.caption(_("给哪件商品？它现在的图片会被换下。"))
             choose = partial(setattr, attaching, "product")
-            matching.offer_products(client, "attach", choose, with_picture=False)
+            matching.offer_products(client, "attach", choose, with_image=False)
             return
         _confirm(client, attaching, attaching.product)
 
@@ -83,7 +83,7 @@ def _confirm(client: ApiClient, attaching: Attaching, product: ProductOut) -> No
     left.html(html.thumbnail_html(client, product, 256))
     right.caption(_("换成这张"))
     url = client.generated_url(attaching.picture, 256)
-    right.html(html.picture_html(url, _("生成的图片"), is_generated=True))
+    right.html(html.image_html(url, _("生成的图片"), is_generated=True))
     other = partial(setattr, attaching, "product", None)
     st.caption(_("商品会标明图片是 AI 生成的。"))
     with st.container(horizontal=True):

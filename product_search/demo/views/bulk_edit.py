@@ -15,8 +15,8 @@ from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import page
 from product_search.demo.html import plain, price_text
 from product_search.demo.language import N_, _
-from product_search.demo.views import catalogue
-from product_search.demo.views.catalogue import Notice
+from product_search.demo.views import catalog
+from product_search.demo.views.catalog import Notice
 
 KEEP, FIXED, PERCENT = "keep", "fixed", "percent"
 PRICE_NAMES = {KEEP: N_("不改价格"), FIXED: N_("统一定价"), PERCENT: N_("按百分比")}
@@ -45,7 +45,7 @@ class Change(NamedTuple):
 
 def open_bulk(client: ApiClient) -> None:
     """Open the dialog for what is chosen; products that are gone are chosen no longer."""
-    chosen, products, gone = catalogue.chosen(), [], 0
+    chosen, products, gone = catalog.chosen(), [], 0
     for product_id in sorted(chosen):
         try:
             products.append(client.product(product_id))
@@ -95,7 +95,7 @@ def _show(client: ApiClient, bulk: Bulk) -> None:
             _close()
             st.rerun()
     if agreed:
-        catalogue.finish(_carry_out(client, changes, count))
+        catalog.finish(_carry_out(client, changes, count))
 
 
 def _category_input(client: ApiClient, bulk: Bulk) -> str | None:
@@ -185,7 +185,7 @@ def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Noti
 
     The choice follows each answer, so that it is true as well where this is broken off.
     """
-    chosen, bar, done = catalogue.chosen(), st.progress(0.0), 0
+    chosen, bar, done = catalog.chosen(), st.progress(0.0), 0
     problems: list[str] = []
     for product, values in changes:
         if not values:

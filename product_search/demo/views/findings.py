@@ -1,4 +1,4 @@
-"""Runs that look the whole catalogue over, on their pages: the last, the next, and its progress."""
+"""Runs that look the whole catalog over, on their pages: the last, the next, and its progress."""
 
 from __future__ import annotations
 

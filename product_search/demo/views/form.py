@@ -20,9 +20,9 @@ from data_models import (
 )
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html, page
-from product_search.demo.image_input import MAX_MB, PICTURE_TYPES, Picture
+from product_search.demo.image_input import IMAGE_TYPES, MAX_MB, ImageInput
 from product_search.demo.language import N_, _
-from product_search.demo.views.catalogue import Notice, close_form, finish
+from product_search.demo.views.catalog import Notice, close_form, finish
 
 TO_CORRECT = N_("尚未保存：请修改标红的字段。")
 FIELDS = ("title", "sku", "category", "brand", "price", "description", "attributes")
@@ -34,7 +34,7 @@ class Form:
 
     number: int
     product: ProductOut | None
-    picture: Picture | None = None
+    picture: ImageInput | None = None
     titles: TitlesResponse | None = None
     replaced_title: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
@@ -45,8 +45,8 @@ class Form:
         return f"form{self.number}_{name}"
 
     @property
-    def has_own_picture(self) -> bool:
-        """Whether the product has a picture already."""
+    def has_own_image(self) -> bool:
+        """Whether the product has an image already."""
         return self.product is not None and self.product.image_url is not None
 
 
@@ -84,7 +84,7 @@ def show_form(client: ApiClient, form: Form) -> None:
     st.subheader(_("新增商品") if form.product is None else _("编辑商品"), anchor=False)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        remove = _picture_inputs(client, form)
+        remove = _image_inputs(client, form)
         _show_titles(client, form, remove)
     with right:
         typed = _field_inputs(form)
@@ -95,8 +95,8 @@ def show_form(client: ApiClient, form: Form) -> None:
             st.rerun(scope="app")
 
 
-def _picture_inputs(client: ApiClient, form: Form) -> bool:
-    """The picture that will be saved; True where the present one shall go."""
+def _image_inputs(client: ApiClient, form: Form) -> bool:
+    """The image that will be saved; True where the present one shall go."""
     remove = False
     if form.picture is not None:
         st.html(html.preview_html(form.picture.content, form.picture.name))
@@ -104,11 +104,11 @@ def _picture_inputs(client: ApiClient, form: Form) -> bool:
             _("移除图片"),
             key=form.key("drop"),
             icon=":material/close:",
-            on_click=_take_picture,
+            on_click=_take_image,
             args=(form, None),
         )
     else:
-        if form.product is not None and form.has_own_picture:
+        if form.product is not None and form.has_own_image:
             picture = html.thumbnail_html(client, form.product, 256)
             st.html(f'<div class="ps-current">{picture}</div>')
             remove = st.checkbox(
@@ -118,11 +118,11 @@ def _picture_inputs(client: ApiClient, form: Form) -> bool:
             label, icon = _("生成图片…"), ":material/auto_awesome:"
             if st.button(label, key=form.key("generate"), icon=icon, type="tertiary"):
                 page.open_generator(form.product.product_id)
-        label = _("换成新图片") if form.has_own_picture else _("图片")
+        label = _("换成新图片") if form.has_own_image else _("图片")
         key = form.key("image")
         st.file_uploader(
             label,
-            type=PICTURE_TYPES,
+            type=IMAGE_TYPES,
             key=key,
             on_change=_take_upload,
             args=(form, key),
@@ -135,18 +135,18 @@ def _picture_inputs(client: ApiClient, form: Form) -> bool:
 def _take_upload(form: Form, key: str) -> None:
     upload = st.session_state[key]
     if upload is not None:
-        _take_picture(form, Picture(upload.name, upload.getvalue()))
+        _take_image(form, ImageInput(upload.name, upload.getvalue()))
 
 
-def _take_picture(form: Form, picture: Picture | None) -> None:
-    """Another picture wants other titles. It is kept here: an uploader forgets on other pages."""
+def _take_image(form: Form, picture: ImageInput | None) -> None:
+    """Another image wants other titles. It is kept here: an uploader forgets on other pages."""
     form.picture, form.titles = picture, None
     form.errors.pop("image", None)
 
 
 def _show_titles(client: ApiClient, form: Form, remove: bool) -> None:
-    """Titles for the picture that will be saved, each to be taken by a click."""
-    if form.picture is None and (remove or not form.has_own_picture):
+    """Titles for the image that will be saved, each to be taken by a click."""
+    if form.picture is None and (remove or not form.has_own_image):
         return
     label, icon = _("为图片推荐标题"), ":material/auto_awesome:"
     if st.button(label, key=form.key("suggest"), icon=icon):
@@ -318,7 +318,7 @@ def _value(form: Form, name: str, text: str) -> Any:
 
 def _place_errors(form: Form, error: ApiError) -> None:
     """Each reason to its field; what has no field on the page goes to the top."""
-    if error.body.code in page.PICTURE_ERRORS:
+    if error.body.code in page.IMAGE_ERRORS:
         form.errors["image"] = error.body.message
     elsewhere = not form.errors and not error.body.fields
     for name, reason in (error.body.fields or {}).items():

@@ -1,4 +1,4 @@
-"""Generations as their page shows them: how far one is, its pictures, and those of the past."""
+"""Generations as their page shows them: how far one is, its images, and those of the past."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from data_models import GeneratedPicture, GenerationOut, GenerationQuery, PictureOfGeneration
+from data_models import GeneratedImage, GenerationOut, GenerationQuery, PictureOfGeneration
 from product_search.client import ApiClient
 from product_search.demo import html, page as demo
 from product_search.demo.language import _
@@ -52,7 +52,7 @@ def show_generation(client: ApiClient, found: GenerationOut) -> None:
     elif found.state == "cancelled":
         st.info(_("已取消，没有留下图片。"), icon=":material/cancel:")
     else:
-        _show_pictures(client, found)
+        _show_images(client, found)
     with st.expander(_("实际用的提示与设置"), icon=":material/description:", key="how"):
         st.markdown(html.plain(found.prompt))
         st.caption(" · ".join(_settings(found)))
@@ -97,7 +97,7 @@ def _show_progress(client: ApiClient, found: GenerationOut) -> None:
     url = client.preview_url(found)
     if url is not None:
         with st.container(key="generation_preview"):
-            st.html(html.picture_html(url, _("目前的样子"), is_generated=True))
+            st.html(html.image_html(url, _("目前的样子"), is_generated=True))
     st.caption(_("可以离开这一页：生成在后台进行，完成后在“生成过的”里。"))
 
 
@@ -113,7 +113,7 @@ def _progress_text(found: GenerationOut, rate: float | None) -> str:
     return f"{words} · {_('约剩 {duration}').format(duration=left)}"
 
 
-def _show_pictures(client: ApiClient, found: GenerationOut) -> None:
+def _show_images(client: ApiClient, found: GenerationOut) -> None:
     if found.no_match:
         none = _("没有一张与文字相符。可以换个说法，或多生成几张。")
         st.warning(none, icon=":material/image_not_supported:")
@@ -126,9 +126,9 @@ def _show_pictures(client: ApiClient, found: GenerationOut) -> None:
                 _show_buttons(client, found, one, name)
 
 
-def _card_html(client: ApiClient, found: GenerationOut, picture: GeneratedPicture) -> str:
+def _card_html(client: ApiClient, found: GenerationOut, picture: GeneratedImage) -> str:
     url = client.generated_url(_name(found, picture), 512)
-    shown = html.picture_html(url, _wanted(found), is_generated=True)
+    shown = html.image_html(url, _wanted(found), is_generated=True)
     seed = _("种子 {seed}").format(seed=picture.seed)
     fit = "" if picture.score is None else html.fit_html(picture.confidence, picture.score)
     if picture.fits is False:
@@ -149,7 +149,7 @@ def _show_buttons(
         attach_button(one, name, found.request.product_id)
         st.download_button(
             _("下载"),
-            partial(client.generated_picture, one),
+            partial(client.generated_image, one),
             file_name=f"generated-{one.generation_id}-{one.number}.png",
             mime="image/png",
             key=f"download_{name}",
@@ -160,7 +160,7 @@ def _show_buttons(
         )
 
 
-def _name(found: GenerationOut, picture: GeneratedPicture) -> PictureOfGeneration:
+def _name(found: GenerationOut, picture: GeneratedImage) -> PictureOfGeneration:
     return PictureOfGeneration(generation_id=found.generation_id, number=picture.number)
 
 
@@ -192,7 +192,7 @@ def _show_past(client: ApiClient, found: GenerationOut, *, is_shown: bool) -> No
     state = _(runs.STATE_NAMES[found.state])
     if found.pictures:
         url = client.generated_url(_name(found, found.pictures[0]), 256)
-        picture = html.picture_html(url, wanted, is_generated=True)
+        picture = html.image_html(url, wanted, is_generated=True)
     else:
         picture = f'<div class="ps-pic ps-none">{state}</div>'
     facts = [html.time_text(found.created_at)]

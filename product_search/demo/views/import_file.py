@@ -77,12 +77,12 @@ class ImportFile:
 
     @property
     def is_zip(self) -> bool:
-        """Whether it can have pictures."""
+        """Whether it can have images."""
         return _suffix(self.name) == ".zip"
 
     @property
     def guess(self) -> dict[str, int]:
-        """The columns that seem to be our fields; a table without pictures can name none."""
+        """The columns that seem to be our fields; a table without images can name none."""
         found = guessed(self.columns)
         if not self.is_zip:
             found.pop(IMAGE, None)
@@ -294,7 +294,7 @@ def _table_of(content: bytes) -> tuple[str, bytes]:
 
 
 def _repacked(file: ImportFile, mapping: Places) -> bytes:
-    """The ZIP with its table renamed; pictures don't get smaller, so they are only stored."""
+    """The ZIP with its table renamed; images don't get smaller, so they are only stored."""
     packed = io.BytesIO()
     with _unzipped(file.content) as archive, zipfile.ZipFile(packed, "w") as fresh:
         entries = _entries(archive)
@@ -302,7 +302,7 @@ def _repacked(file: ImportFile, mapping: Places) -> bytes:
             large = _("ZIP 过大，无法在这里对应列：请把表头改为 {names} 后再上传。")
             raise FileUnreadable(large.format(names=", ".join(FIELDS)))
         for name, entry in entries.items():
-            # Without a damaged picture: the API says so of its row, and takes the others.
+            # Without a damaged image: the API says so of its row, and takes the others.
             with suppress(*_ZIP_ERRORS):
                 if name != file.table:
                     fresh.writestr(name, archive.read(entry))

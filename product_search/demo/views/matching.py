@@ -1,4 +1,4 @@
-"""Pictures that are compared with titles: chosen by upload or from the catalogue, and judged."""
+"""Pictures that are compared with titles: chosen by upload or from the catalog, and judged."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import streamlit as st
 from data_models import MAX_TITLE, MatchPair, ProductListQuery, ProductOut, Verdict, is_blank
 from product_search.client import ApiClient
 from product_search.demo import html, page
-from product_search.demo.image_input import MAX_MB, PICTURE_TYPES, Picture
+from product_search.demo.image_input import IMAGE_TYPES, MAX_MB, ImageInput
 from product_search.demo.language import N_, _
 
-_UPLOAD, _CATALOGUE = "upload", "catalogue"
-_SOURCES = {_UPLOAD: N_("上传图片"), _CATALOGUE: N_("从目录里选")}
+_UPLOAD, _CATALOG = "upload", "catalogue"
+_SOURCES = {_UPLOAD: N_("上传图片"), _CATALOG: N_("从目录里选")}
 _FOUND = 6  # products that are offered
 
 
 class Candidate(NamedTuple):
-    """A chosen picture; its number is given once."""
+    """A chosen image; its number is given once."""
 
     number: int
-    given: Picture | ProductOut
+    given: ImageInput | ProductOut
 
     def as_image(self) -> dict[str, Any]:
         """As the API takes it."""
@@ -34,13 +34,13 @@ class Candidate(NamedTuple):
 
 
 def chosen(key: str) -> list[Candidate]:
-    """The pictures that were chosen under this key; they outlive their widgets."""
+    """The images that were chosen under this key; they outlive their widgets."""
     found: list[Candidate] = st.session_state.get(f"{key}_chosen", [])
     return found
 
 
-def choose_pictures(client: ApiClient, key: str, limit: int) -> None:
-    """Widgets to choose with: a single picture takes the place of the one before."""
+def choose_images(client: ApiClient, key: str, limit: int) -> None:
+    """Widgets to choose with: a single image takes the place of the one before."""
     if len(chosen(key)) >= limit > 1:
         st.caption(_("最多 {count} 张图片，已经满了。").format(count=limit))
         return
@@ -58,7 +58,7 @@ def choose_pictures(client: ApiClient, key: str, limit: int) -> None:
         _upload(key, limit)
     else:
         with page.errors_shown():
-            offer_products(client, key, partial(_add, key, limit), with_picture=True)
+            offer_products(client, key, partial(_add, key, limit), with_image=True)
 
 
 def _upload(key: str, limit: int) -> None:
@@ -66,7 +66,7 @@ def _upload(key: str, limit: int) -> None:
     number = st.session_state.get(f"{key}_uploads", 0)
     files = st.file_uploader(
         _("图片"),
-        type=PICTURE_TYPES,
+        type=IMAGE_TYPES,
         accept_multiple_files=True,
         key=f"{key}_upload_{number}",
         label_visibility="collapsed",
@@ -75,15 +75,15 @@ def _upload(key: str, limit: int) -> None:
     if not files:
         return
     for file in files:
-        _add(key, limit, Picture(file.name, file.getvalue()))
+        _add(key, limit, ImageInput(file.name, file.getvalue()))
     st.session_state[f"{key}_uploads"] = number + 1
     st.rerun()
 
 
 def offer_products(
-    client: ApiClient, key: str, choose: Callable[[ProductOut], None], *, with_picture: bool
+    client: ApiClient, key: str, choose: Callable[[ProductOut], None], *, with_image: bool
 ) -> None:
-    """Products by words of their titles, each to be chosen; or only those that have a picture.
+    """Products by words of their titles, each to be chosen; or only those that have an image.
 
     Raises as ApiClient does.
     """
@@ -111,13 +111,13 @@ def offer_products(
                     _("选用"),
                     key=f"{key}_choose_{number}",
                     width="stretch",
-                    disabled=with_picture and product.image_url is None,
+                    disabled=with_image and product.image_url is None,
                     on_click=choose,
                     args=(product,),
                 )
 
 
-def _add(key: str, limit: int, given: Picture | ProductOut) -> None:
+def _add(key: str, limit: int, given: ImageInput | ProductOut) -> None:
     before = [] if limit == 1 else chosen(key)
     if len(before) >= limit or any(given == other.given for other in before):
         return
@@ -127,7 +127,7 @@ def _add(key: str, limit: int, given: Picture | ProductOut) -> None:
 
 
 def remove_button(key: str, candidate: Candidate) -> None:
-    """Takes the picture away again."""
+    """Takes the image away again."""
     st.button(
         _("移除"),
         key=f"{key}_remove_{candidate.number}",
@@ -143,20 +143,20 @@ def _remove(key: str, number: int) -> None:
     st.session_state[f"{key}_chosen"] = kept
 
 
-def picture_html(client: ApiClient, given: Picture | ProductOut, size: int = 256) -> str:
-    """The picture in a square."""
+def image_html(client: ApiClient, given: ImageInput | ProductOut, size: int = 256) -> str:
+    """The image in a square."""
     if isinstance(given, ProductOut):
         return html.thumbnail_html(client, given, size)
     return f'<div class="ps-pic">{html.preview_html(given.content, given.name)}</div>'
 
 
-def name_of(given: Picture | ProductOut) -> str:
+def name_of(given: ImageInput | ProductOut) -> str:
     """The product's title, or the file's name."""
     return given.title if isinstance(given, ProductOut) else given.name
 
 
 def verdict_html(pair: MatchPair) -> str:
-    """Whether picture and title belong together, and how sure that is."""
+    """Whether image and title belong together, and how sure that is."""
     fit = html.fit_html(pair.confidence, pair.score)
     if pair.verdict is None:
         return fit

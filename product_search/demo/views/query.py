@@ -19,7 +19,7 @@ from data_models import (
 )
 from product_search.client import ApiClient
 from product_search.demo import page
-from product_search.demo.html import picture_html, plain
+from product_search.demo.html import image_html, plain
 from product_search.demo.image_input import Region
 from product_search.demo.language import N_, _, key
 
@@ -225,7 +225,7 @@ def show_examples_chosen(client: ApiClient) -> None:
 
 
 def generated() -> PictureOfGeneration | None:
-    """The generated picture that the query is; the address has it as `generation=12-1`."""
+    """The generated image that the query is; the address has it as `generation=12-1`."""
     if "generation" not in st.session_state:
         given = st.query_params.get("generation", "")
         number, _dash, place = given.partition("-")
@@ -238,17 +238,17 @@ def generated() -> PictureOfGeneration | None:
     return found
 
 
-def _picture_name(picture: PictureOfGeneration | None) -> str:
+def _image_name(picture: PictureOfGeneration | None) -> str:
     return f"{picture.generation_id}-{picture.number}" if picture else ""
 
 
 def show_generated(client: ApiClient, picture: PictureOfGeneration) -> None:
-    """The generated picture in the place of an uploaded one; a click takes it out."""
+    """The generated image in the place of an uploaded one; a click takes it out."""
     name = "drop_generated"
     st.button(_("移除图片"), key=name, icon=":material/close:", on_click=_drop_generated)
     url = client.generated_url(picture, 512)
     with st.container(key="generated_query"):
-        st.html(picture_html(url, _("生成的图片"), is_generated=True))
+        st.html(image_html(url, _("生成的图片"), is_generated=True))
 
 
 def _drop_generated() -> None:
@@ -262,7 +262,7 @@ def request(
     region: Region | None,
     generated: PictureOfGeneration | None,
 ) -> dict[str, Any] | None:
-    """The query of the request, without an uploaded picture; None where nothing is asked for."""
+    """The query of the request, without an uploaded image; None where nothing is asked for."""
     has_picture = image is not None or generated is not None
     picture = {"region": region, "generation": generated and generated.model_dump()}
     if mode != AUTO:
@@ -295,7 +295,7 @@ def keep_in_address(offset: int) -> None:
         "sort": st.session_state[key("sort")].removeprefix(SearchSort.relevance),
         "offset": str(offset or ""),
         **{kind: ",".join(map(str, examples(kind))) for kind in (LIKED, UNLIKED)},
-        "generation": _picture_name(generated()),
+        "generation": _image_name(generated()),
     }
     for name, value in values.items():
         if value:

@@ -125,12 +125,12 @@ def test_json_lines_are_renamed_and_keep_their_lines(tmp_path: Path) -> None:
     assert values(rows)[3] == {"title": "伞😀", "price": 9.9}
 
 
-def test_a_table_without_pictures_can_not_name_any() -> None:
+def test_a_table_without_images_can_not_name_any() -> None:
     assert IMAGE not in read("a.csv", "货号,名称,图片\nA,书包,包.png\n").guess
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
-def test_a_zip_is_packed_anew_with_its_pictures_whoever_named_them(
+def test_a_zip_is_packed_anew_with_its_images_whoever_named_them(
     tmp_path: Path, encoding: str
 ) -> None:
     table = ("店/商品.csv", "货号,名称,图片\nA,书包,图/包.png\n".encode())
@@ -144,14 +144,14 @@ def test_a_zip_is_packed_anew_with_its_pictures_whoever_named_them(
         assert source.picture("图/包.png") == PICTURE
 
 
-def test_a_damaged_picture_does_not_keep_the_rest_from_being_imported(tmp_path: Path) -> None:
+def test_a_damaged_image_does_not_keep_the_rest_from_being_imported(tmp_path: Path) -> None:
     table = ("a.csv", "货号,名称,图片\nA,书包,包.png\n".encode())
     content = zipped(table, ("b.png", PICTURE), packed=zipfile.ZIP_STORED)
     file = read_file("a.zip", damaged(content, content.index(PICTURE)))
     assert len(taken(file, tmp_path)) == 1
 
 
-def test_the_sample_catalogue_is_understood_whole() -> None:
+def test_the_sample_catalog_is_understood_whole() -> None:
     file = read("catalog.csv", (SAMPLE / "catalog.csv").read_bytes())
     assert file.columns == tables.COLUMNS
     assert set(file.guess) == set(FIELDS) - {IMAGE}

@@ -1,4 +1,4 @@
-"""Colours read from texts, and from the thing in a picture rather than from its ground."""
+"""Colours read from texts, and from the thing in an image rather than from its ground."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 from safetensors.numpy import load_file
 
-from product_search.encoders.colour import COLOURS, Shares, lab, picture_colours, text_colours
+from product_search.encoders.colour import COLOURS, Shares, image_colours, lab, text_colours
 from product_search.settings import ROOT
 
 SIDE = 56
@@ -125,24 +125,24 @@ def test_rows_are_unit_vectors_or_zero_in_the_order_of_the_texts() -> None:
 def test_the_colour_of_a_thing_is_seen_on_a_white_ground(
     table: Shares, colour: str, expected: str
 ) -> None:
-    assert named(picture_colours(disc(colour, "white"), EVERYWHERE, table)[0])[0] == expected
+    assert named(image_colours(disc(colour, "white"), EVERYWHERE, table)[0])[0] == expected
 
 
 @pytest.mark.parametrize("ground", ["#2850be", "#808080", "#6e4123", "white"])
 def test_a_white_thing_is_white(table: Shares, ground: str) -> None:
-    seen = picture_colours(disc("#fcfcfc", ground), EVERYWHERE, table)[0]
+    seen = image_colours(disc("#fcfcfc", ground), EVERYWHERE, table)[0]
     assert named(seen)[0] == "白"
     assert seen[COLOURS.index("粉")] ** 2 < 0.02
 
 
 @pytest.mark.parametrize("ground", ["#2850be", "#101010", "#2f8f3f", "#f3e3cc"])
 def test_the_ground_does_not_lend_its_colour(table: Shares, ground: str) -> None:
-    assert named(picture_colours(disc("#d02020", ground), EVERYWHERE, table)[0]) == "红"
+    assert named(image_colours(disc("#d02020", ground), EVERYWHERE, table)[0]) == "红"
 
 
-def test_a_picture_of_one_colour_has_that_colour(table: Shares) -> None:
+def test_an_image_of_one_colour_has_that_colour(table: Shares) -> None:
     filled = disc("#2850be", "#2850be")
-    assert named(picture_colours(filled, EVERYWHERE, table)[0]) == "蓝"
+    assert named(image_colours(filled, EVERYWHERE, table)[0]) == "蓝"
 
 
 def test_what_the_network_does_not_see_counts_little(table: Shares) -> None:
@@ -150,11 +150,11 @@ def test_what_the_network_does_not_see_counts_little(table: Shares) -> None:
     picture[0, :28, :28] = (40, 80, 190)  # a blue corner
     looking = np.full((1, 7, 7), 1.0, np.float32)
     looking[0, :3, :3] = 0.1
-    assert named(picture_colours(picture, looking, table)[0])[0] == "红"
+    assert named(image_colours(picture, looking, table)[0])[0] == "红"
 
 
 def test_a_network_that_sees_nothing_still_gives_a_unit_vector(table: Shares) -> None:
-    blind = picture_colours(disc("#d02020", "white"), 0 * EVERYWHERE, table)
+    blind = image_colours(disc("#d02020", "white"), 0 * EVERYWHERE, table)
     np.testing.assert_allclose(np.linalg.norm(blind, axis=1), 1, atol=1e-5)
 
 

@@ -78,7 +78,7 @@ def picture(
     )
 
 
-def test_the_same_seed_and_settings_give_the_same_picture(
+def test_the_same_seed_and_settings_give_the_same_image(
     folder: Path, generator: ImageGenerator
 ) -> None:
     first = picture(generator)
@@ -86,7 +86,7 @@ def test_the_same_seed_and_settings_give_the_same_picture(
     assert picture(open_generator(folder, "cpu")).tobytes() == first.tobytes()
 
 
-def test_another_seed_prompt_or_number_of_steps_gives_another_picture(
+def test_another_seed_prompt_or_number_of_steps_gives_another_image(
     generator: ImageGenerator,
 ) -> None:
     pictures = [
@@ -101,7 +101,7 @@ def test_another_seed_prompt_or_number_of_steps_gives_another_picture(
 
 
 @pytest.mark.parametrize("size", [(256, 256), (264, 1024), (1016, 256)])
-def test_a_picture_has_the_size_that_was_asked_for(
+def test_an_image_has_the_size_that_was_asked_for(
     generator: ImageGenerator, size: tuple[int, int]
 ) -> None:
     made = picture(generator, size=size, steps=1)
@@ -122,7 +122,7 @@ def test_progress_moves_step_by_step_and_shows_what_is_there(generator: ImageGen
     assert len({one.tobytes() for one in previews}) == 4
 
 
-def test_asking_for_previews_changes_no_picture(generator: ImageGenerator) -> None:
+def test_asking_for_previews_changes_no_image(generator: ImageGenerator) -> None:
     def look(step: Step) -> None:
         step.preview()
 
@@ -287,7 +287,7 @@ def test_a_pipeline_of_ones_own_counts_the_steps_that_were_asked_for(tmp_path: P
     assert seen[-1] == (4, 4)
 
 
-def test_what_the_models_own_safety_check_finds_is_no_picture(tmp_path: Path) -> None:
+def test_what_the_models_own_safety_check_finds_is_no_image(tmp_path: Path) -> None:
     generator = open_generator(write_checked_pipeline(tmp_path, finds=True), "cpu")
     with pytest.raises(GenerationFailed) as caught:
         picture(generator)

@@ -26,7 +26,7 @@ class PlainVae:
         return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: latents))
 
 
-def test_a_preview_has_the_colours_of_the_picture() -> None:
+def test_a_preview_has_the_colours_of_the_image() -> None:
     vae = PlainVae()
     red_and_teal = torch.full((1, 3, 128, 256), -1.0)
     red_and_teal[:, 0, :, :128] = 1.0

@@ -69,7 +69,7 @@ def never_load(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kind, "load", load)
 
 
-def test_a_tile_larger_than_its_picture_is_read_where_it_is_small() -> None:
+def test_a_tile_larger_than_its_image_is_read_where_it_is_small() -> None:
     image = decode(tiff_of_one_tile((256, 256), deflated(b"\x80" * 256, 256)))
     assert image.size == (16, 16)
     assert image.getpixel((8, 8)) == (128, 128, 128)
@@ -96,7 +96,7 @@ def test_a_tile_with_too_many_pixels_is_refused_before_it_is_decoded(
     ],
     ids=["tall", "16 bits, tall", "wide", "just too tall", "just too wide"],
 )
-def test_a_picture_with_too_long_a_side_is_refused_before_it_is_decoded(
+def test_an_image_with_too_long_a_side_is_refused_before_it_is_decoded(
     shape: tuple[int, int], depth: int, row: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = png(shape, depth, 0, row)
@@ -106,7 +106,7 @@ def test_a_picture_with_too_long_a_side_is_refused_before_it_is_decoded(
 
 
 @pytest.mark.parametrize("size", [(1, 65_535), (65_535, 1)])
-def test_a_picture_with_the_longest_side_is_read(size: tuple[int, int]) -> None:
+def test_an_image_with_the_longest_side_is_read(size: tuple[int, int]) -> None:
     image = decode(png(size, 8, 0, b"\x80" * size[0]))
     assert max(image.size) == MAX_DECODED_SIDE
     assert image.getpixel((0, 0)) == (128, 128, 128)
@@ -134,7 +134,7 @@ def breaks_pillow(content: bytes) -> bool:
     return False
 
 
-def test_an_avif_that_breaks_its_decoder_is_no_picture() -> None:
+def test_an_avif_that_breaks_its_decoder_is_no_image() -> None:
     breaking = [content for content in damaged_avifs() if breaks_pillow(content)]
     assert breaking, "none of these raises RuntimeError any more: damage others"
     for content in breaking:
@@ -157,7 +157,7 @@ PALETTE = [(b"PLTE", RED[:3] + b"\0\0\0"), (b"tRNS", b"\xff\0")]
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Files of pictures of 40 megapixels, by what is special about them."""
+    """Files of images of 40 megapixels, by what is special about them."""
     folder = tmp_path_factory.mktemp("large")
     contents = {name: png(*shape) for name, shape in LARGE.items()}
     row = b"\0" * HALF + b"\1" * HALF
@@ -183,7 +183,7 @@ print(int(peak) // 1024, *(image.size if image else ()))
 
 
 def measured(path: Path, what: str) -> list[int]:
-    """Peak memory in MB of a process of its own, then the size of the picture."""
+    """Peak memory in MB of a process of its own, then the size of the image."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(path), what],
         cwd=ROOT,
@@ -205,7 +205,7 @@ def test_forty_megapixels_take_bounded_memory(large: dict[str, Path], name: str)
 
 
 @pytest.mark.parametrize("name", ["rgba", "palette"])
-def test_the_transparency_of_a_large_picture_is_laid_over_white(
+def test_the_transparency_of_a_large_image_is_laid_over_white(
     large: dict[str, Path], name: str
 ) -> None:
     image = decode(large[name].read_bytes())
@@ -214,7 +214,7 @@ def test_the_transparency_of_a_large_picture_is_laid_over_white(
     assert image.getpixel((768, 512)) == WHITE
 
 
-def test_sixteen_bits_of_a_large_picture_are_scaled_and_not_clipped(large: dict[str, Path]) -> None:
+def test_sixteen_bits_of_a_large_image_are_scaled_and_not_clipped(large: dict[str, Path]) -> None:
     image = decode(large["16 bits"].read_bytes())
     for x, wanted in ((256, 0x40), (768, 0xC0)):
         colour = image.getpixel((x, 512))
@@ -223,7 +223,7 @@ def test_sixteen_bits_of_a_large_picture_are_scaled_and_not_clipped(large: dict[
 
 
 def turned(image: Image.Image, kind: str) -> bytes:
-    """The picture with EXIF that says: turn me by 90° clockwise."""
+    """The image with EXIF that says: turn me by 90° clockwise."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return encoded(image, kind, exif=exif)
@@ -241,7 +241,7 @@ def turned(image: Image.Image, kind: str) -> bytes:
         ("TIFF", "RGBA"),
     ],
 )
-def test_a_large_picture_is_turned_upright(kind: str, mode: str) -> None:
+def test_a_large_image_is_turned_upright(kind: str, mode: str) -> None:
     image = decode(turned(four_colours(mode, (2_000, 1_000)), kind))
     assert image.size == (512, 1024)
     red, green, blue, yellow = COLOURS
@@ -253,7 +253,7 @@ def test_a_large_picture_is_turned_upright(kind: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(48, 32), (3_000, 2_000)], ids=["small", "large"])
-def test_a_picture_of_sixteen_bits_is_turned_upright(size: tuple[int, int]) -> None:
+def test_an_image_of_sixteen_bits_is_turned_upright(size: tuple[int, int]) -> None:
     values = np.full((size[1], size[0]), 0x4000, np.uint16)
     values[:, size[0] // 2 :] = 0xC000
     upright = decode(turned(Image.fromarray(values), "PNG"))

@@ -15,8 +15,8 @@ from product_search.images.store import MAX_BYTES, MAX_DECODED_SIDE, decode, fro
 from tests.unit import pictures
 from tests.unit.pictures import COLOURS, SIZE, encoded, four_colours
 
-GOOD = pictures.good_pictures()
-BAD = pictures.bad_pictures()
+GOOD = pictures.good_images()
+BAD = pictures.bad_images()
 # Lossy formats and palettes move a colour a little.
 TOLERANCE = 40
 
@@ -39,7 +39,7 @@ def assert_four_colours(image: Image.Image) -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_every_kind_of_picture_becomes_rgb(name: str) -> None:
+def test_every_kind_of_image_becomes_rgb(name: str) -> None:
     image = decode(GOOD[name])
     assert image.mode == "RGB"
     assert max(image.size) <= MAX_DECODED_SIDE
@@ -78,7 +78,7 @@ def test_transparency_is_laid_over_white(name: str) -> None:
     assert pixel(image, 0.25, 0.5) != (255, 255, 255)
 
 
-def test_exif_turns_the_picture_upright() -> None:
+def test_exif_turns_the_image_upright() -> None:
     image = decode(pictures.rotated_by_exif())
     assert image.size == (SIZE[1], SIZE[0])
     red, green, blue, yellow = COLOURS
@@ -101,21 +101,21 @@ def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
     assert_close(pixel(image, 0.75, 0.5), (204, 204, 204))
 
 
-def test_a_float_picture_keeps_its_brightness() -> None:
+def test_a_float_image_keeps_its_brightness() -> None:
     image = decode(pictures.float_tiff())
     assert_close(pixel(image, 0.5, 0), (0, 0, 0))
     assert_close(pixel(image, 0.5, 0.99), (253, 253, 253))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_large_picture_comes_shrunk_with_its_proportions(kind: str) -> None:
+def test_a_large_image_comes_shrunk_with_its_proportions(kind: str) -> None:
     image = decode(encoded(four_colours(size=(3000, 1500)), kind))
     assert image.size == (1024, 512)
     assert_four_colours(image)
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bytes_that_are_no_whole_picture_are_refused(name: str) -> None:
+def test_bytes_that_are_no_whole_image_are_refused(name: str) -> None:
     with pytest.raises(InvalidImage):
         decode(BAD[name])
 
@@ -133,7 +133,7 @@ def test_bytes_that_are_no_whole_picture_are_refused(name: str) -> None:
     ],
     ids=["10MB", "zeros", "header", "one line", "huge", "whole", "gif frame"],
 )
-def test_a_picture_that_is_too_much_is_refused_before_it_is_decoded(
+def test_an_image_that_is_too_much_is_refused_before_it_is_decoded(
     content: bytes, error: type[AppError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(_image: Image.Image) -> None:
@@ -151,14 +151,14 @@ def test_forty_megapixels_are_allowed() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_are_refused_as_no_picture(content: bytes) -> None:
+def test_random_bytes_are_refused_as_no_image(content: bytes) -> None:
     with pytest.raises(InvalidImage):
         decode(content)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own remarks on broken tags
 @given(st.data())
-def test_a_damaged_picture_is_read_or_refused_and_nothing_else(data: st.DataObject) -> None:
+def test_a_damaged_image_is_read_or_refused_and_nothing_else(data: st.DataObject) -> None:
     whole = GOOD[data.draw(st.sampled_from(["jpeg", "png", "gif", "webp", "bmp", "tiff"]))]
     content = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -200,6 +200,6 @@ def test_a_base64_text_that_is_too_long_is_not_even_decoded() -> None:
         from_base64("A" * (2 * MAX_BYTES))
 
 
-def test_pillow_does_not_warn_of_large_pictures_by_its_own_limits() -> None:
+def test_pillow_does_not_warn_of_large_images_by_its_own_limits() -> None:
     assert Image.MAX_IMAGE_PIXELS is None
     assert store.MAX_PIXELS == 40_000_000

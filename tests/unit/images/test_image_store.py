@@ -1,4 +1,4 @@
-"""The picture store: keyed by content, whole or absent, thumbnails made once."""
+"""The image store: keyed by content, whole or absent, thumbnails made once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_a_picture_is_kept_as_it_came_under_its_hash(store: ImageStore, tmp_path: Path) -> None:
+def test_an_image_is_kept_as_it_came_under_its_hash(store: ImageStore, tmp_path: Path) -> None:
     image_hash = store.save(PNG)
     assert image_hash == hashlib.sha256(PNG).hexdigest()
     assert store.path(image_hash).read_bytes() == PNG
     assert files_in(tmp_path) == [store.path(image_hash)]
 
 
-def test_the_same_picture_is_kept_once(store: ImageStore, tmp_path: Path) -> None:
+def test_the_same_image_is_kept_once(store: ImageStore, tmp_path: Path) -> None:
     assert store.find(PNG) is None
     first = store.save(PNG)
     assert store.save(PNG) == first
@@ -42,7 +42,7 @@ def test_the_same_picture_is_kept_once(store: ImageStore, tmp_path: Path) -> Non
     assert len(files_in(tmp_path)) == 1
 
 
-def test_a_kept_picture_is_read_back(store: ImageStore) -> None:
+def test_a_kept_image_is_read_back(store: ImageStore) -> None:
     image = store.load(store.save(PNG))
     assert (image.mode, image.size) == ("RGB", (300, 150))
 
@@ -61,7 +61,7 @@ def test_a_kept_picture_is_read_back(store: ImageStore) -> None:
 def test_the_original_comes_with_the_type_of_its_bytes(
     store: ImageStore, name: str, media_type: str
 ) -> None:
-    content = pictures.good_pictures()[name]
+    content = pictures.good_images()[name]
     original = store.original(store.save(content))
     assert (original.content, original.media_type) == (content, media_type)
     assert original.etag == hashlib.sha256(content).hexdigest()
@@ -109,7 +109,7 @@ def test_a_damaged_file_is_said_to_be_damaged(store: ImageStore) -> None:
         store.load(image_hash)
 
 
-def test_a_picture_that_is_set_aside_is_unknown_until_it_is_put_back(store: ImageStore) -> None:
+def test_an_image_that_is_set_aside_is_unknown_until_it_is_put_back(store: ImageStore) -> None:
     image_hash = store.save(PNG)
     age(store.path(image_hash))
     assert store.set_aside(image_hash, time.time() - 60)
@@ -119,7 +119,7 @@ def test_a_picture_that_is_set_aside_is_unknown_until_it_is_put_back(store: Imag
     assert store.find(PNG) == image_hash
 
 
-def test_a_picture_that_was_found_again_since_is_not_set_aside(store: ImageStore) -> None:
+def test_an_image_that_was_found_again_since_is_not_set_aside(store: ImageStore) -> None:
     image_hash = store.save(PNG)
     age(store.path(image_hash))
     before = time.time() - 60
@@ -143,7 +143,7 @@ def test_what_a_crash_has_left_is_tidied(store: ImageStore) -> None:
     assert sorted(folder.iterdir()) == sorted([store.path(image_hash), writing, foreign])
 
 
-def test_a_hash_that_is_none_has_no_picture(store: ImageStore) -> None:
+def test_a_hash_that_is_none_has_no_image(store: ImageStore) -> None:
     assert not store.has("../../etc/passwd")
 
 

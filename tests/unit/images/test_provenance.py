@@ -1,4 +1,4 @@
-"""Generated pictures are told from photos by their files, and by the label that a person sees."""
+"""Generated images are told from photos by their files, and by the label that a person sees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from product_search.images.provenance import NOTICE, as_png, labelled, says_generated
-from tests.unit.pictures import encoded, good_pictures, noise
+from tests.unit.pictures import encoded, good_images, noise
 
 HOSTILE = "红<b>&]]>\n🎒"
 SOURCE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
@@ -28,7 +28,7 @@ def test_the_file_says_that_a_model_made_it_and_how() -> None:
     assert says_generated(content)
 
 
-def test_the_same_picture_is_the_same_file() -> None:
+def test_the_same_image_is_the_same_file() -> None:
     assert as_png(noise((64, 48)), {"Seed": "7"}) == as_png(noise((64, 48)), {"Seed": "7"})
 
 
@@ -39,9 +39,9 @@ def test_the_mark_outlives_a_change_of_format_that_keeps_metadata() -> None:
         assert says_generated(encoded(image, kind, xmp=xmp))
 
 
-@pytest.mark.parametrize("name", sorted(good_pictures()))
+@pytest.mark.parametrize("name", sorted(good_images()))
 def test_photos_do_not_say_it(name: str) -> None:
-    assert not says_generated(good_pictures()[name])
+    assert not says_generated(good_images()[name])
 
 
 @pytest.mark.parametrize("size", [(256, 256), (1024, 256), (256, 1024), (1024, 1024)])

@@ -1,4 +1,4 @@
-"""How a pair of picture and title stands beside a sample of others."""
+"""How a pair of image and title stands beside a sample of others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_without_others_a_pair_stands_as_its_score() -> None:
     assert standings(one, one) == pytest.approx(one.scores)
 
 
-def test_a_products_own_picture_and_title_are_not_what_it_is_held_against() -> None:
+def test_a_products_own_image_and_title_are_not_what_it_is_held_against() -> None:
     two = pairs_of(np.eye(2, 4), np.eye(2, 4))
     assert standings(two, two) == pytest.approx([1, 1])
 
@@ -50,7 +50,7 @@ def test_those_of_a_page_stand_as_they_do_among_all() -> None:
     assert standings(page, some) == pytest.approx(standings(some, some)[10:20], abs=1e-5)
 
 
-def test_swapped_pictures_stand_lowest() -> None:
+def test_swapped_images_stand_lowest() -> None:
     some = alike(40)
     pictures = some.pictures.copy()
     pictures[[3, 9]] = pictures[[9, 3]]

@@ -108,7 +108,7 @@ def test_texts_of_another_thing_that_mean_the_same_are_neither_right_nor_wrong()
     assert not (texts.ignored & (texts.right > 0)).any()
 
 
-def test_the_loss_is_lower_the_nearer_pictures_are_to_their_texts() -> None:
+def test_the_loss_is_lower_the_nearer_images_are_to_their_texts() -> None:
     texts = Texts.of(plain_space(THINGS), THINGS, [])
     things = torch.tensor([0, 0, 1, 2])
     batch = Batch(torch.empty(0), torch.empty(0), things, torch.full((4,), 0.25))
@@ -127,7 +127,7 @@ def test_small_classes_are_drawn_more_often_than_their_share(
     assert share == pytest.approx(2 * 8**0.5 / (2 * 8**0.5 + 60**0.5), abs=0.03)
 
 
-def test_pictures_that_are_not_taught_are_never_drawn(lessons: tuple[Lesson, Lesson]) -> None:
+def test_images_that_are_not_taught_are_never_drawn(lessons: tuple[Lesson, Lesson]) -> None:
     photos, drawings = lessons
     kept = Lesson(photos.maps, photos.known, photos.things, photos.things != 1)
     rng = np.random.default_rng(0)
@@ -135,7 +135,7 @@ def test_pictures_that_are_not_taught_are_never_drawn(lessons: tuple[Lesson, Les
     assert set(torch.cat(seen).tolist()) == {0, 2}
 
 
-def test_training_brings_pictures_to_their_texts_and_repeats_bit_for_bit(
+def test_training_brings_images_to_their_texts_and_repeats_bit_for_bit(
     lessons: tuple[Lesson, Lesson],
 ) -> None:
     texts = Texts.of(plain_space(THINGS), THINGS, [])
@@ -144,7 +144,7 @@ def test_training_brings_pictures_to_their_texts_and_repeats_bit_for_bit(
     before = copy.deepcopy(start.state_dict())
 
     def nearness(network: nn.Module) -> float:
-        """Mean cosine of the pictures with their own texts, less that with all texts."""
+        """Mean cosine of the images with their own texts, less that with all texts."""
         with torch.no_grad():
             maps = torch.from_numpy(lessons[0].maps[:, 0]).float()
             scores = functional.normalize(network(maps), dim=1) @ texts.targets.T

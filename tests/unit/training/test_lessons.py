@@ -36,7 +36,7 @@ def test_labels_go_by_the_set_and_not_by_its_folder(folders: tuple[Path, Path]) 
     assert {photo.label for photo in taught_photos(*folders)} == {"grocery:0", "clothing:0"}
 
 
-def test_held_out_objects_are_taught_by_no_3d_picture(
+def test_held_out_objects_are_taught_by_no_3d_image(
     tmp_path: Path, make_drawings: Callable[[str], Path]
 ) -> None:
     solid, flat = make_drawings("solid"), make_drawings("flat")

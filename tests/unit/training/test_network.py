@@ -95,7 +95,7 @@ def test_the_exported_file_agrees_and_is_half_as_large(
     assert attention.shape == (3, 7, 7)
 
 
-def test_the_exported_file_takes_any_number_of_pictures(
+def test_the_exported_file_takes_any_number_of_images(
     network: StarterNetwork, tmp_path: Path
 ) -> None:
     path = tmp_path / "image.onnx"
@@ -116,7 +116,7 @@ def test_no_path_of_a_machine_is_in_the_exported_file(
     assert b"site-packages" not in path.read_bytes()
 
 
-def test_maps_of_all_views_come_in_the_order_of_the_pictures(source: Any, tmp_path: Path) -> None:
+def test_maps_of_all_views_come_in_the_order_of_the_images(source: Any, tmp_path: Path) -> None:
     trunk = tmp_path / "trunk.onnx"
     export(Trunk(source), trunk, ["maps"])
     ground = (IMAGES / "1f345.webp",)

@@ -15,7 +15,7 @@ from product_search.training.pictures import (
     drawing,
     drawing_views,
     laid_on,
-    open_picture,
+    open_image,
     photo_views,
     read_drawing,
     read_photos,
@@ -52,7 +52,7 @@ def test_labels_are_read(tmp_path: Path) -> None:
 def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
     path = tmp_path / "clear.png"
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(path)
-    assert open_picture(path).getpixel((0, 0)) == (255, 255, 255)
+    assert open_image(path).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_a_photo_is_shown_as_it_is_then_mirrored_then_in_other_ways(photo: Path) -> None:
@@ -73,13 +73,13 @@ def test_the_same_seed_shows_the_same_views(photo: Path, thing: Path) -> None:
         assert first[2:] != other[2:]
 
 
-def test_a_crop_keeps_a_third_of_the_picture() -> None:
+def test_a_crop_keeps_a_third_of_the_image() -> None:
     picture, rng = Image.new("RGB", (100, 80)), random.Random(0)
     for _ in range(50):
         part = cropped(picture, rng)
         assert part.width <= 100
         assert part.height <= 80
-        # Long shapes are cut off at the picture's edge, so a little less than 0.35 can be left.
+        # Long shapes are cut off at the image's edge, so a little less than 0.35 can be left.
         assert part.width * part.height > 0.3 * 100 * 80
 
 

@@ -24,7 +24,7 @@ def test_all_imagenet_classes_are_named_and_no_two_alike() -> None:
     assert names[999][0] in ("卫生纸", "厕纸", "卷纸")
 
 
-def test_the_hundred_objects_are_taught_by_no_3d_picture() -> None:
+def test_the_hundred_objects_are_taught_by_no_3d_image() -> None:
     held = words.held_out_names()
     assert len(held) == 100
     assert not held.keys() & words.emoji_names().keys()

@@ -1,4 +1,4 @@
-"""What the pieces of the catalogue page share: the list's conditions, the choice, what was done."""
+"""What the pieces of the catalog page share: the list's conditions, the choice, what was done."""
 
 from __future__ import annotations
 

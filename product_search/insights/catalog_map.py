@@ -1,4 +1,4 @@
-"""Maps of the catalogue in two dimensions: computed as runs, kept until the catalogue changes."""
+"""Maps of the catalog in two dimensions: computed as runs, kept until the catalog changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from data_models import (
-    CatalogueMap,
+    CatalogMap,
     IndexStatus,
     MapComputing,
     MapField,
@@ -70,8 +70,8 @@ class Maps:
     database: Database
     on_queued: Callable[[], None]
 
-    def get(self, field: MapField) -> CatalogueMap | MapComputing:
-        """The last map of the field; where there is none of the catalogue as it is now, a new one
+    def get(self, field: MapField) -> CatalogMap | MapComputing:
+        """The last map of the field; where there is none of the catalog as it is now, a new one
         is queued.
 
         Raises:
@@ -140,14 +140,14 @@ def _as_map(
     categories: Mapping[int, str | None],
     *,
     is_stale: bool,
-) -> CatalogueMap:
+) -> CatalogMap:
     assert run.finished_at is not None  # it is done
     points = [
         MapPoint(product_id=one, x=x, y=y, category=categories[one])
         for one, x, y in zip(drawn.product_ids, drawn.x, drawn.y, strict=True)
         if one in categories
     ]
-    return CatalogueMap(
+    return CatalogMap(
         field=field,
         collection=drawn.collection,
         computed_at=run.finished_at,
