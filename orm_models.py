@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -61,6 +61,7 @@ from product_search.database.transactions import (
 )
 from product_search.errors import DatabaseUnavailable
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _EPOCH_MS = 1_577_836_800_000  # 2020-01-01T00:00:00Z: 41 bits from here last until 2089
@@ -242,23 +243,29 @@ class Database:
         self._turns = WriteTurns(self.engine)
         self._writes = sessionmaker(for_writes(self.engine), expire_on_commit=False)
 
-    def read(self, work: Callable[[Session], T]) -> T:
-        """What the work reads; as a whole again where the database undid it on the way.
+    def read(
+        self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return `query(session, *args, **kwargs)`; run again where the database undid it.
 
         Raises:
             DatabaseUnavailable: the database does not answer.
         """
-        return run_read(self._reads, work)
+        return run_read(self._reads, query, *args, **kwargs)
 
-    def write(self, work: Callable[[Session], T]) -> T:
-        """The work in one transaction; as a whole again where the database undid it.
+    def write(
+        self, change: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return `change(session, *args, **kwargs)`, run in one transaction and committed.
+
+        The change runs again, as a whole, where the database undid it.
 
         Raises:
             OutcomeUnknown: the connection was lost after COMMIT was sent.
             DatabaseUnavailable: the database does not answer; nothing was written.
         """
         with self._turns.turn():
-            return run_write(self._writes, work)
+            return run_write(self._writes, change, *args, **kwargs)
 
     @contextmanager
     def alone(self, purpose: LockPurpose) -> Iterator[None]:

@@ -217,7 +217,7 @@ def open_retrieval(settings: Settings, indexer: Indexer) -> Iterator[Retrieval]:
 
 
 def _is_behind(database: Database) -> bool:
-    return bool(database.read(lambda session: counts.depth(session, 1)))
+    return bool(database.read(counts.depth, 1))
 
 
 def _check_who_indexes(settings: Settings) -> None:
@@ -231,7 +231,7 @@ def _end_dead_claims(database: Database) -> None:
     """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
     database.write(events.release_all)
     taken_here = set(Kind) - {Kind.local_import}
-    database.write(lambda session: queue.release_all(session, taken_here))
+    database.write(queue.release_all, taken_here)
 
 
 def _import_handler(imports: Imports, catalog: Catalog) -> Handler:

@@ -53,7 +53,7 @@ def export_catalog(
         DatabaseUnavailable.
     """
     with _translated(), tempfile.TemporaryFile("w+", encoding="utf-8", dir=target.parent) as rows:
-        database.read(lambda session: _take_snapshot(session, rows))
+        database.read(_take_snapshot, rows)
         with _replaced(target) as stream, zipfile.ZipFile(stream, "w") as archive:
             return _pack(archive, rows, images, on_row)
 

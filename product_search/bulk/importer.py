@@ -77,7 +77,7 @@ def import_file(catalog: Catalog, path: Path, images: Path, on_progress: OnProgr
     """
     options = {"file": str(path)}
     with open_source(path, kind_of(path.name), images=images) as source:
-        claimed = catalog.database.write(lambda session: _claim_own(session, options))
+        claimed = catalog.database.write(_claim_own, options)
         context = RunContext(catalog.database, claimed, threading.Event())
         try:
             state = carry_out(context, lambda ours: import_rows(ours, catalog, source, on_progress))
@@ -101,7 +101,7 @@ def _claim_own(session: Session, options: Mapping[str, Any]) -> Claimed:
 
 def _cancel(catalog: Catalog, claimed: Claimed) -> None:
     try:
-        catalog.database.write(lambda session: queue.cancel(session, claimed.id))
+        catalog.database.write(queue.cancel, claimed.id)
     except AppError as error:
         log.warning("run %d is cancelled when the next import begins: %s", claimed.id, error)
 
@@ -253,7 +253,7 @@ class _Import:
 
     def _set_total(self, total: int) -> None:
         counts = self._counts.model_copy(update={"rows_total": total})
-        self._catalog.database.write(lambda session: self._note(session, [], counts))
+        self._catalog.database.write(self._note, [], counts)
         self._counts = counts
         self._on_progress(counts)
 

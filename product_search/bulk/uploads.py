@@ -106,7 +106,7 @@ class Imports:
 
     def clean(self) -> None:
         """Remove the files that no unfinished run names and nobody is writing; end dead runs."""
-        self._database.write(lambda session: runs.cancel_abandoned(session, Kind.local_import))
+        self._database.write(runs.cancel_abandoned, Kind.local_import)
         with ExitStack() as held:
             left = [path for path in self._files() if _is_left(path, held)]
             # Asked once the files are held: what was queued until then is seen.

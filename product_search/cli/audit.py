@@ -47,7 +47,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 def _report(database: Database, limit: int, *, as_json: bool) -> int:
     def page(after: int) -> AuditPage:
         query = AuditQuery(limit=100, after=after)
-        return database.read(lambda session: audit.page(session, query))
+        return database.read(audit.page, query)
 
     items = (item for one in pages(page) for item in one.items)
     for item in itertools.islice(items, limit):

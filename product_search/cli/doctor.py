@@ -48,7 +48,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if run_id is None:
         return 2
     with open_database(settings) as database:
-        found = database.read(lambda session: reports.of_run(session, run_id))
+        found = database.read(reports.of_run, run_id)
     if options.json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:

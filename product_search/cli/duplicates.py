@@ -37,7 +37,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 def _report(database: Database, *, as_json: bool) -> int:
     def page(after: int) -> DuplicatesPage:
         query = DuplicatesQuery(limit=100, after=after)
-        return database.read(lambda session: duplicates.page(session, query))
+        return database.read(duplicates.page, query)
 
     found = 0
     groups = (group for one in pages(page) for group in one.groups)

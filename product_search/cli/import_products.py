@@ -88,13 +88,13 @@ def _report(report: Report) -> None:
 def _follow(database: Database, lock: FileLock, service: str | None) -> bool:
     """Show the index work until none is left; False where the service went away before."""
     last = database.read(outbox_state.newest_id)
-    left = database.read(lambda session: outbox_state.pending(session, last))
+    left = database.read(outbox_state.pending, last)
     with tqdm(total=left, unit="件", desc="索引", disable=None) as bar:
         while left:
             if service and lock.holder() is None:
                 return False
             time.sleep(POLL_S)
-            now = database.read(lambda session: outbox_state.pending(session, last))
+            now = database.read(outbox_state.pending, last)
             bar.update(left - now)
             left = now
     return True

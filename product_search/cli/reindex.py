@@ -67,9 +67,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
                 given_up.name,
             )
         elif options.encoder:
-            start = database.write(
-                lambda session: reindex.start(session, options.encoder, options.rate)
-            )
+            start = database.write(reindex.start, options.encoder, options.rate)
             _see_through(settings, database, start)
             log.info("已切换到 %s。旧集合保留着：--rollback 换回，--drop-old 删除", options.encoder)
         else:
@@ -95,7 +93,7 @@ def _drop(settings: Settings, database: Database, run_id: int) -> None:
 def _show(database: Database) -> None:
     for role, row in database.read(collections.live).items():
         log.info("%s：%s（%s），自 %s", role, row.name, row.encoder or "?", row.role_since)
-    last = database.read(lambda session: queue.latest(session, Kind.reindex))
+    last = database.read(queue.latest, Kind.reindex)
     if last is not None:
         done, total = last.progress.get("queued", 0), last.progress.get("total", "?")
         log.info(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -35,6 +35,7 @@ from product_search.errors import DatabaseUnavailable, OutcomeUnknown, StartErro
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 LOCK_WAIT_S = 60
 SQLITE_WAIT_S = 10
@@ -149,8 +150,13 @@ def _number(error: BaseException | None) -> object:
     return arguments[0] if arguments else None
 
 
-def run_read(open_session: Callable[[], Session], work: Callable[[Session], T]) -> T:
-    """What the work reads; as a whole again where the database undid it on the way.
+def run_read(
+    open_session: Callable[[], Session],
+    query: Callable[Concatenate[Session, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Return `query(session, *args, **kwargs)`; run again where the database undid it.
 
     Raises:
         DatabaseUnavailable: the database does not answer.
@@ -158,16 +164,21 @@ def run_read(open_session: Callable[[], Session], work: Callable[[Session], T]) 
 
     def read() -> T:
         with open_session() as session:
-            return work(session)
+            return query(session, *args, **kwargs)
 
     with translated():
         return _again_if_undone(read)
 
 
-def run_write(open_session: Callable[[], Session], work: Callable[[Session], T]) -> T:
-    """The work in one transaction: committed at its end, rolled back on any error.
+def run_write(
+    open_session: Callable[[], Session],
+    change: Callable[Concatenate[Session, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Return `change(session, *args, **kwargs)`, committed; rolled back on any error.
 
-    Where the connection is lost before COMMIT is sent, the work is done once more as a whole, and
+    Where the connection is lost before COMMIT is sent, the change runs once more as a whole, and
     up to three times more where it is a deadlock's victim: the server has rolled it back.
 
     Raises:
@@ -177,7 +188,7 @@ def run_write(open_session: Callable[[], Session], work: Callable[[Session], T])
 
     def write() -> T:
         with open_session() as session:
-            result = work(session)
+            result = change(session, *args, **kwargs)
             session.flush()  # the last statements before COMMIT: these may be done again
             _commit(session)
             return result

@@ -143,7 +143,7 @@ class _Walk:
                 "absent": [name for name in walked if name not in names],
             }
         )
-        self._database.write(lambda session: self._save(session, progress, findings))
+        self._database.write(self._save, progress, findings)
         self._progress = progress
 
     def _drop(self, unused: Sequence[str]) -> None:
@@ -169,7 +169,7 @@ class _Walk:
         after, page = self._progress.after, self._tools.page
         scanned = self._view.scan(after, page) if self._view else []
         entities = {entity.milvus_id: entity for entity in scanned}
-        rows = self._database.read(lambda session: _rows_after(session, after, page))
+        rows = self._database.read(_rows_after, after, page)
         full = [max(found) for found in (rows, entities) if len(found) == page]
         if full:
             entities = {key: one for key, one in entities.items() if key <= min(full)}
@@ -270,7 +270,7 @@ class _Walk:
         step: Mapping[str, object],
     ) -> None:
         """Look again at the suspects; save what is left of them with its repairs and the step."""
-        first = self._database.read(lambda session: _facts(session, suspects))
+        first = self._database.read(_facts, suspects)
         again = self._states(suspects)
         lost = {key: self._lost_image(row) for key, row in first.rows.items()}
         drifted = {key: self._drifted(key, again.get(key), first) for key in suspects}

@@ -113,7 +113,7 @@ class _Making:
     def undo(self) -> None:
         """As if it had not begun: a process that ends in good order was not killed by it."""
         claimed = self._context.claimed
-        self._context.database.write(lambda session: queue.save(session, claimed, {}, LEASE))
+        self._context.database.write(queue.save, claimed, {}, LEASE)
 
     def _image(self, generator: ImageGenerator, number: int) -> Image.Image:
         job, request = self._job, self._job.request
@@ -142,7 +142,7 @@ class _Making:
     def _save(self) -> None:
         """Raises RunLost where the generation was cancelled."""
         claimed, progress = self._context.claimed, self._progress.model_dump()
-        self._context.database.write(lambda session: queue.save(session, claimed, progress, LEASE))
+        self._context.database.write(queue.save, claimed, progress, LEASE)
 
     def _preview(self, step: Step) -> None:
         if time.monotonic() < self._next_preview or step.number == step.of:

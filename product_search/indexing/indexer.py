@@ -108,11 +108,11 @@ class Indexer:
 
     def _renew(self, claim: Claim) -> set[int]:
         lease, clock = self.policy.lease, self.clock
-        return self.database.write(lambda session: events.renew(session, claim, lease, clock))
+        return self.database.write(events.renew, claim, lease, clock)
 
     def _release(self, claim: Claim) -> None:
         try:
-            self.database.write(lambda session: events.release(session, claim))
+            self.database.write(events.release, claim)
         except AppError as error:
             log.warning("a claim stays until its lease ends: %s", error)
 

@@ -77,7 +77,7 @@ class Maps:
         Raises:
             DatabaseUnavailable: the relational store is down.
         """
-        known = self.database.read(lambda session: _known(session, field))
+        known = self.database.read(_known, field)
         run, now = known.run, (known.collection, known.revision)
         drawn = None if run is None else Drawn.model_validate(run.progress)
         is_stale = drawn is None or (drawn.collection, drawn.revision) != now
@@ -85,7 +85,7 @@ class Maps:
             self._queue(field)
         if drawn is None or run is None:
             return MapComputing(error=known.error)
-        categories = self.database.read(lambda session: _categories(session, drawn.product_ids))
+        categories = self.database.read(_categories, drawn.product_ids)
         return _as_map(field, run, drawn, categories, is_stale=is_stale)
 
     def _queue(self, field: MapField) -> None:

@@ -59,7 +59,7 @@ class Relay:
         if not taken.events:  # another relay was faster
             return 0
         delivered = self.publisher.publish(taken.events)
-        self.database.write(lambda session: self._save(session, taken, delivered))
+        self.database.write(self._save, taken, delivered)
         if missing := len(taken.events) - len(delivered):
             raise KafkaUnavailable(f"{missing} of {len(taken.events)} events are not acknowledged")
         return len(delivered)

@@ -69,7 +69,7 @@ def carry_out(context: RunContext, handler: Handler) -> State:
 
     def renew() -> None:
         try:
-            database.write(lambda session: queue.renew(session, claimed, LEASE))
+            database.write(queue.renew, claimed, LEASE)
         except RunLost as error:  # the next save notices
             log.warning("%s", error)
 
@@ -86,14 +86,14 @@ def carry_out(context: RunContext, handler: Handler) -> State:
     except Exception as error:  # a bug must not make the run start again for ever
         log.exception("run %d failed", claimed.id)
         state, reason = State.failed, f"{type(error).__name__}: {error}"
-    database.write(lambda session: queue.finish(session, claimed, state, reason))
+    database.write(queue.finish, claimed, state, reason)
     context.tidy()
     return state
 
 
 def _give_back(context: RunContext) -> None:
     try:
-        context.database.write(lambda session: queue.release(session, context.claimed))
+        context.database.write(queue.release, context.claimed)
     except (AppError, RunLost) as error:
         log.warning("run %d stays claimed until its lease ends: %s", context.claimed.id, error)
 
@@ -149,9 +149,9 @@ class RunLoop:
             wake.wait(POLL_S)
 
     def _carry_out_next(self, kind: Kind) -> bool:
-        if not self._database.read(lambda session: queue.is_free(session, [kind])):
+        if not self._database.read(queue.is_free, [kind]):
             return False
-        claimed = self._database.write(lambda session: queue.claim(session, [kind], LEASE))
+        claimed = self._database.write(queue.claim, [kind], LEASE)
         if claimed is None:
             return False
         carry_out(RunContext(self._database, claimed, self._stopping), self._handlers[kind])

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import pytest
 from fastapi.testclient import TestClient
@@ -25,6 +25,7 @@ from product_search.settings import Settings
 from tests.api.helpers import base64_of, code_of, create, everything, listed, resources
 from tests.unit.pictures import encoded, noise
 
+P = ParamSpec("P")
 T = TypeVar("T")
 DEPTH = 3
 DEADLINE_S = 60.0
@@ -79,10 +80,12 @@ class Hung(Database):
         super().__init__(url)
         self.reached, self.ending = threading.Event(), threading.Event()
 
-    def read(self, work: Callable[[Session], T]) -> T:
+    def read(
+        self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """See Database."""
         if self.reached.is_set():
-            return super().read(work)
+            return super().read(query, *args, **kwargs)
         self.reached.set()
         assert self.ending.wait(DEADLINE_S)
         raise DatabaseUnavailable("数据库暂时不可用，请稍后重试")
@@ -113,7 +116,9 @@ def test_what_passes_while_it_is_counted_is_not_forgotten(api: TestClient) -> No
     class Crowded(Database):
         """Others write while one counts."""
 
-        def read(self, work: Callable[[Session], T]) -> T:
+        def read(
+            self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+        ) -> T:
             """See Database."""
             if len(depths) == 2:
                 depth = depths.pop(0)

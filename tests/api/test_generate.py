@@ -272,9 +272,7 @@ def test_images_below_the_line_are_no_match(
 
 def claimed(shop: Studio) -> Claimed:
     """The oldest generation, for the test to carry out in the place of the service's loop."""
-    taken = resources(shop.api).database.write(
-        lambda session: queue.claim(session, [Kind.generate], LEASE)
-    )
+    taken = resources(shop.api).database.write(queue.claim, [Kind.generate], LEASE)
     assert taken is not None
     return taken
 

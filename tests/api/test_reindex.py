@@ -187,9 +187,9 @@ def indexer_of(api: TestClient) -> Indexer:
 def begin(api: TestClient) -> int:
     """Queue a reindexing, and wait until the first products are queued for it."""
     database = resources(api).database
-    run_id = database.write(lambda session: reindex.start(session, "chinese-clip", None))
+    run_id = database.write(reindex.start, "chinese-clip", None)
     resources(api).run_loop.wake()
-    until(lambda: database.read(lambda session: counts.fills_left(session, 1)) > 0, "a fill")
+    until(lambda: database.read(counts.fills_left, 1) > 0, "a fill")
     return run_id
 
 
@@ -199,7 +199,7 @@ def finish(api: TestClient, run_id: int) -> None:
 
     def ended() -> bool:
         applied = indexer.apply_oldest(4)
-        run = database.read(lambda session: queue.latest(session, Kind.reindex, State.done))
+        run = database.read(queue.latest, Kind.reindex, State.done)
         return not applied and run is not None and run.id == run_id
 
     until(ended, "the switch")
@@ -275,7 +275,7 @@ def test_a_damaged_image_does_not_hold_up_the_switch(frozen: TestClient) -> None
 
     def switched() -> bool:
         indexer_of(api).apply_oldest(4)
-        run = database.read(lambda session: queue.latest(session, Kind.reindex, State.done))
+        run = database.read(queue.latest, Kind.reindex, State.done)
         return run is not None and run.id == run_id
 
     until(switched, "the switch")

@@ -89,7 +89,7 @@ def test_while_a_walk_has_not_ended_another_is_refused(api: TestClient, path: st
         "repair": False,
         "error": None,
     }
-    database.write(lambda session: queue.finish(session, held, State.failed, "断电"))
+    database.write(queue.finish, held, State.failed, "断电")
     assert report(api)["newest"]["error"] == "断电"
     walked(api, path)
 

@@ -76,7 +76,7 @@ def test_a_batch_adds_changes_and_leaves_alone(database: Database) -> None:
     first: list[dict[str, Any]] = [{"sku": text, "title": f"书 {text}"} for text in HOSTILE]
     first[0] |= {"description": HOSTILE[5], "category": "类", "brand": "牌", "image_hash": "a" * 64}
     first[0] |= {"price": Decimal("1234567890.99"), "attributes": {"n": [1, 1.0, True, "🎒"]}}
-    written = database.write(lambda session: upsert_by_sku(session, first))
+    written = database.write(upsert_by_sku, first)
     assert written == ["created"] * len(HOSTILE)
     there = products(database)
     assert [product.sku for product in there] == HOSTILE
@@ -85,7 +85,7 @@ def test_a_batch_adds_changes_and_leaves_alone(database: Database) -> None:
     assert repr(there[0].attributes) == repr(first[0]["attributes"])
     assert (there[1].attributes, there[1].index_status) == ({}, IndexStatus.pending)
     second = [{"sku": HOSTILE[0], "title": "改了"}, *first[1:3], {"sku": "新", "title": "新"}]
-    again = database.write(lambda session: upsert_by_sku(session, second))
+    again = database.write(upsert_by_sku, second)
     assert again == ["updated", "unchanged", "unchanged", "created"]
     assert (products(database)[0].title, products(database)[0].brand) == ("改了", "牌")
     assert [revision for _, _, revision in events(database)] == [1] * len(HOSTILE) + [1, 2]
@@ -96,7 +96,7 @@ def test_a_sku_that_is_taken_between_is_told_and_nothing_of_the_batch_stays(
 ) -> None:
     rows = [{"sku": "A", "title": "一"}, {"sku": "A", "title": "二"}]
     with pytest.raises(IntegrityError):
-        database.write(lambda session: upsert_by_sku(session, rows))
+        database.write(upsert_by_sku, rows)
     assert (products(database), events(database)) == ([], [])
 
 
@@ -153,7 +153,7 @@ def test_a_run_that_another_process_has_taken_writes_nothing_more(
 
     def cancelled(counts: ImportCounts) -> None:
         if counts.rows_done == HALF:
-            database.write(lambda session: queue.cancel(session, run.id))
+            database.write(queue.cancel, run.id)
 
     with open_source(file, ".csv") as source, pytest.raises(RunLost):
         carry_out(ours, lambda context: import_rows(context, catalog, source, cancelled))

@@ -301,7 +301,7 @@ def test_all_products_are_queued_anew(catalog: Catalog, database: Database) -> N
 
 def test_events_are_claimed_in_order_and_forgotten(catalog: Catalog, database: Database) -> None:
     made = [create(catalog).product_id for _ in range(5)]
-    claim = database.write(lambda session: outbox.claim(session, 2, timedelta(minutes=1)))
+    claim = database.write(outbox.claim, 2, timedelta(minutes=1))
     with writing(database) as session:
         assert outbox.hold(session, claim, claim.works) == set(made[:2])
         outbox.mark_done(session, claim.works)

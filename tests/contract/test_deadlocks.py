@@ -150,5 +150,5 @@ def test_a_lock_that_does_not_come_undoes_all_of_the_work_and_is_told(
             database.write(work)
     assert len(runs) == 1  # it has waited long enough
     assert saved(database) == (2, 2)
-    database.write(lambda session: add_one(session, 1))
+    database.write(add_one, 1)
     assert prices(database) == [2, 0]

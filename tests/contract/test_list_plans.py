@@ -178,7 +178,7 @@ def test_exact_duplicates_are_two_indexes_and_nothing_is_sorted(catalog: Catalog
     database = catalog.database
     (plan,) = _plans_of(
         database.engine,
-        lambda: database.read(lambda session: same_products(session, "77", "99")),
+        lambda: database.read(same_products, "77", "99"),
     )
     assert plan.indexes - {PRIMARY} == {"ix_product_title_key", "ix_product_image_hash"}, plan
     assert not plan.sorts, plan

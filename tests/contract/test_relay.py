@@ -91,7 +91,11 @@ def change(catalog: Catalog, product_id: int, title: str) -> None:
 
 def claimed(database: Database, clock: Clock, among: Sequence[int] | None = None) -> Claim:
     return database.write(
-        lambda session: outbox.claim(session, 100, LEASE, clock, among),
+        outbox.claim,
+        100,
+        LEASE,
+        clock,
+        among,
     )
 
 
@@ -233,7 +237,7 @@ def test_a_dead_workers_products_are_published_again_when_its_lease_ends(
     assert published() == made
     claim = claimed(database, clock)
     clock.pass_by(40)
-    database.write(lambda session: outbox.renew(session, claim, LEASE, clock))
+    database.write(outbox.renew, claim, LEASE, clock)
     clock.pass_by(59)
     assert published() == []
     clock.pass_by(1)
@@ -270,7 +274,7 @@ def test_a_product_that_failed_is_published_again_after_its_pause(
     assert published() == made
     claim = claimed(database, clock, made)
     reasons = dict.fromkeys(claim.works, "图片已损坏")
-    database.write(lambda session: outbox.mark_failed(session, reasons, POLICY, clock))
+    database.write(outbox.mark_failed, reasons, POLICY, clock)
     clock.pass_by(1.9)
     assert (published(), ids(claimed(database, clock, made))) == ([], [])
     clock.pass_by(0.1)
@@ -284,7 +288,7 @@ def test_a_change_of_a_product_that_pauses_is_published_at_once(
     made = create(catalog)
     assert published() == made
     reasons = dict.fromkeys(claimed(database, clock).works, "图片已损坏")
-    database.write(lambda session: outbox.mark_failed(session, reasons, POLICY, clock))
+    database.write(outbox.mark_failed, reasons, POLICY, clock)
     change(catalog, made[0], "修好了")
     assert published() == made
 
@@ -298,5 +302,5 @@ def test_only_named_products_that_are_free_and_due_are_claimed(
     assert ids(claimed(database, clock, [])) == []
     assert ids(claimed(database, clock, [made[1], made[2], 10**9])) == made[1:3]
     assert ids(claimed(database, clock, made[:3])) == made[:1]
-    assert not database.read(lambda session: outbox.is_due(session, clock, made[:3]))
-    assert database.read(lambda session: outbox.is_due(session, clock, made))
+    assert not database.read(outbox.is_due, clock, made[:3])
+    assert database.read(outbox.is_due, clock, made)

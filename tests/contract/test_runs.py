@@ -29,7 +29,7 @@ def queued(database: Database, kind: Kind = Kind.import_) -> int:
 
 
 def claimed(database: Database, seconds: float = 0, kind: Kind = Kind.import_) -> Claimed:
-    found = database.write(lambda session: queue.claim(session, [kind], LEASE, clock=at(seconds)))
+    found = database.write(queue.claim, [kind], LEASE, clock=at(seconds))
     assert found is not None
     return found
 
@@ -70,8 +70,8 @@ def test_a_process_that_is_alone_frees_the_runs_of_the_one_before(database: Data
     again = claimed(database, seconds=1)
     assert (again.id, first.id, ours.id) == (run_id, run_id, local)
     with pytest.raises(RunLost):
-        database.write(lambda session: queue.save(session, first, {}, LEASE))
-    database.write(lambda session: queue.save(session, ours, {}, LEASE))
+        database.write(queue.save, first, {}, LEASE)
+    database.write(queue.save, ours, {}, LEASE)
 
 
 def test_runs_of_other_kinds_and_other_ids_are_left_alone(database: Database) -> None:
@@ -103,9 +103,9 @@ def test_a_run_that_has_ended_is_taken_by_nobody(database: Database) -> None:
 def test_a_cancelled_run_stops_at_its_next_save(database: Database) -> None:
     run_id = queued(database)
     taken = claimed(database)
-    assert database.write(lambda session: queue.cancel(session, run_id))
+    assert database.write(queue.cancel, run_id)
     with pytest.raises(RunLost):
-        database.write(lambda session: queue.save(session, taken, {"rows": 1}, LEASE))
+        database.write(queue.save, taken, {"rows": 1}, LEASE)
     assert row(database, run_id).state == State.cancelled
 
 

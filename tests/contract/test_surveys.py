@@ -45,7 +45,7 @@ def audited(shop: Shop, page: int = 100) -> AuditPage:
     """What a whole audit finds."""
     claimed = exclusive.begin(shop.database, Kind.audit, {}, LEASE)
     assert carry_out(context(shop, claimed), auditor(shop, page).handle) is State.done
-    return shop.database.read(lambda session: audit.page(session, AuditQuery(limit=100)))
+    return shop.database.read(audit.page, AuditQuery(limit=100))
 
 
 def map_maker(shop: Shop, shown: int = 100, page: int = 100) -> MapMaker:
@@ -114,10 +114,10 @@ def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked
     before = audited(stocked)
     claimed = exclusive.begin(stocked.database, Kind.audit, {}, LEASE)
     auditor(stocked).handle(context(stocked, claimed))  # and there the process dies
-    found = stocked.database.read(lambda session: audit.page(session, AuditQuery()))
+    found = stocked.database.read(audit.page, AuditQuery())
     assert (found.last, found.items) == (before.last, before.items)
     assert carry_out(context(stocked, claimed), auditor(stocked).handle) is State.done
-    found = stocked.database.read(lambda session: audit.page(session, AuditQuery()))
+    found = stocked.database.read(audit.page, AuditQuery())
     assert found.last is not None
     assert (found.last.run_id, found.items) == (claimed.id, before.items)
 

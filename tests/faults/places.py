@@ -187,7 +187,7 @@ class Place(ABC):
         doctor = Reconciler(self.database, store, self.images, lambda _: None, lambda: None)
         claimed = exclusive.begin(self.database, Kind.doctor, {}, LEASE)
         carry_out(RunContext(self.database, claimed, threading.Event()), doctor.handle)
-        found = self.database.read(lambda session: reports.of_run(session, claimed.id))
+        found = self.database.read(reports.of_run, claimed.id)
         return [f"the doctor: {one.kind} {one.subject}: {one.reason}" for one in found.examples]
 
     def _http_differences(self) -> list[str]:

@@ -84,7 +84,7 @@ def during_reindexing(place: Place, chance: random.Random, load: Load) -> int:
     place.offer_other_encoders(chance.randrange(2**31))
     place.start_all()
     rate = chance.choice([None, 100])
-    run_id = place.database.write(lambda session: reindex.start(session, "chinese-clip", rate))
+    run_id = place.database.write(reindex.start, "chinese-clip", rate)
 
     def begun(session: Session) -> bool:
         return "collection" in session.get_one(Run, run_id).progress

@@ -35,7 +35,7 @@ _QUEUE_ERRORS = documented(*QUEUE_ERRORS)
 def get_duplicates(request: Request, query: Annotated[DuplicatesQuery, Query()]) -> DuplicatesPage:
     """最近一次完成的查重找到的各组商品，一页；和最新一次查重的状态。"""
     resources: Resources = request.app.state.resources
-    return resources.database.read(lambda session: duplicates.page(session, query))
+    return resources.database.read(duplicates.page, query)
 
 
 @router.post(DUPLICATES_PATH, status_code=202, summary="查重", responses=_QUEUE_ERRORS)
@@ -51,7 +51,7 @@ def find_duplicates(request: Request) -> DuplicateRun:
 def get_audit(request: Request, query: Annotated[AuditQuery, Query()]) -> AuditPage:
     """最近一次完成的核查：图片与标题最不相符的在前，一页；和最新一次核查的状态。"""
     resources: Resources = request.app.state.resources
-    return resources.database.read(lambda session: audit.page(session, query))
+    return resources.database.read(audit.page, query)
 
 
 @router.post(AUDIT_PATH, status_code=202, summary="核查图文", responses=_QUEUE_ERRORS)
