@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from product_search.api.routes import (
     search,
     system,
 )
+from product_search.bootstrap import logs
 from product_search.bootstrap.assemble import Resources, open_resources
 from product_search.drift import reports
 from product_search.errors import AppError, DatabaseUnavailable, StartError, VectorStoreUnavailable
@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        _show_our_log()
+        logs.configure("service")
         try:
             chosen = settings or load_settings()
             with open_resources(chosen, chosen.api_url, is_service=True) as resources:
@@ -169,16 +169,6 @@ def _kafka_state(resources: Resources) -> str | None:
     if resources.relay is None:
         return None
     return "down" if resources.relay.is_failing else "ok"
-
-
-def _show_our_log() -> None:
-    """Uvicorn shows only its own log; say too which encoder answers and what indexing does."""
-    ours = logging.getLogger("product_search")
-    if not ours.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s:     %(name)s %(message)s"))
-        ours.addHandler(handler)
-        ours.setLevel(logging.INFO)
 
 
 app = create_app()

@@ -6,6 +6,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 
+from product_search.bootstrap import logs
 from product_search.cli import (
     audit,
     doctor,
@@ -37,8 +38,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 is success, 2 a failure that the message explains, 1 the command's own."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logs.configure("manage")
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(load_settings(), options)

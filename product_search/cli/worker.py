@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 
+from product_search.bootstrap import logs
 from product_search.bootstrap.assemble import open_worker
 from product_search.bootstrap.loops import open_indexing
 from product_search.errors import AppError, StartError
@@ -20,7 +21,7 @@ _POLL_S = 1.0
 
 def main() -> int:
     """Index until SIGTERM or SIGINT; 0 then, 2 where it can't start, as the message explains."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    logs.configure("worker")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
