@@ -1,11 +1,10 @@
-"""Below every floor: the error family with its stable codes, and pydantic's errors in Chinese."""
+"""The error family: each class with its stable code, its HTTP status and an example."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
@@ -24,6 +23,8 @@ class AppError(Exception):
     """The family of all errors that a client can cause or meet; `code` never changes."""
 
     code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500  # HTTP's
+    example: ClassVar[str] = "服务内部错误"  # the message that OpenAPI shows
     retry_after_s: ClassVar[int | None] = None  # when the same request may be sent again
 
     def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
@@ -32,12 +33,20 @@ class AppError(Exception):
         self.fields = dict(fields) if fields else None
 
     def body(self) -> ErrorBody:
-        """As an answer says it."""
+        """Return the error as the body of an answer."""
         return ErrorBody(code=self.code, message=self.message, fields=self.fields)
 
     def at(self, place: str) -> AppError:
-        """The same error, naming where in the request it is."""
+        """Return the same error, naming where in the request it is."""
         return type(self)(f"{place}：{self.message}", {place: self.message})
+
+    @classmethod
+    def kinds(cls) -> Iterator[type[AppError]]:
+        """Yield every class that has a code of its own, in the order of their definitions."""
+        for kind in cls.__subclasses__():
+            if "code" in vars(kind):
+                yield kind
+            yield from kind.kinds()
 
 
 class StartError(Exception):
@@ -48,194 +57,258 @@ class InvalidRequest(AppError):
     """A value is missing, unknown, malformed or out of range."""
 
     code = "invalid_request"
+    status = 422
+    example = "请求有误：title：不能为空白"
 
 
 class InvalidJson(AppError):
     """The body says it is JSON and is not."""
 
     code = "invalid_json"
+    status = 422
+    example = "请求体不是有效的 JSON"
 
 
 class UnsupportedMediaType(AppError):
     """The body is not of a media type that the route takes."""
 
     code = "unsupported_media_type"
+    status = 415
+    example = "请求体应为 application/json 或 multipart/form-data"
 
 
 class PayloadTooLarge(AppError):
     """The whole request body is over the limit, or the query beside the others of its batch."""
 
     code = "payload_too_large"
+    status = 413
+    example = "请求体过大：最多 15 MB"
 
 
 class InvalidImage(AppError):
     """The bytes are not a picture that can be read whole."""
 
     code = "invalid_image"
+    status = 422
+    example = "图片已损坏或不完整"
 
 
 class ImageTooLarge(AppError):
     """The picture's file has too many bytes."""
 
     code = "image_too_large"
+    status = 413
+    example = "图片过大：最多 10 MB"
 
 
 class ImageTooManyPixels(AppError):
     """The picture has too many pixels; it was not decoded."""
 
     code = "image_too_many_pixels"
+    status = 422
+    example = "图片像素过多：最多 4000 万像素"
 
 
 class ProductNotFound(AppError):
     """No product has this id."""
 
     code = "product_not_found"
+    status = 404
+    example = "商品 1 不存在"
 
 
 class ImageNotFound(AppError):
     """The product or the generation has no such picture, or its file is gone."""
 
     code = "image_not_found"
+    status = 404
+    example = "商品 1 没有图片"
 
 
 class ProductWithoutImage(AppError):
     """An image query by a product that has no picture."""
 
     code = "product_without_image"
+    status = 422
+    example = "商品 1 没有图片，不能用作图片查询"
 
 
 class ProductNotIndexed(AppError):
     """The product's vectors are not there yet: ask again once it is indexed."""
 
     code = "product_not_indexed"
+    status = 409
+    example = "商品 1 尚未建立索引，请稍后再试"
 
 
 class DuplicateSku(AppError):
     """Another product has this sku."""
 
     code = "duplicate_sku"
-
-
-class OutboxFull(AppError):
-    """Too much waits to be indexed already: nothing was written; send the write again later."""
-
-    code = "outbox_full"
-    retry_after_s = 5
+    status = 409
+    example = "sku 'DEMO-0001' 已被另一个商品使用"
 
 
 class RegionOutsideImage(AppError):
     """The region is not wholly within the query's picture."""
 
     code = "region_outside_image"
+    status = 422
+    example = "region 超出图片：图片为 800 × 600 像素"
 
 
 class CursorInvalid(AppError):
     """The cursor was not given out for this search."""
 
     code = "cursor_invalid"
+    status = 422
+    example = "cursor 无法识别：请原样使用上一页的 next_cursor"
 
 
 class CursorStale(AppError):
     """What the cursor was given out for is no longer searched."""
 
     code = "cursor_stale"
+    status = 409
+    example = "cursor 已失效：在用的向量集合已更换，请从第一页重新搜索"
 
 
 class NotCalibrated(AppError):
     """A confidence is asked for, and none was fitted for these encoders and legs."""
 
     code = "not_calibrated"
+    status = 409
+    example = "在用的编码器没有校准文件，给不出 confidence：请去掉 min_confidence"
 
 
 class ImportNotFound(AppError):
     """No import has this id."""
 
     code = "import_not_found"
+    status = 404
+    example = "没有编号为 1 的导入"
 
 
 class ImportFileError(AppError):
     """The file as a whole can't be imported; the message says why and what is expected."""
 
     code = "import_file_error"
+    status = 422
+    example = "a.csv：文件不存在"
 
 
 class ImportTypeUnknown(ImportFileError):
     """The file's name does not end as one that can be imported."""
 
     code = "import_type_unknown"
+    status = 415
+    example = "a.xlsx：只支持 .csv、.jsonl、.zip 文件"
 
 
 class ImportEncodingUnknown(ImportFileError):
     """The table is neither UTF-8 nor GB18030."""
 
     code = "import_encoding_unknown"
+    status = 422
+    example = "a.csv：既不是 UTF-8 也不是 GB18030 编码"
 
 
 class ImportHeaderInvalid(ImportFileError):
     """The CSV's first row names unknown columns, one twice, or lacks a required one."""
 
     code = "import_header_invalid"
+    status = 422
+    example = "表头有误：缺少列 'sku'"
 
 
 class ZipUnreadable(ImportFileError):
     """The ZIP is damaged, or packed by a method that is not read."""
 
     code = "zip_unreadable"
+    status = 422
+    example = "ZIP 已损坏或不完整"
 
 
 class ZipEncrypted(ImportFileError):
     """The ZIP, or a file in it, has a password."""
 
     code = "zip_encrypted"
+    status = 422
+    example = "ZIP 有密码：请上传没有密码的"
 
 
 class ZipTooLarge(ImportFileError):
     """The ZIP has too many files, or they are too large once unpacked."""
 
     code = "zip_too_large"
+    status = 413
+    example = "ZIP 解压后过大"
 
 
 class ZipUnsafeName(ImportFileError):
     """A file in the ZIP has a name that leads out of it, or that another file has too."""
 
     code = "zip_unsafe_name"
+    status = 422
+    example = "ZIP 内的文件名 '../a.png' 指向 ZIP 之外"
 
 
 class ZipTableCount(ImportFileError):
     """The ZIP has no table (.csv or .jsonl), or more than one."""
 
     code = "zip_table_count"
-
-
-class GenerationNotFound(AppError):
-    """No generation has this id, or it was so long ago that it was dropped."""
-
-    code = "generation_not_found"
-
-
-class GenerationFinished(AppError):
-    """The generation has ended: there is nothing to cancel."""
-
-    code = "generation_finished"
-
-
-class QueueFull(AppError):
-    """Too many generations wait already: nothing was queued; send it again later."""
-
-    code = "queue_full"
-    retry_after_s = 10
+    status = 422
+    example = "ZIP 内应有且只有一个商品表（.csv 或 .jsonl），现有 0 个"
 
 
 class RunInProgress(AppError):
     """A run of the same kind has not ended yet: nothing was queued."""
 
     code = "run_in_progress"
+    status = 409
+    example = "已有一次核对尚未结束（编号 3），请等它结束"
+
+
+class GenerationNotFound(AppError):
+    """No generation has this id, or it was so long ago that it was dropped."""
+
+    code = "generation_not_found"
+    status = 404
+    example = "没有编号为 1 的图片生成"
+
+
+class GenerationFinished(AppError):
+    """The generation has ended: there is nothing to cancel."""
+
+    code = "generation_finished"
+    status = 409
+    example = "编号为 1 的图片生成已经结束（done），不能再取消"
+
+
+class QueueFull(AppError):
+    """Too many generations wait already: nothing was queued; send it again later."""
+
+    code = "queue_full"
+    status = 429
+    example = "排队的图片生成过多（8 个），请稍后重试"
+    retry_after_s = 10
+
+
+class OutboxFull(AppError):
+    """Too much waits to be indexed already: nothing was written; send the write again later."""
+
+    code = "outbox_full"
+    status = 429
+    example = "待建立索引的改动过多，请稍后重试"
+    retry_after_s = 5
 
 
 class DatabaseUnavailable(AppError):
     """The relational store does not answer."""
 
     code = "database_unavailable"
+    status = 503
+    example = "数据库暂时不可用，请稍后重试"
     retry_after_s = 5
 
 
@@ -243,28 +316,25 @@ class OutcomeUnknown(AppError):
     """The relational store was lost while it saved: look whether it did before you repeat."""
 
     code = "outcome_unknown"
+    status = 503
+    example = "与数据库的连接在提交时中断：改动可能已保存，也可能没有；请先查看，再决定是否重试"
 
 
 class StorageUnavailable(AppError):
     """The data folder can't be written: a full disk, a missing right."""
 
     code = "storage_unavailable"
+    status = 503
+    example = "图片暂时无法保存，请稍后重试"
     retry_after_s = 5
-
-
-@contextmanager
-def or_storage_unavailable(message: str) -> Iterator[None]:
-    """An OSError in here is StorageUnavailable, with this message."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageUnavailable(message) from error
 
 
 class VectorStoreUnavailable(AppError):
     """Milvus does not answer."""
 
     code = "vector_store_unavailable"
+    status = 503
+    example = "向量库暂时不可用，请稍后重试"
     retry_after_s = 5
 
 
@@ -272,6 +342,11 @@ class GenerationModelMissing(AppError):
     """The text-to-image model has not been downloaded; the message says how."""
 
     code = "generation_model_missing"
+    status = 503
+    example = (
+        "没有图片生成模型（Tongyi-MAI/Z-Image-Turbo）："
+        "请先运行 python -m product_search.manage download-models --generation"
+    )
 
 
 class KafkaUnavailable(Exception):
@@ -285,52 +360,10 @@ class GenerationFailed(Exception):
     """
 
 
-# An answer stays small, whatever was asked.
-_MAX_SHOWN = 20
-_MAX_PLACE = 200
-_MESSAGES = {
-    "missing": "缺少必填项",
-    "extra_forbidden": "未知字段",
-    "string_type": "应为字符串",
-    "string_unicode": "含有不完整的 Unicode 字符",
-    "string_too_short": "不能为空",
-    "string_too_long": "最多 {max_length} 个字符",
-    "too_short": "至少 {min_length} 项",
-    "too_long": "最多 {max_length} 项",
-    "int_type": "应为整数",
-    "int_parsing": "应为整数",
-    "int_from_float": "应为整数",
-    "int_parsing_size": "数值过大",
-    "bool_type": "应为 true 或 false",
-    "bool_parsing": "应为 true 或 false",
-    "greater_than_equal": "不能小于 {ge}",
-    "less_than_equal": "不能大于 {le}",
-    "enum": "只能是 {expected}",
-    "literal_error": "只能是 {expected}",
-    "dict_type": "应为 JSON 对象",
-    "list_type": "应为字符串或字符串数组",
-    "model_attributes_type": "应为 JSON 对象",
-    "model_type": "应为 JSON 对象",
-    "value_error": "{error}",
-}
-
-
-def invalid_request(errors: Iterable[Mapping[str, Any]]) -> InvalidRequest:
-    """Pydantic's error list as one InvalidRequest with a message for each field.
-
-    An error of the whole (an empty `loc`) is in the message alone.
-    """
-    fields: dict[str, str] = {}
-    whole: list[str] = []
-    for error in errors:
-        reason = _MESSAGES.get(error["type"], "格式不正确").format(**error.get("ctx", {}))
-        reason = reason.replace(" or ", "、").replace(", ", "、")  # of pydantic's `expected`
-        if error["loc"]:
-            place = ".".join(str(part) for part in error["loc"])
-            fields.setdefault(place[:_MAX_PLACE], reason)
-        else:
-            whole.append(reason)
-    shown = dict(islice(fields.items(), _MAX_SHOWN))
-    reasons = whole + [f"{place}：{reason}" for place, reason in shown.items()]
-    rest = f"；共 {len(fields)} 处" if len(fields) > _MAX_SHOWN else ""
-    return InvalidRequest(f"请求有误：{'；'.join(reasons)}{rest}", shown)
+@contextmanager
+def or_storage_unavailable(message: str) -> Iterator[None]:
+    """Turn an OSError inside the block into StorageUnavailable with this message."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(message) from error

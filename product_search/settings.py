@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from product_search.errors import StartError, invalid_request
+from product_search.errors import StartError
 from product_search.milvus.options import (
     Consistency,
     IndexType,
@@ -17,6 +17,7 @@ from product_search.milvus.options import (
     check_uri,
     json_object,
 )
+from product_search.schemas.validation import invalid_request
 
 ROOT = Path(__file__).resolve().parent.parent
 GenerationChoice = Literal["default", "light", "strong"]

@@ -34,10 +34,10 @@ from product_search.errors import (
     InvalidRequest,
     PayloadTooLarge,
     UnsupportedMediaType,
-    invalid_request,
 )
 from product_search.images.store import MAX_BYTES, from_base64
 from product_search.schemas import examples
+from product_search.schemas.validation import invalid_request
 
 # An image at its limit as base64, and the other fields.
 MAX_BODY = 15 * 1024 * 1024

@@ -32,11 +32,11 @@ from product_search.errors import (
     InvalidRequest,
     OutboxFull,
     StorageUnavailable,
-    invalid_request,
 )
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed, carry_out
 from product_search.runs.queue import Claimed, Kind, Problem, State
+from product_search.schemas.validation import invalid_request
 
 log = logging.getLogger(__name__)
 

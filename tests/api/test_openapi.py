@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 import data_models
 from main import create_app
-from product_search.api.errors import STATUS
+from product_search.errors import AppError
 from product_search.settings import ROOT
 from tests.api.helpers import base64_of, create
 from tests.unit.pictures import encoded, noise
@@ -23,7 +23,7 @@ OPERATIONS = {
     for path, operations in SCHEMA["paths"].items()
     for method, operation in operations.items()
 }
-CODES = {kind.code: status for kind, status in STATUS.items()}
+CODES = {kind.code: kind.status for kind in AppError.kinds()}
 
 
 def nodes(value: Any) -> Iterator[dict[str, Any]]:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 from pydantic import ValidationError
 
 from data_models import ProductCreate, SearchRequest
-from product_search import errors
-from product_search.errors import AppError, InvalidRequest, invalid_request
+from product_search.errors import AppError, InvalidRequest
+from product_search.schemas.validation import invalid_request
 
-KINDS = [
-    kind
-    for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, AppError) and kind is not AppError
-]
+KINDS = list(AppError.kinds())
 
 
 def refused(kind: type[ProductCreate] | type[SearchRequest], values: object) -> InvalidRequest:

@@ -11,8 +11,8 @@ from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
 from data_models import FacetCount, MomentRange, NumberRange, PriceBand, SearchFilters
-from product_search.errors import invalid_request
 from product_search.milvus.filters import passes
+from product_search.schemas.validation import invalid_request
 from product_search.search.facets import Faceted, facets
 
 
