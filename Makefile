@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROUNDS ?= 20
 
-.PHONY: demo test test-stack faults check serve web openapi calibration evaluation
+.PHONY: demo test test-stack faults check serve web openapi translations calibration evaluation
 
 demo: .venv/runtime
 	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
@@ -55,6 +55,10 @@ evaluation: .venv/dev
 openapi: .venv/dev
 	$(BIN)/python -c 'import json; from main import app; \
 		print(json.dumps(app.openapi(), ensure_ascii=False, indent=2, sort_keys=True))' > openapi.json
+
+# The pages' English, compiled after a change of demo.po.
+translations: .venv/dev
+	$(BIN)/pybabel compile --domain demo --directory product_search/demo/locale
 
 .venv/runtime: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 …")'

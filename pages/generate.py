@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from data_models import (
 )
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html, page
-from product_search.demo.language import N_, _, key
+from product_search.demo.language import N_, _, option_name, widget_key
 from product_search.demo.views import attach, generations
 
 STYLES = {
@@ -144,8 +145,8 @@ def _wanted(product: ProductOut | None) -> dict[str, Any]:
         _("风格"),
         list(STYLES),
         default=GenerationStyle.main,
-        format_func=lambda one: _(STYLES[one]),
-        key=key("generation_style"),
+        format_func=partial(option_name, STYLES),
+        key=widget_key("generation_style"),
         wrap=True,
         persist_state="session",
     )

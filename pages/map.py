@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from datetime import datetime
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -21,7 +22,7 @@ from data_models import (
 )
 from product_search.client import ApiClient
 from product_search.demo import html, page
-from product_search.demo.language import N_, _, language
+from product_search.demo.language import N_, _, language, option_name
 
 FIELDS: dict[MapField, str] = {
     VectorField.image_clip: N_("图片"),
@@ -105,7 +106,7 @@ def map_page() -> None:
         list(FIELDS),
         default=VectorField.image_clip,
         required=True,
-        format_func=lambda one: _(FIELDS[one]),
+        format_func=partial(option_name, FIELDS),
         key="map_field",
         persist_state="session",
     )

@@ -12,7 +12,7 @@ import streamlit as st
 from data_models import MAX_MATCHED, MAX_QUERY, AuditItem, AuditQuery, AuditRun, MatchPair
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html, page as demo
-from product_search.demo.language import N_, _
+from product_search.demo.language import N_, _, option_name
 from product_search.demo.views import matching
 from product_search.demo.views.findings import (
     Run,
@@ -45,7 +45,7 @@ def matching_page() -> None:
         list(VIEWS),
         default=TITLES,
         required=True,
-        format_func=lambda one: _(VIEWS[one]),
+        format_func=partial(option_name, VIEWS),
         key="match_view",
         label_visibility="collapsed",
         persist_state="session",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Catalog
+from babel.messages.mofile import read_mo, write_mo
 from babel.messages.pofile import read_po
 
-from product_search.demo.language import CATALOG
+from product_search.demo.language import DOMAIN, LOCALES
 from product_search.settings import ROOT
 
+CATALOG = LOCALES / "en" / "LC_MESSAGES" / f"{DOMAIN}.po"
 HAN = re.compile("[\u3400-\u9fff]")
 NAMES = re.compile(r"{(\w*)}")
 # What is the same in both languages, by intent: queries to try, names of languages and of columns.
@@ -22,7 +25,11 @@ SAME = {"EXAMPLES", "LANGUAGES", "LABEL", "ALIASES"}
 
 def page_files() -> list[Path]:
     return sorted(
-        [ROOT / "web_demo.py", *ROOT.glob("pages/*.py"), *ROOT.glob("product_search/demo*.py")]
+        [
+            ROOT / "web_demo.py",
+            *ROOT.glob("pages/*.py"),
+            *ROOT.glob("product_search/demo/**/*.py"),
+        ]
     )
 
 
@@ -50,7 +57,7 @@ def extracted() -> set[str]:
 
 
 def test_every_text_has_its_english_and_no_english_is_left_over(english: Catalog) -> None:
-    known = {str(message.id): str(message.string) for message in english if message.id}
+    known = messages(english)
     marked = extracted()
     assert sorted(marked - known.keys()) == []
     assert sorted(known.keys() - marked) == []
@@ -67,7 +74,19 @@ def test_the_english_has_the_same_values_to_be_put_in(english: Catalog) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_compiled_catalog_is_up_to_date(english: Catalog) -> None:
+    fresh = io.BytesIO()
+    write_mo(fresh, english)
+    fresh.seek(0)
+    with CATALOG.with_suffix(".mo").open("rb") as stream:
+        assert messages(read_mo(stream)) == messages(read_mo(fresh)), "run `make translations`"
+
+
+def messages(catalog: Catalog) -> dict[str, str]:
+    return {str(message.id): str(message.string) for message in catalog if message.id}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_text_is_shown_in_chinese_alone(path: Path) -> None:
     assert list(unmarked(ast.parse(path.read_text("utf-8")))) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from html import escape
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from data_models import ProductOut
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import page
 from product_search.demo.html import plain, price_text
-from product_search.demo.language import N_, _
+from product_search.demo.language import N_, _, option_name
 from product_search.demo.views import catalog
 from product_search.demo.views.catalog import Notice
 
@@ -117,7 +118,7 @@ def _price_inputs(bulk: Bulk) -> tuple[str, Decimal | None]:
         list(PRICE_NAMES),
         default=KEEP,
         required=True,
-        format_func=lambda kind: _(PRICE_NAMES[kind]),
+        format_func=partial(option_name, PRICE_NAMES),
         key=bulk.key("kind"),
     )
     if kind == KEEP:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import streamlit as st
@@ -11,7 +12,7 @@ import streamlit as st
 from data_models import MAX_TITLE, IndexStatus, ListSort
 from product_search.client import ApiClient
 from product_search.demo import html, page
-from product_search.demo.language import N_, _, key
+from product_search.demo.language import N_, _, option_name, widget_key
 
 SORT_NAMES = {
     ListSort.newest: N_("最新在前"),
@@ -115,13 +116,13 @@ def conditions(client: ApiClient) -> dict[str, Any]:
 def is_filtered() -> bool:
     """Whether a filter is set."""
     return any(
-        st.session_state.get(name) not in ("", None) for name in (*_NO_FILTERS, key(_STATUS))
+        st.session_state.get(name) not in ("", None) for name in (*_NO_FILTERS, widget_key(_STATUS))
     )
 
 
 def clear_filters() -> None:
     """List everything again."""
-    st.session_state.update(_NO_FILTERS | {key(_STATUS): None})
+    st.session_state.update(_NO_FILTERS | {widget_key(_STATUS): None})
 
 
 def _title_part() -> str | None:
@@ -141,18 +142,14 @@ def _sort_input() -> ListSort:
     sort: ListSort = st.selectbox(
         _("排序"),
         list(SORT_NAMES),
-        format_func=_sort_name,
-        key=key("list_sort"),
+        format_func=partial(option_name, SORT_NAMES),
+        key=widget_key("list_sort"),
         filter_mode=None,
         label_visibility="collapsed",
         width=180,
         persist_state="session",
     )
     return sort
-
-
-def _sort_name(sort: ListSort) -> str:
-    return _(SORT_NAMES[sort])
 
 
 def _label_input(label: str, known: list[str], name: str) -> str | None:
@@ -173,8 +170,8 @@ def _status_input() -> IndexStatus | None:
         _("索引状态"),
         list(IndexStatus),
         index=None,
-        format_func=lambda status: _(html.STATUS_NAMES[status]),
-        key=key(_STATUS),
+        format_func=partial(option_name, html.STATUS_NAMES),
+        key=widget_key(_STATUS),
         placeholder=_("不限"),
         filter_mode=None,
         persist_state="session",

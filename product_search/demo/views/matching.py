@@ -13,7 +13,7 @@ from data_models import MAX_TITLE, MatchPair, ProductListQuery, ProductOut, Verd
 from product_search.client import ApiClient
 from product_search.demo import html, page
 from product_search.demo.image_input import IMAGE_TYPES, MAX_MB, ImageInput
-from product_search.demo.language import N_, _
+from product_search.demo.language import N_, _, option_name
 
 _UPLOAD, _CATALOG = "upload", "catalogue"
 _SOURCES = {_UPLOAD: N_("上传图片"), _CATALOG: N_("从目录里选")}
@@ -49,7 +49,7 @@ def choose_images(client: ApiClient, key: str, limit: int) -> None:
         list(_SOURCES),
         default=_UPLOAD,
         required=True,
-        format_func=lambda one: _(_SOURCES[one]),
+        format_func=partial(option_name, _SOURCES),
         key=f"{key}_source",
         label_visibility="collapsed",
         persist_state="session",

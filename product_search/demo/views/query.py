@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -21,7 +22,7 @@ from product_search.client import ApiClient
 from product_search.demo import page
 from product_search.demo.html import image_html, plain
 from product_search.demo.image_input import Region
-from product_search.demo.language import N_, _, key
+from product_search.demo.language import N_, _, option_name, widget_key
 
 AUTO = "auto"
 MODE_NAMES = {
@@ -61,8 +62,8 @@ def mode_input() -> str:
         _("搜索方式"),
         [str(mode) for mode in MODE_NAMES],
         required=True,
-        format_func=lambda mode: _(MODE_NAMES[mode]),
-        key=key("mode"),
+        format_func=partial(option_name, MODE_NAMES),
+        key=widget_key("mode"),
         label_visibility="collapsed",
         persist_state="session",
     )
@@ -141,8 +142,8 @@ def order_inputs() -> tuple[SearchSort, int, bool]:
     sort = st.selectbox(
         _("排序"),
         [str(sort) for sort in SORT_NAMES],
-        format_func=lambda sort: _(SORT_NAMES[SearchSort(sort)]),
-        key=key("sort"),
+        format_func=partial(option_name, SORT_NAMES),
+        key=widget_key("sort"),
         filter_mode=None,
         persist_state="session",
     )
@@ -196,7 +197,7 @@ def add_example(kind: str, product_id: int) -> None:
     for one in (LIKED, UNLIKED):
         kept = [known for known in examples(one) if known != product_id]
         st.session_state[one] = [*kept, product_id][-MAX_PARTS // 2 :] if one == kind else kept
-    st.session_state[key("mode")] = AUTO
+    st.session_state[widget_key("mode")] = AUTO
 
 
 def drop_example(kind: str, product_id: int) -> None:
@@ -285,14 +286,14 @@ def request(
 def _take_from_address(name: str, known: Collection[str], default: str) -> None:
     """Of widgets whose options are shown in either language, the address keeps the value."""
     given = st.query_params.get(name, default)
-    st.session_state.setdefault(key(name), given if given in known else default)
+    st.session_state.setdefault(widget_key(name), given if given in known else default)
 
 
 def keep_in_address(offset: int) -> None:
     """What no widget keeps there by itself; what is as it always is is taken out."""
     values = {
-        "mode": st.session_state[key("mode")].removeprefix(AUTO),
-        "sort": st.session_state[key("sort")].removeprefix(SearchSort.relevance),
+        "mode": st.session_state[widget_key("mode")].removeprefix(AUTO),
+        "sort": st.session_state[widget_key("sort")].removeprefix(SearchSort.relevance),
         "offset": str(offset or ""),
         **{kind: ",".join(map(str, examples(kind))) for kind in (LIKED, UNLIKED)},
         "generation": _image_name(generated()),
