@@ -36,7 +36,7 @@ from benchmarks.doctor_walk import walk
 from data_models import MapField, ProductListQuery, SearchRequest, VectorField
 from nlp_models import EncoderPair, Matrix
 from orm_models import Database
-from product_search.bootstrap.assemble import open_retrieval
+from product_search.bootstrap.assemble import open_search
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.products import Catalog, insert_product
 from product_search.images.store import ImageStore
@@ -49,7 +49,7 @@ from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, Handler, RunContext, carry_out
 from product_search.runs.queue import Claimed, Kind
 from product_search.search.calibration import Calibration
-from product_search.search.search import Retrieval
+from product_search.search.search import SearchService
 from product_search.settings import ROOT, Settings
 from tests.encoders import OnePair
 from vector_db import MilvusStore
@@ -191,7 +191,7 @@ def _one_page(catalog: Catalog, query: ProductListQuery, _turn: int) -> None:
     catalog.list(query)
 
 
-def _search(retrieval: Retrieval) -> None:
+def _search(retrieval: SearchService) -> None:
     filters = {"brand": ["品牌7"], "price": {"lte": 5000}}
     for mode in ("text_to_text", "text_to_image"):
         for name, given in (("", {}), (", filtered to 0.1 %", {"filters": filters})):
@@ -199,8 +199,8 @@ def _search(retrieval: Retrieval) -> None:
             _percentiles(f"{mode}{name}", partial(_one_search, retrieval, request), SEARCHES)
 
 
-def _one_search(retrieval: Retrieval, request: SearchRequest, _turn: int) -> None:
-    retrieval.search(request, lambda: None)
+def _one_search(retrieval: SearchService, request: SearchRequest, _turn: int) -> None:
+    retrieval.search(request)
 
 
 def _run(
@@ -220,7 +220,7 @@ def _run(
         assert _walk(catalog) == count == indexer.collections.active().store.count()
     with _phase("list pages"):
         _list(catalog, count)
-    with _phase("search"), open_retrieval(settings, indexer) as retrieval:
+    with _phase("search"), open_search(settings, indexer) as retrieval:
         _search(retrieval)
     with _phase("doctor"):
         walked = walk(indexer.database, store, indexer.images, repair=False)

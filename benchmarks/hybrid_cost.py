@@ -28,7 +28,7 @@ from data_models import Leg, SearchMode, SearchRequest
 from product_search.bootstrap.assemble import Resources, open_resources
 from product_search.catalog.products import insert_product
 from product_search.outbox import counts
-from product_search.search.search import Retrieval
+from product_search.search.search import SearchService
 from product_search.settings import ROOT, Settings
 
 SAMPLE = ROOT / "sample_data"
@@ -82,15 +82,15 @@ def _add(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         insert_product(session, row)
 
 
-def _ask(retrieval: Retrieval, text: str, way: dict[str, Any]) -> tuple[float, float]:
+def _ask(retrieval: SearchService, text: str, way: dict[str, Any]) -> tuple[float, float]:
     """Milliseconds in all, and of recall."""
     request = SearchRequest(mode=SearchMode.hybrid, text=text, correct=False, **way)
     begun = time.perf_counter()
-    answer = retrieval.search(request, lambda: None)
+    answer = retrieval.search(request)
     return 1000 * (time.perf_counter() - begun), answer.took_ms.recall
 
 
-def _measure(retrieval: Retrieval) -> dict[str, list[tuple[float, float]]]:
+def _measure(retrieval: SearchService) -> dict[str, list[tuple[float, float]]]:
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in _ways()}
     for round_ in range(ROUNDS + 1):
         for text in QUERIES:
@@ -130,7 +130,7 @@ def main() -> None:
         with open_resources(settings, "benchmark") as resources:
             count = _load(resources, options.copies)
             sys.stdout.write(f"{count} products, {len(QUERIES)} queries, {ROUNDS} rounds\n")
-            _tell(_measure(resources.retrieval))
+            _tell(_measure(resources.search))
 
 
 if __name__ == "__main__":

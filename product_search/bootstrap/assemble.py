@@ -33,7 +33,7 @@ from product_search.indexing.startup import activate
 from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.insights.duplicates import DuplicateFinder
-from product_search.outbox import counts, events
+from product_search.outbox import events
 from product_search.outbox.admission import OutboxGate
 from product_search.runs import queue
 from product_search.runs.background import StepLoop
@@ -43,7 +43,7 @@ from product_search.search import calibration
 from product_search.search.calibration import Calibration
 from product_search.search.cursors import Cursors, open_key
 from product_search.search.inputs import InputReader
-from product_search.search.search import Retrieval
+from product_search.search.search import SearchService
 from product_search.settings import Settings
 from product_search.text.synonyms import Synonyms
 from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
@@ -64,7 +64,7 @@ class Resources:
     loop: StepLoop
     relay: StepLoop | None  # to Kafka, where the settings name one
     catalog: Catalog
-    retrieval: Retrieval
+    search: SearchService
     imports: Imports
     generations: Generations
     maps: Maps
@@ -124,10 +124,10 @@ def open_resources(
         if settings.index_in_process:
             loop.start()
         relay = stack.enter_context(running_relay(settings, indexer.database))
-        retrieval = stack.enter_context(open_retrieval(settings, indexer))
+        search = stack.enter_context(open_search(settings, indexer))
         keeper = Keeper(_generator(settings), settings.generation_idle_s)
         stack.callback(keeper.close)
-        resources = _assembled(settings, indexer, retrieval, loop, relay, keeper)
+        resources = _assembled(settings, indexer, search, loop, relay, keeper)
         stack.callback(resources.run_loop.stop)
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
@@ -137,7 +137,7 @@ def open_resources(
 def _assembled(
     settings: Settings,
     indexer: Indexer,
-    retrieval: Retrieval,
+    search: SearchService,
     loop: StepLoop,
     relay: StepLoop | None,
     keeper: Keeper,
@@ -154,9 +154,9 @@ def _assembled(
         Kind.reindex: Reindexing(collections, settings.index_batch_size, on_commit),
         Kind.doctor: doctor.handle,
         Kind.duplicates: DuplicateFinder(database, collections.store, images).handle,
-        Kind.audit: Auditor(database, collections.store, retrieval.calibrated).handle,
+        Kind.audit: Auditor(database, collections.store, search.calibrated).handle,
         Kind.map: MapMaker(database, collections.store).handle,
-        Kind.generate: Generating(generations, keeper, retrieval, settings.generation_label).handle,
+        Kind.generate: Generating(generations, keeper, search, settings.generation_label).handle,
     }
     run_loop = RunLoop(database, handlers)
     return Resources(
@@ -167,7 +167,7 @@ def _assembled(
         loop=loop,
         relay=relay,
         catalog=catalog,
-        retrieval=retrieval,
+        search=search,
         imports=imports,
         generations=generations,
         maps=Maps(database, run_loop.wake),
@@ -196,7 +196,7 @@ def _generator(settings: Settings) -> ImageGenerator:
 
 
 @contextmanager
-def open_retrieval(settings: Settings, indexer: Indexer) -> Iterator[Retrieval]:
+def open_search(settings: Settings, indexer: Indexer) -> Iterator[SearchService]:
     """What answers searches.
 
     Raises StartError where the synonyms or the active encoders' calibration can't be read.
@@ -205,19 +205,14 @@ def open_retrieval(settings: Settings, indexer: Indexer) -> Iterator[Retrieval]:
     active = indexer.collections.active().encoders.fingerprint
     calibration.find(active, *_calibration_folders(settings))  # a damaged file is told at once
     with ThreadPoolExecutor(_LEG_THREADS, "leg") as threads:
-        yield Retrieval(
+        yield SearchService(
             database=indexer.database,
             inputs=InputReader(indexer.database, indexer.images, Synonyms(settings.synonyms_path)),
             collections=indexer.collections,
             cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
             calibrated=calibrated,
             threads=threads,
-            is_behind=lambda: _is_behind(indexer.database),
         )
-
-
-def _is_behind(database: Database) -> bool:
-    return bool(database.read(counts.depth, 1))
 
 
 def _check_who_indexes(settings: Settings) -> None:

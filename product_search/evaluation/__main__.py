@@ -63,8 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     with runner.open_catalog(load_settings(), options.catalog) as resources:
         questions = {qid: Asked({"text": queries[qid]}) for qid in judged}
         runs = {
-            mode: runner.run(resources.retrieval, questions, TEXT_WAYS[mode])
-            for mode in options.modes
+            mode: runner.run(resources.search, questions, TEXT_WAYS[mode]) for mode in options.modes
         }
         about = {"encoder": resources.encoders.name, "queries": len(judged)}
     results = {mode: measures.per_query(judged, run) for mode, run in runs.items()}

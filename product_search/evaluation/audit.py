@@ -24,7 +24,7 @@ from product_search.insights.audit import SAMPLE
 from product_search.insights.disagreement import Pairs, standings
 from product_search.search import calibration
 from product_search.search.calibration import Curve
-from product_search.search.matching import FEATURE
+from product_search.search.match import FEATURE
 from product_search.settings import load_settings
 from product_search.text.analysis import plain
 

@@ -19,7 +19,7 @@ from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.halves import half_of
 from product_search.evaluation.measures import FITS
 from product_search.search.calibration import Calibration, Curve, curve_name
-from product_search.search.search import Retrieval
+from product_search.search.search import SearchService
 from product_search.settings import load_settings
 
 _LOOKED_AT = 50  # hits of a query: further down nothing is like what a threshold decides on
@@ -57,7 +57,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     settings = load_settings()
     with runner.open_catalog(settings, options.catalog) as resources:
         sets = _sets(options, resources)
-        fitted = fit(resources.retrieval, resources.encoders.fingerprint, sets)
+        fitted = fit(resources.search, resources.encoders.fingerprint, sets)
         pairs_curve = _pair_curve(pairs.pairs(resources, 0))
         fitted = fitted.model_copy(update={"pairs": pairs_curve})
     folder = options.out or settings.calibrations_dir
@@ -119,7 +119,7 @@ def _text_ways() -> list[Way]:
     ]
 
 
-def fit(retrieval: Retrieval, fingerprint: str, sets: Iterable[JudgedSet]) -> Calibration:
+def fit(retrieval: SearchService, fingerprint: str, sets: Iterable[JudgedSet]) -> Calibration:
     """The curves of all features that the answers have, and the ramps of the dense legs."""
     samples: dict[frozenset[str], list[Sample]] = {}
     for judged in sets:

@@ -28,7 +28,7 @@ from product_search.evaluation.asked import Questions, Way
 from product_search.evaluation.halves import HALVES, half_of, kind_of
 from product_search.evaluation.measures import FITS, PerQuery
 from product_search.evaluation.photos import by_photo, write_catalog
-from product_search.search.search import Retrieval
+from product_search.search.search import SearchService
 from product_search.settings import ROOT, load_settings
 
 SETS = ROOT / "tests" / "relevance"
@@ -72,13 +72,13 @@ def _write(options: argparse.Namespace) -> int:
     with runner.open_catalog(settings, CATALOG) as resources:
         lines = [*_head(resources)]
         for judged in _sets(resources, photos):
-            lines += _section(resources.retrieval, judged, pictures)
+            lines += _section(resources.search, judged, pictures)
         lines += _pairs(resources)
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "photos.csv"
         classes = write_catalog(photos, table)
         with runner.open_catalog(settings, table, photos) as resources:
-            lines += _section(resources.retrieval, _photos(classes), pictures)
+            lines += _section(resources.search, _photos(classes), pictures)
     (out / "evaluation.md").write_text("\n".join(lines) + "\n", "utf-8")
     return 0
 
@@ -96,7 +96,7 @@ def _photos(classes: dict[str, list[str]]) -> JudgedSet:
 
 def _pairs(resources: Resources) -> Iterator[str]:
     """The half of the products that the pair curve was not fitted on."""
-    calibration = resources.retrieval.calibrated(resources.encoders.fingerprint)
+    calibration = resources.search.calibrated(resources.encoders.fingerprint)
     assert calibration.pairs is not None, "the encoders are calibrated"
     found = pairs.judged(calibration.pairs, Leg.image_to_text.value, pairs.pairs(resources, 1))
     yield from ["", "## Pictures and titles", ""]
@@ -133,7 +133,7 @@ def _sets(resources: Resources, photos: Path) -> Iterator[JudgedSet]:
     yield judged("images", "Pictures", pictures, asked.IMAGE_WAYS)
 
 
-def _section(retrieval: Retrieval, judged: JudgedSet, pictures: Path) -> Iterator[str]:
+def _section(retrieval: SearchService, judged: JudgedSet, pictures: Path) -> Iterator[str]:
     halves: dict[str, JudgedSet] = {half: judged.half(half) for half in HALVES}
     results: dict[str, dict[str, PerQuery]] = {
         half: {name: _measured(retrieval, one, way) for name, way in judged.ways.items()}
@@ -159,7 +159,7 @@ def _section(retrieval: Retrieval, judged: JudgedSet, pictures: Path) -> Iterato
     )
 
 
-def _measured(retrieval: Retrieval, judged: JudgedSet, way: Way) -> PerQuery:
+def _measured(retrieval: SearchService, judged: JudgedSet, way: Way) -> PerQuery:
     questions = {qid: judged.questions[qid] for qid in judged.qrels}
     return measures.per_query(judged.qrels, runner.run(retrieval, questions, way))
 
@@ -200,7 +200,7 @@ def _first_hits(results: Mapping[str, PerQuery]) -> Iterator[str]:
         yield f"The first hit fits in {right} of {len(firsts)} queries of the kind `{kind}`."
 
 
-def _no_matches(retrieval: Retrieval, halves: Mapping[str, JudgedSet]) -> Iterator[str]:
+def _no_matches(retrieval: SearchService, halves: Mapping[str, JudgedSet]) -> Iterator[str]:
     yield "No match, by the calibrated line:"
     yield ""
     yield "| mode | half | queries without a match | told | precision | recall |"
@@ -214,7 +214,7 @@ def _no_matches(retrieval: Retrieval, halves: Mapping[str, JudgedSet]) -> Iterat
             )
 
 
-def _reliabilities(retrieval: Retrieval, judged: JudgedSet, pictures: Path) -> Iterator[str]:
+def _reliabilities(retrieval: SearchService, judged: JudgedSet, pictures: Path) -> Iterator[str]:
     found = {name: _reliability(retrieval, judged, way) for name, way in judged.ways.items()}
     reliability.plot(found, pictures / f"{judged.name}-reliability.png")
     yield "Confidence against the share that fits, of each query's first 50 hits:"
@@ -228,7 +228,7 @@ def _reliabilities(retrieval: Retrieval, judged: JudgedSet, pictures: Path) -> I
     yield f"![Reliability](evaluation/{judged.name}-reliability.png)"
 
 
-def _reliability(retrieval: Retrieval, judged: JudgedSet, way: Way) -> reliability.Reliability:
+def _reliability(retrieval: SearchService, judged: JudgedSet, way: Way) -> reliability.Reliability:
     pairs: list[tuple[float, bool]] = []
     for qid, question in judged.questions.items():
         grades: Mapping[str, Any] = judged.qrels.get(qid, {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from product_search.evaluation import runner
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.trec import Qrels
-from product_search.search.search import Retrieval
+from product_search.search.search import SearchService
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class NoMatch:
         return len(self.told & self.true) / len(self.true) if self.true else 1.0
 
 
-def tell(retrieval: Retrieval, questions: Mapping[str, Asked], qrels: Qrels, way: Way) -> NoMatch:
+def tell(
+    retrieval: SearchService, questions: Mapping[str, Asked], qrels: Qrels, way: Way
+) -> NoMatch:
     """The answers to all questions, by the line that was calibrated."""
     told = {
         qid

@@ -18,7 +18,7 @@ from product_search.bulk.importer import import_file
 from product_search.evaluation.asked import Asked, Way
 from product_search.evaluation.measures import DEPTH
 from product_search.outbox import counts
-from product_search.search.search import Retrieval
+from product_search.search.search import SearchService
 from product_search.settings import Settings
 
 ADDRESS = "evaluation"
@@ -53,15 +53,15 @@ def wait_until_indexed(resources: Resources) -> None:
         time.sleep(POLL_S)
 
 
-def ask(retrieval: Retrieval, asked: Asked, way: Way, **more: Any) -> SearchResponse:
+def ask(retrieval: SearchService, asked: Asked, way: Way, **more: Any) -> SearchResponse:
     """One query by the real retrieval, the best DEPTH products whatever their confidence."""
     fields = {"top_k": DEPTH, "min_confidence": 0, **asked.fields, **way, **more}
     context = {"upload": asked.content is not None}
     request = SearchRequest.model_validate(fields, context=context)
-    return retrieval.search(request, lambda: asked.content)
+    return retrieval.search(request, asked.content)
 
 
-def run(retrieval: Retrieval, questions: Mapping[str, Asked], way: Way) -> dict[str, list[str]]:
+def run(retrieval: SearchService, questions: Mapping[str, Asked], way: Way) -> dict[str, list[str]]:
     """The skus of the hits of every query, best first; a product without one is left out."""
     return {qid: skus(ask(retrieval, asked, way)) for qid, asked in questions.items()}
 

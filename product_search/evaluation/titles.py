@@ -14,7 +14,7 @@ from product_search.bootstrap.assemble import Resources
 from product_search.catalog.products import Catalog
 from product_search.evaluation import asked, doors, runner, trec
 from product_search.evaluation.halves import HALVES, half_of, kind_of
-from product_search.search.titles import titles
+from product_search.search.titles import suggest_titles
 from product_search.settings import load_settings
 
 LINES = (0.02, 0.03, 0.05, 0.07, 0.1)  # of which the tuning half chooses
@@ -76,7 +76,7 @@ def _report(resources: Resources, cases: Sequence[_Case], line: float) -> None:
     """What this line suggests, by half and kind of image."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for case in cases:
-        found = titles(resources.retrieval, case.request, case.content, line).suggestion
+        found = suggest_titles(resources.search, case.request, case.content, line).suggestion
         key = half_of(case.qid), kind_of(case.qid)
         counts.setdefault(key, Counter())[_judged(found, case.fits)] += 1
     for half in HALVES:

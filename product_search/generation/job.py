@@ -25,8 +25,8 @@ from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed, Stopping
 from product_search.runs.generations import Made, Progress
 from product_search.search.fusion import cosines
-from product_search.search.matching import judged
-from product_search.search.search import Retrieval
+from product_search.search.match import judged
+from product_search.search.search import SearchService
 from product_search.text.analysis import plain
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Generating:
 
     generations: Generations
     keeper: Keeper
-    retrieval: Retrieval
+    retrieval: SearchService
     with_label: bool
 
     def handle(self, context: RunContext) -> None:

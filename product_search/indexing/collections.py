@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -22,6 +22,7 @@ from vector_db import VectorStore, collection_name
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 REFRESH_S = 1.0  # searches follow a switch that another process made this late
 RETRY_S = 30.0  # encoders that could not be loaded are tried again this late
@@ -153,19 +154,27 @@ class LiveCollections:
             raise VectorStoreUnavailable("还没有可以搜索的向量集合，请稍后重试")
         return self._active
 
-    def ask(self, work: Callable[[OpenCollection], T]) -> T:
-        """What the work gives of the active collection; of the new one where that has changed.
+    def query(
+        self,
+        work: Callable[Concatenate[OpenCollection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Return `work(collection, *args, **kwargs)` for the active collection.
 
-        Raises VectorStoreUnavailable.
+        Where another collection has become active meanwhile, the work runs again with that one.
+
+        Raises:
+            VectorStoreUnavailable: the vector store does not answer.
         """
         collection = self.active()
         try:
-            return work(collection)
+            return work(collection, *args, **kwargs)
         except VectorStoreUnavailable:
             refreshed = self.refresh()
             if refreshed is collection:
                 raise
-            return work(refreshed)
+            return work(refreshed, *args, **kwargs)
 
     def refresh(self) -> OpenCollection:
         """Look at the rows now."""

@@ -32,7 +32,7 @@ from product_search.runs import exclusive
 from product_search.runs.executor import RunContext, RunFailed
 from product_search.runs.queue import Kind, Problem
 from product_search.search.calibration import Calibration, Curve
-from product_search.search.matching import judged
+from product_search.search.match import judged
 from vector_db import VectorStore
 
 KEPT = 1000  # of the products, the worst

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from orm_models import Database, Product, matching, products_by_milvus_id
 from product_search.errors import NotCalibrated
 from product_search.indexing.collections import OpenCollection
 from product_search.milvus.filters import passes
+from product_search.outbox import counts
 from product_search.search.calibration import Calibration, Curve
 from product_search.search.cursors import Cursors, Seen
 from product_search.search.facets import Faceted, facets
@@ -98,7 +99,6 @@ class Search:
     plan: Plan
     vectors: LegVectors
     watch: Stopwatch
-    is_behind: Callable[[], bool]  # whether products wait that are not in the collection yet
 
     def answer(self) -> SearchResponse:
         """The page that the request asks for.
@@ -122,7 +122,7 @@ class Search:
             corrected_query=self.corrected,
             hits=shown(page, skipped, explain=request.explain, unfiltered=unfiltered or {}),
             total=len(relevant.found),
-            total_is_exact=relevant.is_whole and not (is_none and self.is_behind()),
+            total_is_exact=relevant.is_whole and not (is_none and self._is_behind()),
             next_cursor=self._next(relevant.found, seen, page, len(rest) > len(page)),
             no_match=is_none,
             near_misses=self._near_misses(relevant) if is_none else [],
@@ -133,6 +133,10 @@ class Search:
             dropped=relevant.dropped,
             took_ms=self.watch.took(),
         )
+
+    def _is_behind(self) -> bool:
+        """Whether products wait that are not in the collection yet."""
+        return bool(self.database.read(counts.depth, 1))
 
     def _line(self) -> float | None:
         """The confidence that a hit must have; None where none was fitted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image
@@ -16,7 +15,6 @@ from product_search.search.plan import QueryInputs, Weighted
 from product_search.text.query import QueryText, analyse, without_negations
 from product_search.text.synonyms import Synonyms
 
-ReadImage = Callable[[], bytes | None]
 Thing = QueryText | Image.Image
 
 

@@ -20,28 +20,28 @@ from product_search.search.execution import Found, shown
 from product_search.search.fusion import cosines
 from product_search.search.plan import FIELDS, LegVectors, Plan, embed
 from product_search.search.recall import Candidate, weigh
-from product_search.search.search import Question, Retrieval
+from product_search.search.search import Question, SearchService
 from vector_db import VectorStore
 
 
-def rerank(retrieval: Retrieval, request: RerankRequest, content: bytes | None) -> RerankResponse:
+def rerank_products(
+    search: SearchService, request: RerankRequest, image: bytes | None = None
+) -> RerankResponse:
     """The products as a hybrid search that finds just these would order them.
 
     Its legs are computed from what is stored: cosines with the stored vectors, and BM25 among
-    these products alone. `content` are the bytes of the query's image.
+    these products alone. `image` are the bytes of the query's image where they came beside it.
 
     Raises:
         InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """
-    fields = {"mode": SearchMode.hybrid, "text": request.text}
-    query = SearchRequest.model_validate(fields, context={"upload": content is not None})
-    question = retrieval.ready(query, lambda: content)
+    fields = {"mode": SearchMode.hybrid, "text": request.text, "image_base64": request.image_base64}
+    query = SearchRequest.model_validate(fields, context={"upload": image is not None})
+    question = search.ready(query, image)
     with question.watch.stage("hydrate"):
-        rows = _rows(retrieval.database, request.product_ids)
-    return retrieval.collections.ask(
-        lambda collection: _answer(retrieval, collection, question, rows, request.product_ids)
-    )
+        rows = _rows(search.database, request.product_ids)
+    return search.collections.query(_answer, search, question, rows, request.product_ids)
 
 
 def _rows(database: Database, product_ids: Sequence[int]) -> list[Product]:
@@ -50,14 +50,14 @@ def _rows(database: Database, product_ids: Sequence[int]) -> list[Product]:
 
 
 def _answer(
-    retrieval: Retrieval,
     collection: OpenCollection,
+    search: SearchService,
     asked: Question,
     rows: Sequence[Product],
     product_ids: Sequence[int],
 ) -> RerankResponse:
-    question, plan = retrieval.planned(collection, asked)
-    calibration = retrieval.calibrated(collection.encoders.fingerprint)
+    question, plan = search.planned(collection, asked)
+    calibration = search.calibrated(collection.encoders.fingerprint)
     watch = question.watch
     with watch.stage("encode"):
         vectors = embed(collection.encoders, [plan])

@@ -12,17 +12,17 @@ from typing import TypeVar
 from data_models import SearchMode, SearchRequest, SearchResponse
 from orm_models import Database
 from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
+from product_search.images.store import from_base64
 from product_search.indexing.collections import LiveCollections, OpenCollection
 from product_search.search.calibration import Calibration
 from product_search.search.cursors import Cursors, search_hash
 from product_search.search.execution import Search, Stopwatch
-from product_search.search.inputs import InputReader, ReadImage
+from product_search.search.inputs import InputReader
 from product_search.search.plan import LegVectors, Plan, QueryInputs, Weighted, embed, plan
 from product_search.text.spelling import corrected, is_doubtful
 
 T = TypeVar("T")
 _LIKELY = 32  # products whose words a doubtful query is compared with
-Query = tuple[SearchRequest, ReadImage]
 Answer = SearchResponse | AppError
 
 
@@ -38,7 +38,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Retrieval:
+class SearchService:
     """Answers searches from the two stores."""
 
     database: Database
@@ -47,43 +47,50 @@ class Retrieval:
     cursors: Cursors
     calibrated: Callable[[str], Calibration]  # by the encoders' fingerprint
     threads: Executor  # where the legs of a search run
-    is_behind: Callable[[], bool]  # whether products wait to be indexed
 
-    def search(self, request: SearchRequest, read_image: ReadImage) -> SearchResponse:
-        """The products nearest to the query that pass the filters.
+    def search(self, request: SearchRequest, image: bytes | None = None) -> SearchResponse:
+        """Return the products nearest to the query that pass the filters.
 
-        `read_image` gives the bytes of the query's image; None where the request has none.
+        `image` are the bytes of the query's image where they came beside the request.
 
         Raises:
             InvalidRequest: the legs don't suit the inputs.
             InvalidImage, ImageTooLarge, ImageTooManyPixels, RegionOutsideImage: of an image.
             ProductNotFound, ProductWithoutImage, ImageNotFound: of the product that is the query.
+            GenerationNotFound, ImageNotFound: of a generated image.
             CursorInvalid, CursorStale, NotCalibrated: what was asked for can't be had.
             DatabaseUnavailable, VectorStoreUnavailable: a store is down.
         """
-        (answer,) = self.search_all([(request, read_image)])
-        if isinstance(answer, AppError):
-            raise answer
-        return answer
+        question = self.ready(request, image)
+        return self.collections.query(self._search, question)
 
-    def search_all(self, queries: Sequence[Query]) -> list[Answer]:
-        """The answer to each, or its error; all are encoded together.
+    def search_batch(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return the response to each request, or its error; all are encoded together.
 
-        Raises DatabaseUnavailable, VectorStoreUnavailable where no query can be answered.
+        Raises:
+            DatabaseUnavailable, VectorStoreUnavailable: no request can be answered.
         """
-        asked = [_or_error(partial(self.ready, *query)) for query in queries]
-        return self.collections.ask(lambda collection: self._answers(collection, asked))
+        asked = [_or_error(partial(self.ready, request)) for request in requests]
+        return self.collections.query(self._answers, asked)
 
-    def ready(self, request: SearchRequest, read_image: ReadImage) -> Question:
+    def ready(self, request: SearchRequest, image: bytes | None = None) -> Question:
         """The request with its images decoded and its products looked up; raises as `search`."""
         watch = Stopwatch()
         with watch.stage("decode"):
-            content = read_image()
-            inputs = self.inputs.read(request, content)
+            if image is None and request.image_base64 is not None:
+                image = from_base64(request.image_base64)
+            inputs = self.inputs.read(request, image)
         page = {"mode", "cursor", "offset", "top_k", "explain", "facets"}
         given = [request.chosen_mode, request.model_dump(exclude=page)]
-        picture = hashlib.sha256(content or b"").hexdigest()
+        picture = hashlib.sha256(image or b"").hexdigest()
         return Question(request, inputs, search_hash([given, picture]), watch)
+
+    def _search(self, collection: OpenCollection, question: Question) -> SearchResponse:
+        calibration = self.calibrated(collection.encoders.fingerprint)
+        question, its_plan = self.planned(collection, question)
+        with question.watch.stage("encode"):
+            vectors = embed(collection.encoders, [its_plan])
+        return self.opened(collection, calibration, question, its_plan, vectors).answer()
 
     def _answers(
         self, collection: OpenCollection, asked: Sequence[Question | AppError]
@@ -135,7 +142,6 @@ class Retrieval:
             plan=its_plan,
             vectors=vectors,
             watch=question.watch,
-            is_behind=self.is_behind,
         )
 
     def _spelled(self, collection: OpenCollection, question: Question) -> Question:

@@ -20,7 +20,7 @@ from product_search.indexing.collections import OpenCollection
 from product_search.search.calibration import Calibration
 from product_search.search.execution import Stopwatch
 from product_search.search.plan import Plan, QueryInputs, Vector
-from product_search.search.search import Question, Retrieval
+from product_search.search.search import Question, SearchService
 from vector_db import VectorStore
 
 
@@ -35,7 +35,7 @@ class _Stored:
         return self.vectors[leg]
 
 
-def similar(retrieval: Retrieval, product_id: int, query: SimilarQuery) -> SearchResponse:
+def similar_products(search: SearchService, product_id: int, query: SimilarQuery) -> SearchResponse:
     """The products nearest to this one, which is not among them.
 
     Raises:
@@ -43,14 +43,12 @@ def similar(retrieval: Retrieval, product_id: int, query: SimilarQuery) -> Searc
         NotCalibrated: `min_confidence` is asked for, and there is none (by title there never is).
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """
-    product = retrieval.inputs.product(product_id)
-    return retrieval.collections.ask(
-        lambda collection: _answer(retrieval, collection, product, query)
-    )
+    product = search.inputs.product(product_id)
+    return search.collections.query(_answer, search, product, query)
 
 
 def _answer(
-    retrieval: Retrieval, collection: OpenCollection, product: Product, query: SimilarQuery
+    collection: OpenCollection, search: SearchService, product: Product, query: SimilarQuery
 ) -> SearchResponse:
     watch = Stopwatch()
     with watch.stage("recall"):
@@ -69,9 +67,9 @@ def _answer(
         legs=dict.fromkeys(legs, 1.0),
     )
     question = Question(request, plan.inputs, "", watch)
-    calibration = _that_holds(retrieval.calibrated(collection.encoders.fingerprint), vectors)
-    search = retrieval.opened(collection, calibration, question, plan, _Stored(vectors))
-    return search.answer().model_copy(update={"next_cursor": None})  # there are no further pages
+    calibration = _that_holds(search.calibrated(collection.encoders.fingerprint), vectors)
+    opened = search.opened(collection, calibration, question, plan, _Stored(vectors))
+    return opened.answer().model_copy(update={"next_cursor": None})  # there are no further pages
 
 
 def _that_holds(calibration: Calibration, vectors: Mapping[Leg, Vector]) -> Calibration:

@@ -17,7 +17,7 @@ from data_models import (
     TitlesResponse,
     TitleSuggestion,
 )
-from product_search.search.search import Retrieval
+from product_search.search.search import SearchService
 from product_search.text.analysis import Kind, folded, pieces, words
 
 # The confidence from which a title says what kind of thing the image shows. Lower than a
@@ -30,13 +30,16 @@ _MAJORITY = 0.6
 _COLOUR = "颜色"
 
 
-def titles(
-    retrieval: Retrieval, request: TitlesRequest, content: bytes | None, line: float = KIND_LINE
+def suggest_titles(
+    search: SearchService,
+    request: TitlesRequest,
+    image: bytes | None = None,
+    line: float = KIND_LINE,
 ) -> TitlesResponse:
     """Existing titles nearest to the image, each once, and a new one made of the best.
 
-    A product's own title is not among those for its image. `content` are the image's bytes;
-    titles of a confidence below the line don't count.
+    A product's own title is not among those for its image. `image` are the image's bytes where they
+    came beside the request; titles of a confidence below the line don't count.
 
     Raises:
         InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
@@ -47,12 +50,13 @@ def titles(
         {
             "mode": SearchMode.image_to_text,
             "product_id": request.product_id,
+            "image_base64": request.image_base64,
             "top_k": MAX_TOP_K,
             "min_confidence": 0,
         },
-        context={"upload": content is not None},
+        context={"upload": image is not None},
     )
-    answer = retrieval.search(query, lambda: content)
+    answer = search.search(query, image)
     fits = [hit for hit in answer.hits if hit.confidence is None or hit.confidence >= line]
     found = distinct(hit for hit in fits if hit.product.product_id != request.product_id)
     return TitlesResponse(

@@ -280,7 +280,7 @@ def claimed(shop: Studio) -> Claimed:
 def carried_out(shop: Studio, taken: Claimed, stopping: threading.Event) -> State:
     held = resources(shop.api)
     keeper = Keeper(shop.generator, idle_s=300)
-    tools = Generating(held.generations, keeper, held.retrieval, with_label=True)
+    tools = Generating(held.generations, keeper, held.search, with_label=True)
     try:
         return carry_out(RunContext(held.database, taken, stopping), tools.handle)
     finally:

@@ -15,7 +15,7 @@ from PIL import Image
 from data_models import RerankRequest
 from nlp_models import EncoderPair, ImageTextEncoder, Matrix
 from product_search.schemas import examples
-from product_search.search import rerank as reranking
+from product_search.search.rerank import rerank_products
 from tests.api.helpers import base64_of, code_of, create, create_all, fields_of, ids, resources
 from tests.stand_ins import StandIn
 from tests.unit.pictures import encoded, noise
@@ -185,14 +185,14 @@ def test_a_product_that_is_not_indexed_yet_is_missing(api: TestClient, everyone:
 
 
 def test_products_are_never_encoded_again(api: TestClient, everyone: list[int]) -> None:
-    retrieval, real = resources(api).retrieval, resources(api).encoders
+    retrieval, real = resources(api).search, resources(api).encoders
     pictures = Images(real.image_text)
     counted = Counted(real.name, real.text, cast(ImageTextEncoder, pictures), real.device)
     watched = replace(retrieval, collections=StandIn(retrieval.collections, counted))
     request = RerankRequest.model_validate(
         {"product_ids": everyone, "text": "雨伞"}, context={"upload": True}
     )
-    answer = reranking.rerank(watched, request, PHOTOS[0])
+    answer = rerank_products(watched, request, PHOTOS[0])
     assert answer.total == len(everyone)
     assert set(counted.texts) == {"雨伞"}
     assert len(pictures.given) == 1

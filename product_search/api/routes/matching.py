@@ -18,10 +18,13 @@ from data_models import (
     TitlesResponse,
 )
 from product_search import errors
-from product_search.api.bodies import documented_body, picture, read_body, read_json
+from product_search.api.bodies import documented_body, read_body, read_json
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, STORE_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
-from product_search.search import matching, rerank as reranking, similar, titles
+from product_search.search.match import match_pairs
+from product_search.search.rerank import rerank_products
+from product_search.search.similar import similar_products
+from product_search.search.titles import suggest_titles
 
 router = APIRouter(tags=["搜索"])
 
@@ -38,7 +41,7 @@ async def rerank(request: Request) -> RerankResponse:
     resources: Resources = request.app.state.resources
     return await raw.answered(
         RerankRequest,
-        lambda body: reranking.rerank(resources.retrieval, body.model, picture(body)),
+        lambda body: rerank_products(resources.search, body.model, body.upload),
     )
 
 
@@ -59,9 +62,7 @@ async def match(request: Request) -> MatchResponse:
     """一张图片与 1–64 个标题，或一个标题与 1–64 张图片：每一对的分数、置信度与结论。"""
     raw = await read_json(request)
     resources: Resources = request.app.state.resources
-    return await raw.answered(
-        MatchRequest, lambda body: matching.match(resources.retrieval, body.model)
-    )
+    return await raw.answered(MatchRequest, lambda body: match_pairs(resources.search, body.model))
 
 
 @router.get(
@@ -81,7 +82,7 @@ def get_similar(
 ) -> SearchResponse:
     """图片、标题或两者都与该商品相近的商品，不含它自己；用的是已存的向量，可加条件。"""
     resources: Resources = request.app.state.resources
-    return similar.similar(resources.retrieval, product_id, query)
+    return similar_products(resources.search, product_id, query)
 
 
 @router.post(
@@ -102,5 +103,5 @@ async def find_titles(request: Request) -> TitlesResponse:
     raw = await read_body(request)
     resources: Resources = request.app.state.resources
     return await raw.answered(
-        TitlesRequest, lambda body: titles.titles(resources.retrieval, body.model, picture(body))
+        TitlesRequest, lambda body: suggest_titles(resources.search, body.model, body.upload)
     )

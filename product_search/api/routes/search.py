@@ -18,7 +18,6 @@ from product_search import errors
 from product_search.api.bodies import (
     Body,
     documented_body,
-    picture,
     read_body,
     read_json,
     validated,
@@ -26,8 +25,6 @@ from product_search.api.bodies import (
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, STORE_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
 from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
-from product_search.images.store import from_base64
-from product_search.search.search import Query
 
 router = APIRouter(tags=["搜索"])
 
@@ -61,7 +58,7 @@ async def search(request: Request) -> SearchResponse:
     resources: Resources = request.app.state.resources
     return await raw.answered(
         SearchRequest,
-        lambda body: resources.retrieval.search(body.model, lambda: picture(body)),
+        lambda body: resources.search.search(body.model, body.upload),
     )
 
 
@@ -81,8 +78,8 @@ async def search_batch(request: Request) -> BatchResponse:
 
     def answer(body: Body[BatchRequest]) -> BatchResponse:
         asked = list(_bounded(_query(value) for value in body.model.queries))
-        queries = [one for one in asked if not isinstance(one, AppError)]
-        answers = iter(resources.retrieval.search_all(queries))
+        requests = [one for one in asked if not isinstance(one, AppError)]
+        answers = iter(resources.search.search_batch(requests))
         results = [one if isinstance(one, AppError) else next(answers) for one in asked]
         return BatchResponse(
             results=[one.body() if isinstance(one, AppError) else one for one in results]
@@ -91,17 +88,15 @@ async def search_batch(request: Request) -> BatchResponse:
     return await raw.answered(BatchRequest, answer)
 
 
-def _query(value: object) -> Query | InvalidRequest:
+def _query(value: object) -> SearchRequest | InvalidRequest:
     """A query that may be asked, or what is wrong with it."""
     try:
-        request = validated(SearchRequest, value)
+        return validated(SearchRequest, value)
     except InvalidRequest as error:
         return error
-    text = request.image_base64
-    return request, lambda: None if text is None else from_base64(text)
 
 
-def _bounded(asked: Iterable[Query | AppError]) -> Iterator[Query | AppError]:
+def _bounded(asked: Iterable[SearchRequest | AppError]) -> Iterator[SearchRequest | AppError]:
     """Those for which there is room beside the ones before them, and the others' error.
 
     All images of a batch are in memory at the same time, and all its texts are encoded before
@@ -112,8 +107,7 @@ def _bounded(asked: Iterable[Query | AppError]) -> Iterator[Query | AppError]:
         if isinstance(one, AppError):
             yield one
             continue
-        request, _ = one
-        more_images, more_characters = request.image_count, request.text_length
+        more_images, more_characters = one.image_count, one.text_length
         if pictures + more_images > MAX_BATCH_IMAGES:
             yield _too_much(f"{MAX_BATCH_IMAGES} 张图片")
         elif characters + more_characters > MAX_BATCH_TEXT:

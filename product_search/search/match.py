@@ -21,7 +21,7 @@ from product_search.search.calibration import Curve
 from product_search.search.execution import rounded
 from product_search.search.fusion import cosines
 from product_search.search.inputs import InputReader
-from product_search.search.search import Retrieval
+from product_search.search.search import SearchService
 from product_search.text.analysis import plain
 
 Given = TypeVar("Given")
@@ -29,7 +29,7 @@ T = TypeVar("T")
 FEATURE = Leg.image_to_text.value  # an image against a title, as that leg compares them
 
 
-def match(retrieval: Retrieval, request: MatchRequest) -> MatchResponse:
+def match_pairs(search: SearchService, request: MatchRequest) -> MatchResponse:
     """Each of the many with the one, in the request's order.
 
     Products' images and titles are those of their rows, whether they are indexed or not.
@@ -40,12 +40,12 @@ def match(retrieval: Retrieval, request: MatchRequest) -> MatchResponse:
         DatabaseUnavailable: the relational store is down.
         VectorStoreUnavailable: no collection, and so no encoder, is active yet.
     """
-    images, texts = _images(retrieval.inputs, request), _texts(retrieval.inputs, request)
-    encoders = retrieval.collections.active().encoders
+    images, texts = _images(search.inputs, request), _texts(search.inputs, request)
+    encoders = search.collections.active().encoders
     shown = encoders.image_text.encode_images(images)
     said = encoders.image_text.encode_texts(texts)
     one, many = (shown, said) if request.image is not None else (said, shown)
-    curve = retrieval.calibrated(encoders.fingerprint).pairs
+    curve = search.calibrated(encoders.fingerprint).pairs
     return MatchResponse(
         pairs=[judged(score, curve) for score in cosines(one[0], list(many))],
         encoder=encoders.name,
