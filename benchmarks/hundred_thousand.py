@@ -34,11 +34,12 @@ from sqlalchemy.orm import Session
 from benchmarks.databases import empty_database
 from benchmarks.doctor_walk import walk
 from data_models import MapField, ProductListQuery, SearchRequest, VectorField
-from nlp_models import EncoderPair, Matrix
+from nlp_models import EncoderPair
 from orm_models import Database
 from product_search.bootstrap.assemble import open_search
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.products import Catalog, insert_product
+from product_search.encoders.embeddings import Matrix
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer

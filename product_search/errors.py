@@ -53,6 +53,10 @@ class StartError(Exception):
     """The service or a command can't start; the message says what is wrong and what to do."""
 
 
+class EncoderError(StartError):
+    """An encoder's weights are missing or can't be used; the message says where and what to do."""
+
+
 class InvalidRequest(AppError):
     """A value is missing, unknown, malformed or out of range."""
 

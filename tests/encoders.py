@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from nlp_models import EncoderError, EncoderPair, Matrix
+from nlp_models import EncoderPair
+from product_search.encoders.embeddings import Matrix
+from product_search.errors import EncoderError
 
 DIM = 8
 

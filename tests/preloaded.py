@@ -10,10 +10,11 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 _DOORS = ("main", "product_search.cli.worker", "product_search.cli.manage", "uvicorn")
 _DRIVERS = ("sqlite3", "pymysql", "milvus_lite.server")
+_ENCODERS = ("product_search.encoders.chinese_clip", "product_search.encoders.starter")
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # milvus-lite imports the deprecated pkg_resources
-    for _name in (*_DOORS, *_DRIVERS):
+    for _name in (*_DOORS, *_DRIVERS, *_ENCODERS):
         importlib.import_module(_name)
 # A thousand regular expressions, at the first model that is loaded. No model is loaded here: the
 # threads that torch then starts would not survive the fork.

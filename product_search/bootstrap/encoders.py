@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from nlp_models import (
-    EncoderChoice,
-    EncoderError,
-    EncoderPair,
-    has_weights,
-    open_encoders,
-    resolve_choice,
-)
+from nlp_models import EncoderChoice, EncoderPair, open_encoders, resolve_choice
+from product_search.encoders.checkpoints import has_weights
+from product_search.errors import EncoderError
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import argparse
 import logging
 from typing import get_args
 
-from nlp_models import download_model
+from product_search.encoders.download import download_model
 from product_search.generation.diffusers import has_pipeline
 from product_search.settings import (
     GENERATION_MODELS,

@@ -15,9 +15,9 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from data_models import VectorField
-from nlp_models import EncoderError, EncoderPair
+from nlp_models import EncoderPair
 from orm_models import Database, VectorCollection
-from product_search.errors import AppError, VectorStoreUnavailable
+from product_search.errors import AppError, EncoderError, VectorStoreUnavailable
 from vector_db import VectorStore, collection_name
 
 log = logging.getLogger(__name__)

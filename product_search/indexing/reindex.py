@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from nlp_models import EncoderError, EncoderPair
+from nlp_models import EncoderPair
 from orm_models import Database, Product, Run, VectorCollection
 from product_search.database.clock import database_clock
-from product_search.errors import StartError
+from product_search.errors import EncoderError, StartError
 from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.startup import retire

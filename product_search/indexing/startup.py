@@ -9,9 +9,9 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from nlp_models import EncoderError, EncoderPair
+from nlp_models import EncoderPair
 from orm_models import Product, VectorCollection
-from product_search.errors import StartError
+from product_search.errors import EncoderError, StartError
 from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import (
     CollectionMissing,

@@ -13,7 +13,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
-from nlp_models import BgeEncoder, Matrix, starter_pixels
+from product_search.encoders.bge import BgeEncoder
+from product_search.encoders.embeddings import Matrix
+from product_search.encoders.starter import network_pixels
 from product_search.training.network import Tail, Trunk, export, open_session, read_efficientnet
 from product_search.training.pictures import Photo, open_image
 from product_search.training.ridge import Standard, ridge
@@ -75,7 +77,7 @@ class RidgeEncoder:
         return np.concatenate(parts).astype(np.float64)
 
     def _run(self, images: Sequence[Image.Image]) -> Matrix:
-        (features,) = self._session.run(["features"], {"pixels": starter_pixels(images)})
+        (features,) = self._session.run(["features"], {"pixels": network_pixels(images)})
         return np.asarray(features, np.float32)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from nlp_models import Matrix
+from product_search.encoders.embeddings import Matrix
 from product_search.training import words
 from product_search.training.measures import hits, image_to_image_precisions, ranked, ranks
 from product_search.training.pictures import (

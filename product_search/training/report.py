@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nlp_models import BgeEncoder, StarterEncoder
+from product_search.encoders.bge import BgeEncoder
 from product_search.encoders.colour import COLOURS, text_colours
+from product_search.encoders.starter import StarterEncoder
 from product_search.training import words
 from product_search.training.baseline import RidgeEncoder
 from product_search.training.figures import (

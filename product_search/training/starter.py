@@ -27,7 +27,8 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
-from nlp_models import BgeEncoder, starter_pixels
+from product_search.encoders.bge import BgeEncoder
+from product_search.encoders.starter import network_pixels
 from product_search.training import words
 from product_search.training.colour_table import colour_table
 from product_search.training.contrastive import EPOCHS, Lesson, Texts, train
@@ -209,7 +210,7 @@ def save_texts(space: TextSpace, path: Path) -> None:
 
 def agreement(network: StarterNetwork, exported: Path, paths: Sequence[Path]) -> float:
     """The lowest cosine between PyTorch's and ONNX Runtime's embeddings of these images."""
-    pixels = starter_pixels([open_image(path) for path in paths])
+    pixels = network_pixels([open_image(path) for path in paths])
     (shipped,) = open_session(exported, THREADS).run(["embedding"], {"pixels": pixels})
     with torch.no_grad():
         original = network(torch.from_numpy(pixels))[0].double().numpy()

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from nlp_models import starter_pixels
+from product_search.encoders.starter import network_pixels
 from product_search.training.network import MAP_SHAPE, open_session
 from product_search.training.pictures import drawing_views, photo_views
 
@@ -57,5 +57,5 @@ def _maps_of(shown: Shown) -> Maps:
         views = drawing_views(shown.path, shown.grounds, shown.views, shown.seed)
     else:
         views = photo_views(shown.path, shown.views, shown.seed)
-    (maps,) = _session.run(["maps"], {"pixels": starter_pixels(views)})
+    (maps,) = _session.run(["maps"], {"pixels": network_pixels(views)})
     return np.asarray(maps, np.float16)

@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from main import create_app
-from nlp_models import Matrix, TextEncoder
+from nlp_models import TextEncoder
+from product_search.encoders.embeddings import Matrix
 from product_search.indexing.indexer import Indexer
 from product_search.outbox.events import Policy
 from product_search.runs.background import StepLoop

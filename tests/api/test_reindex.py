@@ -12,9 +12,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from main import create_app
-from nlp_models import EncoderPair, Matrix
+from nlp_models import EncoderPair
 from orm_models import Product, VectorCollection
 from product_search.bootstrap.encoders import EncoderFolders
+from product_search.encoders.embeddings import Matrix
 from product_search.errors import VectorStoreUnavailable
 from product_search.indexing import collections as live_collections, reindex
 from product_search.indexing.collections import Role

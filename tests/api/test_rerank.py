@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from data_models import RerankRequest
-from nlp_models import EncoderPair, ImageTextEncoder, Matrix
+from nlp_models import EncoderPair, ImageTextEncoder
+from product_search.encoders.embeddings import Matrix
 from product_search.schemas import examples
 from product_search.search.rerank import rerank_products
 from tests.api.helpers import base64_of, code_of, create, create_all, fields_of, ids, resources

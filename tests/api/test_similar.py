@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from nlp_models import Matrix
+from product_search.encoders.embeddings import Matrix
 from product_search.search import execution
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, calibrated, code_of, create_all, fields_of, ids, resources

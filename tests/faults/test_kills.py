@@ -84,7 +84,9 @@ FAULTS: dict[str, Fault] = {
     "before commit": Step("service", COMMIT, "before", 40),
     "after commit": Step("service", COMMIT, "after", 40),
     "after claim": Step("worker", "product_search.indexing.indexer:Indexer._apply_claim", "before"),
-    "during encode": Step("worker", "nlp_models:ChineseClipEncoder.encode_images", "before"),
+    "during encode": Step(
+        "worker", "product_search.encoders.chinese_clip:ChineseClipEncoder.encode_images", "before"
+    ),
     "after Milvus upsert": Step("worker", "pymilvus:MilvusClient.upsert", "after"),
     "after Milvus delete": Step("worker", "pymilvus:MilvusClient.delete", "after", 3),
     "before mark_done": Step("worker", "product_search.outbox.events:mark_done", "before"),

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nlp_models import BgeEncoder, StarterEncoder
+from product_search.encoders.bge import BgeEncoder
+from product_search.encoders.starter import StarterEncoder
 from product_search.settings import ROOT
 from product_search.training import words
 from product_search.training.figures import (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nlp_models import EncoderError
 from product_search.bootstrap.encoders import EncoderFolders
+from product_search.errors import EncoderError
 from product_search.settings import Settings
 from tests.unit.checkpoints import write_bge, write_clip
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from nlp_models import EncoderError, resolve_device
+from nlp_models import resolve_device
 from orm_models import Database
 from product_search.bootstrap.assemble import open_database
 from product_search.cli import manage
-from product_search.errors import AppError, StartError
+from product_search.errors import AppError, EncoderError, StartError
 from product_search.settings import Settings, load_settings
 from vector_db import VectorFileBusy
 

@@ -10,7 +10,10 @@ import modelscope
 import pytest
 from modelscope.hub.errors import HubError
 
-from nlp_models import BgeEncoder, EncoderError, download_model, has_weights
+from product_search.encoders.bge import BgeEncoder
+from product_search.encoders.checkpoints import has_weights
+from product_search.encoders.download import download_model
+from product_search.errors import EncoderError
 from tests.unit.checkpoints import write_bge
 
 Fetch = Callable[..., str]

@@ -1,0 +1,44 @@
+"""Files of an encoder: whether its checkpoint is whole, and the fingerprint of its contents."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from product_search.errors import EncoderError
+
+
+def has_weights(folder: Path) -> bool:
+    """Return whether the folder holds a whole Hugging Face checkpoint."""
+    return (folder / "config.json").is_file() and bool(_weights(folder))
+
+
+def require_weights(folder: Path) -> None:
+    """Raise EncoderError, which says how to get the weights, where the folder has none."""
+    if not has_weights(folder):
+        raise EncoderError(
+            f"{folder} 里没有模型权重：请先运行 python -m product_search.manage download-models"
+        )
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the files of a checkpoint that decide its embeddings."""
+    others = ("config.json", "preprocessor_config.json", "tokenizer.json", "vocab.txt")
+    return _weights(folder) + [folder / name for name in others if (folder / name).is_file()]
+
+
+def fingerprint(recipe: str, files: Sequence[Path]) -> str:
+    """Return the SHA-256 of the recipe (what the code does) and the files (what it does it with).
+
+    Collections are named by it: a change makes every collection that exists another encoder's.
+    """
+    digest = hashlib.sha256(recipe.encode())
+    for path in files:
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))

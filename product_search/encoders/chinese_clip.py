@@ -1,0 +1,52 @@
+"""OFA-Sys Chinese-CLIP (AI-ModelScope/chinese-clip-vit-base-patch16): texts and images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, ChineseCLIPImageProcessorPil, ChineseCLIPModel
+
+from product_search.encoders.checkpoints import checkpoint_files, fingerprint, require_weights
+from product_search.encoders.embeddings import Matrix, in_batches
+from product_search.encoders.pretrained import load_model, to_matrix, tokenise
+
+
+class ChineseClipEncoder:
+    """Image-text encoder: both towers of a Chinese-CLIP checkpoint."""
+
+    def __init__(self, folder: Path, device: str = "cpu", batch_size: int = 32) -> None:
+        """Load the checkpoint in `folder`. Raises EncoderError where it can't be used."""
+        require_weights(folder)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._processor: Any = ChineseCLIPImageProcessorPil.from_pretrained(
+            folder, local_files_only=True
+        )
+        self._model: Any = load_model(ChineseCLIPModel, folder, device)
+        self._device = device
+        self._batch_size = batch_size
+        self._limit = int(self._model.config.text_config.max_position_embeddings)
+        self.dim = int(self._model.config.projection_dim)
+        self.fingerprint = fingerprint("chinese-clip:pooled", checkpoint_files(folder))
+
+    def encode_texts(self, texts: Sequence[str]) -> Matrix:
+        """Return float32 (n, dim), L2-normalised; texts are cut at the text tower's limit."""
+        return in_batches(texts, self._batch_size, self.dim, self._encode_texts)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Matrix:
+        """Return float32 (n, dim), L2-normalised, of RGB images of any size."""
+        return in_batches(images, self._batch_size, self.dim, self._encode_images)
+
+    @torch.inference_mode()
+    def _encode_texts(self, texts: Sequence[str]) -> Matrix:
+        tokens = tokenise(self._tokenizer, texts, self._limit, self._device)
+        return to_matrix(self._model.get_text_features(**tokens).pooler_output)
+
+    @torch.inference_mode()
+    def _encode_images(self, images: Sequence[Image.Image]) -> Matrix:
+        pixels = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
+        pixels = pixels.to(self._device, self._model.dtype)
+        return to_matrix(self._model.get_image_features(pixel_values=pixels).pooler_output)

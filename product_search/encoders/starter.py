@@ -1,0 +1,87 @@
+"""The starter that ships with the project: a small image network in BGE's space, and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+from safetensors.numpy import load_file
+
+from product_search.encoders.bge import QUERY_INSTRUCTION, BgeEncoder
+from product_search.encoders.checkpoints import fingerprint
+from product_search.encoders.colour import COLOURS, RECIPE, image_colours, text_colours
+from product_search.encoders.embeddings import Matrix, in_batches, normalised
+from product_search.errors import EncoderError
+
+IMAGE_SIDE = 224
+# Share of colour in the squared length of the vectors (measured: docs/decisions/0005).
+IMAGE_COLOUR = 0.08
+TEXT_COLOUR = 0.3
+
+
+class StarterEncoder:
+    """EfficientNet-Lite0, half of it retrained into BGE's space; the text side is BGE itself.
+
+    A vector has two parts: what a thing is, and the colours that an image shows or a text names
+    (models/README.md says how both were made). A text that names no colour asks for none.
+    """
+
+    query_instruction = QUERY_INSTRUCTION
+
+    def __init__(self, folder: Path, bge: BgeEncoder, batch_size: int = 16) -> None:
+        """Load image.onnx and text.safetensors. Raises EncoderError where a file is missing."""
+        network, texts = folder / "image.onnx", folder / "text.safetensors"
+        for path in (network, texts):
+            if not path.is_file():
+                raise EncoderError(f"缺少起步模型文件 {path}：请重新克隆仓库")
+        self._session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+        tensors = load_file(texts)
+        self._mean, self._turn, self._colours = (tensors[n] for n in ("mean", "turn", "colours"))
+        self._bge = bge
+        self._batch_size = batch_size
+        self.dim = self._turn.shape[1] + len(COLOURS)
+        shares = f"{IMAGE_SIDE}:{IMAGE_COLOUR}:{TEXT_COLOUR}"
+        recipe = f"starter:{shares}:{RECIPE}:{bge.fingerprint}"
+        self.fingerprint = fingerprint(recipe, [network, texts])
+
+    def encode_texts(self, texts: Sequence[str]) -> Matrix:
+        """Return float32 (n, dim), L2-normalised; one row per text, order kept."""
+        return self.derive_texts(texts, self._bge.encode_documents(texts))
+
+    def derive_texts(self, texts: Sequence[str], documents: Matrix) -> Matrix:
+        """Return float32 (n, dim) of texts whose BGE document embeddings (n, d) are known."""
+        things = normalised((documents - self._mean) @ self._turn)
+        return _joined(things, text_colours(texts), TEXT_COLOUR)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Matrix:
+        """Return float32 (n, dim), L2-normalised, of RGB images of any size."""
+        return in_batches(images, self._batch_size, self.dim, self._encode_images)
+
+    def _encode_images(self, images: Sequence[Image.Image]) -> Matrix:
+        pixels = network_pixels(images)
+        things, attention = self._session.run(["embedding", "attention"], {"pixels": pixels})
+        colours = image_colours(_reduced(pixels), attention, self._colours)
+        return _joined(normalised(things), colours, IMAGE_COLOUR)
+
+
+def network_pixels(images: Sequence[Image.Image]) -> Matrix:
+    """Squeeze RGB images into float32 (n, 3, 224, 224), scaled as EfficientNet-Lite wants."""
+    size = (IMAGE_SIDE, IMAGE_SIDE)
+    pixels = [np.asarray(image.resize(size, Image.Resampling.BICUBIC)) for image in images]
+    scaled = (np.stack(pixels).astype(np.float32) - 127.0) / 128.0
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def _reduced(pixels: Matrix) -> Matrix:
+    """Average the network's pixels (n, 3, side, side) to (n, side / 4, side / 4, 3) in 0 to 255."""
+    count, channels, side, _ = pixels.shape
+    means = pixels.reshape(count, channels, side // 4, 4, side // 4, 4).mean(axis=(3, 5))
+    return np.asarray(means.transpose(0, 2, 3, 1) * 128 + 127, np.float32)
+
+
+def _joined(things: Matrix, colours: Matrix, share: float) -> Matrix:
+    """Put unit rows of both side by side; colours take this share of a row's squared length."""
+    return normalised(np.hstack([things * np.sqrt(1 - share), colours * np.sqrt(share)]))
