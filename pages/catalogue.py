@@ -59,7 +59,7 @@ def _show_list(client: ApiClient, conditions: dict[str, Any]) -> None:
     )
     page = None
     with demo.errors_shown():
-        page = client.products(query)
+        page = client.list_products(query)
     if page is None:
         return
     if page.total and not page.items:  # what was on the last page is gone
@@ -178,7 +178,7 @@ def _wait_for_index(
 ) -> None:
     """Ask again every few seconds; what has changed is listed anew."""
     with suppress(ApiUnreachable, ApiError, ValueError):
-        if _states(client.products(query)) != shown:
+        if _states(client.list_products(query)) != shown:
             st.rerun()
 
 
@@ -202,7 +202,7 @@ def _confirm_delete(client: ApiClient, product: ProductOut) -> None:
             st.rerun()
     if confirmed:
         with demo.errors_shown():
-            client.delete(product.product_id)
+            client.delete_product(product.product_id)
             catalog.chosen().discard(product.product_id)
             done = _("已删除“{title}”，它不再出现在搜索结果里。")
             catalog.finish(Notice(done.format(title=title)))

@@ -50,7 +50,7 @@ def duplicates_page() -> None:
     places = afters("duplicates")
     page = None
     with demo.errors_shown():
-        page = client.duplicates(DuplicatesQuery(limit=PAGE_SIZE, after=places[-1]))
+        page = client.get_duplicates(DuplicatesQuery(limit=PAGE_SIZE, after=places[-1]))
     if page is None:
         return
     begin_anew_with_another("duplicates", page.last)
@@ -69,7 +69,7 @@ def duplicates_page() -> None:
 
 
 def _newest(client: ApiClient) -> DuplicateRun | None:
-    return client.duplicates(DuplicatesQuery(limit=1)).newest
+    return client.get_duplicates(DuplicatesQuery(limit=1)).newest
 
 
 def _summary(run: Run) -> str:
@@ -222,7 +222,7 @@ def _delete(client: ApiClient, doomed: list[ProductOut]) -> Deleted:
     errors = {}
     for product in doomed:
         try:
-            client.delete(product.product_id)
+            client.delete_product(product.product_id)
         except (ApiError, ApiUnreachable) as error:
             if not isinstance(error, ApiError) or error.body.code != "product_not_found":
                 errors[product.title] = demo.error_text(error)

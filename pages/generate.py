@@ -56,7 +56,7 @@ def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
         st.info(_("这里会出现生成的图片。"), icon=":material/image:")
         return None
     with page.errors_shown():
-        found = client.generation(shown)
+        found = client.get_generation(shown)
         generations.show_generation(client, found)
         return found
     return None
@@ -78,7 +78,7 @@ def _product(client: ApiClient) -> ProductOut | None:
     product = None
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key="of_product"):
         with page.errors_shown():
-            product = client.product(product_id)
+            product = client.get_product(product_id)
             st.html(_product_html(client, product))
         st.button(
             _("移除"),

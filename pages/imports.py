@@ -251,7 +251,7 @@ def _show_import(client: ApiClient, import_id: int) -> None:
 
 def _status(client: ApiClient, import_id: int) -> ImportStatus | None:
     with demo.errors_shown():
-        return client.import_status(import_id, limit=_BAD_SHOWN)
+        return client.get_import(import_id, limit=_BAD_SHOWN)
     return None
 
 
@@ -364,7 +364,7 @@ def bad_rows_csv(client: ApiClient, import_id: int) -> bytes:
 def _all_bad_rows(client: ApiClient, import_id: int) -> Iterator[BadImportRow]:
     after: int | None = 0
     while after is not None:
-        page = client.import_status(import_id, after, _BAD_PAGE)
+        page = client.get_import(import_id, after, _BAD_PAGE)
         yield from page.bad_rows
         after = page.next_after
 

@@ -112,7 +112,7 @@ def map_page() -> None:
     )
     found = None
     with page.errors_shown():
-        found = client.map(field)
+        found = client.get_map(field)
     if isinstance(found, CatalogMap):
         st.caption(_(NEAR[field]))
         if found.stale:
@@ -143,7 +143,7 @@ def _facts(drawn: CatalogMap) -> str:
 def _await(client: ApiClient, field: MapField, before: datetime | None) -> None:
     """Ask until there is another map than the one of `before`; the page then shows it."""
     with page.errors_shown():
-        found = client.map(field)
+        found = client.get_map(field)
         if isinstance(found, CatalogMap) and found.computed_at != before:
             st.rerun()
         if isinstance(found, MapComputing) and found.error:
@@ -243,7 +243,7 @@ def _titles(
     """The titles of all products, as long as the map is the same. `url` tells APIs apart."""
     found: dict[int, str] = {}
     last = 0
-    while items := _client.products(ProductListQuery(after_id=last, page_size=100)).items:
+    while items := _client.list_products(ProductListQuery(after_id=last, page_size=100)).items:
         found |= {item.product_id: _title(item) for item in items}
         last = items[-1].product_id
     return found
@@ -256,7 +256,7 @@ def _title(product: ProductOut) -> str:
 
 def _show_product(client: ApiClient, product_id: int) -> None:
     with page.errors_shown():
-        product = client.product(product_id)
+        product = client.get_product(product_id)
         # Another text for each product: a script that is the same isn't run again.
         st.html(f"<i hidden>{product_id}</i>{_SEEN}", unsafe_allow_javascript=True)
         with st.container(key="map_product", gap="small"):

@@ -210,7 +210,7 @@ def _audit_view(client: ApiClient) -> None:
     places = afters("audit")
     page = None
     with demo.errors_shown():
-        page = client.audit(AuditQuery(limit=PAGE_SIZE, after=places[-1]))
+        page = client.get_audit(AuditQuery(limit=PAGE_SIZE, after=places[-1]))
     if page is None:
         return
     begin_anew_with_another("audit", page.last)
@@ -231,7 +231,7 @@ def _audit_view(client: ApiClient) -> None:
 
 
 def _newest(client: ApiClient) -> AuditRun | None:
-    return client.audit(AuditQuery(limit=1)).newest
+    return client.get_audit(AuditQuery(limit=1)).newest
 
 
 def _summary(run: Run) -> str:

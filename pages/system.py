@@ -72,7 +72,7 @@ def _show_parts(client: ApiClient) -> bool:
         st.subheader(_("各部分"), anchor=False, width="content")
         st.button(_("刷新"), key="refresh", type="tertiary", icon=":material/refresh:")
     with page.errors_shown():
-        health = client.health()
+        health = client.get_health()
     if health is None:
         return True
     with st.container(key="parts"):
@@ -134,7 +134,7 @@ def _show_drift(client: ApiClient, walk: RunOut | None) -> None:
     st.subheader(_("两个存储是否一致"), anchor=False)
     report = None
     with page.errors_shown():
-        report = client.drift()
+        report = client.get_drift()
     if report is None:
         return
     newest = report.newest
@@ -170,7 +170,7 @@ def _show_drift_buttons(client: ApiClient, last: DriftRun | None, *, is_under_wa
                 asked = repair
     if asked is not None:
         with page.errors_shown():
-            client.check_drift(repair=asked)
+            client.repair_drift() if asked else client.check_drift()
             st.session_state[_BUSY] = True
             st.rerun()
 
@@ -231,7 +231,7 @@ def _show_examples(last: DriftRun) -> None:
 
 def _runs(client: ApiClient) -> list[RunOut] | None:
     with page.errors_shown():
-        return client.runs(SurveyQuery(limit=_ASKED_FOR)).items
+        return client.list_runs(SurveyQuery(limit=_ASKED_FOR)).items
     return None
 
 

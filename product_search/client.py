@@ -1,4 +1,4 @@
-"""Typed HTTP client of the API: what the pages drive it with."""
+"""Typed HTTP client of the API."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TIMEOUT_S = 60.0
 
 
 class ApiError(Exception):
-    """The API answered with an error; `body` is what it said."""
+    """Error answer of the API: its HTTP status, and its body with code and message."""
 
     def __init__(self, status: int, body: ErrorBody) -> None:
         super().__init__(body.message)
@@ -54,138 +54,151 @@ class ApiError(Exception):
 
 
 class ApiUnreachable(Exception):
-    """No answer from the API: it is down, starting, or elsewhere."""
+    """A request without an answer: the API is down, starting, or at another address."""
 
 
 class ApiClient:
-    """One connection pool to one API; safe to share between threads.
+    """Connection pool to one API; safe to share between threads.
 
-    Every method raises ApiError for an error answer and ApiUnreachable for none.
+    A method is named after its route's operation.
+
+    Raises:
+        ApiError: by every method that sends a request, where the API answers with an error.
+        ApiUnreachable: by the same methods, where there is no answer.
+        pydantic.ValidationError: by the same methods, where the answer is not of the API's shape.
     """
 
     def __init__(self, base_url: str, public_url: str | None = None) -> None:
-        """`public_url` is where others than this process reach the API; default: `base_url`."""
+        """Open the pool; nothing is sent yet.
+
+        Args:
+            base_url: Where this process reaches the API.
+            public_url: Where a browser reaches it; `base_url` by default.
+        """
         self.base_url = base_url.rstrip("/")
         self._public_url = (public_url or base_url).rstrip("/")
         self._http = httpx.Client(base_url=self.base_url, timeout=TIMEOUT_S)
 
-    def health(self) -> Health:
-        """The state of the service; `down` comes as an answer too, not as an ApiError."""
+    def get_health(self) -> Health:
+        """Return the state of the service; a state of `down` is returned too, not raised."""
         response = self._send("GET", "/health", accepted=(200, 503))
         return Health.model_validate_json(response.content)
 
     def search(self, values: Mapping[str, Any], image: bytes | None = None) -> SearchResponse:
-        """Search: `values` as `POST /search` takes them, those that are None left out."""
+        """Search by the fields of `POST /search`; fields whose value is None are not sent."""
         body = {name: value for name, value in values.items() if value is not None}
         response = self._send("POST", "/search", json=_with_image(body, image))
         return SearchResponse.model_validate_json(response.content)
 
     def match(self, values: Mapping[str, Any]) -> MatchResponse:
-        """Whether an image and titles, or a title and images, belong together."""
+        """Judge an image with texts, or a text with images, by the fields of `POST /match`."""
         response = self._send("POST", "/match", json=dict(values))
         return MatchResponse.model_validate_json(response.content)
 
-    def titles(
+    def suggest_titles(
         self, image: bytes | None = None, product_id: int | None = None, top_k: int = 5
     ) -> TitlesResponse:
-        """Titles for an image, or for that of a product: one of the two is given."""
+        """Suggest titles for the image, or for the product's image; exactly one is given."""
         values: dict[str, Any] = {"top_k": top_k}
         if product_id is not None:
             values["product_id"] = product_id
         response = self._send("POST", "/product/titles", json=_with_image(values, image))
         return TitlesResponse.model_validate_json(response.content)
 
-    def duplicates(self, query: DuplicatesQuery) -> DuplicatesPage:
-        """A page of groups that the last search for duplicates has found."""
+    def get_duplicates(self, query: DuplicatesQuery) -> DuplicatesPage:
+        """Return a page of the groups that the last search for duplicates found."""
         response = self._send("GET", "/product/duplicates", params=query.model_dump())
         return DuplicatesPage.model_validate_json(response.content)
 
     def find_duplicates(self) -> DuplicateRun:
-        """Queue a search for duplicates."""
+        """Enqueue a search for duplicates."""
         return DuplicateRun.model_validate_json(self._send("POST", "/product/duplicates").content)
 
-    def audit(self, query: AuditQuery) -> AuditPage:
-        """A page of products whose image and title disagree, by the last audit."""
+    def get_audit(self, query: AuditQuery) -> AuditPage:
+        """Return a page of the products whose image and title disagree by the last audit."""
         response = self._send("GET", "/product/audit", params=query.model_dump())
         return AuditPage.model_validate_json(response.content)
 
     def start_audit(self) -> AuditRun:
-        """Queue an audit."""
+        """Enqueue an audit."""
         return AuditRun.model_validate_json(self._send("POST", "/product/audit").content)
 
-    def map(self, field: MapField) -> CatalogMap | MapComputing:
-        """The catalog in two dimensions, or that it is being computed."""
+    def get_map(self, field: MapField) -> CatalogMap | MapComputing:
+        """Return the catalog in two dimensions, or the notice that it is being computed."""
         response = self._send("GET", "/product/map", params={"field": field.value})
-        shape = MapComputing if response.status_code == 202 else CatalogMap
-        return shape.model_validate_json(response.content)
+        model = MapComputing if response.status_code == 202 else CatalogMap
+        return model.model_validate_json(response.content)
 
     def generate(self, values: Mapping[str, Any]) -> GenerationAccepted:
-        """Queue images: `values` as `POST /generate` takes them."""
+        """Enqueue a generation of images by the fields of `POST /generate`."""
         response = self._send("POST", "/generate", json=dict(values))
         return GenerationAccepted.model_validate_json(response.content)
 
-    def generation(self, generation_id: int) -> GenerationOut:
-        """How far a generation is, and its images once it is done."""
+    def get_generation(self, generation_id: int) -> GenerationOut:
+        """Return a generation: its progress, and its images once it is done."""
         response = self._send("GET", f"/generate/{generation_id}")
         return GenerationOut.model_validate_json(response.content)
 
-    def generations(self, query: GenerationQuery) -> GenerationPage:
-        """A page of generations, the newest first."""
+    def list_generations(self, query: GenerationQuery) -> GenerationPage:
+        """Return a page of generations, the newest first."""
         response = self._send("GET", "/generate", params=query.model_dump(exclude_none=True))
         return GenerationPage.model_validate_json(response.content)
 
     def cancel_generation(self, generation_id: int) -> None:
-        """End a generation that waits or is under way."""
+        """Cancel a generation that is queued or running."""
         self._send("DELETE", f"/generate/{generation_id}")
 
-    def generated_image(self, picture: PictureOfGeneration) -> bytes:
-        """The file of one generated image."""
-        return self._send("GET", _path(picture)).content
+    def get_generated_image(self, image: PictureOfGeneration) -> bytes:
+        """Return the file of a generated image."""
+        return self._send("GET", _generated_path(image)).content
 
     def start_import(self, name: str, content: bytes) -> ImportAccepted:
-        """Queue the import of a file: CSV, JSON Lines, or a ZIP of one with its images."""
+        """Enqueue the import of a file: CSV, JSON Lines, or a ZIP with one of these and images."""
         response = self._send("POST", "/product/import", files={"file": (name, content)})
         return ImportAccepted.model_validate_json(response.content)
 
-    def import_status(self, import_id: int, after: int = 0, limit: int = 100) -> ImportStatus:
-        """How far an import is, and a page of its bad rows."""
+    def get_import(self, import_id: int, after: int = 0, limit: int = 100) -> ImportStatus:
+        """Return the progress of an import and a page of its bad rows: those after line `after`."""
         parameters = {"after": after, "limit": limit}
         response = self._send("GET", f"/product/import/{import_id}", params=parameters)
         return ImportStatus.model_validate_json(response.content)
 
-    def drift(self) -> DriftReport:
-        """How the two stores differ, by the last walk."""
+    def get_drift(self) -> DriftReport:
+        """Return the drift that the last check found."""
         return DriftReport.model_validate_json(self._send("GET", "/system/drift").content)
 
-    def check_drift(self, *, repair: bool) -> DoctorRun:
-        """Queue a walk through both stores, which mends what it finds if `repair`."""
-        path = "/system/repair" if repair else "/system/drift"
-        return DoctorRun.model_validate_json(self._send("POST", path).content)
+    def check_drift(self) -> DoctorRun:
+        """Enqueue a check for drift."""
+        return DoctorRun.model_validate_json(self._send("POST", "/system/drift").content)
 
-    def runs(self, query: SurveyQuery) -> RunsPage:
-        """A page of the long work of every kind, the newest first."""
+    def repair_drift(self) -> DoctorRun:
+        """Enqueue a check for drift that repairs what it finds."""
+        return DoctorRun.model_validate_json(self._send("POST", "/system/repair").content)
+
+    def list_runs(self, query: SurveyQuery) -> RunsPage:
+        """Return a page of the runs of every kind, the newest first."""
         response = self._send("GET", "/system/runs", params=query.model_dump())
         return RunsPage.model_validate_json(response.content)
 
-    def products(self, query: ProductListQuery) -> ProductPage:
-        """One page of the catalog."""
+    def list_products(self, query: ProductListQuery) -> ProductPage:
+        """Return a page of the catalog."""
         parameters = query.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         response = self._send("GET", "/product/list", params=parameters)
         return ProductPage.model_validate_json(response.content)
 
-    def product(self, product_id: int) -> ProductOut:
-        """One product."""
-        return _product(self._send("GET", f"/product/{product_id}"))
+    def get_product(self, product_id: int) -> ProductOut:
+        """Return a product."""
+        return _read_product(self._send("GET", f"/product/{product_id}"))
 
-    def create(
+    def create_product(
         self, fields: Mapping[str, Any], image: bytes | None = None, *, wait: bool = False
     ) -> ProductCreated:
-        """Add a product; `wait` returns once it can be found."""
+        """Create a product; with `wait`, return once it is indexed."""
         body = _with_image(fields, image)
-        response = self._send("POST", "/product", params=_waiting(wait), json=body)
+        response = self._send("POST", "/product", params=_wait_parameter(wait), json=body)
         return ProductCreated.model_validate_json(response.content)
 
-    def update(
+    def update_product(
         self,
         product_id: int,
         changes: Mapping[str, Any],
@@ -193,36 +206,36 @@ class ApiClient:
         *,
         wait: bool = False,
     ) -> ProductOut:
-        """Change the given fields, and the image where one is given."""
+        """Change fields, and the image if given; with `wait`, return once it is indexed."""
         body = _with_image(changes, image)
         path = f"/product/{product_id}"
-        return _product(self._send("PATCH", path, params=_waiting(wait), json=body))
+        return _read_product(self._send("PATCH", path, params=_wait_parameter(wait), json=body))
 
-    def delete(self, product_id: int) -> None:
-        """Remove a product."""
+    def delete_product(self, product_id: int) -> None:
+        """Delete a product."""
         self._send("DELETE", f"/product/{product_id}")
 
     def image_url(self, product: ProductOut, size: int) -> str | None:
-        """The public address of the product's thumbnail; None where it has no image.
+        """Return the public address of the product's thumbnail; None without an image.
 
-        It changes with the product, so that a browser doesn't show yesterday's image.
+        The address changes with the product, so that a browser doesn't show yesterday's image.
         """
         if product.image_url is None:
             return None
         return f"{self._public_url}{product.image_url}?size={size}&revision={product.revision}"
 
     def image_url_by_id(self, product_id: int, size: int) -> str:
-        """The same where nothing but the product's id is known: nobody answers if it has none."""
+        """Return the address of a product's thumbnail by id alone: a 404 if it has no image."""
         return f"{self._public_url}/product/{product_id}/image?size={size}"
 
-    def generated_url(self, picture: PictureOfGeneration, size: int) -> str:
-        """The public address of a generated image's thumbnail."""
-        return f"{self._public_url}{_path(picture)}?size={size}"
+    def generated_image_url(self, image: PictureOfGeneration, size: int) -> str:
+        """Return the public address of a generated image's thumbnail."""
+        return f"{self._public_url}{_generated_path(image)}?size={size}"
 
     def preview_url(self, generation: GenerationOut) -> str | None:
-        """The public address of what the generation looks like so far; None where nothing is seen.
+        """Return the public address of a generation's preview; None before the first.
 
-        It changes with each step, so that a browser doesn't show the one before.
+        The address changes with each step, so that a browser doesn't show the preview before.
         """
         if generation.preview_url is None:
             return None
@@ -258,13 +271,13 @@ def _with_image(values: Mapping[str, Any], image: bytes | None) -> dict[str, Any
     return body
 
 
-def _path(picture: PictureOfGeneration) -> str:
-    return f"/generate/{picture.generation_id}/image/{picture.number}"
+def _generated_path(image: PictureOfGeneration) -> str:
+    return f"/generate/{image.generation_id}/image/{image.number}"
 
 
-def _waiting(wait: bool) -> dict[str, str]:
+def _wait_parameter(wait: bool) -> dict[str, str]:
     return {"wait": "true"} if wait else {}
 
 
-def _product(response: httpx.Response) -> ProductOut:
+def _read_product(response: httpx.Response) -> ProductOut:
     return ProductOut.model_validate_json(response.content)

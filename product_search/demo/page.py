@@ -147,7 +147,7 @@ def known_labels(url: str) -> Labels:
     """What the filters offer: from the first products of the catalog, at most a minute old."""
     client, categories, brands, last, seen = _client(url), set(), set(), 0, 0
     while seen < _LABELS_WALKED:
-        items = client.products(ProductListQuery(after_id=last, page_size=100)).items
+        items = client.list_products(ProductListQuery(after_id=last, page_size=100)).items
         if not items:
             break
         categories |= {item.category for item in items if item.category}
@@ -160,7 +160,7 @@ def known_labels(url: str) -> Labels:
 def product_title(url: str, product_id: int) -> str | None:
     """The product's title, at most a minute old; None where it can't be told."""
     try:
-        return _client(url).product(product_id).title
+        return _client(url).get_product(product_id).title
     except (ApiUnreachable, ApiError, ValueError):
         return None
 
@@ -223,7 +223,7 @@ def show_service(client: ApiClient) -> Health | None:
     """Say what is wrong with the service, if anything; None where it does not answer."""
     health = None
     with errors_shown():
-        health = client.health()
+        health = client.get_health()
     if health is None:
         _wait_for_service(client)
         return None
@@ -248,7 +248,7 @@ def _wait_for_service(client: ApiClient) -> None:
     asked = st.button(_("重试"), key="retry", icon=":material/refresh:")
     st.caption(_("正在等待 API 恢复，恢复后页面会自己刷新。"))
     with suppress(ApiUnreachable, ApiError, ValueError):
-        client.health()
+        client.get_health()
         st.rerun()
     if asked:
         st.caption(_("还是连不上。"))

@@ -80,7 +80,7 @@ def _add(client: ApiClient, row: dict[str, str]) -> ProductOut:
     path = row["image_path"]
     names = ("sku", "title", "description", "category", "brand", "price")
     fields = {name: row[name] for name in names} | {"attributes": json.loads(row["attributes"])}
-    return client.create(fields, (SAMPLE / path).read_bytes() if path else None, wait=True)
+    return client.create_product(fields, (SAMPLE / path).read_bytes() if path else None, wait=True)
 
 
 @pytest.fixture

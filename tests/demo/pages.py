@@ -44,10 +44,10 @@ def drawn(service: ApiClient, field: MapField) -> CatalogMap:
     """The map of the catalog as it is now."""
 
     def is_fresh() -> bool:
-        found = service.map(field)
+        found = service.get_map(field)
         return isinstance(found, CatalogMap) and not found.stale
 
     until(is_fresh, "the map is drawn")
-    found = service.map(field)
+    found = service.get_map(field)
     assert isinstance(found, CatalogMap)
     return found

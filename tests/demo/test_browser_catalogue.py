@@ -26,13 +26,15 @@ def title(service: ApiClient) -> Iterator[str]:
 @pytest.fixture
 def pens(service: ApiClient) -> Iterator[list[ProductOut]]:
     """Two products to change together."""
-    yield [service.create({"title": f"批量 钢笔 {number}", "price": "20"}) for number in (1, 2)]
+    yield [
+        service.create_product({"title": f"批量 钢笔 {number}", "price": "20"}) for number in (1, 2)
+    ]
     remove(service, "批量 钢笔")
 
 
 def remove(service: ApiClient, title: str) -> None:
-    for product in service.products(ProductListQuery(q=title)).items:
-        service.delete(product.product_id)
+    for product in service.list_products(ProductListQuery(q=title)).items:
+        service.delete_product(product.product_id)
 
 
 def row(page: Page, title: str) -> Locator:

@@ -18,11 +18,13 @@ def copies(
 ) -> Iterator[tuple[ProductOut, ProductOut]]:
     """Two products with one image."""
     names = ("紫色水杯 原来的", "紫色水杯 又一个")
-    first, second = (service.create({"title": name}, png("purple"), wait=True) for name in names)
+    first, second = (
+        service.create_product({"title": name}, png("purple"), wait=True) for name in names
+    )
     yield first, second
     for product in (first, second):
         with suppress(ApiError):  # the test deletes one
-            service.delete(product.product_id)
+            service.delete_product(product.product_id)
 
 
 def test_of_two_products_with_one_image_one_is_kept_and_the_other_deleted(
@@ -43,7 +45,7 @@ def test_of_two_products_with_one_image_one_is_kept_and_the_other_deleted(
     question.get_by_role("button", name="确认删除").click()
     expect(page.get_by_text("已删除 1 件")).to_be_visible()
     expect(group).to_have_count(0)
-    assert service.product(kept.product_id).title == kept.title
+    assert service.get_product(kept.product_id).title == kept.title
     with pytest.raises(ApiError) as caught:
-        service.product(gone.product_id)
+        service.get_product(gone.product_id)
     assert caught.value.body.code == "product_not_found"

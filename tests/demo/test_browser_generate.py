@@ -66,6 +66,6 @@ def test_progress_is_seen_and_a_long_generation_is_cancelled(
     expect(page.get_by_role("button", name="正在生成")).to_be_disabled()
     page.get_by_role("button", name="取消生成").click()
     expect(page.get_by_text("已取消，没有留下图片。")).to_be_visible()
-    assert generating.generation(generation_id).state == "cancelled"
+    assert generating.get_generation(generation_id).state == "cancelled"
     expect(page.get_by_role("button", name="开始生成")).to_be_enabled()
     expect(page.get_by_label("想要的图片")).to_have_value("青苹果")

@@ -61,7 +61,7 @@ def test_a_table_is_mapped_imported_and_its_bad_rows_are_downloaded(
         bad = list(csv.DictReader(stream))
     assert {int(row["行号"]) for row in bad} == BAD
     assert all(row["原因"].startswith("price：") for row in bad)
-    assert empty_api.products(ProductListQuery(q=prefix, page_size=1)).total == ROWS - len(BAD)
+    assert empty_api.list_products(ProductListQuery(q=prefix, page_size=1)).total == ROWS - len(BAD)
     page.reload()
     expect(page.get_by_text("有 5 个坏行没有导入")).to_be_visible()
     page.get_by_role("button", name="导入另一个文件").click()

@@ -37,4 +37,4 @@ def test_a_point_shows_its_image_and_opens_its_product(
 
 def _number(service: ApiClient, title: str) -> int:
     """The id of the product with the title."""
-    return service.products(ProductListQuery(q=title)).items[0].product_id
+    return service.list_products(ProductListQuery(q=title)).items[0].product_id

@@ -18,9 +18,9 @@ APPLE = SAMPLE / "images" / "1f34e.webp"
 def odd_product(service: ApiClient, sample_image: Callable[[str], bytes]) -> Iterator[ProductOut]:
     """A product whose image is of something else."""
     image = sample_image("1f34e.webp")
-    product = service.create({"title": "静音无线鼠标 黑色"}, image, wait=True)
+    product = service.create_product({"title": "静音无线鼠标 黑色"}, image, wait=True)
     yield product
-    service.delete(product.product_id)
+    service.delete_product(product.product_id)
 
 
 def test_an_image_is_matched_with_three_titles(page: Page, pages_url: str) -> None:

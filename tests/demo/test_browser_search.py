@@ -87,7 +87,7 @@ def test_words_and_an_image_compose_a_query(page: Page, pages_url: str) -> None:
 def test_a_shared_address_shows_the_same_search(
     page: Page, pages_url: str, service: ApiClient
 ) -> None:
-    [red] = service.products(ProductListQuery(q="红色双肩包")).items
+    [red] = service.list_products(ProductListQuery(q="红色双肩包")).items
     page.goto(pages_url)
     search(page, "书包")
     card = page.locator(f".st-key-hit_{red.product_id}")

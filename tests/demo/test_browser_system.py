@@ -14,7 +14,7 @@ from tests.demo.drifting import make_stale
 def test_drift_is_found_and_repaired(
     page: Page, pages_url: str, service: ApiClient, data_dir: Path
 ) -> None:
-    product = service.products(ProductListQuery(page_size=1)).items[0]
+    product = service.list_products(ProductListQuery(page_size=1)).items[0]
     make_stale(data_dir, product.product_id)
     page.goto(f"{pages_url}/system")
     expect(page.get_by_text("正常").first).to_be_visible()

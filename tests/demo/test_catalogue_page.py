@@ -22,7 +22,7 @@ CATALOG = "pages/catalogue.py"
 def product(service: ApiClient, png: Callable[..., bytes]) -> Iterator[ProductOut]:
     """A product to change, gone again afterwards."""
     fields = {"title": "临时商品 青色水杯", "brand": "试一试", "price": "10.50"}
-    created = service.create(fields | {"sku": "TMP-1"}, png("teal"), wait=True)
+    created = service.create_product(fields | {"sku": "TMP-1"}, png("teal"), wait=True)
     yield created
     remove(service, [created])
 
@@ -36,7 +36,7 @@ def cups(service: ApiClient) -> Iterator[list[ProductOut]]:
         {},
     )
     created = [
-        service.create({"title": f"批量 水杯 {number}"} | row)
+        service.create_product({"title": f"批量 水杯 {number}"} | row)
         for number, row in enumerate(rows, start=1)
     ]
     yield list(created)
@@ -46,7 +46,7 @@ def cups(service: ApiClient) -> Iterator[list[ProductOut]]:
 def remove(service: ApiClient, products: Sequence[ProductOut]) -> None:
     for one in products:
         with suppress(ApiError):  # a test may have deleted it
-            service.delete(one.product_id)
+            service.delete_product(one.product_id)
 
 
 def linked(product: str) -> AppTest:
@@ -125,14 +125,14 @@ def test_a_product_is_added_with_all_its_fields(service: ApiClient, apple: Uploa
     page.text_area(key="form1_attributes").set_value('{"张数": 6}')
     saved(page)
     assert "已保存“手绘苹果明信片”，现在可以搜索到它。" in said(page)
-    [found] = service.products(ProductListQuery(q="手绘苹果明信片")).items
+    [found] = service.list_products(ProductListQuery(q="手绘苹果明信片")).items
     try:
         assert (found.sku, found.category, str(found.price)) == ("TMP-2", "文具", "9.90")
         assert (found.description, found.attributes) == ("一套六张", {"张数": 6})
         assert found.image_url is not None
         assert "手绘苹果明信片" in titles(page)[0]
     finally:
-        service.delete(found.product_id)
+        service.delete_product(found.product_id)
 
 
 @pytest.mark.usefixtures("api_url", "product")
@@ -172,7 +172,7 @@ def test_an_edit_changes_what_was_touched_and_nothing_else(
     page.text_input(key="form1_price").set_value("11")
     page.text_input(key="form1_brand").set_value("")
     assert "现在可以搜索到它" in said(saved(page))
-    after = service.product(product.product_id)
+    after = service.get_product(product.product_id)
     assert (str(after.price), after.brand) == ("11.00", None)
     assert (after.title, after.sku) == (product.title, product.sku)
     assert after.image_url is not None
@@ -191,7 +191,7 @@ def test_an_image_is_replaced_and_removed(
     page.button(key=f"edit_{number}").click().run()
     page.checkbox(key="form2_remove").check()
     saved(page, 2)
-    assert service.product(number).image_url is None
+    assert service.get_product(number).image_url is None
     assert "暂无图片" in html(page)
 
 
@@ -201,7 +201,7 @@ def test_a_product_that_is_gone_meanwhile_is_told_and_the_words_stay(
 ) -> None:
     page = opened(CATALOG)
     page.button(key=f"edit_{product.product_id}").click().run()
-    service.delete(product.product_id)
+    service.delete_product(product.product_id)
     page.text_input(key="form1_title").set_value("新的标题")
     assert "不存在" in said(saved(page))
     assert page.text_input(key="form1_title").value == "新的标题"
@@ -217,13 +217,13 @@ def test_a_product_is_deleted_only_when_that_is_confirmed(
     page = opened(CATALOG).button(key=f"delete_{number}").click().run()
     assert "确认删除" in said(page)
     page.button(key="cancel_delete").click().run()
-    assert service.product(number).title == product.title
+    assert service.get_product(number).title == product.title
     page.button(key=f"delete_{number}").click().run()
     page.button(key="confirm_delete").click().run()
     assert f"已删除“{product.title}”" in said(page)
     assert product.title not in titles(page)
     with pytest.raises(ApiError, match="不存在"):
-        service.product(number)
+        service.get_product(number)
 
 
 @pytest.mark.usefixtures("api_url")
@@ -260,7 +260,7 @@ def test_a_suggested_title_is_taken_and_what_was_typed_can_be_had_back(apple: Up
 
 @pytest.mark.usefixtures("api_url")
 def test_titles_are_suggested_for_the_image_that_a_product_has(service: ApiClient) -> None:
-    [bag] = service.products(ProductListQuery(q="蓝色书包 小学生减负护脊")).items
+    [bag] = service.list_products(ProductListQuery(q="蓝色书包 小学生减负护脊")).items
     page = linked(str(bag.product_id)).button(key="form1_suggest").click().run()
     offered = [button.label for button in page.button if "form1_title_" in str(button.key)]
     assert offered or "没有与这张图片相近的标题" in said(page)
@@ -279,7 +279,7 @@ def test_a_duplicate_is_told_and_a_click_opens_the_product_that_was_there(
     page.button(key=f"duplicate_{product.product_id}").click().run()
     assert page.text_input(key="form2_sku").value == "TMP-1"
     assert "目录里已有相同的商品" not in said(page.button(key="back").click().run())
-    remove(service, service.products(ProductListQuery(q=product.title)).items)
+    remove(service, service.list_products(ProductListQuery(q=product.title)).items)
 
 
 # The address
@@ -340,7 +340,7 @@ def test_category_and_price_of_the_chosen_change_as_the_preview_says(
     page.button(key="bulk1_carry_out").click().run()
     assert "已修改 3 件商品" in said(page)
     assert "已选" not in said(page)
-    after = [service.product(cup.product_id) for cup in cups]
+    after = [service.get_product(cup.product_id) for cup in cups]
     assert [cup.category for cup in after] == ["餐具"] * 3
     assert [cup.price for cup in after] == [Decimal("8.74"), Decimal("87.59"), None]
 
@@ -354,7 +354,7 @@ def test_a_fixed_price_is_for_all_and_what_has_it_already_is_left_alone(
     page.number_input(key="bulk1_fixed").set_value(9.99).run()
     assert "将修改 2 件，1 件不变" in said(page)
     page.button(key="bulk1_carry_out").click().run()
-    after = [service.product(cup.product_id) for cup in cups]
+    after = [service.get_product(cup.product_id) for cup in cups]
     assert [str(cup.price) for cup in after] == ["9.99"] * 3
     assert after[0].revision == cups[0].revision
 
@@ -365,14 +365,14 @@ def test_what_fails_is_told_by_product_and_stays_chosen_and_the_others_are_done(
 ) -> None:
     page = chosen(cups)
     page.selectbox(key="bulk1_category").set_value("箱包")
-    service.delete(cups[1].product_id)
+    service.delete_product(cups[1].product_id)
     page.run().button(key="bulk1_carry_out").click().run()
     words = said(page)
     assert "已修改 2 件商品" in words
     assert "1 件未能修改" in words
     assert re.search(r"\*\*批量 水杯 2\*\*：.*不存在", words)
     assert "已选 **1** 件" in words
-    assert service.product(cups[2].product_id).category == "箱包"
+    assert service.get_product(cups[2].product_id).category == "箱包"
     page.button(key="open_bulk").click().run()
     assert "所选的商品都已被删除" in said(page)
     assert "已选" not in said(page)

@@ -21,13 +21,13 @@ def copies(
 ) -> Iterator[tuple[ProductOut, ProductOut, ProductOut]]:
     """Three products with one image, as the last search has found them."""
     names = ("青色水杯 甲", "青色水杯 乙", "青色水杯 丙")
-    made = [service.create({"title": name}, png("teal"), wait=True) for name in names]
+    made = [service.create_product({"title": name}, png("teal"), wait=True) for name in names]
     service.find_duplicates()
-    followed(lambda: service.duplicates(DuplicatesQuery()).newest)
+    followed(lambda: service.get_duplicates(DuplicatesQuery()).newest)
     yield made[0], made[1], made[2]
     for product in made:
         with suppress(ApiError):  # a test may have deleted it
-            service.delete(product.product_id)
+            service.delete_product(product.product_id)
 
 
 def pressed(page: AppTest, key: str) -> AppTest:
@@ -38,7 +38,7 @@ def there(service: ApiClient, products: tuple[ProductOut, ...]) -> list[str]:
     found = []
     for product in products:
         with suppress(ApiError):
-            found.append(service.product(product.product_id).title)
+            found.append(service.get_product(product.product_id).title)
     return found
 
 
@@ -48,7 +48,7 @@ def test_a_search_is_started_and_its_groups_are_shown(
 ) -> None:
     page = opened(PAGE)
     pressed(page, "search_duplicates")
-    followed(lambda: service.duplicates(DuplicatesQuery()).newest)
+    followed(lambda: service.get_duplicates(DuplicatesQuery()).newest)
     page.run()
     assert "1 组重复" in said(page)
     assert titles(page) == [product.title for product in copies]
@@ -100,7 +100,7 @@ def test_what_somebody_else_has_deleted_is_no_error(
     first, second, _third = copies
     page = opened(PAGE)
     pressed(page, f"only_{first.product_id}")
-    service.delete(second.product_id)
+    service.delete_product(second.product_id)
     pressed(page, f"delete_{first.product_id}")
     pressed(page, "confirm_delete")
     assert not page.error

@@ -25,8 +25,8 @@ def generated(client: ApiClient, **values: object) -> GenerationOut:
 
 
 def ended(client: ApiClient, generation_id: int) -> GenerationOut:
-    until(lambda: not client.generation(generation_id).is_under_way, "the generation has ended")
-    return client.generation(generation_id)
+    until(lambda: not client.get_generation(generation_id).is_under_way, "the generation has ended")
+    return client.get_generation(generation_id)
 
 
 def visited(**address: object) -> AppTest:
@@ -47,15 +47,15 @@ def asked(page: AppTest, words: str, steps: int = 2, n: int = 1) -> AppTest:
 
 
 def newest(client: ApiClient) -> GenerationOut:
-    return client.generations(GenerationQuery(limit=1)).items[0]
+    return client.list_generations(GenerationQuery(limit=1)).items[0]
 
 
 @pytest.fixture
 def product(generating: ApiClient) -> Iterator[ProductOut]:
     fields = {"title": "手冲咖啡壶 <细口>", "category": "厨具"}
-    created = generating.create(fields, wait=True)
+    created = generating.create_product(fields, wait=True)
     yield created
-    generating.delete(created.product_id)
+    generating.delete_product(created.product_id)
 
 
 @pytest.mark.usefixtures("api_url")
@@ -99,7 +99,7 @@ def test_an_image_is_wanted_of_a_product_and_becomes_its_own(
     assert "暂无图片" in html(page)
     page.button(key="confirm_attach").click().run()
     assert "现在用这张图片" in said(page)
-    assert generating.product(product.product_id).image_generated
+    assert generating.get_product(product.product_id).image_generated
     assert "AI 生成" in html(opened("pages/catalogue.py"))
 
 
@@ -113,7 +113,7 @@ def test_the_product_for_an_image_is_chosen_by_its_title(
     page.text_input(key="attach_words").set_value("咖啡壶").run()
     page.button(key=f"attach_choose_{product.product_id}").click().run()
     page.button(key="cancel_attach").click().run()
-    assert generating.product(product.product_id).image_url is None
+    assert generating.get_product(product.product_id).image_url is None
 
 
 @pytest.mark.usefixtures("generating_url")

@@ -22,8 +22,8 @@ TABLE = (
 def imported(service: ApiClient) -> Iterator[ApiClient]:
     """The service; what a test imports goes at the end."""
     yield service
-    for product in service.products(ProductListQuery(q="导入试用商品")).items:
-        service.delete(product.product_id)
+    for product in service.list_products(ProductListQuery(q="导入试用商品")).items:
+        service.delete_product(product.product_id)
 
 
 def uploaded(name: str, content: str | bytes, page: AppTest | None = None) -> AppTest:
@@ -57,7 +57,7 @@ def test_a_file_is_imported_as_mapped_and_its_bad_rows_are_told(imported: ApiCli
     assert counts(page) == {"新增": "1", "更新": "0", "未变": "0", "坏行": "2"}
     assert list(page.dataframe[0].value["行号"]) == [3, 4]
     assert "title" in page.dataframe[0].value["原因"][1]
-    [found] = imported.products(ProductListQuery(q="导入试用商品")).items
+    [found] = imported.list_products(ProductListQuery(q="导入试用商品")).items
     assert (found.sku, found.title, str(found.price)) == ("IMP-1", "导入试用商品甲", "12.50")
     import_id = int(page.query_params["import"][0])
     again = at(opened(PAGE), import_id)

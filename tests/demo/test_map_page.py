@@ -38,7 +38,7 @@ def test_each_product_is_a_point_with_its_image_in_the_colour_of_its_category(
     assert set(told) == {point.product_id for point in catalog_map.points}
     number = catalog_map.points[0].product_id
     title, address = told[number]
-    assert title == service.product(number).title
+    assert title == service.get_product(number).title
     assert address == f"{service.base_url}/product/{number}/image?size=256"
 
 

@@ -18,9 +18,9 @@ PAGE = "pages/matching.py"
 def odd_product(service: ApiClient, sample_image: Callable[[str], bytes]) -> Iterator[ProductOut]:
     """A product whose image is of something else."""
     image = sample_image("1f34e.webp")
-    product = service.create({"title": "静音无线鼠标 <黑色>"}, image, wait=True)
+    product = service.create_product({"title": "静音无线鼠标 <黑色>"}, image, wait=True)
     yield product
-    service.delete(product.product_id)
+    service.delete_product(product.product_id)
 
 
 def viewed(view: str) -> AppTest:
@@ -91,7 +91,7 @@ def test_what_is_no_image_is_told_at_its_place(apple: Upload) -> None:
 def test_the_audit_tells_the_worst_first(service: ApiClient, odd_product: ProductOut) -> None:
     page = viewed("audit")
     page.button(key="audit").click().run()
-    followed(lambda: service.audit(AuditQuery()).newest)
+    followed(lambda: service.get_audit(AuditQuery()).newest)
     page.run()
     assert "最近一次" in said(page)
     assert titles(page)[0] == "静音无线鼠标 &lt;黑色&gt;"

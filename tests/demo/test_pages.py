@@ -100,7 +100,7 @@ def test_an_example_query_is_asked_by_a_click() -> None:
 @pytest.mark.usefixtures("api_url")
 def test_products_compose_the_query_and_are_taken_out_of_it(service: ApiClient) -> None:
     page = searched("书包")
-    [red] = service.products(ProductListQuery(q="红色双肩包")).items
+    [red] = service.list_products(ProductListQuery(q="红色双肩包")).items
     page.button(key=f"unlike_{red.product_id}").click().run()
     assert page.query_params["unlike"] == str(red.product_id)
     assert red.title not in titles(page)
@@ -113,7 +113,7 @@ def test_products_compose_the_query_and_are_taken_out_of_it(service: ApiClient) 
 
 @pytest.mark.usefixtures("api_url")
 def test_an_address_brings_the_whole_query(service: ApiClient) -> None:
-    [red] = service.products(ProductListQuery(q="红色双肩包")).items
+    [red] = service.list_products(ProductListQuery(q="红色双肩包")).items
     page = AppTest.from_file(ROOT / "web_demo.py", default_timeout=60)
     page.query_params["like"] = str(red.product_id)
     page.query_params["sort"] = "price_asc"
@@ -231,13 +231,13 @@ def test_a_field_that_the_api_refuses_is_named_in_chinese(service: ApiClient) ->
 @pytest.mark.usefixtures("api_url")
 def test_a_title_cannot_bring_its_own_html(service: ApiClient) -> None:
     title = '<img src=x onerror="alert(1)"> **粗体** :red[红] 怪标题'
-    hostile = service.create({"title": title}, wait=True)
+    hostile = service.create_product({"title": title}, wait=True)
     try:
         page = searched("怪标题", SearchMode.text_to_text)
         assert "<img src=x" not in html(page)
         assert "&lt;img src=x" in titles(page)[0]
     finally:
-        service.delete(hostile.product_id)
+        service.delete_product(hostile.product_id)
 
 
 # Without an API

@@ -25,7 +25,7 @@ UNAVAILABLE = {"code": "database_unavailable", "message": "数据库暂时不可
 def test_drift_is_found_told_in_plain_words_and_repaired(
     service: ApiClient, data_dir: Path
 ) -> None:
-    product = service.products(ProductListQuery(page_size=1)).items[0]
+    product = service.list_products(ProductListQuery(page_size=1)).items[0]
     make_stale(data_dir, product.product_id)
     page = opened(PAGE)
     page.button(key="check").click().run()

@@ -85,7 +85,7 @@ def client(server: Server) -> Iterator[ApiClient]:
 
 def test_a_product_is_read(server: Server, client: ApiClient) -> None:
     server.answer(PRODUCT)
-    product = client.product(7)
+    product = client.get_product(7)
     assert server.seen == ("GET", "/product/7", None)
     assert (product.title, str(product.price)) == ("书包🎒", "19.90")
     assert product.index_status is IndexStatus.indexed
@@ -93,10 +93,10 @@ def test_a_product_is_read(server: Server, client: ApiClient) -> None:
 
 def test_an_image_travels_as_base64(server: Server, client: ApiClient) -> None:
     server.answer(PRODUCT | {"duplicates": [3]}, 201)
-    assert client.create({"title": "书包"}, b"\x00\x01", wait=True).duplicates == [3]
+    assert client.create_product({"title": "书包"}, b"\x00\x01", wait=True).duplicates == [3]
     sent: dict[str, Any] = {"title": "书包", "image_base64": "AAE="}
     assert server.seen == ("POST", "/product?wait=true", sent)
-    client.update(7, {"image_base64": None})
+    client.update_product(7, {"image_base64": None})
     removed: dict[str, Any] = {"image_base64": None}
     assert server.seen == ("PATCH", "/product/7", removed)
 
@@ -110,7 +110,7 @@ def test_a_search_sends_only_what_was_given(server: Server, client: ApiClient) -
 
 def test_a_list_sends_only_what_was_set(server: Server, client: ApiClient) -> None:
     server.answer({"items": [PRODUCT], "total": 1, "page": 2, "page_size": 20})
-    page = client.products(ProductListQuery(page=2, min_price="1.50"))
+    page = client.list_products(ProductListQuery(page=2, min_price="1.50"))
     assert server.seen[1] == "/product/list?min_price=1.50&page=2"
     assert page.items[0].product_id == 7
 
@@ -119,7 +119,7 @@ def test_an_error_answer_keeps_its_code_and_fields(server: Server, client: ApiCl
     fields = {"sku": "已被另一个商品使用"}
     server.answer({"code": "duplicate_sku", "message": "重复", "fields": fields}, 409)
     with pytest.raises(ApiError) as caught:
-        client.create({"title": "书包"})
+        client.create_product({"title": "书包"})
     assert (caught.value.status, caught.value.body.code) == (409, "duplicate_sku")
     assert caught.value.body.fields == fields
 
@@ -132,7 +132,7 @@ def test_an_error_that_is_not_our_apis_is_still_an_error(
 ) -> None:
     server.body, server.status = body, 502
     with pytest.raises(ApiError) as caught:
-        client.delete(7)
+        client.delete_product(7)
     assert (caught.value.status, caught.value.body.code) == (502, "http_error")
 
 
@@ -147,13 +147,13 @@ def test_a_service_that_is_down_says_so_as_an_answer(server: Server, client: Api
         },
         503,
     )
-    assert client.health().status == "down"
+    assert client.get_health().status == "down"
 
 
 def test_no_answer_is_said_to_be_none() -> None:
     client = ApiClient("http://127.0.0.1:1")
     with pytest.raises(ApiUnreachable, match=r"127\.0\.0\.1:1"):
-        client.health()
+        client.get_health()
     client.close()
 
 

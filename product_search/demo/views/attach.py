@@ -67,7 +67,7 @@ def _ask(client: ApiClient, attaching: Attaching) -> None:
     with page.errors_shown():
         product_id: int | None = st.session_state.pop("attaching_to", None)
         if product_id is not None:
-            attaching.product = client.product(product_id)
+            attaching.product = client.get_product(product_id)
         if attaching.product is None:
             st.caption(_("给哪件商品？它现在的图片会被换下。"))
             choose = partial(setattr, attaching, "product")
@@ -82,7 +82,7 @@ def _confirm(client: ApiClient, attaching: Attaching, product: ProductOut) -> No
     left.caption(_("现在的图片"))
     left.html(html.thumbnail_html(client, product, 256))
     right.caption(_("换成这张"))
-    url = client.generated_url(attaching.picture, 256)
+    url = client.generated_image_url(attaching.picture, 256)
     right.html(html.image_html(url, _("生成的图片"), is_generated=True))
     other = partial(setattr, attaching, "product", None)
     st.caption(_("商品会标明图片是 AI 生成的。"))
@@ -94,7 +94,7 @@ def _confirm(client: ApiClient, attaching: Attaching, product: ProductOut) -> No
             st.rerun()
     if confirmed:
         values = {"generation": attaching.picture.model_dump()}
-        st.session_state["attached"] = client.update(product.product_id, values)
+        st.session_state["attached"] = client.update_product(product.product_id, values)
         duplicates.product_or_none.clear()
         _close()
         st.rerun()

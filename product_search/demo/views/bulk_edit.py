@@ -49,7 +49,7 @@ def open_bulk(client: ApiClient) -> None:
     chosen, products, gone = catalog.chosen(), [], 0
     for product_id in sorted(chosen):
         try:
-            products.append(client.product(product_id))
+            products.append(client.get_product(product_id))
         except ApiError as error:
             if error.body.code != "product_not_found":
                 st.session_state["notice"] = Notice(page.error_text(error), is_error=True)
@@ -193,7 +193,7 @@ def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Noti
             chosen.discard(product.product_id)
             continue
         try:
-            client.update(product.product_id, values)
+            client.update_product(product.product_id, values)
         except (ApiError, ValueError) as error:
             problems.append(f"**{plain(product.title)}**：{_in_a_line(error)}")
         except ApiUnreachable as error:  # nor would it answer for the others

@@ -47,7 +47,7 @@ def product_or_none(_client: ApiClient, url: str, product_id: int) -> ProductOut
     Raises what the client raises of anything else.
     """
     try:
-        return _client.product(product_id)
+        return _client.get_product(product_id)
     except ApiError as error:
         if error.body.code == "product_not_found":
             return None

@@ -58,7 +58,7 @@ def open_form(client: ApiClient, product_id: int | None = None) -> None:
     product = None
     if product_id is not None:
         try:
-            product = client.product(product_id)
+            product = client.get_product(product_id)
         except (ApiUnreachable, ApiError, ValueError) as error:
             st.session_state["notice"] = Notice(page.error_text(error), is_error=True)
             if isinstance(error, ApiError):
@@ -170,8 +170,8 @@ def _show_titles(client: ApiClient, form: Form, remove: bool) -> None:
 
 def _titles(client: ApiClient, form: Form) -> TitlesResponse:
     if form.picture is not None:
-        return client.titles(form.picture.content)
-    return client.titles(product_id=form.product.product_id if form.product else None)
+        return client.suggest_titles(form.picture.content)
+    return client.suggest_titles(product_id=form.product.product_id if form.product else None)
 
 
 def _title_button(form: Form, name: str, title: str, mark: str) -> None:
@@ -298,8 +298,8 @@ def _send(client: ApiClient, form: Form, values: dict[str, Any]) -> ProductOut:
     image = form.picture.content if form.picture is not None else None
     if form.product is None:
         # A title left empty is sent all the same: the API says what is wrong with it.
-        return client.create(page.without_none(values), image, wait=True)
-    return client.update(form.product.product_id, values, image, wait=True)
+        return client.create_product(page.without_none(values), image, wait=True)
+    return client.update_product(form.product.product_id, values, image, wait=True)
 
 
 def _value(form: Form, name: str, text: str) -> Any:

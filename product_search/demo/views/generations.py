@@ -78,7 +78,7 @@ def _follow(client: ApiClient, generation_id: int) -> None:
         place = st.container()
         if st.button(_("取消生成"), key="cancel_generation", icon=":material/stop_circle:"):
             client.cancel_generation(generation_id)
-        found = client.generation(generation_id)
+        found = client.get_generation(generation_id)
         if not found.is_under_way:
             st.rerun()
         with place:
@@ -127,7 +127,7 @@ def _show_images(client: ApiClient, found: GenerationOut) -> None:
 
 
 def _card_html(client: ApiClient, found: GenerationOut, picture: GeneratedImage) -> str:
-    url = client.generated_url(_name(found, picture), 512)
+    url = client.generated_image_url(_name(found, picture), 512)
     shown = html.image_html(url, _wanted(found), is_generated=True)
     seed = _("种子 {seed}").format(seed=picture.seed)
     fit = "" if picture.score is None else html.fit_html(picture.confidence, picture.score)
@@ -149,7 +149,7 @@ def _show_buttons(
         attach_button(one, name, found.request.product_id)
         st.download_button(
             _("下载"),
-            partial(client.generated_image, one),
+            partial(client.get_generated_image, one),
             file_name=f"generated-{one.generation_id}-{one.number}.png",
             mime="image/png",
             key=f"download_{name}",
@@ -177,7 +177,7 @@ def show_gallery(client: ApiClient, shown: int | None) -> None:
     places = afters("gallery")
     page = None
     with demo.errors_shown():
-        page = client.generations(GenerationQuery(limit=PAGE_SIZE, before=places[-1] or None))
+        page = client.list_generations(GenerationQuery(limit=PAGE_SIZE, before=places[-1] or None))
     if page is None or (not page.items and len(places) == 1):
         return
     st.subheader(_("生成过的"), anchor=False)
@@ -191,7 +191,7 @@ def _show_past(client: ApiClient, found: GenerationOut, *, is_shown: bool) -> No
     number, wanted = found.generation_id, _wanted(found)
     state = _(runs.STATE_NAMES[found.state])
     if found.pictures:
-        url = client.generated_url(_name(found, found.pictures[0]), 256)
+        url = client.generated_image_url(_name(found, found.pictures[0]), 256)
         picture = html.image_html(url, wanted, is_generated=True)
     else:
         picture = f'<div class="ps-pic ps-none">{state}</div>'

@@ -98,7 +98,7 @@ def offer_products(
     )
     if is_blank(words):
         return
-    products = client.products(ProductListQuery(q=words, page_size=_FOUND)).items
+    products = client.list_products(ProductListQuery(q=words, page_size=_FOUND)).items
     if not products:
         st.caption(_("没有标题里有这些字的商品。"))
         return

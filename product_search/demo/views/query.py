@@ -247,7 +247,7 @@ def show_generated(client: ApiClient, picture: PictureOfGeneration) -> None:
     """The generated image in the place of an uploaded one; a click takes it out."""
     name = "drop_generated"
     st.button(_("移除图片"), key=name, icon=":material/close:", on_click=_drop_generated)
-    url = client.generated_url(picture, 512)
+    url = client.generated_image_url(picture, 512)
     with st.container(key="generated_query"):
         st.html(image_html(url, _("生成的图片"), is_generated=True))
 
