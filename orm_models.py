@@ -38,7 +38,6 @@ from data_models import (
     ListSort,
     MomentRange,
     PriceRange,
-    ProductOut,
     SearchFilters,
 )
 from product_search.database.column_types import (
@@ -129,27 +128,6 @@ class Product(Base):
     index_error: Mapped[str | None] = mapped_column(String(500))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
-
-    def to_out(self) -> ProductOut:
-        """The product as the API shows it."""
-        return ProductOut(
-            product_id=self.id,
-            sku=self.sku,
-            title=self.title,
-            description=self.description,
-            category=self.category,
-            brand=self.brand,
-            price=self.price,
-            attributes=self.attributes,
-            image_url=f"/product/{self.id}/image" if self.image_hash else None,
-            image_generated=self.image_generated,
-            milvus_id=str(self.milvus_id),
-            revision=self.revision,
-            index_status=IndexStatus(self.index_status),
-            index_error=self.index_error,
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-        )
 
 
 # Dearest first, ties by id as in the list: not what ix_product_price is when read backwards.

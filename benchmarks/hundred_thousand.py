@@ -38,7 +38,8 @@ from nlp_models import EncoderPair
 from orm_models import Database
 from product_search.bootstrap.assemble import open_search
 from product_search.bootstrap.encoders import EncoderFolders
-from product_search.catalog.products import Catalog, insert_product
+from product_search.catalog.products import Catalog
+from product_search.catalog.rows import insert_product
 from product_search.encoders.embeddings import Matrix
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections

@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 
 from data_models import Leg, SearchMode, SearchRequest
 from product_search.bootstrap.assemble import Resources, open_resources
-from product_search.catalog.products import insert_product
+from product_search.catalog.rows import insert_product
 from product_search.outbox import counts
 from product_search.search.search import SearchService
 from product_search.settings import ROOT, Settings

@@ -20,7 +20,8 @@ from typing import TypeVar
 from PIL import Image
 
 from product_search.bootstrap.encoders import EncoderFolders
-from product_search.images.store import ImageStore, decode
+from product_search.images.decoding import decode
+from product_search.images.store import ImageStore
 from product_search.settings import Settings
 
 IMAGES = 256

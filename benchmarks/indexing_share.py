@@ -26,8 +26,10 @@ from PIL import Image
 from benchmarks.databases import empty_database
 from nlp_models import EncoderPair
 from product_search.bootstrap.encoders import EncoderFolders
-from product_search.catalog.products import Catalog, insert_product
-from product_search.images.store import ImageStore, decode
+from product_search.catalog.products import Catalog
+from product_search.catalog.rows import insert_product
+from product_search.images.decoding import decode
+from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import activate

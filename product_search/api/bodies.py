@@ -35,7 +35,7 @@ from product_search.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
-from product_search.images.store import MAX_BYTES, from_base64
+from product_search.images.decoding import MAX_BYTES, from_base64
 from product_search.schemas import examples
 from product_search.schemas.validation import invalid_request
 

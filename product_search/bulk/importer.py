@@ -24,7 +24,8 @@ from data_models import ImportCounts, ProductCreate
 from orm_models import Run
 from product_search.bulk.sources import Source, kind_of, open_source
 from product_search.bulk.tables import IMAGE_COLUMN, BadRow, Row
-from product_search.catalog.products import Catalog, Outcome, upsert_by_sku
+from product_search.catalog.products import Catalog
+from product_search.catalog.rows import Outcome, upsert_by_sku
 from product_search.errors import (
     AppError,
     DatabaseUnavailable,

@@ -38,7 +38,7 @@ def check_folders(database: Database, images: ImageStore, digit: str, *, repair:
     for prefix in (digit + second for second in DIGITS):
         if repair:
             images.tidy(prefix, before)
-        kept = images.kept(prefix)
+        kept = images.renewed_at(prefix)
         found = _orphans(database, images, prefix, kept, before)
         if repair:
             deleted |= _delete(database, images, found, before)
@@ -59,7 +59,7 @@ def _orphans(
     if not orphans:
         return []
     # Those that a write has found to be kept already, and is about to name, are no longer old.
-    again = images.kept(prefix)
+    again = images.renewed_at(prefix)
     return sorted(name for name in orphans if name in again and again[name] < before)
 
 

@@ -18,7 +18,7 @@ from nlp_models import EncoderPair
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.evaluation import doors
 from product_search.evaluation.planted import Listing, listing_sets
-from product_search.images.store import decode
+from product_search.images.decoding import decode
 from product_search.indexing.stored_vectors import evenly
 from product_search.insights.audit import SAMPLE
 from product_search.insights.disagreement import Pairs, standings

@@ -25,8 +25,8 @@ from product_search.evaluation.planted import (
     variant,
 )
 from product_search.grouping import grouped
+from product_search.images.decoding import decode
 from product_search.images.perceptual_hash import perceptual_hash
-from product_search.images.store import decode
 from product_search.insights.near_pairs import Listing as Compared, Shelf, near_pairs
 from product_search.settings import load_settings
 from product_search.text.analysis import document, plain

@@ -1,1 +1,1 @@
-"""Pictures: decoding and storing them, their marks and hashes."""
+"""Images: decoding and storing them, their marks and hashes."""

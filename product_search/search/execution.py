@@ -25,6 +25,7 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, matching, products_by_milvus_id
+from product_search.catalog.rows import product_out
 from product_search.errors import NotCalibrated
 from product_search.indexing.collections import OpenCollection
 from product_search.milvus.filters import passes
@@ -258,7 +259,7 @@ def shown(
             score=round(one.candidate.score, 6),
             confidence=rounded(one.candidate.confidence),
             matched_field=one.candidate.field,
-            product=one.product.to_out(),
+            product=product_out(one.product),
             explain=_explained(one.candidate, unfiltered) if explain else None,
         )
         for rank, one in enumerate(page, start=skipped + 1)

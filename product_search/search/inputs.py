@@ -8,8 +8,10 @@ from PIL import Image
 
 from data_models import PictureOfGeneration, QueryPart, SearchMode, SearchRequest
 from orm_models import Database, Product
-from product_search.errors import ProductNotFound, ProductWithoutImage
-from product_search.images.store import ImageStore, Region, decode, from_base64
+from product_search.catalog.rows import find_product
+from product_search.errors import ProductWithoutImage
+from product_search.images.decoding import Region, decode, from_base64
+from product_search.images.store import ImageStore
 from product_search.runs import generations
 from product_search.search.plan import QueryInputs, Weighted
 from product_search.text.query import QueryText, analyse, without_negations
@@ -105,10 +107,7 @@ class InputReader:
 
     def product(self, product_id: int) -> Product:
         """The row. Raises ProductNotFound."""
-        product = self.database.read(lambda session: session.get(Product, product_id))
-        if product is None:
-            raise ProductNotFound(f"商品 {product_id} 不存在")
-        return product
+        return self.database.read(find_product, product_id)
 
     def picture(self, product: Product, region: Region | None = None) -> Image.Image:
         """The product's image, or the part of it. Raises ProductWithoutImage, ImageNotFound."""

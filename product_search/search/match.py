@@ -16,7 +16,7 @@ from product_search.errors import (
     ProductNotFound,
     ProductWithoutImage,
 )
-from product_search.images.store import decode, from_base64
+from product_search.images.decoding import decode, from_base64
 from product_search.search.calibration import Curve
 from product_search.search.execution import rounded
 from product_search.search.fusion import cosines

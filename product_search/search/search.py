@@ -12,7 +12,7 @@ from typing import TypeVar
 from data_models import SearchMode, SearchRequest, SearchResponse
 from orm_models import Database
 from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
-from product_search.images.store import from_base64
+from product_search.images.decoding import from_base64
 from product_search.indexing.collections import LiveCollections, OpenCollection
 from product_search.search.calibration import Calibration
 from product_search.search.cursors import Cursors, search_hash

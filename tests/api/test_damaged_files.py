@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
+from product_search.images.store import content_hash
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, code_of, create, ids, resources, search
 from tests.unit.pictures import encoded, noise
@@ -65,8 +66,7 @@ def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
 
 
 def path_of(api: TestClient, content: bytes) -> Path:
-    image_hash = resources(api).images.find(content)
-    assert image_hash is not None
+    image_hash = content_hash(content)
     return resources(api).images.path(image_hash)
 
 

@@ -86,7 +86,7 @@ def test_every_column_goes_in(shop: Shop) -> None:
     assert (first.sku, first.title, first.description) == ("A-1", "红色双肩包", "防泼水\n第二行")
     assert (first.category, first.brand, str(first.price)) == ("箱包", "拾光", "129.00")
     assert first.attributes == {"颜色": "红"}
-    assert shop.catalog.picture(first.product_id, None).content == PNG
+    assert shop.catalog.image(first.product_id, None).content == PNG
     assert (second.title, second.image_url, second.price) == ("  保温杯 🎒𠮷 ", None, None)
     assert (second.description, second.brand, second.attributes) == (None, None, {})
     assert shop.events() == 2

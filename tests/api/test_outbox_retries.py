@@ -21,6 +21,7 @@ from orm_models import OutboxEvent
 from product_search.cli import manage
 from product_search.database.clock import database_clock
 from product_search.errors import VectorStoreUnavailable
+from product_search.images.store import content_hash
 from product_search.indexing.indexer import Indexer
 from product_search.outbox.events import Policy
 from product_search.settings import Settings
@@ -109,8 +110,8 @@ def test_one_bad_image_among_32_holds_back_none_and_is_retried_when_told_to(
 ) -> None:
     made = with_images(api, 32)
     bad = made[13]
-    content = resources(api).catalog.picture(bad, None).content
-    path = resources(api).images.path(str(resources(api).images.find(content)))
+    content = resources(api).catalog.image(bad, None).content
+    path = resources(api).images.path(content_hash(content))
     path.unlink()
     assert indexer.apply_oldest(64) == 32
     assert listed(api, index_status="indexed")["total"] == 31
@@ -230,7 +231,7 @@ def test_the_command_queues_again_what_was_given_up(
     monkeypatch.setenv("PRODUCT_SEARCH_DATA_DIR", str(resources(api).settings.data_dir))
     caplog.set_level("INFO")
     (product_id,) = with_images(api, 1)
-    path = resources(api).images.path(resources(api).catalog.picture(product_id, None).etag)
+    path = resources(api).images.path(resources(api).catalog.image(product_id, None).etag)
     path.rename(tmp_path / "picture")
     hasty = replace(indexer, policy=Policy(LEASE, max_attempts=1))
     assert hasty.apply_oldest(64) == 1

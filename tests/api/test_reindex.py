@@ -270,7 +270,7 @@ def test_a_damaged_image_does_not_hold_up_the_switch(frozen: TestClient) -> None
     api = frozen
     damaged = min(rows_of(api))
     images = resources(api).images
-    images.path(resources(api).catalog.picture(damaged, None).etag).unlink()
+    images.path(resources(api).catalog.image(damaged, None).etag).unlink()
     run_id = begin(api)
     database = resources(api).database
 

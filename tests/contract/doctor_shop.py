@@ -16,7 +16,7 @@ from product_search.catalog.products import Catalog
 from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
 from product_search.errors import OutboxFull
-from product_search.images.store import ImageStore
+from product_search.images.store import ImageStore, content_hash
 from product_search.indexing import collections
 from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.indexer import Indexer
@@ -208,7 +208,7 @@ def swap_image(shop: Shop) -> str:
 
 
 def embed_otherwise(shop: Shop) -> str:
-    image_hash = shop.images.find(IMAGE)
+    image_hash = content_hash(IMAGE)
     row = entity_row(entity(shop.key(2), product_id=shop.ids[2], image_path=image_hash), UNUSED)
     shop.store._call("upsert", shop.store._collection, data=[row])
     return str(shop.ids[2])

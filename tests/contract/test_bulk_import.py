@@ -16,7 +16,8 @@ from data_models import ImportCounts, IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run
 from product_search.bulk.importer import import_file, import_rows
 from product_search.bulk.sources import open_source
-from product_search.catalog.products import Catalog, upsert_by_sku
+from product_search.catalog.products import Catalog
+from product_search.catalog.rows import upsert_by_sku
 from product_search.errors import DatabaseUnavailable
 from product_search.images.store import ImageStore
 from product_search.runs import executor, queue

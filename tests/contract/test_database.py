@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut, SearchFilters
 from orm_models import Database, OutboxEvent, Product, matching
-from product_search.catalog.products import KEEP_IMAGE, Catalog, insert_product
+from product_search.catalog.products import KEEP_IMAGE, Catalog
+from product_search.catalog.rows import insert_product
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
 from product_search.images.store import ImageStore
 from product_search.outbox import counts, events as outbox

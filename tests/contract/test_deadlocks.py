@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from orm_models import Database, OutboxEvent, Product
-from product_search.catalog.products import insert_product
+from product_search.catalog.rows import insert_product
 from product_search.errors import DatabaseUnavailable
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.sessions import reading, writing

@@ -48,7 +48,7 @@ def comparable(catalog: Catalog) -> list[Any]:
     """What an export carries, attributes with their types."""
     rows = []
     for item in everything(catalog):
-        image = catalog.picture(item.product_id, None).content if item.image_url else None
+        image = catalog.image(item.product_id, None).content if item.image_url else None
         fields = (item.sku, item.title, item.description, item.category, item.brand, item.price)
         rows.append((*fields, json.dumps(item.attributes, sort_keys=True), image))
     return rows
@@ -142,7 +142,7 @@ def test_a_lost_image_is_told_and_its_product_goes_without(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     first = everything(catalog)[0]
-    lost = catalog.picture(first.product_id, None)
+    lost = catalog.image(first.product_id, None)
     catalog.images.path(lost.etag).write_bytes(b"damaged")
     file = tmp_path / "all.zip"
     products, _, without = exported(catalog, file)

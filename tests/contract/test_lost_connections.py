@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from main import create_app
 from orm_models import Database, OutboxEvent, Product
 from product_search.bulk.importer import import_file
-from product_search.catalog.products import KEEP_IMAGE, Catalog, insert_product
+from product_search.catalog.products import KEEP_IMAGE, Catalog
+from product_search.catalog.rows import insert_product
 from product_search.errors import DatabaseUnavailable, OutcomeUnknown
 from product_search.images.store import ImageStore
 from product_search.settings import Settings

@@ -23,6 +23,7 @@ from product_search.bootstrap.migrate import (
     open_schema,
 )
 from product_search.catalog.products import Catalog
+from product_search.catalog.rows import product_out
 from product_search.cli import manage
 from product_search.errors import DatabaseUnavailable, StartError
 from product_search.images.store import ImageStore
@@ -109,7 +110,7 @@ def test_a_database_of_the_release_before_migrations_is_adopted(empty: Database)
     assert definitions(empty) == new
     assert current_revision(empty) == head_revision()
     with reading(empty) as session:
-        kept = session.scalars(select(Product)).one().to_out()
+        kept = product_out(session.scalars(select(Product)).one())
         (active,) = session.scalars(select(VectorCollection))
     assert (active.name, active.role) == ("product_v1_x", "active")
     assert (active.encoder, active.encoder_fingerprint) == (None, "x")

@@ -25,7 +25,7 @@ from product_search.api.bodies import Body, documented_body, read_body
 from product_search.api.errors import documented
 from product_search.bootstrap.assemble import Resources
 from product_search.catalog.products import KEEP_IMAGE, Image
-from product_search.images.store import from_base64
+from product_search.images.decoding import from_base64
 
 router = APIRouter(tags=["商品"])
 
@@ -160,7 +160,7 @@ def get_image(
 ) -> Response:
     """商品图片的原文件，或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
     resources: Resources = request.app.state.resources
-    picture = resources.catalog.picture(product_id, int(size) if size else None)
+    picture = resources.catalog.image(product_id, int(size) if size else None)
     return images.answer(request, picture)
 
 

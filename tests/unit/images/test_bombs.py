@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from product_search.errors import ImageTooManyPixels, InvalidImage
-from product_search.images.store import MAX_DECODED_SIDE, decode
+from product_search.images.decoding import MAX_DECODED_SIDE, decode
 from product_search.settings import ROOT
 from tests.unit.pictures import COLOURS, encoded, four_colours, noise
 
@@ -173,7 +173,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 SCRIPT = """
 import sys
 from pathlib import Path
-from product_search.images.store import decode
+from product_search.images.decoding import decode
 content = Path(sys.argv[1]).read_bytes()
 image = decode(content) if sys.argv[2] == "decode" else None
 status = Path("/proc/self/status").read_text().splitlines()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from product_search.errors import ImageNotFound
-from product_search.images.store import THUMBNAIL_SIDES, ImageStore
+from product_search.images.store import THUMBNAIL_SIDES, ImageStore, content_hash
 from tests.unit import pictures
 from tests.unit.pictures import age, encoded, four_colours
 
@@ -35,10 +35,10 @@ def test_an_image_is_kept_as_it_came_under_its_hash(store: ImageStore, tmp_path:
 
 
 def test_the_same_image_is_kept_once(store: ImageStore, tmp_path: Path) -> None:
-    assert store.find(PNG) is None
+    assert not store.renew(content_hash(PNG))
     first = store.save(PNG)
     assert store.save(PNG) == first
-    assert store.find(PNG) == first
+    assert store.renew(first)
     assert len(files_in(tmp_path)) == 1
 
 
@@ -113,18 +113,18 @@ def test_an_image_that_is_set_aside_is_unknown_until_it_is_put_back(store: Image
     image_hash = store.save(PNG)
     age(store.path(image_hash))
     assert store.set_aside(image_hash, time.time() - 60)
-    assert (store.find(PNG), store.has(image_hash)) == (None, False)
+    assert (store.renew(image_hash), store.has(image_hash)) == (False, False)
     store.put_back(image_hash)
-    assert store.kept(image_hash[:2])[image_hash] >= time.time() - 60
-    assert store.find(PNG) == image_hash
+    assert store.renewed_at(image_hash[:2])[image_hash] >= time.time() - 60
+    assert store.renew(image_hash)
 
 
 def test_an_image_that_was_found_again_since_is_not_set_aside(store: ImageStore) -> None:
     image_hash = store.save(PNG)
     age(store.path(image_hash))
     before = time.time() - 60
-    assert store.kept(image_hash[:2])[image_hash] < before
-    assert store.find(PNG) == image_hash
+    assert store.renewed_at(image_hash[:2])[image_hash] < before
+    assert store.renew(image_hash)
     assert not store.set_aside(image_hash, before)
     assert store.has(image_hash)
 

@@ -1,0 +1,153 @@
+"""Rows of products: found, added, changed, and turned into what the API shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from data_models import IndexStatus, ProductOut
+from orm_models import Product, draw_primary_key
+from product_search.catalog.identity import title_key
+from product_search.database.column_types import same_json
+from product_search.database.transactions import read_committed
+from product_search.errors import ProductNotFound
+from product_search.outbox import events
+
+# A change of these columns changes what Milvus holds; a change of the others does not.
+INDEXED_COLUMNS = frozenset(
+    {"title", "description", "category", "brand", "price", "attributes", "image_hash"}
+)
+# What a new product has where nothing is given; a bulk INSERT names the same columns in every row.
+_DEFAULTS: dict[str, Any] = {
+    "sku": None,
+    "description": None,
+    "category": None,
+    "brand": None,
+    "price": None,
+    "attributes": {},
+    "image_hash": None,
+    "image_generated": False,
+    "image_phash": None,
+    "revision": 1,
+    "index_status": IndexStatus.pending,
+    "index_error": None,
+}
+_INSERT = insert(Product)
+Outcome = Literal["created", "updated", "unchanged"]
+
+
+def product_out(row: Product) -> ProductOut:
+    """Return the row as the API shows it."""
+    return ProductOut(
+        product_id=row.id,
+        sku=row.sku,
+        title=row.title,
+        description=row.description,
+        category=row.category,
+        brand=row.brand,
+        price=row.price,
+        attributes=row.attributes,
+        image_url=f"/product/{row.id}/image" if row.image_hash else None,
+        image_generated=row.image_generated,
+        milvus_id=str(row.milvus_id),
+        revision=row.revision,
+        index_status=IndexStatus(row.index_status),
+        index_error=row.index_error,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def find_product(session: Session, product_id: int, *, for_update: bool = False) -> Product:
+    """Return the row, locked until the transaction ends if it is for an update.
+
+    Raises:
+        ProductNotFound: there is no such product.
+    """
+    row = session.get(Product, product_id, with_for_update=for_update or None)
+    if row is None:
+        raise ProductNotFound(f"商品 {product_id} 不存在")
+    return row
+
+
+def upsert_by_sku(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+    """Add or change products, each known by its sku, in the session's transaction.
+
+    Columns that a row leaves out stay as they are, or take a new product's default.
+
+    Args:
+        session: the transaction.
+        rows: columns by name; no two rows have the same sku.
+    """
+    read_committed(session)
+    skus = [row["sku"] for row in rows]
+    found = session.scalars(select(Product).where(Product.sku.in_(skus)).with_for_update())
+    products = {product.sku: product for product in found}
+    _insert_products(session, [row for row in rows if row["sku"] not in products])
+    return [
+        change_product(session, products[row["sku"]], row) if row["sku"] in products else "created"
+        for row in rows
+    ]
+
+
+def _insert_products(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows and their events, in two statements however many they are.
+
+    The ids are never read: MySQL has no INSERT … RETURNING, and milvus_id names a row as well.
+    """
+    if not rows:
+        return
+    now = datetime.now(UTC)
+    new = [
+        _DEFAULTS
+        | _with_title_key(row)
+        | {"milvus_id": draw_primary_key(), "created_at": now, "updated_at": now}
+        for row in rows
+    ]
+    session.execute(insert(Product), new)
+    events.record_new(session, [row["milvus_id"] for row in new])
+
+
+def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
+    """Insert a row and its outbox event, and return the row, which the session does not hold."""
+    # Not by the unit of work, which costs more than both statements (benchmarks.write_throughput).
+    result: Any = session.connection().execute(_INSERT, _with_title_key(columns))
+    key = {"id": result.inserted_primary_key[0]}
+    product = Product(**result.last_inserted_params(), **key)
+    events.record(session, product, events.Operation.upsert)
+    return product
+
+
+def _with_title_key(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(columns) | {"title_key": title_key(columns["title"], columns.get("brand"))}
+
+
+def change_product(session: Session, product: Product, columns: Mapping[str, Any]) -> Outcome:
+    """Set the columns that differ; where Milvus holds one of them, record an outbox event."""
+    changed = {name for name, value in columns.items() if _differ(getattr(product, name), value)}
+    if not changed:
+        return "unchanged"
+    for name in changed:
+        setattr(product, name, columns[name])
+    product.updated_at = datetime.now(UTC)
+    if changed & {"title", "brand"}:
+        product.title_key = title_key(product.title, product.brand)
+    if "image_hash" in changed:
+        product.image_phash = None  # the new image's comes when it is indexed
+    if changed & INDEXED_COLUMNS:
+        product.revision += 1
+        product.index_status = IndexStatus.pending
+        product.index_error = None
+        events.record(session, product, events.Operation.upsert)
+    return "updated"
+
+
+def _differ(old: object, new: object) -> bool:
+    """Compare two values of a column; in attributes True is not 1, and key order is nothing."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return not same_json(old, new)
+    return old != new
