@@ -19,8 +19,13 @@ import onnxruntime
 import torch
 
 from product_search.settings import Settings
-from product_search.training.baseline import THREADS, Published, published_session
-from product_search.training.network import PIXELS, channels_last, open_session, read_efficientnet
+from product_search.training.report.baseline import THREADS, Published, published_session
+from product_search.training.starter.network import (
+    PIXELS,
+    channels_last,
+    open_session,
+    read_efficientnet,
+)
 
 ROUNDS = 15
 Run = Callable[[], object]

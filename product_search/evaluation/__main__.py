@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 from product_search.errors import StartError
-from product_search.evaluation import doors, measures, report, runner, trec
-from product_search.evaluation.asked import TEXT_WAYS, Asked
-from product_search.evaluation.halves import HALVES, half_of
+from product_search.evaluation import command, report, searches
+from product_search.evaluation.measures import ranking
+from product_search.evaluation.sets import trec
+from product_search.evaluation.sets.halves import HALVES, half_of
+from product_search.evaluation.sets.queries import TEXT_WAYS, Asked
 from product_search.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """0; 1 where the gate found a significant loss; 2 where it can't be done, with the reason."""
-    return doors.run("evaluation", _add_arguments, _run)
+    return command.run("evaluation", _add_arguments, _run)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,13 +62,14 @@ def _run(options: argparse.Namespace) -> int:
     judged = {qid: grades for qid, grades in qrels.items() if options.half in (None, half_of(qid))}
     if not judged:
         raise StartError("没有带等级的查询")
-    with runner.open_catalog(load_settings(), options.catalog) as resources:
+    with searches.open_catalog(load_settings(), options.catalog) as resources:
         questions = {qid: Asked({"text": queries[qid]}) for qid in judged}
         runs = {
-            mode: runner.run(resources.search, questions, TEXT_WAYS[mode]) for mode in options.modes
+            mode: searches.run(resources.search, questions, TEXT_WAYS[mode])
+            for mode in options.modes
         }
         about = {"encoder": resources.encoders.name, "queries": len(judged)}
-    results = {mode: measures.per_query(judged, run) for mode, run in runs.items()}
+    results = {mode: ranking.per_query(judged, run) for mode, run in runs.items()}
     lines = [*report.table(results), *report.comparisons(results, options.compare)]
     sys.stdout.write("\n".join(lines) + "\n")
     if options.json:

@@ -16,8 +16,8 @@ from sklearn.metrics import average_precision_score
 
 from nlp_models import EncoderPair
 from product_search.bootstrap.encoders import EncoderFolders
-from product_search.evaluation import doors
-from product_search.evaluation.planted import Listing, listing_sets
+from product_search.evaluation import command
+from product_search.evaluation.sets.listings import Listing, listing_sets
 from product_search.images.decoding import decode
 from product_search.indexing.stored_vectors import evenly
 from product_search.insights.audit import SAMPLE
@@ -144,7 +144,7 @@ def _show(name: str, products: int, figures: Figures) -> None:
 
 def main() -> int:
     """0; 2 where it can't be done, with the reason."""
-    return doors.run("evaluation.audit", doors.add_photo_sets, _report)
+    return command.run("evaluation.audit", command.add_photo_sets, _report)
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -14,10 +14,12 @@ from sklearn.linear_model import LogisticRegression
 
 from data_models import Leg, SearchMode, SearchResponse
 from product_search.bootstrap.assemble import Resources
-from product_search.evaluation import asked, doors, pairs, runner, trec
-from product_search.evaluation.asked import Asked, Way
-from product_search.evaluation.halves import half_of
-from product_search.evaluation.measures import FITS
+from product_search.evaluation import command, searches
+from product_search.evaluation.measures import pairs
+from product_search.evaluation.measures.ranking import FITS
+from product_search.evaluation.sets import queries, trec
+from product_search.evaluation.sets.halves import half_of
+from product_search.evaluation.sets.queries import Asked, Way
 from product_search.search.calibration import Calibration, Curve, curve_name
 from product_search.search.search import SearchService
 from product_search.settings import load_settings
@@ -42,20 +44,20 @@ class Sample:
 
 def main() -> int:
     """0; 2 where it can't be done, with the reason."""
-    return doors.run("evaluation.calibrate", _add_arguments, _calibrate)
+    return command.run("evaluation.calibrate", _add_arguments, _calibrate)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--texts", type=Path, required=True, help="文件夹：queries.tsv、qrels.txt")
     parser.add_argument("--composed", type=Path, help="文件夹：queries.jsonl、qrels.txt")
-    doors.add_images(parser)
+    command.add_images(parser)
     parser.add_argument("--catalogue", dest="catalog", type=Path, help="临时导入这个商品文件")
     parser.add_argument("--out", type=Path, help="写到这个文件夹（默认：数据文件夹里）")
 
 
 def _calibrate(options: argparse.Namespace) -> int:
     settings = load_settings()
-    with runner.open_catalog(settings, options.catalog) as resources:
+    with searches.open_catalog(settings, options.catalog) as resources:
         sets = _sets(options, resources)
         fitted = fit(resources.search, resources.encoders.fingerprint, sets)
         pairs_curve = _pair_curve(pairs.pairs(resources, 0))
@@ -79,18 +81,18 @@ class JudgedSet:
 
 def _sets(options: argparse.Namespace, resources: Resources) -> Iterator[JudgedSet]:
     """The tuning halves."""
-    yield _tuning(asked.texts(options.texts / "queries.tsv"), options.texts, _text_ways())
+    yield _tuning(queries.texts(options.texts / "queries.tsv"), options.texts, _text_ways())
     if options.pictures:
-        questions = asked.pictures(options.pictures / "queries.tsv", options.photos)
-        yield _tuning(questions, options.pictures, list(asked.IMAGE_WAYS.values()))
+        questions = queries.pictures(options.pictures / "queries.tsv", options.photos)
+        yield _tuning(questions, options.pictures, list(queries.IMAGE_WAYS.values()))
     if options.composed:
-        ids = runner.product_ids(resources.database)
-        questions = asked.composed(options.composed / "queries.jsonl", ids)
+        ids = searches.product_ids(resources.database)
+        questions = queries.composed(options.composed / "queries.jsonl", ids)
         mixed = {qid: one for qid, one in questions.items() if _is_mixed(one)}
         yield _tuning(mixed, options.composed, _composed_ways())
 
 
-def _tuning(questions: asked.Questions, folder: Path, ways: Sequence[Way]) -> JudgedSet:
+def _tuning(questions: queries.Questions, folder: Path, ways: Sequence[Way]) -> JudgedSet:
     chosen = {qid: one for qid, one in questions.items() if half_of(qid) == "tuning"}
     return JudgedSet(chosen, trec.read_qrels(folder / "qrels.txt"), ways)
 
@@ -113,7 +115,7 @@ def _composed_ways() -> list[Way]:
 def _text_ways() -> list[Way]:
     """Every choice of legs; of one dense leg as its own mode, which has the same features."""
     return [
-        asked.legs(*chosen)
+        queries.legs(*chosen)
         for count in range(1, len(_TEXT_LEGS) + 1)
         for chosen in itertools.combinations(_TEXT_LEGS, count)
     ]
@@ -125,7 +127,7 @@ def fit(retrieval: SearchService, fingerprint: str, sets: Iterable[JudgedSet]) -
     for judged in sets:
         for way in judged.ways:
             for qid, question in judged.questions.items():
-                answer = runner.ask(retrieval, question, way, explain=True)
+                answer = searches.ask(retrieval, question, way, explain=True)
                 for sample in _samples(qid, answer, judged.qrels.get(qid, {})):
                     samples.setdefault(frozenset(sample.features), []).append(sample)
     curves = {curve_name(names): _curve(found) for names, found in samples.items()}

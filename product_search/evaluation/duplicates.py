@@ -13,8 +13,8 @@ from itertools import combinations
 from nlp_models import EncoderPair
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.identity import title_key
-from product_search.evaluation import doors
-from product_search.evaluation.planted import (
+from product_search.evaluation import command
+from product_search.evaluation.sets.listings import (
     Change,
     Listing,
     Retitled,
@@ -129,11 +129,11 @@ def _show(name: str, figures: Figures) -> None:
 
 def main() -> int:
     """0; 2 where it can't be done, with the reason."""
-    return doors.run("evaluation.duplicates", _add_arguments, _report)
+    return command.run("evaluation.duplicates", _add_arguments, _report)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    doors.add_photo_sets(parser)
+    command.add_photo_sets(parser)
     parser.add_argument("--half", choices=("tuning", "reported"), default="reported")
 
 

@@ -13,21 +13,13 @@ from typing import Any
 
 from data_models import Leg
 from product_search.bootstrap.assemble import Resources
-from product_search.evaluation import (
-    asked,
-    doors,
-    measures,
-    no_match,
-    pairs,
-    reliability,
-    report,
-    runner,
-    trec,
-)
-from product_search.evaluation.asked import Questions, Way
-from product_search.evaluation.halves import HALVES, half_of, kind_of
-from product_search.evaluation.measures import FITS, PerQuery
-from product_search.evaluation.photos import by_photo, write_catalog
+from product_search.evaluation import command, report, searches
+from product_search.evaluation.measures import confidence, no_match, pairs, ranking
+from product_search.evaluation.measures.ranking import FITS, PerQuery
+from product_search.evaluation.sets import queries, trec
+from product_search.evaluation.sets.halves import HALVES, half_of, kind_of
+from product_search.evaluation.sets.photos import by_photo, write_catalog
+from product_search.evaluation.sets.queries import Questions, Way
 from product_search.search.search import SearchService
 from product_search.settings import ROOT, load_settings
 
@@ -56,7 +48,7 @@ class JudgedSet:
 
 def main() -> int:
     """0; 2 where it can't be done, with the reason."""
-    return doors.run("evaluation.full", _add_arguments, _write)
+    return command.run("evaluation.full", _add_arguments, _write)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +61,7 @@ def _write(options: argparse.Namespace) -> int:
     pictures = out / "evaluation"
     pictures.mkdir(parents=True, exist_ok=True)
     settings = load_settings()
-    with runner.open_catalog(settings, CATALOG) as resources:
+    with searches.open_catalog(settings, CATALOG) as resources:
         lines = [*_head(resources)]
         for judged in _sets(resources, photos):
             lines += _section(resources.search, judged, pictures)
@@ -77,7 +69,7 @@ def _write(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "photos.csv"
         classes = write_catalog(photos, table)
-        with runner.open_catalog(settings, table, photos) as resources:
+        with searches.open_catalog(settings, table, photos) as resources:
             lines += _section(resources.search, _photos(classes), pictures)
     (out / "evaluation.md").write_text("\n".join(lines) + "\n", "utf-8")
     return 0
@@ -88,10 +80,10 @@ def _photos(classes: dict[str, list[str]]) -> JudgedSet:
     judged = SETS / "photos" / "classes.txt"
     qrels = by_photo(judged, classes)
     unanswered = trec.read_qrels(judged).keys() - qrels.keys()
-    texts = asked.texts(SETS / "photos" / "queries.tsv")
+    texts = queries.texts(SETS / "photos" / "queries.tsv")
     questions = {qid: one for qid, one in texts.items() if qid not in unanswered}
     title = f"Texts over {sum(map(len, classes.values()))} photos, each titled by its class alone"
-    return JudgedSet(title, "photos", questions, qrels, asked.TEXT_WAYS)
+    return JudgedSet(title, "photos", questions, qrels, queries.TEXT_WAYS)
 
 
 def _pairs(resources: Resources) -> Iterator[str]:
@@ -124,13 +116,13 @@ def _sets(resources: Resources, photos: Path) -> Iterator[JudgedSet]:
     def judged(name: str, title: str, questions: Questions, ways: Mapping[str, Way]) -> JudgedSet:
         return JudgedSet(title, name, questions, trec.read_qrels(SETS / name / "qrels.txt"), ways)
 
-    texts = asked.texts(SETS / "catalog" / "queries.tsv")
-    yield judged("catalog", "Texts", texts, asked.TEXT_WAYS)
-    ids = runner.product_ids(resources.database)
-    composed = asked.composed(SETS / "composed" / "queries.jsonl", ids)
-    yield judged("composed", "Composed queries", composed, asked.COMPOSED_WAYS)
-    pictures = asked.pictures(SETS / "images" / "queries.tsv", photos)
-    yield judged("images", "Pictures", pictures, asked.IMAGE_WAYS)
+    texts = queries.texts(SETS / "catalog" / "queries.tsv")
+    yield judged("catalog", "Texts", texts, queries.TEXT_WAYS)
+    ids = searches.product_ids(resources.database)
+    composed = queries.composed(SETS / "composed" / "queries.jsonl", ids)
+    yield judged("composed", "Composed queries", composed, queries.COMPOSED_WAYS)
+    pictures = queries.pictures(SETS / "images" / "queries.tsv", photos)
+    yield judged("images", "Pictures", pictures, queries.IMAGE_WAYS)
 
 
 def _section(retrieval: SearchService, judged: JudgedSet, pictures: Path) -> Iterator[str]:
@@ -161,7 +153,7 @@ def _section(retrieval: SearchService, judged: JudgedSet, pictures: Path) -> Ite
 
 def _measured(retrieval: SearchService, judged: JudgedSet, way: Way) -> PerQuery:
     questions = {qid: judged.questions[qid] for qid in judged.qrels}
-    return measures.per_query(judged.qrels, runner.run(retrieval, questions, way))
+    return ranking.per_query(judged.qrels, searches.run(retrieval, questions, way))
 
 
 def _best_single(results: Mapping[str, Mapping[str, PerQuery]]) -> Iterator[str]:
@@ -216,7 +208,7 @@ def _no_matches(retrieval: SearchService, halves: Mapping[str, JudgedSet]) -> It
 
 def _reliabilities(retrieval: SearchService, judged: JudgedSet, pictures: Path) -> Iterator[str]:
     found = {name: _reliability(retrieval, judged, way) for name, way in judged.ways.items()}
-    reliability.plot(found, pictures / f"{judged.name}-reliability.png")
+    confidence.plot(found, pictures / f"{judged.name}-reliability.png")
     yield "Confidence against the share that fits, of each query's first 50 hits:"
     yield ""
     yield "| mode | hits | Brier score | expected calibration error |"
@@ -228,14 +220,14 @@ def _reliabilities(retrieval: SearchService, judged: JudgedSet, pictures: Path) 
     yield f"![Reliability](evaluation/{judged.name}-reliability.png)"
 
 
-def _reliability(retrieval: SearchService, judged: JudgedSet, way: Way) -> reliability.Reliability:
+def _reliability(retrieval: SearchService, judged: JudgedSet, way: Way) -> confidence.Reliability:
     pairs: list[tuple[float, bool]] = []
     for qid, question in judged.questions.items():
         grades: Mapping[str, Any] = judged.qrels.get(qid, {})
-        for hit in runner.ask(retrieval, question, way).hits[:_LOOKED_AT]:
+        for hit in searches.ask(retrieval, question, way).hits[:_LOOKED_AT]:
             assert hit.confidence is not None, "the encoders are calibrated"
             pairs.append((hit.confidence, grades.get(hit.product.sku or "", 0) >= FITS))
-    return reliability.reliability([one for one, _ in pairs], [fits for _, fits in pairs])
+    return confidence.reliability([one for one, _ in pairs], [fits for _, fits in pairs])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from product_search.errors import StartError
-from product_search.evaluation.measures import MEASURES, Estimate, PerQuery, compare, estimate
+from product_search.evaluation.measures.ranking import (
+    MEASURES,
+    Estimate,
+    PerQuery,
+    compare,
+    estimate,
+)
 
 SIGNIFICANT = 0.05
 Results = Mapping[str, PerQuery]  # by mode

@@ -12,8 +12,9 @@ from pathlib import Path
 from data_models import ProductListQuery, ProductOut, TitlesRequest, TitleSuggestion
 from product_search.bootstrap.assemble import Resources
 from product_search.catalog.products import Catalog
-from product_search.evaluation import asked, doors, runner, trec
-from product_search.evaluation.halves import HALVES, half_of, kind_of
+from product_search.evaluation import command, searches
+from product_search.evaluation.sets import queries, trec
+from product_search.evaluation.sets.halves import HALVES, half_of, kind_of
 from product_search.search.titles import suggest_titles
 from product_search.settings import load_settings
 
@@ -23,11 +24,11 @@ _FITS = 2  # the grade from which a product is of the kind that a photo shows
 
 def main() -> int:
     """0; 2 where it can't be done, with the reason."""
-    return doors.run("evaluation.titles", _add_arguments, _count)
+    return command.run("evaluation.titles", _add_arguments, _count)
 
 
 def _count(options: argparse.Namespace) -> int:
-    with runner.open_catalog(load_settings(), options.catalog) as resources:
+    with searches.open_catalog(load_settings(), options.catalog) as resources:
         cases = list(left_out(resources))
         if options.pictures:
             cases += photos(resources, options.pictures, options.photos)
@@ -40,7 +41,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--catalogue", dest="catalog", type=Path, required=True, help="临时导入的商品文件"
     )
-    doors.add_images(parser)
+    command.add_images(parser)
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def left_out(resources: Resources) -> Iterator[_Case]:
 def photos(resources: Resources, folder: Path, files: Path) -> Iterator[_Case]:
     """Pictures with judged products."""
     qrels = trec.read_qrels(folder / "qrels.txt")
-    ids = runner.product_ids(resources.database)
-    for qid, question in asked.pictures(folder / "queries.tsv", files).items():
+    ids = searches.product_ids(resources.database)
+    for qid, question in queries.pictures(folder / "queries.tsv", files).items():
         request = TitlesRequest.model_validate({}, context={"upload": True})
         graded = qrels.get(qid, {}).items()
         fits = [resources.catalog.get(ids[sku]) for sku, grade in graded if grade >= _FITS]

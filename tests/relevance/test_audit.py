@@ -6,7 +6,7 @@ import random
 
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.evaluation.audit import encoded, kinds_of, measure, plant
-from product_search.evaluation.planted import sample_listings
+from product_search.evaluation.sets.listings import sample_listings
 from product_search.settings import ROOT, Settings
 
 

@@ -6,7 +6,7 @@ import random
 
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.evaluation.duplicates import measure
-from product_search.evaluation.planted import Change, halves, sample_listings
+from product_search.evaluation.sets.listings import Change, halves, sample_listings
 from product_search.settings import ROOT, Settings
 
 PRODUCTS = 90

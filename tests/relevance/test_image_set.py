@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 import pytest
 from PIL import Image
 
-from product_search.evaluation.pictures import Images
-from product_search.evaluation.trec import read_queries
+from product_search.evaluation.sets.images import Images
+from product_search.evaluation.sets.trec import read_queries
 from product_search.settings import ROOT
 from tests.conftest import SHARED, shared_folder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from product_search.training import words
+from product_search.training.starter import words
 from tests.conftest import shared_folder
 
 FOLDER = Path(__file__).parent / "photos"

@@ -16,8 +16,7 @@ from PIL import Image
 from product_search.encoders.bge import BgeEncoder
 from product_search.encoders.starter import StarterEncoder
 from product_search.settings import ROOT
-from product_search.training import words
-from product_search.training.figures import (
+from product_search.training.report.figures import (
     Answers,
     best_scores,
     colour_figures,
@@ -25,7 +24,8 @@ from product_search.training.figures import (
     on_white,
     per_query,
 )
-from product_search.training.pictures import Photo, drawing, read_photos
+from product_search.training.starter import words
+from product_search.training.starter.images import Photo, drawing, read_photos
 from tests.conftest import shared_folder
 
 IMAGES = ROOT / "sample_data" / "images"

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from product_search.errors import StartError
-from product_search.evaluation import measures, report, trec
+from product_search.evaluation import report
+from product_search.evaluation.measures import ranking
+from product_search.evaluation.sets import trec
 
 QRELS = {"plain-01": {"A": 3, "B": 2, "C": 1}, "plain-02": {"D": 3}}
 MANY = {f"plain-{number:02}": {"A": 3} for number in range(1, 31)}
@@ -44,7 +46,7 @@ def test_judgements_in_another_form_are_refused(tmp_path: Path, line: str) -> No
 
 def test_measures_are_those_of_the_ranking() -> None:
     """Recall and the first hit count grades from 2 on; ndcg counts the grades themselves."""
-    found = measures.per_query(QRELS, {"plain-01": ["C", "A", "X", "B"]})
+    found = ranking.per_query(QRELS, {"plain-01": ["C", "A", "X", "B"]})
     ideal = 3 + 2 / math.log2(3) + 1 / math.log2(4)
     gained = 1 + 3 / math.log2(3) + 2 / math.log2(5)
     assert found["recall@1"] == {"plain-01": 0, "plain-02": 0}
@@ -55,29 +57,29 @@ def test_measures_are_those_of_the_ranking() -> None:
 
 
 def test_an_interval_holds_its_mean_and_is_as_wide_as_the_values_differ() -> None:
-    some = measures.estimate([0.0, 1.0] * 20)
+    some = ranking.estimate([0.0, 1.0] * 20)
     assert some.low < some.mean == 0.5 < some.high
-    same = measures.estimate([0.7] * 5)
+    same = ranking.estimate([0.7] * 5)
     assert (same.low, same.mean, same.high) == (0.7, 0.7, 0.7)
 
 
 def test_a_difference_is_significant_only_where_it_is_one() -> None:
-    better = measures.per_query(MANY, BEST)["mrr@10"]
-    worse = measures.per_query(MANY, WORSE)["mrr@10"]
-    lost = measures.compare(worse, better)
+    better = ranking.per_query(MANY, BEST)["mrr@10"]
+    worse = ranking.per_query(MANY, WORSE)["mrr@10"]
+    lost = ranking.compare(worse, better)
     assert lost.estimate.mean == lost.estimate.high == -0.5
     assert lost.p < 0.01
-    same = measures.compare(better, better)
+    same = ranking.compare(better, better)
     assert (same.estimate.mean, same.p) == (0, 1)
     one = next(iter(MANY))
-    hardly = measures.compare(better | {one: 0.0}, better)
+    hardly = ranking.compare(better | {one: 0.0}, better)
     assert hardly.estimate.low < hardly.estimate.mean < 0
     assert hardly.p > 0.05
 
 
 def test_the_gate_tells_what_became_worse_and_nothing_else(tmp_path: Path) -> None:
-    best = {"text_to_text": measures.per_query(MANY, BEST)}
-    worse = {"text_to_text": measures.per_query(MANY, WORSE)}
+    best = {"text_to_text": ranking.per_query(MANY, BEST)}
+    worse = {"text_to_text": ranking.per_query(MANY, WORSE)}
     baseline = tmp_path / "baseline.json"
     baseline.write_text(json.dumps(report.document(best, {"encoder": "x"})), "utf-8")
     assert list(report.losses(best, baseline)) == []
@@ -88,7 +90,7 @@ def test_the_gate_tells_what_became_worse_and_nothing_else(tmp_path: Path) -> No
 
 
 def test_the_table_and_the_plot_name_every_mode(tmp_path: Path) -> None:
-    results = {"text_to_text": measures.per_query(MANY, BEST)}
+    results = {"text_to_text": ranking.per_query(MANY, BEST)}
     assert "| text_to_text | 1.000 (1.000–1.000)" in "\n".join(report.table(results))
     report.plot(results, tmp_path / "plot.svg")
     assert "text_to_text" in (tmp_path / "plot.svg").read_text("utf-8")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from product_search.errors import StartError
-from product_search.evaluation.reliability import reliability
+from product_search.evaluation.measures.confidence import reliability
 from product_search.search.calibration import Calibration, Curve, curve_name, find
 
 CURVE = Curve(coefficients={"a": 2.0, "b": 1.0}, intercept=-1.0, line=0.3)

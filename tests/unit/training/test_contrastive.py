@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from product_search.training.contrastive import (
+from product_search.training.starter.contrastive import (
     DRAWINGS,
     Batch,
     Lesson,
@@ -21,8 +21,8 @@ from product_search.training.contrastive import (
     move_towards,
     train,
 )
-from product_search.training.network import MAP_SHAPE
-from product_search.training.text_space import (
+from product_search.training.starter.network import MAP_SHAPE
+from product_search.training.starter.text_space import (
     TITLE_SHARE,
     TextSpace,
     fit_text_space,

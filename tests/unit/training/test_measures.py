@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from product_search.training.measures import (
+from product_search.training.starter.measures import (
     average_precision,
     image_to_image_precisions,
     interval,
@@ -13,7 +13,7 @@ from product_search.training.measures import (
     ranked,
     ranks,
 )
-from product_search.training.ridge import Standard, ridge
+from product_search.training.starter.ridge import Standard, ridge
 
 
 def test_average_precision_is_the_mean_of_precisions_at_relevant_ranks() -> None:

@@ -13,8 +13,10 @@ import torch
 
 from product_search.encoders.colour import COLOURS, TABLE_BITS
 from product_search.settings import ROOT
-from product_search.training.colour_table import colour_table, prototypes
-from product_search.training.network import (
+from product_search.training.starter.colour_table import colour_table, prototypes
+from product_search.training.starter.feature_maps import Shown, trunk_maps
+from product_search.training.starter.images import drawing
+from product_search.training.starter.network import (
     FEATURES,
     PIXELS,
     Known,
@@ -27,9 +29,7 @@ from product_search.training.network import (
     read_efficientnet,
     store_halves,
 )
-from product_search.training.pictures import drawing
-from product_search.training.ridge import Standard
-from product_search.training.trunk_maps import Shown, trunk_maps
+from product_search.training.starter.ridge import Standard
 
 IMAGES = ROOT / "sample_data" / "images"
 # network.export says why it is the older exporter, which warns of itself in several ways.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from product_search.encoders.colour import COLOURS
-from product_search.training import words
+from product_search.training.starter import words
 
 
 def test_every_class_of_the_photo_sets_has_words() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ir_measures import RR, R, nDCG
 from scipy.stats import bootstrap, permutation_test
 
-from product_search.evaluation.trec import Qrels
+from product_search.evaluation.sets.trec import Qrels
 
 DEPTH = 100  # hits that are asked for
 FITS = 2  # the grade from which a product counts for recall and for the first hit

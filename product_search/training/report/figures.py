@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from product_search.encoders.embeddings import Matrix
-from product_search.training import words
-from product_search.training.measures import hits, image_to_image_precisions, ranked, ranks
-from product_search.training.pictures import (
+from product_search.training.starter import words
+from product_search.training.starter.images import (
     SIDE,
     Photo,
     drawing,
@@ -24,7 +23,8 @@ from product_search.training.pictures import (
     open_image,
     read_drawing,
 )
-from product_search.training.text_space import Floats
+from product_search.training.starter.measures import hits, image_to_image_precisions, ranked, ranks
+from product_search.training.starter.text_space import Floats
 
 # Things to paint, by code point; hues in 256ths of a circle; the least saturation of the paint.
 RECOLOURED = {"1f392": "背包", "1f45c": "手提包", "1f455": "T恤", "1f457": "连衣裙",

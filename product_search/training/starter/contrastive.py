@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from product_search.training.network import Taught, channels_last
-from product_search.training.text_space import TextSpace, name_shares
-from product_search.training.trunk_maps import Maps
-from product_search.training.words import Names
+from product_search.training.starter.feature_maps import Maps
+from product_search.training.starter.network import Taught, channels_last
+from product_search.training.starter.text_space import TextSpace, name_shares
+from product_search.training.starter.words import Names
 
 log = logging.getLogger(__name__)
 

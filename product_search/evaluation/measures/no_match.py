@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from product_search.evaluation import runner
-from product_search.evaluation.asked import Asked, Way
-from product_search.evaluation.trec import Qrels
+from product_search.evaluation import searches
+from product_search.evaluation.sets.queries import Asked, Way
+from product_search.evaluation.sets.trec import Qrels
 from product_search.search.search import SearchService
 
 
@@ -36,6 +36,6 @@ def tell(
     told = {
         qid
         for qid, asked in questions.items()
-        if runner.ask(retrieval, asked, way, min_confidence=None).no_match
+        if searches.ask(retrieval, asked, way, min_confidence=None).no_match
     }
     return NoMatch(frozenset(told), frozenset(questions.keys() - qrels.keys()))

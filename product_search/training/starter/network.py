@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from product_search.training.ridge import Standard
+from product_search.training.starter.ridge import Standard
 
 CUT = 11  # the first block that is trained: 14 x 14 maps of 112 channels go in
 MAP_SHAPE = (112, 14, 14)

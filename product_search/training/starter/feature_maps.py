@@ -13,8 +13,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from product_search.encoders.starter import network_pixels
-from product_search.training.network import MAP_SHAPE, open_session
-from product_search.training.pictures import drawing_views, photo_views
+from product_search.training.starter.images import drawing_views, photo_views
+from product_search.training.starter.network import MAP_SHAPE, open_session
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from data_models import SearchRequest, SearchResponse
 from orm_models import Database, Product
 from product_search.bootstrap.assemble import Resources, open_resources
 from product_search.bulk.importer import import_file
-from product_search.evaluation.asked import Asked, Way
-from product_search.evaluation.measures import DEPTH
+from product_search.evaluation.measures.ranking import DEPTH
+from product_search.evaluation.sets.queries import Asked, Way
 from product_search.outbox import counts
 from product_search.search.search import SearchService
 from product_search.settings import Settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from product_search.training.text_space import Floats
+from product_search.training.starter.text_space import Floats
 
 Bools = NDArray[np.bool_]
 

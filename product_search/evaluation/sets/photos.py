@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from product_search.errors import StartError
-from product_search.evaluation.trec import Qrels, read_qrels
+from product_search.evaluation.sets.trec import Qrels, read_qrels
 
 SETS = ("grocery", "clothing")
 _KIND = "validation"  # the starter was trained on the others

@@ -16,10 +16,16 @@ from torch import nn
 from product_search.encoders.bge import BgeEncoder
 from product_search.encoders.embeddings import Matrix
 from product_search.encoders.starter import network_pixels
-from product_search.training.network import Tail, Trunk, export, open_session, read_efficientnet
-from product_search.training.pictures import Photo, open_image
-from product_search.training.ridge import Standard, ridge
-from product_search.training.text_space import Floats, normalised
+from product_search.training.starter.images import Photo, open_image
+from product_search.training.starter.network import (
+    Tail,
+    Trunk,
+    export,
+    open_session,
+    read_efficientnet,
+)
+from product_search.training.starter.ridge import Standard, ridge
+from product_search.training.starter.text_space import Floats, normalised
 
 PENALTY = 1000.0
 BATCH = 16

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from product_search.training.pictures import (
+from product_search.training.starter.images import (
     SIDE,
     cropped,
     drawing,

@@ -29,11 +29,13 @@ from safetensors.numpy import save
 
 from product_search.encoders.bge import BgeEncoder
 from product_search.encoders.starter import network_pixels
-from product_search.training import words
-from product_search.training.colour_table import colour_table
-from product_search.training.contrastive import EPOCHS, Lesson, Texts, train
-from product_search.training.measures import Bools, interval, ranked
-from product_search.training.network import (
+from product_search.training.starter import words
+from product_search.training.starter.colour_table import colour_table
+from product_search.training.starter.contrastive import EPOCHS, Lesson, Texts, train
+from product_search.training.starter.feature_maps import Maps, Shown, trunk_maps
+from product_search.training.starter.images import Photo, drawing, open_image, read_photos
+from product_search.training.starter.measures import Bools, interval, ranked
+from product_search.training.starter.network import (
     FEATURES,
     Known,
     StarterNetwork,
@@ -46,17 +48,15 @@ from product_search.training.network import (
     read_efficientnet,
     store_halves,
 )
-from product_search.training.pictures import Photo, drawing, open_image, read_photos
-from product_search.training.ridge import Standard, ridge
-from product_search.training.text_space import (
+from product_search.training.starter.ridge import Standard, ridge
+from product_search.training.starter.text_space import (
     DIMENSIONS,
     Floats,
     TextSpace,
     fit_text_space,
     normalised,
 )
-from product_search.training.trunk_maps import Maps, Shown, trunk_maps
-from product_search.training.words import Names
+from product_search.training.starter.words import Names
 
 log = logging.getLogger(__name__)
 

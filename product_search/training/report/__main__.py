@@ -20,9 +20,8 @@ from PIL import Image
 from product_search.encoders.bge import BgeEncoder
 from product_search.encoders.colour import COLOURS, text_colours
 from product_search.encoders.starter import StarterEncoder
-from product_search.training import words
-from product_search.training.baseline import RidgeEncoder
-from product_search.training.figures import (
+from product_search.training.report.baseline import RidgeEncoder
+from product_search.training.report.figures import (
     Answers,
     Encoder,
     best_scores,
@@ -37,9 +36,10 @@ from product_search.training.figures import (
     text_scores,
     titles_asked,
 )
-from product_search.training.measures import image_to_image_precisions, interval, ranked
-from product_search.training.pictures import Photo, read_photos
-from product_search.training.text_space import Floats
+from product_search.training.starter import words
+from product_search.training.starter.images import Photo, read_photos
+from product_search.training.starter.measures import image_to_image_precisions, interval, ranked
+from product_search.training.starter.text_space import Floats
 
 log = logging.getLogger(__name__)
 

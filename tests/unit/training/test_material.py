@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from product_search.training import words
-from product_search.training.pictures import Photo
-from product_search.training.starter import held_out, taught_drawings, taught_photos
+from product_search.training.starter import words
+from product_search.training.starter.__main__ import held_out, taught_drawings, taught_photos
+from product_search.training.starter.images import Photo
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from product_search.training.words import Names
+from product_search.training.starter.words import Names
 
 Floats = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from data_models import Leg, SearchMode
 from product_search.errors import StartError
-from product_search.evaluation.pictures import Images
-from product_search.evaluation.trec import read_lines, read_queries
+from product_search.evaluation.sets.images import Images
+from product_search.evaluation.sets.trec import read_lines, read_queries
 
 _TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
 

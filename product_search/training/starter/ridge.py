@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from product_search.training.text_space import Floats
+from product_search.training.starter.text_space import Floats
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Queries, judgements, images and listings that an evaluation runs on."""

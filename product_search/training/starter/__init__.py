@@ -1,0 +1,1 @@
+"""How models/starter is made: `python -m product_search.training.starter`."""
