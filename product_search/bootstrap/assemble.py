@@ -38,7 +38,7 @@ from product_search.outbox.admission import OutboxGate
 from product_search.runs import queue
 from product_search.runs.background import StepLoop
 from product_search.runs.executor import Handler, RunContext, RunLoop
-from product_search.runs.queue import Kind
+from product_search.runs.queue import RunKind
 from product_search.search import calibration
 from product_search.search.calibration import Calibration
 from product_search.search.cursors import Cursors, open_key
@@ -82,8 +82,8 @@ class Resources:
 
     def start_runs(self) -> None:
         """Take queued runs, but for the kinds that the settings leave to another process."""
-        left = set() if self.settings.generation_in_process else {Kind.generate}
-        self.run_loop.start(*(set(Kind) - left))
+        left = set() if self.settings.generation_in_process else {RunKind.generate}
+        self.run_loop.start(*(set(RunKind) - left))
 
     @property
     def encoder_hint(self) -> str | None:
@@ -149,14 +149,16 @@ def _assembled(
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
     generations = _generations(settings, indexer, keeper)
     doctor = Reconciler(database, collections.store, images, gate.admit, on_commit)
-    handlers: dict[Kind, Handler] = {
-        Kind.import_: _import_handler(imports, catalog),
-        Kind.reindex: Reindexing(collections, settings.index_batch_size, on_commit),
-        Kind.doctor: doctor.handle,
-        Kind.duplicates: DuplicateFinder(database, collections.store, images).handle,
-        Kind.audit: Auditor(database, collections.store, search.calibrated).handle,
-        Kind.map: MapMaker(database, collections.store).handle,
-        Kind.generate: Generating(generations, keeper, search, settings.generation_label).handle,
+    handlers: dict[RunKind, Handler] = {
+        RunKind.import_: _import_handler(imports, catalog),
+        RunKind.reindex: Reindexing(collections, settings.index_batch_size, on_commit),
+        RunKind.doctor: doctor.handle,
+        RunKind.duplicates: DuplicateFinder(database, collections.store, images).handle,
+        RunKind.audit: Auditor(database, collections.store, search.calibrated).handle,
+        RunKind.map: MapMaker(database, collections.store).handle,
+        RunKind.generate: Generating(
+            generations, keeper, search, settings.generation_label
+        ).handle,
     }
     run_loop = RunLoop(database, handlers)
     return Resources(
@@ -225,7 +227,7 @@ def _check_who_indexes(settings: Settings) -> None:
 def _end_dead_claims(database: Database) -> None:
     """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
     database.write(events.release_all)
-    taken_here = set(Kind) - {Kind.local_import}
+    taken_here = set(RunKind) - {RunKind.local_import}
     database.write(queue.release_all, taken_here)
 
 

@@ -36,7 +36,7 @@ from product_search.errors import (
 )
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed, carry_out
-from product_search.runs.queue import Claimed, Kind, Problem, State
+from product_search.runs.queue import Problem, RunClaim, RunKind, RunState
 from product_search.schemas.validation import invalid_request
 
 log = logging.getLogger(__name__)
@@ -85,22 +85,22 @@ def import_file(catalog: Catalog, path: Path, images: Path, on_progress: OnProgr
         except (AppError, KeyboardInterrupt):
             _cancel(catalog, claimed)
             raise
-    if state is not State.done:
+    if state is not RunState.done:
         run = catalog.database.read(lambda session: session.get_one(Run, claimed.id))
         raise ImportFileError(run.error or "导入失败")
     return _report(catalog, claimed.id)
 
 
-def _claim_own(session: Session, options: Mapping[str, Any]) -> Claimed:
+def _claim_own(session: Session, options: Mapping[str, Any]) -> RunClaim:
     """A new run, held by this process; those that died with theirs are cancelled."""
-    queue.cancel_abandoned(session, Kind.local_import)
-    run = queue.queue(session, Kind.local_import, options)
-    claimed = queue.claim(session, [Kind.local_import], LEASE, run_id=run.id)
+    queue.cancel_abandoned(session, RunKind.local_import)
+    run = queue.enqueue(session, RunKind.local_import, options)
+    claimed = queue.claim(session, [RunKind.local_import], LEASE, run_id=run.id)
     assert claimed is not None  # nobody else has seen it yet
     return claimed
 
 
-def _cancel(catalog: Catalog, claimed: Claimed) -> None:
+def _cancel(catalog: Catalog, claimed: RunClaim) -> None:
     try:
         catalog.database.write(queue.cancel, claimed.id)
     except AppError as error:
@@ -117,7 +117,7 @@ def _report(catalog: Catalog, run_id: int) -> Report:
 
 def _bad_rows(session: Session, run_id: int) -> Iterator[BadRow]:
     last = 0
-    while page := queue.problems(session, run_id, last, PAGE):
+    while page := queue.fetch_problems(session, run_id, last, PAGE):
         yield from (BadRow(int(one.subject), one.reason) for one in page)
         last = page[-1].id
 
@@ -262,7 +262,7 @@ class _Import:
         claimed = self._context.claimed
         room = max(0, MAX_NOTED - self._counts.bad)
         problems = [Problem(_BAD_ROW, str(row.line), _shown(row.reason)) for row in bad[:room]]
-        queue.note(session, claimed.id, problems)
+        queue.add_problems(session, claimed.id, problems)
         queue.save(session, claimed, counts.model_dump(), LEASE)
 
 

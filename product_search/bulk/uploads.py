@@ -25,9 +25,9 @@ from product_search.errors import (
 )
 from product_search.runs import queue as runs
 from product_search.runs.executor import RunFailed
-from product_search.runs.queue import Kind
+from product_search.runs.queue import RunKind
 
-KINDS = (Kind.import_, Kind.local_import)
+KINDS = (RunKind.import_, RunKind.local_import)
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Imports:
         upload.is_queued = True  # perhaps, where the outcome is unknown: `clean` finds it out
         try:
             return self._database.write(
-                lambda session: runs.queue(session, Kind.import_, options).id
+                lambda session: runs.enqueue(session, RunKind.import_, options).id
             )
         except DatabaseUnavailable:
             upload.is_queued = False
@@ -106,7 +106,7 @@ class Imports:
 
     def clean(self) -> None:
         """Remove the files that no unfinished run names and nobody is writing; end dead runs."""
-        self._database.write(runs.cancel_abandoned, Kind.local_import)
+        self._database.write(runs.cancel_abandoned, RunKind.local_import)
         with ExitStack() as held:
             left = [path for path in self._files() if _is_left(path, held)]
             # Asked once the files are held: what was queued until then is seen.
@@ -122,7 +122,7 @@ class Imports:
             run = session.get(Run, import_id)
             if run is None or run.kind not in KINDS:
                 raise ImportNotFound(f"没有编号为 {import_id} 的导入")
-            shown, next_after = runs.problem_page(session, import_id, after, limit)
+            shown, next_after = runs.fetch_problem_page(session, import_id, after, limit)
             return ImportStatus(
                 **ImportCounts.model_validate(run.progress).model_dump(),
                 import_id=run.id,
@@ -143,7 +143,7 @@ class Imports:
 
 
 def _named_uploads(session: Session) -> set[str]:
-    unfinished = select(Run).where(Run.kind == Kind.import_, Run.state.in_(runs.UNFINISHED))
+    unfinished = select(Run).where(Run.kind == RunKind.import_, Run.state.in_(runs.UNFINISHED))
     return {run.options["upload"] for run in session.scalars(unfinished)}
 
 

@@ -12,7 +12,7 @@ from orm_models import Database
 from product_search.bootstrap.assemble import open_auditor, open_database
 from product_search.cli.follow import ended, pages
 from product_search.insights import audit
-from product_search.runs.queue import Kind
+from product_search.runs.queue import RunKind
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def _count(text: str) -> int:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Compare here, or, where a service holds the Milvus file, have it compare and follow it."""
-    if ended(settings, open_auditor(settings), Kind.audit, {}) is None:
+    if ended(settings, open_auditor(settings), RunKind.audit, {}) is None:
         return 2
     with open_database(settings) as database:
         return _report(database, options.limit, as_json=options.json)

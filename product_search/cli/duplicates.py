@@ -11,7 +11,7 @@ from orm_models import Database
 from product_search.bootstrap.assemble import open_database, open_duplicate_finder
 from product_search.cli.follow import ended, pages
 from product_search.insights import duplicates
-from product_search.runs.queue import Kind
+from product_search.runs.queue import RunKind
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Search here, or, where a service holds the Milvus file, have it search and follow it."""
-    if ended(settings, open_duplicate_finder(settings), Kind.duplicates, {}) is None:
+    if ended(settings, open_duplicate_finder(settings), RunKind.duplicates, {}) is None:
         return 2
     with open_database(settings) as database:
         return _report(database, as_json=options.json)

@@ -15,7 +15,7 @@ from product_search.bootstrap.assemble import open_database
 from product_search.runs import exclusive
 from product_search.runs.exclusive import Sole
 from product_search.runs.executor import LEASE, Handler, RunContext, carry_out
-from product_search.runs.queue import UNFINISHED, Claimed, RunLost, State
+from product_search.runs.queue import UNFINISHED, RunClaim, RunLost, RunState
 from product_search.settings import Settings
 from vector_db import FileLock, VectorFileBusy
 
@@ -73,7 +73,7 @@ def pages(read: Callable[[int], Page]) -> Iterator[Page]:
         after = page.next_after
 
 
-def _carried_out(database: Database, claimed: Claimed, handler: Handler) -> bool:
+def _carried_out(database: Database, claimed: RunClaim, handler: Handler) -> bool:
     """Do it here; False, and why in the log, where it did not come to its end."""
     context = RunContext(database, claimed, threading.Event())
     try:
@@ -95,7 +95,7 @@ def _followed(database: Database, lock: FileLock, run_id: int) -> bool:
 
 def _is_done(database: Database, run_id: int) -> bool:
     run = _state(database, run_id)
-    if run.state == State.done:
+    if run.state == RunState.done:
         return True
     log.error("运行未完成（编号 %d，%s）：%s", run_id, run.state, run.error or "被中止")
     return False

@@ -16,7 +16,7 @@ from product_search.errors import StartError
 from product_search.indexing import collections, reindex
 from product_search.indexing.reindex import ReindexRefused
 from product_search.runs import queue
-from product_search.runs.queue import UNFINISHED, Kind, State
+from product_search.runs.queue import UNFINISHED, RunKind, RunState
 from product_search.settings import Settings
 from vector_db import FileLock, VectorFileBusy
 
@@ -93,7 +93,7 @@ def _drop(settings: Settings, database: Database, run_id: int) -> None:
 def _show(database: Database) -> None:
     for role, row in database.read(collections.live).items():
         log.info("%s：%s（%s），自 %s", role, row.name, row.encoder or "?", row.role_since)
-    last = database.read(queue.latest, Kind.reindex)
+    last = database.read(queue.find_latest, RunKind.reindex)
     if last is not None:
         done, total = last.progress.get("queued", 0), last.progress.get("total", "?")
         log.info(
@@ -117,13 +117,13 @@ def _see_through(settings: Settings, database: Database, run_id: int) -> None:
         while _row(database, run_id).state in UNFINISHED:
             try:
                 with open_resources(settings, "manage reindex") as resources:
-                    resources.run_loop.start(Kind.reindex)  # others' files may not be here
+                    resources.run_loop.start(RunKind.reindex)  # others' files may not be here
                     _follow(database, run_id, bar, None)
             except VectorFileBusy as busy:
                 log.info("服务正在运行（%s）：由它来做", busy.holder)
                 _follow(database, run_id, bar, lock)
     ended = _row(database, run_id)
-    if ended.state != State.done:
+    if ended.state != RunState.done:
         raise ReindexRefused(ended.error or "已被取消")
 
 

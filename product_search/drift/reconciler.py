@@ -28,7 +28,7 @@ from product_search.indexing.collections import Role
 from product_search.outbox import counts as outbox_state, events
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
-from product_search.runs.queue import Kind, Problem
+from product_search.runs.queue import Problem, RunKind
 from vector_db import EntityState, VectorStore
 
 PAGE = 1000  # rows, and entities, that are compared at once
@@ -336,13 +336,13 @@ class _Walk:
         def save(session: Session) -> None:
             self._save(session, progress, found)
             if is_last:
-                queue.forget_problems(session, Kind.doctor, self._claimed.id)
+                queue.drop_older_problems(session, RunKind.doctor, self._claimed.id)
 
         self._database.write(save)
         self._progress = progress
 
     def _save(self, session: Session, progress: Progress, found: Sequence[Problem]) -> None:
-        queue.note(session, self._claimed.id, self._progress.examples(found))
+        queue.add_problems(session, self._claimed.id, self._progress.examples(found))
         queue.save(session, self._claimed, progress.model_dump(mode="json"), LEASE)
 
 

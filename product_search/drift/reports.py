@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from data_models import DoctorRun, DriftExample, DriftKind, DriftReport, DriftRun
 from orm_models import Database, Run
 from product_search.runs import exclusive, queue as runs
-from product_search.runs.queue import Kind, Problem, State
+from product_search.runs.queue import Problem, RunKind, RunState
 
 EXAMPLES = 100  # of each kind; the counts are of all
 
@@ -68,12 +68,12 @@ def _added(counts: dict[DriftKind, int], findings: Iterable[Problem]) -> dict[Dr
 
 def queue(database: Database, options: Options) -> DoctorRun:
     """A walk that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return _as_run(exclusive.queue(database, Kind.doctor, options.model_dump()))
+    return _as_run(exclusive.queue(database, RunKind.doctor, options.model_dump()))
 
 
 def last(session: Session) -> DriftRun | None:
     """The last walk that came to its end, without examples."""
-    run = runs.latest(session, Kind.doctor, State.done)
+    run = runs.find_latest(session, RunKind.doctor, RunState.done)
     return None if run is None else _as_drift(run, [])
 
 
@@ -84,8 +84,8 @@ def of_run(session: Session, run_id: int) -> DriftRun:
 
 def report(session: Session) -> DriftReport:
     """The last walk that came to its end with its examples, and the newest walk."""
-    ended = runs.latest(session, Kind.doctor, State.done)
-    newest = runs.latest(session, Kind.doctor)
+    ended = runs.find_latest(session, RunKind.doctor, RunState.done)
+    newest = runs.find_latest(session, RunKind.doctor)
     return DriftReport(
         last=None if ended is None else _with_examples(session, ended),
         newest=None if newest is None else _as_run(newest),
@@ -93,7 +93,7 @@ def report(session: Session) -> DriftReport:
 
 
 def _with_examples(session: Session, run: Run) -> DriftRun:
-    noted = runs.problems(session, run.id, 0, EXAMPLES * len(DriftKind))
+    noted = runs.fetch_problems(session, run.id, 0, EXAMPLES * len(DriftKind))
     examples = [
         DriftExample(kind=DriftKind(one.kind), subject=one.subject, reason=one.reason)
         for one in noted

@@ -34,7 +34,7 @@ from product_search.generation.prompts import Described
 from product_search.images.store import ImageStore, StoredImage
 from product_search.runs import generations as generated, queue as runs
 from product_search.runs.generations import Made
-from product_search.runs.queue import UNFINISHED, Kind, State
+from product_search.runs.queue import UNFINISHED, RunKind, RunState
 
 PATH = "/generate"
 
@@ -76,11 +76,11 @@ class Generations:
 
         def add(session: Session) -> int:
             waiting = select(func.count()).where(
-                Run.kind == Kind.generate, Run.state == State.queued
+                Run.kind == RunKind.generate, Run.state == RunState.queued
             )
             if (session.scalar(waiting) or 0) >= self.max_queued:
                 raise QueueFull(f"排队的图片生成过多（{self.max_queued} 个），请稍后重试")
-            return runs.queue(session, Kind.generate, job.model_dump(mode="json")).id
+            return runs.enqueue(session, RunKind.generate, job.model_dump(mode="json")).id
 
         with self.database.alone("generate"):  # two at once would both see the last free place
             generation_id = self.database.write(add)
@@ -113,7 +113,7 @@ class Generations:
 
     def page(self, query: GenerationQuery) -> GenerationPage:
         """The generations, the newest first."""
-        found = select(Run).where(Run.kind == Kind.generate).order_by(Run.id.desc())
+        found = select(Run).where(Run.kind == RunKind.generate).order_by(Run.id.desc())
         if query.before is not None:
             found = found.where(Run.id < query.before)
         more = found.limit(query.limit + 1)
@@ -178,7 +178,7 @@ class Generations:
     def _drop_old(self, session: Session) -> set[str]:
         """The ids of those that have not ended."""
         before = database_clock(session) - self.keep
-        of_ours = Run.kind == Kind.generate
+        of_ours = Run.kind == RunKind.generate
         session.execute(delete(Run).where(of_ours, Run.finished_at < before))
         unfinished = select(Run.id).where(of_ours, Run.state.in_(UNFINISHED))
         return {str(one) for one in session.scalars(unfinished)}
@@ -192,7 +192,7 @@ def shown(run: Run) -> GenerationOut:
     """The generation as the API shows it."""
     job = Job.model_validate(run.options)
     progress = generated.progress_of(run)
-    is_seen = progress is not None and progress.has_preview and run.state == State.running
+    is_seen = progress is not None and progress.has_preview and run.state == RunState.running
     pictures = progress.pictures if progress else []
     return GenerationOut.model_validate(
         {

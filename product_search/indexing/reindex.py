@@ -21,7 +21,7 @@ from product_search.indexing.startup import retire
 from product_search.outbox import counts, events
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
-from product_search.runs.queue import Kind, RunLost
+from product_search.runs.queue import RunKind, RunLost
 from vector_db import collection_name
 
 POLL_S = 0.2
@@ -52,12 +52,12 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
         raise ReindexRefused(
             f"上一个集合 {rows[Role.previous].name} 还留着：请先 --drop-old 或 --rollback"
         )
-    return queue.queue(session, Kind.reindex, {"encoder": encoder, "rate": rate}).id
+    return queue.enqueue(session, RunKind.reindex, {"encoder": encoder, "rate": rate}).id
 
 
 def unfinished(session: Session) -> Run | None:
     """The reindexing that is queued or under way; runs that only drop are none."""
-    found = queue.unfinished(session, Kind.reindex)
+    found = queue.list_unfinished(session, RunKind.reindex)
     return next((run for run in found if "encoder" in run.options), None)
 
 
@@ -116,7 +116,7 @@ def cancel(session: Session) -> int:
 
 @dataclass(frozen=True)
 class Reindexing:
-    """The handler of Kind.reindex: fills and switches, or drops what is retired.
+    """The handler of RunKind.reindex: fills and switches, or drops what is retired.
 
     Filling goes through the outbox: the run only queues products, a batch ahead of the indexers.
     So a product is filled in under the claim that every write of it is done under, and no write

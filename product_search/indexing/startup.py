@@ -21,7 +21,7 @@ from product_search.indexing.collections import (
 )
 from product_search.outbox import events
 from product_search.runs import queue as runs
-from product_search.runs.queue import Kind
+from product_search.runs.queue import RunKind
 from vector_db import collection_name
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def retire(session: Session, rows: Collection[VectorCollection]) -> int:
     """No longer write to these; a run drops them: its id."""
     for row in rows:
         live_collections.give_role(row, Role.retired)
-    return runs.queue(session, Kind.reindex, DROP).id
+    return runs.enqueue(session, RunKind.reindex, DROP).id
 
 
 def _refusal(row: VectorCollection, error: EncoderError) -> StartError:

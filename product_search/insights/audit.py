@@ -30,7 +30,7 @@ from product_search.indexing.stored_vectors import ActiveVectors
 from product_search.insights.disagreement import Pairs, standings
 from product_search.runs import exclusive
 from product_search.runs.executor import RunContext, RunFailed
-from product_search.runs.queue import Kind, Problem
+from product_search.runs.queue import Problem, RunKind
 from product_search.search.calibration import Calibration, Curve
 from product_search.search.match import judged
 from vector_db import VectorStore
@@ -74,12 +74,12 @@ class Noted(BaseModel):
 
 def queue(database: Database) -> AuditRun:
     """An audit that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return exclusive.shown(exclusive.queue(database, Kind.audit, {}), AuditRun)
+    return exclusive.shown(exclusive.queue(database, RunKind.audit, {}), AuditRun)
 
 
 def page(session: Session, query: AuditQuery) -> AuditPage:
     """What the last audit that came to its end found, without what has changed since."""
-    found = exclusive.page(session, Kind.audit, AuditRun, query)
+    found = exclusive.page(session, RunKind.audit, AuditRun, query)
     noted = [Noted.model_validate_json(one.reason) for one in found.noted]
     return AuditPage(
         last=found.last,

@@ -27,7 +27,7 @@ from product_search.indexing.stored_vectors import PAGE, ActiveVectors
 from product_search.insights.pca import Plane, Spread
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import LEASE, RunContext
-from product_search.runs.queue import Kind, State
+from product_search.runs.queue import RunKind, RunState
 from vector_db import VectorStore
 
 SHOWN = 10_000  # points
@@ -90,7 +90,9 @@ class Maps:
 
     def _queue(self, field: MapField) -> None:
         try:
-            exclusive.queue(self.database, Kind.map, Options(field=field).model_dump(mode="json"))
+            exclusive.queue(
+                self.database, RunKind.map, Options(field=field).model_dump(mode="json")
+            )
         except RunInProgress:  # another field's, or somebody else was quicker: whoever asks again
             return
         self.on_queued()
@@ -98,10 +100,10 @@ class Maps:
 
 def _known(session: Session, field: MapField) -> _Known:
     """Runs are few: one that has drawn a map takes the place of those before."""
-    columns = select(Run.id, Run.state, Run.options, Run.error).where(Run.kind == Kind.map)
+    columns = select(Run.id, Run.state, Run.options, Run.error).where(Run.kind == RunKind.map)
     found = session.execute(columns.order_by(Run.id.desc())).all()
     ours = [row for row in found if row.options == Options(field=field).model_dump(mode="json")]
-    drawn = [row.id for row in ours if row.state == State.done]
+    drawn = [row.id for row in ours if row.state == RunState.done]
     active = collections.live(session).get(Role.active)
     return _Known(
         run=session.get(Run, drawn[0]) if drawn else None,
@@ -191,7 +193,7 @@ class MapMaker:
             queue.save(session, context.claimed, drawn.model_dump(), LEASE)
 
         def drop(session: Session) -> None:
-            queue.drop_older(session, context.claimed)
+            queue.drop_older_runs(session, context.claimed)
 
         self.database.write(save)
         context.at_end(lambda: self.database.write(drop))  # till then the last is shown

@@ -30,7 +30,7 @@ from product_search.indexing import stored_vectors
 from product_search.insights.near_pairs import Listing, Pair, Shelf, near_pairs
 from product_search.runs import exclusive
 from product_search.runs.executor import RunContext, RunFailed
-from product_search.runs.queue import Kind, Problem
+from product_search.runs.queue import Problem, RunKind
 from vector_db import VectorStore
 
 SHOWN = 500  # products and pairs of one group that are kept
@@ -68,12 +68,12 @@ class Progress(BaseModel):
 
 def queue(database: Database) -> DuplicateRun:
     """A search that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return exclusive.shown(exclusive.queue(database, Kind.duplicates, {}), DuplicateRun)
+    return exclusive.shown(exclusive.queue(database, RunKind.duplicates, {}), DuplicateRun)
 
 
 def page(session: Session, query: DuplicatesQuery) -> DuplicatesPage:
     """Groups of the last search that came to its end; what was deleted since is left out."""
-    found = exclusive.page(session, Kind.duplicates, DuplicateRun, query)
+    found = exclusive.page(session, RunKind.duplicates, DuplicateRun, query)
     return DuplicatesPage(
         last=found.last,
         newest=found.newest,

@@ -16,22 +16,22 @@ from product_search.database.transactions import LockPurpose
 from product_search.errors import RunInProgress
 from product_search.runs import queue as runs
 from product_search.runs.executor import LEASE, RunContext
-from product_search.runs.queue import UNFINISHED, Claimed, Kind, Problem, State
+from product_search.runs.queue import UNFINISHED, Problem, RunClaim, RunKind, RunState
 
 Shown = TypeVar("Shown", bound=SurveyRun)
 
-Sole = Literal[Kind.doctor, Kind.duplicates, Kind.audit, Kind.map]
+Sole = Literal[RunKind.doctor, RunKind.duplicates, RunKind.audit, RunKind.map]
 NAMES: dict[Sole, str] = {
-    Kind.doctor: "核对",
-    Kind.duplicates: "查重",
-    Kind.audit: "图文核查",
-    Kind.map: "目录图",
+    RunKind.doctor: "核对",
+    RunKind.duplicates: "查重",
+    RunKind.audit: "图文核查",
+    RunKind.map: "目录图",
 }
 _PURPOSES: dict[Sole, LockPurpose] = {
-    Kind.doctor: "doctor",
-    Kind.duplicates: "duplicates",
-    Kind.audit: "audit",
-    Kind.map: "map",
+    RunKind.doctor: "doctor",
+    RunKind.duplicates: "duplicates",
+    RunKind.audit: "audit",
+    RunKind.map: "map",
 }
 
 
@@ -50,23 +50,23 @@ def queue(database: Database, kind: Sole, options: Mapping[str, Any]) -> Run:
 
     def add(session: Session) -> Run:
         _check_none(session, kind)
-        return runs.queue(session, kind, options)
+        return runs.enqueue(session, kind, options)
 
     with database.alone(_PURPOSES[kind]):
         return database.write(add)
 
 
-def begin(database: Database, kind: Sole, options: Mapping[str, Any], lease: timedelta) -> Claimed:
+def begin(database: Database, kind: Sole, options: Mapping[str, Any], lease: timedelta) -> RunClaim:
     """A run that this process carries out; one that nobody holds is cancelled for it.
 
     Raises RunInProgress where another process holds one.
     """
 
-    def add(session: Session) -> Claimed:
+    def add(session: Session) -> RunClaim:
         while left := runs.claim(session, [kind], lease):
             runs.cancel(session, left.id)
         _check_none(session, kind)
-        run = runs.queue(session, kind, options)
+        run = runs.enqueue(session, kind, options)
         claimed = runs.claim(session, [kind], lease, run_id=run.id)
         assert claimed is not None  # nobody else sees it before the commit
         return claimed
@@ -76,7 +76,7 @@ def begin(database: Database, kind: Sole, options: Mapping[str, Any], lease: tim
 
 
 def _check_none(session: Session, kind: Sole) -> None:
-    unfinished = runs.latest(session, kind, *UNFINISHED)
+    unfinished = runs.find_latest(session, kind, *UNFINISHED)
     if unfinished is not None:
         raise RunInProgress(f"已有一次{NAMES[kind]}尚未结束（编号 {unfinished.id}），请等它结束")
 
@@ -86,11 +86,11 @@ def note(context: RunContext, progress: BaseModel, found: Sequence[Problem]) -> 
     database, claimed = context.database, context.claimed
 
     def save(session: Session) -> None:
-        runs.note_all(session, claimed.id, found)
+        runs.replace_problems(session, claimed.id, found)
         runs.save(session, claimed, progress.model_dump(), LEASE)
 
     def forget(session: Session) -> None:
-        runs.forget_problems(session, claimed.kind, claimed.id)
+        runs.drop_older_problems(session, claimed.kind, claimed.id)
 
     database.write(save)
     context.at_end(lambda: database.write(forget))  # till then the last is shown
@@ -104,12 +104,12 @@ def shown(run: Run, model: type[Shown]) -> Shown:
 
 def page(session: Session, kind: Sole, model: type[Shown], query: SurveyQuery) -> Page[Shown]:
     """What the last run that came to its end has noted, as asked for."""
-    last = runs.latest(session, kind, State.done)
-    newest = runs.latest(session, kind)
+    last = runs.find_latest(session, kind, RunState.done)
+    newest = runs.find_latest(session, kind)
     noted: Sequence[RunProblem] = []
     next_after = None
     if last is not None:
-        noted, next_after = runs.problem_page(session, last.id, query.after, query.limit)
+        noted, next_after = runs.fetch_problem_page(session, last.id, query.after, query.limit)
     return Page(
         last=None if last is None else shown(last, model),
         newest=None if newest is None else shown(newest, model),

@@ -10,7 +10,7 @@ from datetime import timedelta
 from orm_models import Database
 from product_search.errors import AppError
 from product_search.runs import leases, queue
-from product_search.runs.queue import Claimed, Kind, RunLost, State
+from product_search.runs.queue import RunClaim, RunKind, RunLost, RunState
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Stopping(Exception):
 class RunContext:
     """What a handler gets: the claimed run, and whether to go on."""
 
-    def __init__(self, database: Database, claimed: Claimed, stopping: threading.Event) -> None:
+    def __init__(self, database: Database, claimed: RunClaim, stopping: threading.Event) -> None:
         self.database = database
         self.claimed = claimed
         self.stopping = stopping
@@ -56,7 +56,7 @@ class RunContext:
 Handler = Callable[[RunContext], None]
 
 
-def carry_out(context: RunContext, handler: Handler) -> State:
+def carry_out(context: RunContext, handler: Handler) -> RunState:
     """Run the handler to its end, and say of the run how it ended.
 
     An AppError is a store that is down: the run is given back, and goes on later.
@@ -65,7 +65,7 @@ def carry_out(context: RunContext, handler: Handler) -> State:
         Stopping, RunLost, AppError: the run has not ended.
     """
     database, claimed = context.database, context.claimed
-    state, reason = State.done, None
+    state, reason = RunState.done, None
 
     def renew() -> None:
         try:
@@ -77,7 +77,7 @@ def carry_out(context: RunContext, handler: Handler) -> State:
         with leases.kept(renew, LEASE):
             handler(context)
     except RunFailed as error:
-        state, reason = State.failed, str(error)
+        state, reason = RunState.failed, str(error)
     except (Stopping, AppError, KeyboardInterrupt):
         _give_back(context)
         raise
@@ -85,7 +85,7 @@ def carry_out(context: RunContext, handler: Handler) -> State:
         raise
     except Exception as error:  # a bug must not make the run start again for ever
         log.exception("run %d failed", claimed.id)
-        state, reason = State.failed, f"{type(error).__name__}: {error}"
+        state, reason = RunState.failed, f"{type(error).__name__}: {error}"
     database.write(queue.finish, claimed, state, reason)
     context.tidy()
     return state
@@ -104,7 +104,7 @@ class RunLoop:
     Each kind has a thread of its own, so that a reindexing of hours holds up no import.
     """
 
-    def __init__(self, database: Database, handlers: Mapping[Kind, Handler]) -> None:
+    def __init__(self, database: Database, handlers: Mapping[RunKind, Handler]) -> None:
         self._database = database
         self._handlers = handlers
         self._wake = {kind: threading.Event() for kind in handlers}
@@ -114,7 +114,7 @@ class RunLoop:
             for kind in handlers
         }
 
-    def start(self, *kinds: Kind) -> None:
+    def start(self, *kinds: RunKind) -> None:
         """Take runs of these kinds, or of all."""
         for kind, thread in self._threads.items():
             if not kinds or kind in kinds:
@@ -133,7 +133,7 @@ class RunLoop:
             if thread.ident is not None:
                 thread.join()
 
-    def _run(self, kind: Kind) -> None:
+    def _run(self, kind: RunKind) -> None:
         wake = self._wake[kind]
         while not self._stopping.is_set():
             wake.clear()
@@ -148,8 +148,8 @@ class RunLoop:
                 log.exception("%s runs wait", kind)
             wake.wait(POLL_S)
 
-    def _carry_out_next(self, kind: Kind) -> bool:
-        if not self._database.read(queue.is_free, [kind]):
+    def _carry_out_next(self, kind: RunKind) -> bool:
+        if not self._database.read(queue.has_claimable, [kind]):
             return False
         claimed = self._database.write(queue.claim, [kind], LEASE)
         if claimed is None:

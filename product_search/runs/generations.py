@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from data_models import PictureOfGeneration
 from orm_models import Database, Run
 from product_search.errors import GenerationNotFound, ImageNotFound
-from product_search.runs.queue import Kind
+from product_search.runs.queue import RunKind
 
 
 class Made(BaseModel):
@@ -42,7 +42,7 @@ def progress_of(run: Run) -> Progress | None:
 
 def found_run(run: Run | None, generation_id: int) -> Run:
     """The generation. Raises GenerationNotFound."""
-    if run is None or run.kind != Kind.generate:
+    if run is None or run.kind != RunKind.generate:
         raise GenerationNotFound(f"没有编号为 {generation_id} 的图片生成")
     return run
 
@@ -64,7 +64,7 @@ def image_hash(database: Database, wanted: PictureOfGeneration) -> str:
 def named_by_generations(session: Session, hashes: Collection[str]) -> set[str]:
     """Those of these images that generations have made."""
     named: set[str] = set()
-    for progress in session.scalars(select(Run.progress).where(Run.kind == Kind.generate)):
+    for progress in session.scalars(select(Run.progress).where(Run.kind == RunKind.generate)):
         made = (one["image_hash"] for one in progress.get("pictures", ()))
         named |= {one for one in made if one in hashes}
     return named

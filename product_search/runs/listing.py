@@ -11,17 +11,17 @@ from sqlalchemy.orm import Session
 
 from data_models import RunOut, RunsPage, SurveyQuery
 from orm_models import Product, Run
-from product_search.runs.queue import Kind
+from product_search.runs.queue import RunKind
 
 # Where the progress of a kind has what is done and, if it knows, the total.
 _COUNTS: dict[str, tuple[str, str | None]] = {
-    Kind.import_: ("rows_done", "rows_total"),
-    Kind.local_import: ("rows_done", "rows_total"),
-    Kind.reindex: ("queued", "total"),
-    Kind.doctor: ("products", None),
-    Kind.duplicates: ("products", None),
-    Kind.audit: ("checked", None),
-    Kind.generate: ("step", "steps"),
+    RunKind.import_: ("rows_done", "rows_total"),
+    RunKind.local_import: ("rows_done", "rows_total"),
+    RunKind.reindex: ("queued", "total"),
+    RunKind.doctor: ("products", None),
+    RunKind.duplicates: ("products", None),
+    RunKind.audit: ("checked", None),
+    RunKind.generate: ("step", "steps"),
 }
 _COLUMNS = (
     Run.id,
@@ -29,7 +29,7 @@ _COLUMNS = (
     Run.state,
     Run.options,
     # A map's progress is the map itself, and large.
-    case((Run.kind != Kind.map, Run.progress)).label("progress"),
+    case((Run.kind != RunKind.map, Run.progress)).label("progress"),
     Run.error,
     Run.created_at,
     Run.started_at,
@@ -52,7 +52,7 @@ def page(session: Session, query: SurveyQuery) -> RunsPage:
 
 
 def _is_walk_under_way(row: Row[Any]) -> bool:
-    return row.kind == Kind.doctor and row.finished_at is None
+    return row.kind == RunKind.doctor and row.finished_at is None
 
 
 def _products(session: Session) -> int:
@@ -83,12 +83,12 @@ def _counts(kind: str, progress: Mapping[str, Any]) -> tuple[int | None, int | N
 
 
 def _subject(kind: str, options: Mapping[str, Any]) -> str | None:
-    if kind in (Kind.import_, Kind.local_import):
+    if kind in (RunKind.import_, RunKind.local_import):
         return Path(options["file"]).name
-    if kind == Kind.doctor:
+    if kind == RunKind.doctor:
         return "repair" if options.get("repair") else None
-    if kind == Kind.reindex:
+    if kind == RunKind.reindex:
         return options.get("encoder")
-    if kind == Kind.generate:
+    if kind == RunKind.generate:
         return options.get("prompt")
-    return options.get("field") if kind == Kind.map else None
+    return options.get("field") if kind == RunKind.map else None

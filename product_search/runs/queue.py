@@ -21,7 +21,7 @@ from orm_models import Run, RunProblem
 from product_search.database.clock import Clock, database_clock
 
 
-class Kind(StrEnum):
+class RunKind(StrEnum):
     """What a run does."""
 
     import_ = "import"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
     generate = "generate"
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """How far a run is; the last three are final."""
 
     queued = "queued"
@@ -44,7 +44,7 @@ class State(StrEnum):
     cancelled = "cancelled"
 
 
-UNFINISHED = (State.queued, State.running)
+UNFINISHED = (RunState.queued, RunState.running)
 
 
 class RunLost(Exception):
@@ -61,19 +61,19 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Claimed:
+class RunClaim:
     """A run that this process holds, with the progress that was saved last."""
 
     id: int
-    kind: Kind
+    kind: RunKind
     token: str
     options: Mapping[str, Any]
     progress: Mapping[str, Any]
 
 
-def queue(session: Session, kind: Kind, options: Mapping[str, Any]) -> Run:
+def enqueue(session: Session, kind: RunKind, options: Mapping[str, Any]) -> Run:
     """A new run that waits for a process to take it; it has its id."""
-    run = Run(kind=kind, state=State.queued, options=dict(options))
+    run = Run(kind=kind, state=RunState.queued, options=dict(options))
     session.add(run)
     session.flush()
     return run
@@ -81,12 +81,12 @@ def queue(session: Session, kind: Kind, options: Mapping[str, Any]) -> Run:
 
 def claim(
     session: Session,
-    kinds: Collection[Kind],
+    kinds: Collection[RunKind],
     lease: timedelta,
     *,
     run_id: int | None = None,
     clock: Clock = database_clock,
-) -> Claimed | None:
+) -> RunClaim | None:
     """Take the oldest run of these kinds, or the given one; None where nobody could take any."""
     now = clock(session)
     conditions = _free(kinds, now)
@@ -98,12 +98,14 @@ def claim(
     if run is None:
         return None
     token = secrets.token_hex(16)
-    run.state, run.claim_token, run.lease_until = State.running, token, now + lease
+    run.state, run.claim_token, run.lease_until = RunState.running, token, now + lease
     run.started_at = run.started_at or now
-    return Claimed(run.id, Kind(run.kind), token, run.options, run.progress)
+    return RunClaim(run.id, RunKind(run.kind), token, run.options, run.progress)
 
 
-def is_free(session: Session, kinds: Collection[Kind], clock: Clock = database_clock) -> bool:
+def has_claimable(
+    session: Session, kinds: Collection[RunKind], clock: Clock = database_clock
+) -> bool:
     """Whether a claim would find a run; takes no lock."""
     free = select(Run.id).where(*_free(kinds, clock(session))).limit(1)
     return session.scalar(free) is not None
@@ -111,7 +113,7 @@ def is_free(session: Session, kinds: Collection[Kind], clock: Clock = database_c
 
 def save(
     session: Session,
-    taken: Claimed,
+    taken: RunClaim,
     progress: Mapping[str, Any],
     lease: timedelta,
     clock: Clock = database_clock,
@@ -125,7 +127,7 @@ def save(
 
 
 def renew(
-    session: Session, taken: Claimed, lease: timedelta, clock: Clock = database_clock
+    session: Session, taken: RunClaim, lease: timedelta, clock: Clock = database_clock
 ) -> None:
     """The lease begins anew, while work that can't save progress goes on. Raises RunLost."""
     _change(session, taken, {"lease_until": clock(session) + lease})
@@ -133,8 +135,8 @@ def renew(
 
 def finish(
     session: Session,
-    taken: Claimed,
-    state: State,
+    taken: RunClaim,
+    state: RunState,
     error: str | None = None,
     clock: Clock = database_clock,
 ) -> None:
@@ -143,12 +145,12 @@ def finish(
     _change(session, taken, ended | {"claim_token": None, "lease_until": None})
 
 
-def release(session: Session, taken: Claimed) -> None:
+def release(session: Session, taken: RunClaim) -> None:
     """Give the run back, for whoever takes it next to go on with at once. Raises RunLost."""
     _change(session, taken, {"claim_token": None, "lease_until": None})
 
 
-def release_all(session: Session, kinds: Collection[Kind]) -> None:
+def release_all(session: Session, kinds: Collection[RunKind]) -> None:
     """End every claim of the kinds: for the process that alone may hold one, when it starts."""
     freed = {"claim_token": None, "lease_until": None}
     session.execute(update(Run).where(Run.kind.in_(kinds)).values(freed))
@@ -159,19 +161,24 @@ def cancel(session: Session, run_id: int, clock: Clock = database_clock) -> bool
     run = session.get(Run, run_id, with_for_update=True)
     if run is None or run.state not in UNFINISHED:
         return False
-    run.state, run.finished_at = State.cancelled, clock(session)
+    run.state, run.finished_at = RunState.cancelled, clock(session)
     run.claim_token = run.lease_until = None
     return True
 
 
-def cancel_abandoned(session: Session, kind: Kind, clock: Clock = database_clock) -> None:
+def cancel_abandoned(session: Session, kind: RunKind, clock: Clock = database_clock) -> None:
     """End the runs of a kind that no process goes on with, where theirs has died."""
     now = clock(session)
-    ended = {"state": State.cancelled, "finished_at": now, "claim_token": None, "lease_until": None}
+    ended = {
+        "state": RunState.cancelled,
+        "finished_at": now,
+        "claim_token": None,
+        "lease_until": None,
+    }
     session.execute(update(Run).where(*_free([kind], now)).values(ended))
 
 
-def note(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
+def add_problems(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
     """Add what was found wrong."""
     rows = [
         {"run_id": run_id, "kind": one.kind, "subject": one.subject[:100], "reason": one.reason}
@@ -181,28 +188,28 @@ def note(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
         session.execute(insert(RunProblem), rows)
 
 
-def note_all(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
+def replace_problems(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
     """What was found wrong, in place of what the run had noted before it was cut off."""
     session.execute(delete(RunProblem).where(RunProblem.run_id == run_id))
-    note(session, run_id, problems)
+    add_problems(session, run_id, problems)
 
 
-def problems(session: Session, run_id: int, after: int, limit: int) -> Sequence[RunProblem]:
+def fetch_problems(session: Session, run_id: int, after: int, limit: int) -> Sequence[RunProblem]:
     """What was found wrong, in order: up to `limit` with an id above `after`."""
     found = select(RunProblem).where(RunProblem.run_id == run_id, RunProblem.id > after)
     return session.scalars(found.order_by(RunProblem.id).limit(limit)).all()
 
 
-def problem_page(
+def fetch_problem_page(
     session: Session, run_id: int, after: int, limit: int
 ) -> tuple[Sequence[RunProblem], int | None]:
     """As problems; and the `after` of the next page, None where there is none."""
-    found = problems(session, run_id, after, limit + 1)
+    found = fetch_problems(session, run_id, after, limit + 1)
     shown = found[:limit]
     return shown, shown[-1].id if len(found) > limit else None
 
 
-def forget_problems(session: Session, kind: Kind, before: int) -> None:
+def drop_older_problems(session: Session, kind: RunKind, before: int) -> None:
     """Those of the runs of the kind with ids below this one, which has taken their place."""
     runs_of_kind = select(Run.id).where(Run.kind == kind, Run.id < before)
     noted = select(RunProblem.run_id).where(RunProblem.run_id.in_(runs_of_kind)).distinct()
@@ -210,7 +217,7 @@ def forget_problems(session: Session, kind: Kind, before: int) -> None:
     session.execute(delete(RunProblem).where(RunProblem.run_id.in_(old)))
 
 
-def drop_older(session: Session, taken: Claimed) -> None:
+def drop_older_runs(session: Session, taken: RunClaim) -> None:
     """Delete ended runs that were asked for the same before this one, which takes their place."""
     ended = select(Run.id, Run.options).where(
         Run.kind == taken.kind, Run.id < taken.id, Run.state.not_in(UNFINISHED)
@@ -219,7 +226,7 @@ def drop_older(session: Session, taken: Claimed) -> None:
     session.execute(delete(Run).where(Run.id.in_(old)))
 
 
-def latest(session: Session, kind: Kind, *states: State) -> Run | None:
+def find_latest(session: Session, kind: RunKind, *states: RunState) -> Run | None:
     """The newest run of the kind, of those in these states where any are given."""
     found = select(Run).where(Run.kind == kind)
     if states:
@@ -227,18 +234,18 @@ def latest(session: Session, kind: Kind, *states: State) -> Run | None:
     return session.scalar(found.order_by(Run.id.desc()).limit(1))
 
 
-def unfinished(session: Session, kind: Kind) -> Sequence[Run]:
+def list_unfinished(session: Session, kind: RunKind) -> Sequence[Run]:
     """The runs of the kind that are queued or under way, the newest first."""
     found = select(Run).where(Run.kind == kind, Run.state.in_(UNFINISHED))
     return session.scalars(found.order_by(Run.id.desc())).all()
 
 
-def _free(kinds: Collection[Kind], now: datetime) -> list[ColumnElement[bool]]:
+def _free(kinds: Collection[RunKind], now: datetime) -> list[ColumnElement[bool]]:
     unheld = or_(Run.claim_token.is_(None), Run.lease_until <= now)
     return [Run.kind.in_(kinds), Run.state.in_(UNFINISHED), unheld]
 
 
-def _change(session: Session, taken: Claimed, values: Mapping[str, Any]) -> None:
+def _change(session: Session, taken: RunClaim, values: Mapping[str, Any]) -> None:
     run = session.get(Run, taken.id, with_for_update=True, populate_existing=True)
     if run is None or run.claim_token != taken.token:
         raise RunLost(f"run {taken.id} is no longer held")

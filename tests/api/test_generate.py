@@ -16,7 +16,7 @@ from product_search.generation.job import Generating
 from product_search.images.provenance import NOTICE
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
-from product_search.runs.queue import Claimed, Kind, State
+from product_search.runs.queue import RunClaim, RunKind, RunState
 from product_search.settings import Settings
 from tests.api.helpers import calibrated, code_of, create, fields_of, resources
 from tests.api.studio import (
@@ -270,14 +270,14 @@ def test_images_below_the_line_are_no_match(
     assert found["no_match"] is (fits is False)
 
 
-def claimed(shop: Studio) -> Claimed:
+def claimed(shop: Studio) -> RunClaim:
     """The oldest generation, for the test to carry out in the place of the service's loop."""
-    taken = resources(shop.api).database.write(queue.claim, [Kind.generate], LEASE)
+    taken = resources(shop.api).database.write(queue.claim, [RunKind.generate], LEASE)
     assert taken is not None
     return taken
 
 
-def carried_out(shop: Studio, taken: Claimed, stopping: threading.Event) -> State:
+def carried_out(shop: Studio, taken: RunClaim, stopping: threading.Event) -> RunState:
     held = resources(shop.api)
     keeper = Keeper(shop.generator, idle_s=300)
     tools = Generating(held.generations, keeper, held.search, with_label=True)
@@ -295,5 +295,5 @@ def test_a_service_that_stops_leaves_its_generation_to_begin_anew(with_model: Op
         with pytest.raises(Stopping):
             carried_out(shop, claimed(shop), stopping)
         assert (shop.state(asked)["state"], shop.state(asked)["step"]) == ("running", 0)
-        assert carried_out(shop, claimed(shop), threading.Event()) is State.done
+        assert carried_out(shop, claimed(shop), threading.Event()) is RunState.done
         assert len(shop.state(asked)["pictures"]) == 1

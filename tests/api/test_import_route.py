@@ -17,7 +17,7 @@ from main import create_app
 from product_search.bulk.importer import import_file
 from product_search.errors import ImportFileError
 from product_search.runs import queue
-from product_search.runs.queue import Kind
+from product_search.runs.queue import RunKind
 from product_search.settings import Settings
 from tests.api.helpers import Answer, code_of, fields_of, form, listed, resources
 from tests.sessions import reading, writing
@@ -283,7 +283,7 @@ def test_bad_rows_come_in_pages(api: TestClient) -> None:
 
 def test_an_import_that_is_not_there_is_told(api: TestClient) -> None:
     with writing(resources(api).database) as session:
-        other = queue.queue(session, Kind.doctor, {}).id
+        other = queue.enqueue(session, RunKind.doctor, {}).id
     for import_id in (999_999, other):
         assert code_of(api.get(f"/product/import/{import_id}")) == (404, "import_not_found")
     assert code_of(api.get("/product/import/0")) == (422, "invalid_request")
@@ -304,7 +304,7 @@ def test_an_import_of_the_command_is_followed_by_its_id_too(
     (tmp_path / "a.csv").write_text("sku,title\nL-1,书\nL-2,\n", "utf-8")
     import_file(resources(api).catalog, tmp_path / "a.csv", tmp_path, lambda _counts: None)
     with reading(resources(api).database) as session:
-        run = queue.latest(session, Kind.local_import)
+        run = queue.find_latest(session, RunKind.local_import)
         assert run is not None
     status = ended(api, run.id)
     assert (status["state"], status["file"]) == ("done", "a.csv")

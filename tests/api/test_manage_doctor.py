@@ -16,7 +16,7 @@ from product_search.cli import manage
 from product_search.drift import reports
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE
-from product_search.runs.queue import Kind
+from product_search.runs.queue import RunKind
 from product_search.settings import Settings
 from tests.api.helpers import create, resources
 from tests.api.test_manage_import import settings as settings
@@ -93,7 +93,7 @@ def test_a_walk_that_another_process_carries_out_is_not_disturbed(
 ) -> None:
     drifted(settings)
     with open_database(settings) as database:
-        held = exclusive.begin(database, Kind.doctor, {}, LEASE)
+        held = exclusive.begin(database, RunKind.doctor, {}, LEASE)
         assert manage.main(["doctor"]) == 2
     assert f"编号 {held.id}" in caplog.text
 

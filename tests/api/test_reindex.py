@@ -22,7 +22,7 @@ from product_search.indexing.collections import Role
 from product_search.indexing.indexer import Indexer
 from product_search.outbox import counts
 from product_search.runs import queue
-from product_search.runs.queue import Kind, State
+from product_search.runs.queue import RunKind, RunState
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.api.reindexing import (
@@ -200,7 +200,7 @@ def finish(api: TestClient, run_id: int) -> None:
 
     def ended() -> bool:
         applied = indexer.apply_oldest(4)
-        run = database.read(queue.latest, Kind.reindex, State.done)
+        run = database.read(queue.find_latest, RunKind.reindex, RunState.done)
         return not applied and run is not None and run.id == run_id
 
     until(ended, "the switch")
@@ -276,7 +276,7 @@ def test_a_damaged_image_does_not_hold_up_the_switch(frozen: TestClient) -> None
 
     def switched() -> bool:
         indexer_of(api).apply_oldest(4)
-        run = database.read(queue.latest, Kind.reindex, State.done)
+        run = database.read(queue.find_latest, RunKind.reindex, RunState.done)
         return run is not None and run.id == run_id
 
     until(switched, "the switch")

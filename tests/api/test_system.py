@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import LEASE
-from product_search.runs.queue import Kind, State
+from product_search.runs.queue import RunKind, RunState
 from tests.api.helpers import code_of, create, resources
 from tests.api.surveys import surveyed
 from tests.clock import until
@@ -81,7 +81,7 @@ def test_an_image_that_nobody_names_leaves_the_service_healthy(
 @pytest.mark.parametrize("path", ["/system/drift", "/system/repair"])
 def test_while_a_walk_has_not_ended_another_is_refused(api: TestClient, path: str) -> None:
     database = resources(api).database
-    held = exclusive.begin(database, Kind.doctor, {}, LEASE)
+    held = exclusive.begin(database, RunKind.doctor, {}, LEASE)
     assert code_of(api.post(path)) == (409, "run_in_progress")
     assert report(api)["newest"] == {
         "run_id": held.id,
@@ -89,7 +89,7 @@ def test_while_a_walk_has_not_ended_another_is_refused(api: TestClient, path: st
         "repair": False,
         "error": None,
     }
-    database.write(queue.finish, held, State.failed, "断电")
+    database.write(queue.finish, held, RunState.failed, "断电")
     assert report(api)["newest"]["error"] == "断电"
     walked(api, path)
 

@@ -22,7 +22,7 @@ from product_search.errors import DatabaseUnavailable
 from product_search.images.store import ImageStore
 from product_search.runs import executor, queue
 from product_search.runs.executor import RunContext, RunFailed, RunLoop, Stopping, carry_out
-from product_search.runs.queue import Kind, RunLost, State
+from product_search.runs.queue import RunKind, RunLost, RunState
 from tests.hostile import HOSTILE
 from tests.sessions import reading, writing
 
@@ -70,7 +70,7 @@ def run_of(database: Database, run_id: int) -> Run:
 
 def bad_lines(database: Database, run_id: int) -> list[str]:
     with reading(database) as session:
-        return [problem.subject for problem in queue.problems(session, run_id, 0, 1000)]
+        return [problem.subject for problem in queue.fetch_problems(session, run_id, 0, 1000)]
 
 
 def test_a_batch_adds_changes_and_leaves_alone(database: Database) -> None:
@@ -116,11 +116,13 @@ def test_an_import_that_was_stopped_goes_on_and_counts_nothing_twice(
     monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 5)
     monkeypatch.setattr("product_search.bulk.importer.PAGE", 2)
     monkeypatch.setattr("product_search.bulk.importer.MAX_NOTED", noted)
-    run_id = database.write(lambda session: queue.queue(session, Kind.import_, {"file": "a"}).id)
+    run_id = database.write(
+        lambda session: queue.enqueue(session, RunKind.import_, {"file": "a"}).id
+    )
     done = []
     for stop in (HALF, 2 * HALF, ROWS + 1):
         with writing(database) as session:
-            claimed = queue.claim(session, [Kind.import_], executor.LEASE, run_id=run_id)
+            claimed = queue.claim(session, [RunKind.import_], executor.LEASE, run_id=run_id)
             assert claimed is not None
         ours = RunContext(database, claimed, threading.Event())
         on_progress = stopped_at(ours, stop)
@@ -135,7 +137,7 @@ def test_an_import_that_was_stopped_goes_on_and_counts_nothing_twice(
                 done.append(run_of(database, run_id).progress["rows_done"])
     assert done == [HALF, 2 * HALF]
     run = run_of(database, run_id)
-    assert run.state == State.done
+    assert run.state == RunState.done
     assert ImportCounts.model_validate(run.progress) == EXPECTED
     assert bad_lines(database, run_id) == (["12", "42"] if noted else [])
     assert [product.title for product in products(database)].count("标题3") == 1
@@ -147,8 +149,8 @@ def test_a_run_that_another_process_has_taken_writes_nothing_more(
 ) -> None:
     monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 5)
     with writing(database) as session:
-        run = queue.queue(session, Kind.import_, {"file": "a"})
-        claimed = queue.claim(session, [Kind.import_], executor.LEASE)
+        run = queue.enqueue(session, RunKind.import_, {"file": "a"})
+        claimed = queue.claim(session, [RunKind.import_], executor.LEASE)
         assert claimed is not None
     ours = RunContext(database, claimed, threading.Event())
 
@@ -185,10 +187,10 @@ def test_an_import_of_the_command_that_is_broken_off_is_cancelled_and_what_was_w
 
     with pytest.raises(type(interruption)):
         import_file(catalog, file, file.parent, interrupt)
-    assert newest(database).state == State.cancelled
+    assert newest(database).state == RunState.cancelled
     assert len(products(database)) == HALF - 1
     report = import_file(catalog, file, file.parent, lambda _counts: None)
-    assert newest(database).state == State.done
+    assert newest(database).state == RunState.done
     assert report.counts == EXPECTED.model_copy(
         update={"created": ROWS - 1 - HALF, "unchanged": HALF - 1}
     )
@@ -200,9 +202,9 @@ def test_an_import_of_a_command_that_died_is_never_taken_and_ended_by_the_next(
 ) -> None:
     monkeypatch.setattr("product_search.bulk.importer.LEASE", executor.LEASE * 0)
     with writing(database) as session:
-        dead = queue.queue(session, Kind.local_import, {"file": str(file)})
-        assert queue.claim(session, [Kind.local_import], executor.LEASE * 0) is not None
-        queued = queue.queue(session, Kind.import_, {"file": "a"})
+        dead = queue.enqueue(session, RunKind.local_import, {"file": str(file)})
+        assert queue.claim(session, [RunKind.local_import], executor.LEASE * 0) is not None
+        queued = queue.enqueue(session, RunKind.import_, {"file": "a"})
     taken: list[int] = []
     both = threading.Event()
 
@@ -211,15 +213,15 @@ def test_an_import_of_a_command_that_died_is_never_taken_and_ended_by_the_next(
         both.set()
         raise RunFailed("没有文件")
 
-    loop = RunLoop(database, {Kind.import_: handle})
+    loop = RunLoop(database, {RunKind.import_: handle})
     loop.start()
     assert both.wait(30)
     loop.stop()
     assert taken == [queued.id]
-    assert run_of(database, dead.id).state == State.running
+    assert run_of(database, dead.id).state == RunState.running
     import_file(catalog, file, file.parent, lambda _counts: None)
-    assert run_of(database, dead.id).state == State.cancelled
-    assert newest(database).state == State.done
+    assert run_of(database, dead.id).state == RunState.cancelled
+    assert newest(database).state == RunState.done
 
 
 def test_what_a_run_leaves_to_tidy_is_tidied_when_it_has_ended_and_not_before(
@@ -228,18 +230,18 @@ def test_what_a_run_leaves_to_tidy_is_tidied_when_it_has_ended_and_not_before(
     ends = []
     for error in (None, RunFailed("坏文件"), Stopping()):
         with writing(database) as session:
-            queue.queue(session, Kind.doctor, {})
-            claimed = queue.claim(session, [Kind.doctor], executor.LEASE)
+            queue.enqueue(session, RunKind.doctor, {})
+            claimed = queue.claim(session, [RunKind.doctor], executor.LEASE)
             assert claimed is not None
-        tidied: list[State] = []
+        tidied: list[RunState] = []
 
         def handle(
             context: RunContext,
             error: Exception | None = error,
-            tidied: list[State] = tidied,
+            tidied: list[RunState] = tidied,
         ) -> None:
             run_id = context.claimed.id
-            context.at_end(lambda: tidied.append(State(run_of(database, run_id).state)))
+            context.at_end(lambda: tidied.append(RunState(run_of(database, run_id).state)))
             if error is not None:
                 raise error
 
@@ -248,4 +250,4 @@ def test_what_a_run_leaves_to_tidy_is_tidied_when_it_has_ended_and_not_before(
         except Stopping:
             assert isinstance(error, Stopping)
         ends.append(tidied)
-    assert ends == [[State.done], [State.failed], []]
+    assert ends == [[RunState.done], [RunState.failed], []]

@@ -19,7 +19,7 @@ from product_search.indexing.reindex import ReindexRefused
 from product_search.outbox import counts, events
 from product_search.outbox.events import Claim, Policy
 from product_search.runs import queue
-from product_search.runs.queue import Kind, State
+from product_search.runs.queue import RunKind, RunState
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=60)
@@ -71,7 +71,7 @@ def test_what_is_dropped_is_no_longer_live_and_a_run_is_queued_for_it(database: 
     with reading(database) as session:
         assert list(collections.live(session)) == [Role.active]
         assert [row.name for row in collections.retired(session)] == ["old"]
-        run = queue.latest(session, Kind.reindex)
+        run = queue.find_latest(session, RunKind.reindex)
         assert run is not None
         assert (run.id, run.options) == (run_id, {"drop": True})
 
@@ -133,7 +133,7 @@ def test_one_reindexing_at_a_time_and_the_one_that_nobody_holds_is_gone_on_with(
     assert database.write(start) == run_id
     with pytest.raises(ReindexRefused, match="--cancel"):
         database.write(partial(reindex.start, encoder="chinese-clip", rate=None))
-    held = database.write(partial(queue.claim, kinds=[Kind.reindex], lease=LEASE))
+    held = database.write(partial(queue.claim, kinds=[RunKind.reindex], lease=LEASE))
     assert held is not None
     with pytest.raises(ReindexRefused):
         database.write(start)
@@ -142,7 +142,10 @@ def test_one_reindexing_at_a_time_and_the_one_that_nobody_holds_is_gone_on_with(
     database.write(reindex.cancel)
     with reading(database) as session:
         ended = session.get_one(Run, run_id)
-        assert (ended.state, ended.options) == (State.cancelled, {"encoder": "starter", "rate": 5})
+        assert (ended.state, ended.options) == (
+            RunState.cancelled,
+            {"encoder": "starter", "rate": 5},
+        )
 
 
 def test_products_are_queued_for_a_filling_by_id_and_their_pauses_end(

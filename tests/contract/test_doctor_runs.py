@@ -22,7 +22,7 @@ from product_search.indexing.collections import Role
 from product_search.outbox import counts
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
-from product_search.runs.queue import Kind, State
+from product_search.runs.queue import RunKind, RunState
 from tests.contract.doctor_shop import (
     IMAGE,
     OTHER,
@@ -144,7 +144,7 @@ def test_a_collection_that_changes_under_the_walk_ends_it(stocked: Shop) -> None
     stocked.store.shared["scan"] = drop
     claimed = stocked.begin()
     context = RunContext(stocked.database, claimed, threading.Event())
-    assert carry_out(context, stocked.doctor(page=2).handle) is State.failed
+    assert carry_out(context, stocked.doctor(page=2).handle) is RunState.failed
 
 
 @pytest.mark.parametrize("away", [VectorStoreUnavailable, StorageUnavailable])
@@ -170,10 +170,10 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
         saved = session.get_one(Run, claimed.id)
     assert (saved.progress["products"], saved.progress["found"]) == (2, {"missing": 1})
     with writing(stocked.database) as session:
-        again = queue.claim(session, [Kind.doctor], LEASE, run_id=claimed.id)
+        again = queue.claim(session, [RunKind.doctor], LEASE, run_id=claimed.id)
     assert again is not None
     context = RunContext(stocked.database, again, threading.Event())
-    assert carry_out(context, stocked.doctor(page=2).handle) is State.done
+    assert carry_out(context, stocked.doctor(page=2).handle) is RunState.done
     with reading(stocked.database) as session:
         walked = reports.of_run(session, claimed.id)
     assert (walked.products, walked.entities) == (7, 5)
@@ -220,7 +220,7 @@ def test_one_walk_at_a_time(shop: Shop) -> None:
     with pytest.raises(RunInProgress):
         reports.queue(shop.database, Options())
     with writing(shop.database) as session:
-        queue.finish(session, held, State.done)
+        queue.finish(session, held, RunState.done)
         assert reports.report(session).newest is not None
     reports.queue(shop.database, Options())
 

@@ -24,7 +24,7 @@ from product_search.images.provenance import as_png
 from product_search.runs import generations as generated, queue
 from product_search.runs.executor import LEASE
 from product_search.runs.generations import Made, Progress
-from product_search.runs.queue import Claimed, Kind, State
+from product_search.runs.queue import RunClaim, RunKind, RunState
 from tests.contract.doctor_shop import (
     Shop,
     database as database,
@@ -54,9 +54,9 @@ def generations(shop: Shop, tmp_path: Path) -> Generations:
     )
 
 
-def taken(database: Database) -> Claimed:
+def taken(database: Database) -> RunClaim:
     with writing(database) as session:
-        claimed = queue.claim(session, [Kind.generate], LEASE)
+        claimed = queue.claim(session, [RunKind.generate], LEASE)
         assert claimed is not None
         return claimed
 
@@ -71,7 +71,7 @@ def made(generations: Generations) -> tuple[int, str]:
     )
     with writing(generations.database) as session:
         queue.save(session, claimed, progress.model_dump(), LEASE)
-        queue.finish(session, claimed, State.done)
+        queue.finish(session, claimed, RunState.done)
     return generation_id, name
 
 

@@ -15,32 +15,32 @@ from product_search.indexing import startup
 from product_search.indexing.reindex import Progress as ReindexProgress
 from product_search.insights import audit
 from product_search.runs import generations, listing, queue
-from product_search.runs.queue import Kind, State
+from product_search.runs.queue import RunKind, RunState
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=30)
 FIELD = VectorField.image_clip.value
-OPTIONS: dict[Kind, dict[str, Any]] = {
-    Kind.import_: {"file": "products.zip", "upload": "0f"},
-    Kind.local_import: {"file": "/home/shop/products.csv"},
-    Kind.reindex: {"encoder": "chinese-clip", "rate": None},
-    Kind.doctor: reports.Options(repair=True).model_dump(),
-    Kind.map: {"field": FIELD},
-    Kind.audit: {},
-    Kind.duplicates: {},
-    Kind.generate: {"prompt": "红色双肩包"},
+OPTIONS: dict[RunKind, dict[str, Any]] = {
+    RunKind.import_: {"file": "products.zip", "upload": "0f"},
+    RunKind.local_import: {"file": "/home/shop/products.csv"},
+    RunKind.reindex: {"encoder": "chinese-clip", "rate": None},
+    RunKind.doctor: reports.Options(repair=True).model_dump(),
+    RunKind.map: {"field": FIELD},
+    RunKind.audit: {},
+    RunKind.duplicates: {},
+    RunKind.generate: {"prompt": "红色双肩包"},
 }
 COUNTED = ImportCounts(rows_total=9, rows_done=4, created=3, bad=1).model_dump()
 REINDEXED: ReindexProgress = {"collection": "c", "last_id": 2, "queued": 2, "total": 3}
-PROGRESS: dict[Kind, dict[str, Any]] = {
-    Kind.import_: COUNTED,
-    Kind.local_import: COUNTED,
-    Kind.reindex: dict(REINDEXED),
-    Kind.doctor: reports.Progress(products=1).model_dump(),
-    Kind.map: {"total": 2, "x": [0.5, 1]},
-    Kind.audit: audit.Progress(checked=2).model_dump(),
-    Kind.duplicates: {"products": 2, "groups": 1},
-    Kind.generate: generations.Progress(model="m", step=3, steps=8).model_dump(),
+PROGRESS: dict[RunKind, dict[str, Any]] = {
+    RunKind.import_: COUNTED,
+    RunKind.local_import: COUNTED,
+    RunKind.reindex: dict(REINDEXED),
+    RunKind.doctor: reports.Progress(products=1).model_dump(),
+    RunKind.map: {"total": 2, "x": [0.5, 1]},
+    RunKind.audit: audit.Progress(checked=2).model_dump(),
+    RunKind.duplicates: {"products": 2, "groups": 1},
+    RunKind.generate: generations.Progress(model="m", step=3, steps=8).model_dump(),
 }
 
 
@@ -49,9 +49,9 @@ def listed(database: Database, **query: Any) -> RunsPage:
         return listing.page(session, SurveyQuery(**query))
 
 
-def under_way(session: Session, kind: Kind) -> queue.Claimed:
+def under_way(session: Session, kind: RunKind) -> queue.RunClaim:
     """A run of the kind that has saved its progress."""
-    run_id = queue.queue(session, kind, OPTIONS[kind]).id
+    run_id = queue.enqueue(session, kind, OPTIONS[kind]).id
     taken = queue.claim(session, [kind], LEASE, run_id=run_id)
     assert taken is not None
     queue.save(session, taken, PROGRESS[kind], LEASE)
@@ -66,18 +66,18 @@ def only(database: Database) -> RunOut:
 @pytest.mark.parametrize(
     ("kind", "subject", "done", "total"),
     [
-        (Kind.import_, "products.zip", 4, 9),
-        (Kind.local_import, "products.csv", 4, 9),
-        (Kind.reindex, "chinese-clip", 2, 3),
-        (Kind.doctor, "repair", 1, 2),  # of the two products that there are
-        (Kind.map, FIELD, None, None),
-        (Kind.audit, None, 2, None),
-        (Kind.duplicates, None, 2, None),
-        (Kind.generate, "红色双肩包", 3, 8),
+        (RunKind.import_, "products.zip", 4, 9),
+        (RunKind.local_import, "products.csv", 4, 9),
+        (RunKind.reindex, "chinese-clip", 2, 3),
+        (RunKind.doctor, "repair", 1, 2),  # of the two products that there are
+        (RunKind.map, FIELD, None, None),
+        (RunKind.audit, None, 2, None),
+        (RunKind.duplicates, None, 2, None),
+        (RunKind.generate, "红色双肩包", 3, 8),
     ],
 )
 def test_each_kind_tells_what_it_is_about_and_how_far_it_is(
-    database: Database, kind: Kind, subject: str | None, done: int | None, total: int | None
+    database: Database, kind: RunKind, subject: str | None, done: int | None, total: int | None
 ) -> None:
     with writing(database) as session:
         session.add_all([Product(title="书包"), Product(title="雨伞")])
@@ -93,9 +93,9 @@ def test_a_run_that_ended_has_its_reason_and_one_that_waits_has_no_counts(
     database: Database,
 ) -> None:
     with writing(database) as session:
-        taken = under_way(session, Kind.doctor)
-        queue.finish(session, taken, State.failed, "断电")
-        queue.queue(session, Kind.import_, OPTIONS[Kind.import_])
+        taken = under_way(session, RunKind.doctor)
+        queue.finish(session, taken, RunState.failed, "断电")
+        queue.enqueue(session, RunKind.import_, OPTIONS[RunKind.import_])
     waits, ended = listed(database).items
     assert (ended.state, ended.error, ended.done, ended.total) == ("failed", "断电", 1, None)
     assert ended.finished_at is not None
@@ -111,7 +111,7 @@ def test_a_run_that_only_drops_collections_names_no_encoder(database: Database) 
 
 def test_pages_are_the_whole_list_newest_first(database: Database) -> None:
     with writing(database) as session:
-        made = [queue.queue(session, kind, OPTIONS[kind]).id for kind in OPTIONS]
+        made = [queue.enqueue(session, kind, OPTIONS[kind]).id for kind in OPTIONS]
     seen: list[int] = []
     after = 0
     while True:
@@ -121,4 +121,4 @@ def test_pages_are_the_whole_list_newest_first(database: Database) -> None:
             break
         after = page.next_after
     assert seen == made[::-1]
-    assert {run.kind for run in listed(database).items} == set(Kind)
+    assert {run.kind for run in listed(database).items} == set(RunKind)

@@ -13,7 +13,7 @@ from orm_models import Database, Run
 from product_search.errors import DatabaseUnavailable
 from product_search.runs import executor, queue
 from product_search.runs.executor import RunContext, RunFailed, RunLoop, Stopping, carry_out
-from product_search.runs.queue import Claimed, Kind, Problem, RunLost, State
+from product_search.runs.queue import Problem, RunClaim, RunKind, RunLost, RunState
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=30)
@@ -24,11 +24,11 @@ def at(seconds: float) -> Callable[[Session], datetime]:
     return lambda _session: START + timedelta(seconds=seconds)
 
 
-def queued(database: Database, kind: Kind = Kind.import_) -> int:
-    return database.write(lambda session: queue.queue(session, kind, {"file": "a.csv"}).id)
+def queued(database: Database, kind: RunKind = RunKind.import_) -> int:
+    return database.write(lambda session: queue.enqueue(session, kind, {"file": "a.csv"}).id)
 
 
-def claimed(database: Database, seconds: float = 0, kind: Kind = Kind.import_) -> Claimed:
+def claimed(database: Database, seconds: float = 0, kind: RunKind = RunKind.import_) -> RunClaim:
     found = database.write(queue.claim, [kind], LEASE, clock=at(seconds))
     assert found is not None
     return found
@@ -46,16 +46,16 @@ def test_a_run_is_held_by_one_until_its_lease_ends(database: Database) -> None:
     first = claimed(database)
     assert (first.id, first.options, first.progress) == (run_id, {"file": "a.csv"}, {})
     with writing(database) as session:
-        assert queue.claim(session, [Kind.import_], LEASE, clock=at(29)) is None
+        assert queue.claim(session, [RunKind.import_], LEASE, clock=at(29)) is None
         queue.save(session, first, {"rows": 200}, LEASE, clock=at(29))
     with writing(database) as session:
-        assert queue.claim(session, [Kind.import_], LEASE, clock=at(58)) is None
+        assert queue.claim(session, [RunKind.import_], LEASE, clock=at(58)) is None
     second = claimed(database, seconds=60)
     assert (second.id, second.progress) == (run_id, {"rows": 200})
     for change in (
         lambda session: queue.save(session, first, {"rows": 400}, LEASE, clock=at(61)),
         lambda session: queue.renew(session, first, LEASE, clock=at(61)),
-        lambda session: queue.finish(session, first, State.done, clock=at(61)),
+        lambda session: queue.finish(session, first, RunState.done, clock=at(61)),
     ):
         with pytest.raises(RunLost):
             database.write(change)
@@ -63,10 +63,10 @@ def test_a_run_is_held_by_one_until_its_lease_ends(database: Database) -> None:
 
 
 def test_a_process_that_is_alone_frees_the_runs_of_the_one_before(database: Database) -> None:
-    run_id, local = queued(database), queued(database, Kind.local_import)
-    first, ours = claimed(database), claimed(database, kind=Kind.local_import)
+    run_id, local = queued(database), queued(database, RunKind.local_import)
+    first, ours = claimed(database), claimed(database, kind=RunKind.local_import)
     with writing(database) as session:
-        queue.release_all(session, [Kind.import_])
+        queue.release_all(session, [RunKind.import_])
     again = claimed(database, seconds=1)
     assert (again.id, first.id, ours.id) == (run_id, run_id, local)
     with pytest.raises(RunLost):
@@ -75,28 +75,28 @@ def test_a_process_that_is_alone_frees_the_runs_of_the_one_before(database: Data
 
 
 def test_runs_of_other_kinds_and_other_ids_are_left_alone(database: Database) -> None:
-    doctor, first, second = queued(database, Kind.doctor), queued(database), queued(database)
+    doctor, first, second = queued(database, RunKind.doctor), queued(database), queued(database)
     with writing(database) as session:
-        taken = queue.claim(session, [Kind.import_], LEASE, run_id=second)
+        taken = queue.claim(session, [RunKind.import_], LEASE, run_id=second)
         assert taken is not None
         assert taken.id == second
     assert claimed(database).id == first
     with writing(database) as session:
-        assert queue.claim(session, [Kind.import_], LEASE, clock=at(1)) is None
-    assert claimed(database, kind=Kind.doctor).id == doctor
+        assert queue.claim(session, [RunKind.import_], LEASE, clock=at(1)) is None
+    assert claimed(database, kind=RunKind.doctor).id == doctor
 
 
 def test_a_run_that_has_ended_is_taken_by_nobody(database: Database) -> None:
     run_id = queued(database)
     taken = claimed(database)
     with writing(database) as session:
-        queue.finish(session, taken, State.failed, "坏" * 600, clock=at(5))
+        queue.finish(session, taken, RunState.failed, "坏" * 600, clock=at(5))
     with writing(database) as session:
-        assert not queue.is_free(session, list(Kind))
-        assert queue.claim(session, list(Kind), LEASE, clock=at(99)) is None
+        assert not queue.has_claimable(session, list(RunKind))
+        assert queue.claim(session, list(RunKind), LEASE, clock=at(99)) is None
         assert not queue.cancel(session, run_id)
     ended = row(database, run_id)
-    assert (ended.state, ended.error, ended.claim_token) == (State.failed, "坏" * 500, None)
+    assert (ended.state, ended.error, ended.claim_token) == (RunState.failed, "坏" * 500, None)
     assert (ended.started_at, ended.finished_at) == (START, START + timedelta(seconds=5))
 
 
@@ -106,37 +106,39 @@ def test_a_cancelled_run_stops_at_its_next_save(database: Database) -> None:
     assert database.write(queue.cancel, run_id)
     with pytest.raises(RunLost):
         database.write(queue.save, taken, {"rows": 1}, LEASE)
-    assert row(database, run_id).state == State.cancelled
+    assert row(database, run_id).state == RunState.cancelled
 
 
 def test_problems_are_read_in_pages(database: Database) -> None:
     run_id, other = queued(database), queued(database)
     with writing(database) as session:
-        queue.note(session, other, [Problem("bad_row", "1", "别人的")])
-        queue.note(session, run_id, [Problem("bad_row", str(n), f"第 {n} 行") for n in range(5)])
-        queue.note(session, run_id, [])
+        queue.add_problems(session, other, [Problem("bad_row", "1", "别人的")])
+        queue.add_problems(
+            session, run_id, [Problem("bad_row", str(n), f"第 {n} 行") for n in range(5)]
+        )
+        queue.add_problems(session, run_id, [])
     with reading(database) as session:
-        page = queue.problems(session, run_id, 0, 3)
-        rest = queue.problems(session, run_id, page[-1].id, 3)
+        page = queue.fetch_problems(session, run_id, 0, 3)
+        rest = queue.fetch_problems(session, run_id, page[-1].id, 3)
     assert [one.subject for one in [*page, *rest]] == ["0", "1", "2", "3", "4"]
 
 
 def test_latest_is_the_newest_run_of_the_kind_in_these_states(database: Database) -> None:
     old, new = queued(database), queued(database)
     with reading(database) as session:
-        newest = queue.latest(session, Kind.import_)
+        newest = queue.find_latest(session, RunKind.import_)
         assert newest is not None
         assert newest.id == new
-        assert queue.latest(session, Kind.doctor) is None
-    database.write(lambda session: queue.finish(session, claimed_in(session, old), State.done))
+        assert queue.find_latest(session, RunKind.doctor) is None
+    database.write(lambda session: queue.finish(session, claimed_in(session, old), RunState.done))
     with reading(database) as session:
-        done = queue.latest(session, Kind.import_, State.done)
+        done = queue.find_latest(session, RunKind.import_, RunState.done)
         assert done is not None
         assert done.id == old
 
 
-def claimed_in(session: Session, run_id: int) -> Claimed:
-    taken = queue.claim(session, list(Kind), LEASE, run_id=run_id)
+def claimed_in(session: Session, run_id: int) -> RunClaim:
+    taken = queue.claim(session, list(RunKind), LEASE, run_id=run_id)
     assert taken is not None
     return taken
 
@@ -159,9 +161,9 @@ def test_a_run_ends_as_its_handler_does(database: Database) -> None:
         state = carry_out(ours, handler)
         ends.append((state, row(database, ours.claimed.id).error))
     assert ends == [
-        (State.done, None),
-        (State.failed, "文件不见了"),
-        (State.failed, "KeyError: 'a bug'"),
+        (RunState.done, None),
+        (RunState.failed, "文件不见了"),
+        (RunState.failed, "KeyError: 'a bug'"),
     ]
 
 
@@ -173,14 +175,14 @@ def test_a_run_is_given_back_where_a_store_is_down_or_the_process_ends(database:
     with pytest.raises(DatabaseUnavailable):
         carry_out(ours, no_store)
     with writing(database) as session:
-        again = queue.claim(session, list(Kind), LEASE, run_id=ours.claimed.id)
+        again = queue.claim(session, list(RunKind), LEASE, run_id=ours.claimed.id)
     assert again is not None
     ours = RunContext(database, again, threading.Event())
     ours.stopping.set()
     with pytest.raises(Stopping):
         carry_out(ours, RunContext.check)
     given_back = row(database, ours.claimed.id)
-    assert (given_back.state, given_back.claim_token) == (State.running, None)
+    assert (given_back.state, given_back.claim_token) == (RunState.running, None)
 
 
 def test_the_lease_is_kept_however_long_a_step_takes(
@@ -197,7 +199,7 @@ def test_the_lease_is_kept_however_long_a_step_takes(
                 moved.set()
                 return
 
-    assert carry_out(ours, wait) is State.done
+    assert carry_out(ours, wait) is RunState.done
     assert moved.is_set()
 
 
@@ -214,9 +216,9 @@ def test_a_loop_carries_out_what_is_queued_and_stops_between_steps(database: Dat
             assert context.stopping.wait(30)
             context.check()
 
-    loop = RunLoop(database, {Kind.import_: handle})
+    loop = RunLoop(database, {RunKind.import_: handle})
     loop.start()
     assert both.wait(30)
     loop.stop()
-    assert [row(database, run_id).state for run_id in seen] == [State.done, State.running]
+    assert [row(database, run_id).state for run_id in seen] == [RunState.done, RunState.running]
     assert row(database, seen[1]).claim_token is None  # the next start goes on with it at once

@@ -17,7 +17,7 @@ from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
-from product_search.runs.queue import Claimed, Kind, State
+from product_search.runs.queue import RunClaim, RunKind, RunState
 from product_search.search.calibration import Calibration
 from tests.contract.doctor_shop import (
     Shop,
@@ -33,7 +33,7 @@ TITLES: MapField = VectorField.text_bge
 IMAGES: MapField = VectorField.image_clip
 
 
-def context(shop: Shop, claimed: Claimed) -> RunContext:
+def context(shop: Shop, claimed: RunClaim) -> RunContext:
     return RunContext(shop.database, claimed, threading.Event())
 
 
@@ -43,8 +43,8 @@ def auditor(shop: Shop, page: int = 100) -> Auditor:
 
 def audited(shop: Shop, page: int = 100) -> AuditPage:
     """What a whole audit finds."""
-    claimed = exclusive.begin(shop.database, Kind.audit, {}, LEASE)
-    assert carry_out(context(shop, claimed), auditor(shop, page).handle) is State.done
+    claimed = exclusive.begin(shop.database, RunKind.audit, {}, LEASE)
+    assert carry_out(context(shop, claimed), auditor(shop, page).handle) is RunState.done
     return shop.database.read(audit.page, AuditQuery(limit=100))
 
 
@@ -56,10 +56,10 @@ def asked(shop: Shop, field: MapField = TITLES) -> CatalogMap | MapComputing:
     return Maps(shop.database, lambda: None).get(field)
 
 
-def draw(shop: Shop, maker: MapMaker) -> State:
+def draw(shop: Shop, maker: MapMaker) -> RunState:
     """Carry out the run that waits."""
     with writing(shop.database) as session:
-        claimed = queue.claim(session, [Kind.map], LEASE)
+        claimed = queue.claim(session, [RunKind.map], LEASE)
     assert claimed is not None
     return carry_out(context(shop, claimed), maker.handle)
 
@@ -68,7 +68,7 @@ def drawn(shop: Shop, maker: MapMaker, field: MapField = TITLES) -> CatalogMap:
     """A map of the catalog as it is."""
     found = asked(shop, field)
     if isinstance(found, MapComputing) or found.stale:
-        assert draw(shop, maker) is State.done
+        assert draw(shop, maker) is RunState.done
         found = asked(shop, field)
     assert isinstance(found, CatalogMap)
     assert not found.stale
@@ -98,7 +98,7 @@ def test_an_audit_keeps_the_worst_of_all_pages(
 
 
 def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked: Shop) -> None:
-    claimed = exclusive.begin(stocked.database, Kind.audit, {}, LEASE)
+    claimed = exclusive.begin(stocked.database, RunKind.audit, {}, LEASE)
     with pytest.raises(RunInProgress):
         audit.queue(stocked.database)
     stopped = context(stocked, claimed)
@@ -112,11 +112,11 @@ def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked
 
 def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked: Shop) -> None:
     before = audited(stocked)
-    claimed = exclusive.begin(stocked.database, Kind.audit, {}, LEASE)
+    claimed = exclusive.begin(stocked.database, RunKind.audit, {}, LEASE)
     auditor(stocked).handle(context(stocked, claimed))  # and there the process dies
     found = stocked.database.read(audit.page, AuditQuery())
     assert (found.last, found.items) == (before.last, before.items)
-    assert carry_out(context(stocked, claimed), auditor(stocked).handle) is State.done
+    assert carry_out(context(stocked, claimed), auditor(stocked).handle) is RunState.done
     found = stocked.database.read(audit.page, AuditQuery())
     assert found.last is not None
     assert (found.last.run_id, found.items) == (claimed.id, before.items)
@@ -136,7 +136,7 @@ def test_a_map_waits_until_milvus_has_its_collection(stocked: Shop) -> None:
         draw(stocked, map_maker(stocked))
     assert isinstance(asked(stocked), MapComputing)
     stocked.start()
-    assert draw(stocked, map_maker(stocked)) is State.done
+    assert draw(stocked, map_maker(stocked)) is RunState.done
     found = asked(stocked)
     assert isinstance(found, CatalogMap)
 
@@ -147,20 +147,20 @@ def test_till_a_map_is_drawn_the_last_is_shown(stocked: Shop) -> None:
     stocked.index()
     asked(stocked)
     with writing(stocked.database) as session:
-        claimed = queue.claim(session, [Kind.map], LEASE)
+        claimed = queue.claim(session, [RunKind.map], LEASE)
     assert claimed is not None
     map_maker(stocked).handle(context(stocked, claimed))  # and there the process dies
     assert asked(stocked) == before.model_copy(update={"stale": True})
-    assert carry_out(context(stocked, claimed), map_maker(stocked).handle) is State.done
+    assert carry_out(context(stocked, claimed), map_maker(stocked).handle) is RunState.done
     assert drawn(stocked, map_maker(stocked)).total == 8
 
 
 def test_a_map_that_could_not_be_drawn_says_why(stocked: Shop) -> None:
     assert isinstance(asked(stocked), MapComputing)
     with writing(stocked.database) as session:
-        claimed = queue.claim(session, [Kind.map], LEASE)
+        claimed = queue.claim(session, [RunKind.map], LEASE)
         assert claimed is not None
-        queue.finish(session, claimed, State.failed, "坏了")
+        queue.finish(session, claimed, RunState.failed, "坏了")
     told = asked(stocked)
     assert isinstance(told, MapComputing)
     assert told.error == "坏了"
@@ -195,9 +195,9 @@ def test_each_field_has_its_map_and_only_the_last_is_kept(stocked: Shop) -> None
     old = asked(stocked, IMAGES)
     assert isinstance(old, CatalogMap)
     assert (old.stale, old.points) == (True, pictures.points)
-    assert draw(stocked, maker) is State.done
+    assert draw(stocked, maker) is RunState.done
     with reading(stocked.database) as session:
-        assert len(session.scalars(select(Run).where(Run.kind == Kind.map)).all()) == 2
+        assert len(session.scalars(select(Run).where(Run.kind == RunKind.map)).all()) == 2
 
 
 @pytest.mark.parametrize("change", ["index", "title", "delete"])
@@ -222,4 +222,4 @@ def test_a_map_that_waits_is_queued_once(stocked: Shop) -> None:
         assert isinstance(maps.get(field), MapComputing)
     assert woken == [1]
     with pytest.raises(RunInProgress):
-        exclusive.queue(stocked.database, Kind.map, {"field": IMAGES})
+        exclusive.queue(stocked.database, RunKind.map, {"field": IMAGES})

@@ -33,7 +33,7 @@ def drift(
     wrong += [f"event {event.id} waits" for event in session.scalars(select(OutboxEvent))]
     # A command that was killed leaves its own, which the next one ends after its lease.
     unfinished = select(Run).where(
-        Run.state.in_(queue.UNFINISHED), Run.kind != queue.Kind.local_import
+        Run.state.in_(queue.UNFINISHED), Run.kind != queue.RunKind.local_import
     )
     wrong += [f"run {run.id} ({run.kind}) is {run.state}" for run in session.scalars(unfinished)]
     rows = session.scalars(select(Product).order_by(Product.id)).all()

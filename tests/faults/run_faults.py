@@ -112,7 +112,7 @@ def _end_reindexing(place: Place) -> None:
 def _finish_runs(place: Place) -> None:
     """Until the services have carried out all that was queued; leases of the dead end at once."""
     unfinished = select(Run).where(
-        Run.state.in_(queue.UNFINISHED), Run.kind != queue.Kind.local_import
+        Run.state.in_(queue.UNFINISHED), Run.kind != queue.RunKind.local_import
     )
     with writing(place.database) as session:
         for run in session.scalars(unfinished):
