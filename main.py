@@ -107,7 +107,7 @@ async def health(request: Request, response: Response) -> Health:
 def _health(resources: Resources) -> Health:
     database, waiting, walked, is_filling = _database_state(resources)
     vector_store = _vector_store_state(resources, is_filling=is_filling)
-    indexing = "down" if waiting.failed or resources.loop.is_failing else "ok"
+    indexing = "down" if waiting.failed or resources.indexing_loop.is_failing else "ok"
     stores = "down" if walked is not None and _harms(walked) else "ok"
     kafka = _kafka_state(resources)
     states = (vector_store, indexing, stores, kafka)
@@ -166,9 +166,9 @@ def _vector_store_state(resources: Resources, *, is_filling: bool) -> str:
 
 def _kafka_state(resources: Resources) -> str | None:
     """As the last publication went; None where no Kafka is used."""
-    if resources.relay is None:
+    if resources.relay_loop is None:
         return None
-    return "down" if resources.relay.is_failing else "ok"
+    return "down" if resources.relay_loop.is_failing else "ok"
 
 
 app = create_app()

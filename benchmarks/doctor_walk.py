@@ -32,7 +32,7 @@ from product_search.drift.reconciler import Reconciler
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import Role
 from product_search.runs import exclusive
-from product_search.runs.executor import LEASE, RunContext, carry_out
+from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import RunKind
 from vector_db import Entity, MilvusStore, Vector, VectorStore, collection_name
 
@@ -79,9 +79,9 @@ class Shop:
 
 def walk(database: Database, store: VectorStore, images: ImageStore, *, repair: bool) -> DriftRun:
     """A whole walk."""
-    claimed = exclusive.begin(database, RunKind.doctor, {"repair": repair}, LEASE)
+    claimed = exclusive.start(database, RunKind.doctor, {"repair": repair}, LEASE)
     doctor = Reconciler(database, store, images, lambda _: None, lambda: None)
-    carry_out(RunContext(database, claimed, threading.Event()), doctor.handle)
+    execute(RunContext(database, claimed, threading.Event()), doctor.handle)
     return database.read(reports.of_run, claimed.id)
 
 

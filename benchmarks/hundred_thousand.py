@@ -48,7 +48,7 @@ from product_search.indexing.startup import activate
 from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.runs import exclusive
-from product_search.runs.executor import LEASE, Handler, RunContext, carry_out
+from product_search.runs.executor import LEASE, Handler, RunContext, execute
 from product_search.runs.queue import RunClaim, RunKind
 from product_search.search.calibration import Calibration
 from product_search.search.search import SearchService
@@ -234,18 +234,18 @@ def _survey(database: Database, store: MilvusStore) -> None:
     """The audit, and a map drawn and given."""
     auditor = Auditor(database, store, lambda name: Calibration(fingerprint=name))
     with _phase("audit"):
-        claimed = exclusive.begin(database, RunKind.audit, {}, LEASE)
+        claimed = exclusive.start(database, RunKind.audit, {}, LEASE)
         _carry_out(database, claimed, auditor.handle)
     field: MapField = VectorField.image_clip
     with _phase("map"):
-        claimed = exclusive.begin(database, RunKind.map, {"field": field}, LEASE)
+        claimed = exclusive.start(database, RunKind.map, {"field": field}, LEASE)
         _carry_out(database, claimed, MapMaker(database, store).handle)
     maps = Maps(database, on_queued=lambda: None)
     _percentiles("the map that is kept", lambda _turn: maps.get(field), LISTS)
 
 
 def _carry_out(database: Database, claimed: RunClaim, handler: Handler) -> None:
-    carry_out(RunContext(database, claimed, threading.Event()), handler)
+    execute(RunContext(database, claimed, threading.Event()), handler)
 
 
 def main() -> None:

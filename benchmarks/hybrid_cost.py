@@ -71,7 +71,7 @@ def _load(resources: Resources, copies: int) -> int:
             for row in products
         ]
         resources.database.write(partial(_add, rows=rows))
-    resources.loop.wake()
+    resources.indexing_loop.wake()
     while resources.database.read(counts.pending):
         time.sleep(0.5)
     return copies * len(products)

@@ -36,8 +36,8 @@ from product_search.insights.duplicates import DuplicateFinder
 from product_search.outbox import events
 from product_search.outbox.admission import OutboxGate
 from product_search.runs import queue
-from product_search.runs.background import StepLoop
-from product_search.runs.executor import Handler, RunContext, RunLoop
+from product_search.runs.background import Loop
+from product_search.runs.executor import Handler, RunContext, RunExecutor
 from product_search.runs.queue import RunKind
 from product_search.search import calibration
 from product_search.search.calibration import Calibration
@@ -55,20 +55,20 @@ _LEG_THREADS = 32  # of all searches together; one leg of each runs in the searc
 
 @dataclass(frozen=True)
 class Resources:
-    """What a running service holds; its door starts `run_loop`, where runs are to be taken."""
+    """What a running service holds; its door starts `run_executor`, where runs are to be taken."""
 
     settings: Settings
     database: Database
     images: ImageStore
     collections: LiveCollections
-    loop: StepLoop
-    relay: StepLoop | None  # to Kafka, where the settings name one
+    indexing_loop: Loop
+    relay_loop: Loop | None  # to Kafka, where the settings name one
     catalog: Catalog
     search: SearchService
     imports: Imports
     generations: Generations
     maps: Maps
-    run_loop: RunLoop
+    run_executor: RunExecutor
 
     @property
     def store(self) -> VectorStore:
@@ -83,7 +83,7 @@ class Resources:
     def start_runs(self) -> None:
         """Take queued runs, but for the kinds that the settings leave to another process."""
         left = set() if self.settings.generation_in_process else {RunKind.generate}
-        self.run_loop.start(*(set(RunKind) - left))
+        self.run_executor.start(*(set(RunKind) - left))
 
     @property
     def encoder_hint(self) -> str | None:
@@ -128,7 +128,7 @@ def open_resources(
         keeper = Keeper(_generator(settings), settings.generation_idle_s)
         stack.callback(keeper.close)
         resources = _assembled(settings, indexer, search, loop, relay, keeper)
-        stack.callback(resources.run_loop.stop)
+        stack.callback(resources.run_executor.stop)
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
         yield resources
@@ -137,9 +137,9 @@ def open_resources(
 def _assembled(
     settings: Settings,
     indexer: Indexer,
-    search: SearchService,
-    loop: StepLoop,
-    relay: StepLoop | None,
+    retrieval: Retrieval,
+    loop: Loop,
+    relay: Loop | None,
     keeper: Keeper,
 ) -> Resources:
     database, images, collections = indexer.database, indexer.images, indexer.collections
@@ -160,20 +160,20 @@ def _assembled(
             generations, keeper, search, settings.generation_label
         ).handle,
     }
-    run_loop = RunLoop(database, handlers)
+    run_executor = RunExecutor(database, handlers)
     return Resources(
         settings=settings,
         database=database,
         images=images,
         collections=collections,
-        loop=loop,
-        relay=relay,
+        indexing_loop=loop,
+        relay_loop=relay,
         catalog=catalog,
         search=search,
         imports=imports,
         generations=generations,
-        maps=Maps(database, run_loop.wake),
-        run_loop=run_loop,
+        maps=Maps(database, run_executor.wake),
+        run_executor=run_executor,
     )
 
 
@@ -233,8 +233,8 @@ def _end_dead_claims(database: Database) -> None:
 
 def _import_handler(imports: Imports, catalog: Catalog) -> Handler:
     def handle(context: RunContext) -> None:
-        options = context.claimed.options
-        context.at_end(lambda: imports.remove(options))
+        options = context.claim.options
+        context.on_finish(lambda: imports.remove(options))
         with imports.source(options) as source:
             import_rows(context, catalog, source)
 

@@ -11,12 +11,12 @@ from product_search.indexing.indexer import Indexer
 from product_search.indexing.kafka_consumer import consume
 from product_search.outbox.kafka import GroupMember, KafkaTopic, Publisher
 from product_search.outbox.relay import Relay
-from product_search.runs.background import StepLoop
+from product_search.runs.background import Loop
 from product_search.settings import Settings
 
 
 @contextmanager
-def open_indexing(settings: Settings, indexer: Indexer) -> Iterator[StepLoop]:
+def open_indexing(settings: Settings, indexer: Indexer) -> Iterator[Loop]:
     """The loop that indexes what waits, with Kafka what its messages name; ended at the end.
 
     Raises StartError where an option of Kafka's can't be used.
@@ -24,18 +24,18 @@ def open_indexing(settings: Settings, indexer: Indexer) -> Iterator[StepLoop]:
     topic, limit = _kafka_topic(settings), settings.index_batch_size
     with ExitStack() as stack:
         if topic is None:
-            loop = StepLoop("indexing", lambda: indexer.apply_oldest(limit))
+            loop = Loop("indexing", lambda: indexer.apply_oldest(limit))
         else:
             member = GroupMember(topic)
             stack.callback(member.close)
             # It waits for messages by itself.
-            loop = StepLoop("indexing", lambda: consume(member, indexer, limit), idle_s=0)
+            loop = Loop("indexing", lambda: consume(member, indexer, limit), idle_s=0)
         stack.callback(loop.stop)
         yield loop
 
 
 @contextmanager
-def running_relay(settings: Settings, database: Database) -> Iterator[StepLoop | None]:
+def running_relay(settings: Settings, database: Database) -> Iterator[Loop | None]:
     """The loop that publishes to Kafka what waits; None where the settings name no Kafka.
 
     Raises StartError where an option of Kafka's can't be used.
@@ -46,7 +46,7 @@ def running_relay(settings: Settings, database: Database) -> Iterator[StepLoop |
         return
     publisher = Publisher(topic)
     relay = Relay(database, publisher, timedelta(seconds=settings.kafka_republish_s))
-    loop = StepLoop("the relay to Kafka", relay.publish_due)
+    loop = Loop("the relay to Kafka", relay.publish_due)
     loop.start()
     try:
         yield loop

@@ -35,7 +35,7 @@ from product_search.errors import (
     StorageUnavailable,
 )
 from product_search.runs import queue
-from product_search.runs.executor import LEASE, RunContext, RunFailed, carry_out
+from product_search.runs.executor import LEASE, RunContext, RunFailed, execute
 from product_search.runs.queue import Problem, RunClaim, RunKind, RunState
 from product_search.schemas.validation import invalid_request
 
@@ -81,7 +81,7 @@ def import_file(catalog: Catalog, path: Path, images: Path, on_progress: OnProgr
         claimed = catalog.database.write(_claim_own, options)
         context = RunContext(catalog.database, claimed, threading.Event())
         try:
-            state = carry_out(context, lambda ours: import_rows(ours, catalog, source, on_progress))
+            state = execute(context, lambda ours: import_rows(ours, catalog, source, on_progress))
         except (AppError, KeyboardInterrupt):
             _cancel(catalog, claimed)
             raise
@@ -150,7 +150,7 @@ class _Import:
         self._catalog = catalog
         self._source = source
         self._on_progress = on_progress
-        self._counts = ImportCounts.model_validate(context.claimed.progress)
+        self._counts = ImportCounts.model_validate(context.claim.progress)
         self._lines_by_sku: dict[str, int] = {}
 
     def run(self) -> None:
@@ -170,7 +170,7 @@ class _Import:
         """Rows that were done before this process took the run: only their skus are wanted."""
         if not self._counts.rows_done:
             return
-        run_id = self._context.claimed.id
+        run_id = self._context.claim.id
         bad = self._catalog.database.read(
             lambda session: {row.line for row in _bad_rows(session, run_id)}
         )
@@ -259,7 +259,7 @@ class _Import:
         self._on_progress(counts)
 
     def _note(self, session: Session, bad: Sequence[BadRow], counts: ImportCounts) -> None:
-        claimed = self._context.claimed
+        claimed = self._context.claim
         room = max(0, MAX_NOTED - self._counts.bad)
         problems = [Problem(_BAD_ROW, str(row.line), _shown(row.reason)) for row in bad[:room]]
         queue.add_problems(session, claimed.id, problems)

@@ -197,7 +197,7 @@ class Catalog:
         if isinstance(image, bytes):
             image_hash, content = self.images.save_upload(image), image
         else:
-            image_hash = generations.image_hash(self.database, image)
+            image_hash = generations.find_image_hash(self.database, image)
             content = self.images.reuse(image_hash)
         return {"image_hash": image_hash, "image_generated": says_generated(content)}
 

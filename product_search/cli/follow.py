@@ -13,8 +13,8 @@ from data_models import AuditPage, DuplicatesPage
 from orm_models import Database, Run
 from product_search.bootstrap.assemble import open_database
 from product_search.runs import exclusive
-from product_search.runs.exclusive import Sole
-from product_search.runs.executor import LEASE, Handler, RunContext, carry_out
+from product_search.runs.exclusive import ExclusiveKind
+from product_search.runs.executor import LEASE, Handler, RunContext, execute
 from product_search.runs.queue import UNFINISHED, RunClaim, RunLost, RunState
 from product_search.settings import Settings
 from vector_db import FileLock, VectorFileBusy
@@ -35,14 +35,14 @@ class Surveyor(Protocol):
         ...
 
     def handle(self, context: RunContext) -> None:
-        """See run_loop.Handler."""
+        """See Handler in runs.executor."""
         ...
 
 
 def ended(
     settings: Settings,
     opened: AbstractContextManager[Surveyor],
-    kind: Sole,
+    kind: ExclusiveKind,
     options: Mapping[str, Any],
 ) -> int | None:
     """The run, once it has come to its end; None, and why in the log, where it did not.
@@ -53,13 +53,13 @@ def ended(
     """
     try:
         with opened as surveyor:
-            claimed = exclusive.begin(surveyor.database, kind, options, LEASE)
+            claimed = exclusive.start(surveyor.database, kind, options, LEASE)
             run_id = claimed.id
             is_done = _carried_out(surveyor.database, claimed, surveyor.handle)
     except VectorFileBusy as busy:
         log.info("Milvus 文件由另一个进程使用（%s）：由它%s", busy.holder, exclusive.NAMES[kind])
         with open_database(settings) as database:
-            run_id = exclusive.queue(database, kind, options).id
+            run_id = exclusive.enqueue(database, kind, options).id
             is_done = _followed(database, FileLock(settings.milvus_path), run_id)
     return run_id if is_done else None
 
@@ -77,7 +77,7 @@ def _carried_out(database: Database, claimed: RunClaim, handler: Handler) -> boo
     """Do it here; False, and why in the log, where it did not come to its end."""
     context = RunContext(database, claimed, threading.Event())
     try:
-        carry_out(context, handler)
+        execute(context, handler)
     except RunLost:  # cancelled, or taken over while this process was stopped: as it says below
         log.warning("这次运行已不由本进程进行")
     return _is_done(database, claimed.id)

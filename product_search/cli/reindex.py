@@ -117,7 +117,7 @@ def _see_through(settings: Settings, database: Database, run_id: int) -> None:
         while _row(database, run_id).state in UNFINISHED:
             try:
                 with open_resources(settings, "manage reindex") as resources:
-                    resources.run_loop.start(RunKind.reindex)  # others' files may not be here
+                    resources.run_executor.start(RunKind.reindex)  # others' files may not be here
                     _follow(database, run_id, bar, None)
             except VectorFileBusy as busy:
                 log.info("服务正在运行（%s）：由它来做", busy.holder)

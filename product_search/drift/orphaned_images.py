@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from orm_models import Database, Product
 from product_search.images.store import ImageStore
-from product_search.runs.generations import named_by_generations
+from product_search.runs.generations import find_used_hashes
 
 # An image is kept before its row commits, and an import may wait long between the two.
 GRACE = timedelta(days=1)
@@ -92,7 +92,7 @@ def _named(database: Database, hashes: Iterable[str]) -> set[str]:
     def read(session: Session) -> set[str]:
         found = {name for name in session.scalars(named.distinct()) if name}
         rest = set(there) - found
-        return found | named_by_generations(session, rest) if rest else found
+        return found | find_used_hashes(session, rest) if rest else found
 
     return database.read(read)
 

@@ -91,7 +91,7 @@ class Reconciler:
     page: int = PAGE
 
     def handle(self, context: RunContext) -> None:
-        """See run_loop.Handler.
+        """See Handler in runs.executor.
 
         Raises:
             RunFailed: the collection was changed meanwhile, one to drop is none that can be, or
@@ -110,9 +110,9 @@ class _Walk:
     def __init__(self, tools: Reconciler, context: RunContext) -> None:
         self._tools = tools
         self._database = tools.database
-        self._claimed = context.claimed
-        self._options = Options.model_validate(dict(context.claimed.options))
-        self._progress = Progress.model_validate(dict(context.claimed.progress))
+        self._claimed = context.claim
+        self._options = Options.model_validate(dict(context.claim.options))
+        self._progress = Progress.model_validate(dict(context.claim.progress))
         self._views: dict[str, VectorStore] = {}
 
     def to_the_end(self, check: Callable[[], None]) -> None:

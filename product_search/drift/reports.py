@@ -68,7 +68,7 @@ def _added(counts: dict[DriftKind, int], findings: Iterable[Problem]) -> dict[Dr
 
 def queue(database: Database, options: Options) -> DoctorRun:
     """A walk that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return _as_run(exclusive.queue(database, RunKind.doctor, options.model_dump()))
+    return _as_run(exclusive.enqueue(database, RunKind.doctor, options.model_dump()))
 
 
 def last(session: Session) -> DriftRun | None:

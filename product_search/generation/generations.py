@@ -33,7 +33,7 @@ from product_search.generation.diffusers import ImageGenerator
 from product_search.generation.prompts import Described
 from product_search.images.store import ImageStore, StoredImage
 from product_search.runs import generations as generated, queue as runs
-from product_search.runs.generations import Made
+from product_search.runs.generations import GenerationImage
 from product_search.runs.queue import UNFINISHED, RunKind, RunState
 
 PATH = "/generate"
@@ -129,7 +129,7 @@ class Generations:
 
         Raises GenerationNotFound, ImageNotFound, StorageUnavailable.
         """
-        image_hash = generated.image_hash(self.database, wanted)
+        image_hash = generated.find_image_hash(self.database, wanted)
         if side is None:
             return self.images.original(image_hash)
         return self.images.thumbnail(image_hash, side)
@@ -156,7 +156,7 @@ class Generations:
         """
 
         def end(session: Session) -> None:
-            run = generated.found_run(session.get(Run, generation_id), generation_id)
+            run = generated.require_generation(session.get(Run, generation_id), generation_id)
             if not runs.cancel(session, run.id):
                 session.refresh(run)
                 raise GenerationFinished(
@@ -185,13 +185,13 @@ class Generations:
 
     def _run(self, generation_id: int) -> Run:
         run = self.database.read(lambda session: session.get(Run, generation_id))
-        return generated.found_run(run, generation_id)
+        return generated.require_generation(run, generation_id)
 
 
 def shown(run: Run) -> GenerationOut:
     """The generation as the API shows it."""
     job = Job.model_validate(run.options)
-    progress = generated.progress_of(run)
+    progress = generated.read_progress(run)
     is_seen = progress is not None and progress.has_preview and run.state == RunState.running
     pictures = progress.pictures if progress else []
     return GenerationOut.model_validate(
@@ -213,7 +213,7 @@ def shown(run: Run) -> GenerationOut:
     )
 
 
-def _image(generation_id: int, made: Made) -> GeneratedImage:
+def _image(generation_id: int, made: GenerationImage) -> GeneratedImage:
     return GeneratedImage(
         number=made.number,
         image_url=f"{PATH}/{generation_id}/image/{made.number}",

@@ -22,8 +22,8 @@ from product_search.generation.diffusers import ImageGenerator, Keeper, Step
 from product_search.generation.generations import Generations, Job
 from product_search.images.provenance import as_png, labelled
 from product_search.runs import queue
-from product_search.runs.executor import LEASE, RunContext, RunFailed, Stopping
-from product_search.runs.generations import Made, Progress
+from product_search.runs.executor import LEASE, RunContext, RunFailed, RunInterrupted
+from product_search.runs.generations import GenerationImage, GenerationProgress
 from product_search.search.fusion import cosines
 from product_search.search.match import judged
 from product_search.search.search import SearchService
@@ -45,20 +45,20 @@ class Generating:
     with_label: bool
 
     def handle(self, context: RunContext) -> None:
-        """See run_loop.Handler.
+        """See Handler in runs.executor.
 
         Raises:
             RunFailed: the model is missing or fails; or a process has died over this generation,
                 perhaps because of it, so that nobody begins it again.
         """
-        context.at_end(self.generations.clean)
-        if context.claimed.progress:
+        context.on_finish(self.generations.clean)
+        if context.claim.progress:
             raise RunFailed("生成中断了：服务在生成时意外停止。请重新生成")
         making = _Making(self, context)
         try:
             with self.keeper.in_use() as generator:
                 making.make(generator)
-        except Stopping:
+        except RunInterrupted:
             making.undo()
             raise
         except (DatabaseUnavailable, OutcomeUnknown):
@@ -66,7 +66,7 @@ class Generating:
         except (AppError, GenerationFailed) as error:
             raise RunFailed(str(error)) from error
         finally:
-            self.generations.preview_path(context.claimed.id).unlink(missing_ok=True)
+            self.generations.preview_path(context.claim.id).unlink(missing_ok=True)
 
     def judged(self, images: Sequence[Image.Image], subject: str) -> Sequence[MatchPair | None]:
         """How each image fits the words; None for all where no encoder is to be had yet."""
@@ -87,8 +87,8 @@ class _Making:
     def __init__(self, tools: Generating, context: RunContext) -> None:
         self._tools = tools
         self._context = context
-        self._job = Job.model_validate(context.claimed.options)
-        self._progress = Progress(model="")
+        self._job = Job.model_validate(context.claim.options)
+        self._progress = GenerationProgress(model="")
         self._next_preview = 0.0
 
     def make(self, generator: ImageGenerator) -> None:
@@ -97,7 +97,7 @@ class _Making:
         Raises RunLost where it was cancelled, Stopping, GenerationFailed, GenerationModelMissing,
         StorageUnavailable.
         """
-        self._progress = Progress(model=generator.name)
+        self._progress = GenerationProgress(model=generator.name)
         self._save()  # from here on a death is known for what it was
         numbers = range(1, self._job.request.n + 1)
         images = [self._image(generator, number) for number in numbers]
@@ -112,7 +112,7 @@ class _Making:
 
     def undo(self) -> None:
         """As if it had not begun: a process that ends in good order was not killed by it."""
-        claimed = self._context.claimed
+        claimed = self._context.claim
         self._context.database.write(queue.save, claimed, {}, LEASE)
 
     def _image(self, generator: ImageGenerator, number: int) -> Image.Image:
@@ -141,7 +141,7 @@ class _Making:
 
     def _save(self) -> None:
         """Raises RunLost where the generation was cancelled."""
-        claimed, progress = self._context.claimed, self._progress.model_dump()
+        claimed, progress = self._context.claim, self._progress.model_dump()
         self._context.database.write(queue.save, claimed, progress, LEASE)
 
     def _preview(self, step: Step) -> None:
@@ -154,19 +154,19 @@ class _Making:
         small.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=70)
-        path = self._tools.generations.preview_path(self._context.claimed.id)
+        path = self._tools.generations.preview_path(self._context.claim.id)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")
             partial.write_bytes(buffer.getvalue())
             partial.replace(path)
         except OSError as error:  # no reason to give up the image itself
-            log.warning("the preview of generation %d: %s", self._context.claimed.id, error)
+            log.warning("the preview of generation %d: %s", self._context.claim.id, error)
             return
         self._progress.has_preview = True
         self._next_preview = time.monotonic() + _PREVIEW_S
 
-    def _made(self, number: int, image: Image.Image, pair: MatchPair | None) -> Made:
+    def _made(self, number: int, image: Image.Image, pair: MatchPair | None) -> GenerationImage:
         """The image kept, with all that tells where it comes from."""
         job, request = self._job, self._job.request
         facts = {
@@ -178,7 +178,7 @@ class _Making:
             "Guidance": str(request.guidance),
         }
         content = as_png(labelled(image) if self._tools.with_label else image, facts)
-        return Made(
+        return GenerationImage(
             number=number,
             image_hash=self._tools.generations.images.save(content),
             seed=job.seed(number),

@@ -91,7 +91,7 @@ class Indexer:
         claim, rows = self.database.write(partial(self._claim, limit=limit, among=among))
         if not claim.works:  # others were faster
             return []
-        with leases.kept(lambda: self._renew(claim), self.policy.lease):
+        with leases.keep_lease(lambda: self._renew(claim), self.policy.lease):
             try:
                 self._apply_claim(claim, self.collections.opened(rows))
             except Exception:  # whatever it was, it was no product's fault

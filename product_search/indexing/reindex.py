@@ -133,13 +133,13 @@ class Reindexing:
 
     def __call__(self, context: RunContext) -> None:
         """See Handler."""
-        if "encoder" in context.claimed.options:
+        if "encoder" in context.claim.options:
             self._fill_and_switch(context)
         else:
             self._drop_retired()
 
     def _fill_and_switch(self, context: RunContext) -> None:
-        progress: Progress = context.claimed.progress
+        progress: Progress = context.claim.progress
         if "switched" not in progress:
             if not self._goes_on(progress):
                 progress = self._begin(context)
@@ -156,7 +156,7 @@ class Reindexing:
     def _begin(self, context: RunContext) -> Progress:
         """Make the collection, and tell every process to write to it."""
         try:
-            encoders = self.collections.encoders.named(context.claimed.options["encoder"])
+            encoders = self.collections.encoders.named(context.claim.options["encoder"])
         except EncoderError as error:
             raise RunFailed(str(error)) from error
         name = collection_name(encoders.fingerprint)
@@ -169,7 +169,7 @@ class Reindexing:
             return self._database.write(partial(_admit, context=context, encoders=encoders))
 
     def _queue_all(self, context: RunContext, progress: Progress) -> Progress:
-        rate = context.claimed.options["rate"]
+        rate = context.claim.options["rate"]
         batch = min(self.batch, rate) if rate else self.batch
         while True:
             began = time.monotonic()
@@ -193,7 +193,7 @@ class Reindexing:
             context.check()
             is_filling, left = self._database.read(look)
             if not is_filling:
-                raise RunLost(f"run {context.claimed.id} was cancelled")
+                raise RunLost(f"run {context.claim.id} was cancelled")
             if left < limit:
                 return
             context.stopping.wait(POLL_S)
@@ -214,7 +214,7 @@ def _admit(session: Session, context: RunContext, encoders: EncoderPair) -> Prog
     live_collections.add(session, encoders, Role.filling)
     total = session.scalar(select(func.count()).select_from(Product)) or 0
     progress = {"collection": name, "last_id": 0, "queued": 0, "total": total}
-    queue.save(session, context.claimed, progress, LEASE)
+    queue.save(session, context.claim, progress, LEASE)
     return progress
 
 
@@ -225,7 +225,7 @@ def _queue_some(
     if ids:
         queued = progress["queued"] + len(ids)
         progress = {**progress, "last_id": ids[-1], "queued": queued}
-    queue.save(session, context.claimed, progress, LEASE)
+    queue.save(session, context.claim, progress, LEASE)
     return len(ids), progress
 
 
@@ -233,12 +233,12 @@ def _switch(session: Session, context: RunContext, progress: Progress) -> bool:
     """Unless products are still to be filled in: from here on searches read the new collection."""
     rows = live_collections.lock(session)
     if Role.filling not in rows:
-        raise RunLost(f"run {context.claimed.id} was cancelled")
+        raise RunLost(f"run {context.claim.id} was cancelled")
     if counts.fills_left(session, 1):
         return False
     live_collections.give_role(rows[Role.active], Role.previous)
     live_collections.give_role(rows[Role.filling], Role.active)
-    queue.save(session, context.claimed, {**progress, "switched": True}, LEASE)
+    queue.save(session, context.claim, {**progress, "switched": True}, LEASE)
     return True
 
 

@@ -74,12 +74,12 @@ class Noted(BaseModel):
 
 def queue(database: Database) -> AuditRun:
     """An audit that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return exclusive.shown(exclusive.queue(database, RunKind.audit, {}), AuditRun)
+    return exclusive.to_model(exclusive.enqueue(database, RunKind.audit, {}), AuditRun)
 
 
 def page(session: Session, query: AuditQuery) -> AuditPage:
     """What the last audit that came to its end found, without what has changed since."""
-    found = exclusive.page(session, RunKind.audit, AuditRun, query)
+    found = exclusive.fetch_page(session, RunKind.audit, AuditRun, query)
     noted = [Noted.model_validate_json(one.reason) for one in found.noted]
     return AuditPage(
         last=found.last,
@@ -119,7 +119,7 @@ class Auditor:
     page: int = stored_vectors.PAGE
 
     def handle(self, context: RunContext) -> None:
-        """See run_loop.Handler; one that is cut off begins anew.
+        """See Handler in runs.executor; one that is cut off begins anew.
 
         Raises:
             RunFailed: Milvus can't be reached, or the calibration can't be read: whoever asked
@@ -130,7 +130,7 @@ class Auditor:
         except (VectorStoreUnavailable, StartError) as error:
             raise RunFailed(str(error)) from error
         found = [Problem(_NOTED, str(one.product_id), one.model_dump_json()) for one in worst]
-        exclusive.note(context, progress, found)
+        exclusive.save_result(context, progress, found)
 
     def _audit(self, check: Callable[[], None]) -> tuple[Progress, list[Noted]]:
         active = stored_vectors.active(self.database, self.store)

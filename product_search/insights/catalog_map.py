@@ -90,7 +90,7 @@ class Maps:
 
     def _queue(self, field: MapField) -> None:
         try:
-            exclusive.queue(
+            exclusive.enqueue(
                 self.database, RunKind.map, Options(field=field).model_dump(mode="json")
             )
         except RunInProgress:  # another field's, or somebody else was quicker: whoever asks again
@@ -178,11 +178,11 @@ class MapMaker:
     page: int = PAGE
 
     def handle(self, context: RunContext) -> None:
-        """See run_loop.Handler; one that is cut off begins anew.
+        """See Handler in runs.executor; one that is cut off begins anew.
 
         Raises VectorStoreUnavailable: nobody waits, and the run goes on once Milvus is back.
         """
-        field = Options.model_validate(context.claimed.options).field
+        field = Options.model_validate(context.claim.options).field
         revision = self.database.read(_revision)  # first: what changes meanwhile makes it stale
         active = stored_vectors.active(self.database, self.store)
         if active is None:
@@ -190,13 +190,13 @@ class MapMaker:
         drawn = self._drawn(active, field, revision, context.check)
 
         def save(session: Session) -> None:
-            queue.save(session, context.claimed, drawn.model_dump(), LEASE)
+            queue.save(session, context.claim, drawn.model_dump(), LEASE)
 
         def drop(session: Session) -> None:
-            queue.drop_older_runs(session, context.claimed)
+            queue.drop_older_runs(session, context.claim)
 
         self.database.write(save)
-        context.at_end(lambda: self.database.write(drop))  # till then the last is shown
+        context.on_finish(lambda: self.database.write(drop))  # till then the last is shown
 
     def _drawn(
         self, active: ActiveVectors, field: VectorField, revision: str, check: Callable[[], None]

@@ -68,12 +68,12 @@ class Progress(BaseModel):
 
 def queue(database: Database) -> DuplicateRun:
     """A search that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return exclusive.shown(exclusive.queue(database, RunKind.duplicates, {}), DuplicateRun)
+    return exclusive.to_model(exclusive.enqueue(database, RunKind.duplicates, {}), DuplicateRun)
 
 
 def page(session: Session, query: DuplicatesQuery) -> DuplicatesPage:
     """Groups of the last search that came to its end; what was deleted since is left out."""
-    found = exclusive.page(session, RunKind.duplicates, DuplicateRun, query)
+    found = exclusive.fetch_page(session, RunKind.duplicates, DuplicateRun, query)
     return DuplicatesPage(
         last=found.last,
         newest=found.newest,
@@ -110,7 +110,7 @@ class DuplicateFinder:
     page: int = stored_vectors.PAGE
 
     def handle(self, context: RunContext) -> None:
-        """See run_loop.Handler; one that is cut off begins anew.
+        """See Handler in runs.executor; one that is cut off begins anew.
 
         Raises:
             RunFailed: Milvus can't be reached: whoever asked is told, and asks again.
@@ -122,7 +122,7 @@ class DuplicateFinder:
         groups = _groups(shelf.listings, near_pairs(shelf, context.check))
         progress = Progress(products=len(shelf.listings), groups=len(groups))
         found = [Problem(_GROUP, str(one.product_ids[0]), one.model_dump_json()) for one in groups]
-        exclusive.note(context, progress, found)
+        exclusive.save_result(context, progress, found)
 
     def _shelf(self, check: Callable[[], None]) -> Shelf:
         active = stored_vectors.active(self.database, self.store)

@@ -14,7 +14,7 @@ POLL_S = 0.5  # writes of other processes are seen this late; our own wake the l
 LONGEST_PAUSE_S = 30.0
 
 
-class StepLoop:
+class Loop:
     """Repeats the step until stopped; pauses, ever longer, while a store is down.
 
     A step says how much it did; after none, the next waits `idle_s`, or for `wake`.

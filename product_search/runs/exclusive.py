@@ -18,16 +18,16 @@ from product_search.runs import queue as runs
 from product_search.runs.executor import LEASE, RunContext
 from product_search.runs.queue import UNFINISHED, Problem, RunClaim, RunKind, RunState
 
-Shown = TypeVar("Shown", bound=SurveyRun)
+RunModel = TypeVar("RunModel", bound=SurveyRun)
 
-Sole = Literal[RunKind.doctor, RunKind.duplicates, RunKind.audit, RunKind.map]
-NAMES: dict[Sole, str] = {
+ExclusiveKind = Literal[RunKind.doctor, RunKind.duplicates, RunKind.audit, RunKind.map]
+NAMES: dict[ExclusiveKind, str] = {
     RunKind.doctor: "核对",
     RunKind.duplicates: "查重",
     RunKind.audit: "图文核查",
     RunKind.map: "目录图",
 }
-_PURPOSES: dict[Sole, LockPurpose] = {
+_PURPOSES: dict[ExclusiveKind, LockPurpose] = {
     RunKind.doctor: "doctor",
     RunKind.duplicates: "duplicates",
     RunKind.audit: "audit",
@@ -36,16 +36,16 @@ _PURPOSES: dict[Sole, LockPurpose] = {
 
 
 @dataclass(frozen=True)
-class Page(Generic[Shown]):
+class ProblemPage(Generic[RunModel]):
     """One page of what the last run that came to its end has noted, and the newest run."""
 
-    last: Shown | None
-    newest: Shown | None
+    last: RunModel | None
+    newest: RunModel | None
     noted: Sequence[RunProblem]
     next_after: int | None
 
 
-def queue(database: Database, kind: Sole, options: Mapping[str, Any]) -> Run:
+def enqueue(database: Database, kind: ExclusiveKind, options: Mapping[str, Any]) -> Run:
     """A run that waits for the service's loop. Raises RunInProgress where one has not ended."""
 
     def add(session: Session) -> Run:
@@ -56,7 +56,9 @@ def queue(database: Database, kind: Sole, options: Mapping[str, Any]) -> Run:
         return database.write(add)
 
 
-def begin(database: Database, kind: Sole, options: Mapping[str, Any], lease: timedelta) -> RunClaim:
+def start(
+    database: Database, kind: ExclusiveKind, options: Mapping[str, Any], lease: timedelta
+) -> RunClaim:
     """A run that this process carries out; one that nobody holds is cancelled for it.
 
     Raises RunInProgress where another process holds one.
@@ -75,15 +77,15 @@ def begin(database: Database, kind: Sole, options: Mapping[str, Any], lease: tim
         return database.write(add)
 
 
-def _check_none(session: Session, kind: Sole) -> None:
+def _check_none(session: Session, kind: ExclusiveKind) -> None:
     unfinished = runs.find_latest(session, kind, *UNFINISHED)
     if unfinished is not None:
         raise RunInProgress(f"已有一次{NAMES[kind]}尚未结束（编号 {unfinished.id}），请等它结束")
 
 
-def note(context: RunContext, progress: BaseModel, found: Sequence[Problem]) -> None:
+def save_result(context: RunContext, progress: BaseModel, found: Sequence[Problem]) -> None:
     """Save all that the run has found; at its end it takes the place of what others had."""
-    database, claimed = context.database, context.claimed
+    database, claimed = context.database, context.claim
 
     def save(session: Session) -> None:
         runs.replace_problems(session, claimed.id, found)
@@ -93,16 +95,18 @@ def note(context: RunContext, progress: BaseModel, found: Sequence[Problem]) -> 
         runs.drop_older_problems(session, claimed.kind, claimed.id)
 
     database.write(save)
-    context.at_end(lambda: database.write(forget))  # till then the last is shown
+    context.on_finish(lambda: database.write(forget))  # till then the last is shown
 
 
-def shown(run: Run, model: type[Shown]) -> Shown:
+def to_model(run: Run, model: type[RunModel]) -> RunModel:
     """The run as the API shows it: what has become of it, and its progress."""
     told = {"run_id": run.id, "state": run.state, "error": run.error}
     return model.model_validate({**told, "finished_at": run.finished_at, **run.progress})
 
 
-def page(session: Session, kind: Sole, model: type[Shown], query: SurveyQuery) -> Page[Shown]:
+def fetch_page(
+    session: Session, kind: ExclusiveKind, model: type[RunModel], query: SurveyQuery
+) -> ProblemPage[RunModel]:
     """What the last run that came to its end has noted, as asked for."""
     last = runs.find_latest(session, kind, RunState.done)
     newest = runs.find_latest(session, kind)
@@ -110,9 +114,9 @@ def page(session: Session, kind: Sole, model: type[Shown], query: SurveyQuery) -
     next_after = None
     if last is not None:
         noted, next_after = runs.fetch_problem_page(session, last.id, query.after, query.limit)
-    return Page(
-        last=None if last is None else shown(last, model),
-        newest=None if newest is None else shown(newest, model),
+    return ProblemPage(
+        last=None if last is None else to_model(last, model),
+        newest=None if newest is None else to_model(newest, model),
         noted=noted,
         next_after=next_after,
     )

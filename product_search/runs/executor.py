@@ -22,20 +22,20 @@ class RunFailed(Exception):
     """The run can't be carried out; the message says why, to whoever asked for it."""
 
 
-class Stopping(Exception):
+class RunInterrupted(Exception):
     """The process is ending: the run is given back, to go on where its progress was saved."""
 
 
 class RunContext:
     """What a handler gets: the claimed run, and whether to go on."""
 
-    def __init__(self, database: Database, claimed: RunClaim, stopping: threading.Event) -> None:
+    def __init__(self, database: Database, claim: RunClaim, stopping: threading.Event) -> None:
         self.database = database
-        self.claimed = claimed
+        self.claim = claim
         self.stopping = stopping
         self._at_end: list[Callable[[], None]] = []
 
-    def at_end(self, tidy: Callable[[], None]) -> None:
+    def on_finish(self, tidy: Callable[[], None]) -> None:
         """Call this once the run has ended for good, not where it is given back.
 
         A process that dies in between does not: it has to be done at the next start too.
@@ -50,13 +50,13 @@ class RunContext:
     def check(self) -> None:
         """Raise Stopping where the process is to end; ask between two steps that are saved."""
         if self.stopping.is_set():
-            raise Stopping
+            raise RunInterrupted
 
 
 Handler = Callable[[RunContext], None]
 
 
-def carry_out(context: RunContext, handler: Handler) -> RunState:
+def execute(context: RunContext, handler: Handler) -> RunState:
     """Run the handler to its end, and say of the run how it ended.
 
     An AppError is a store that is down: the run is given back, and goes on later.
@@ -64,7 +64,7 @@ def carry_out(context: RunContext, handler: Handler) -> RunState:
     Raises:
         Stopping, RunLost, AppError: the run has not ended.
     """
-    database, claimed = context.database, context.claimed
+    database, claimed = context.database, context.claim
     state, reason = RunState.done, None
 
     def renew() -> None:
@@ -74,11 +74,11 @@ def carry_out(context: RunContext, handler: Handler) -> RunState:
             log.warning("%s", error)
 
     try:
-        with leases.kept(renew, LEASE):
+        with leases.keep_lease(renew, LEASE):
             handler(context)
     except RunFailed as error:
         state, reason = RunState.failed, str(error)
-    except (Stopping, AppError, KeyboardInterrupt):
+    except (RunInterrupted, AppError, KeyboardInterrupt):
         _give_back(context)
         raise
     except RunLost:
@@ -93,12 +93,12 @@ def carry_out(context: RunContext, handler: Handler) -> RunState:
 
 def _give_back(context: RunContext) -> None:
     try:
-        context.database.write(queue.release, context.claimed)
+        context.database.write(queue.release, context.claim)
     except (AppError, RunLost) as error:
-        log.warning("run %d stays claimed until its lease ends: %s", context.claimed.id, error)
+        log.warning("run %d stays claimed until its lease ends: %s", context.claim.id, error)
 
 
-class RunLoop:
+class RunExecutor:
     """Carries out queued runs until stopped; while a store is down they wait.
 
     Each kind has a thread of its own, so that a reindexing of hours holds up no import.
@@ -140,7 +140,7 @@ class RunLoop:
             try:
                 if self._carry_out_next(kind):
                     continue
-            except (Stopping, RunLost):
+            except (RunInterrupted, RunLost):
                 continue
             except AppError as error:
                 log.warning("%s runs wait: %s", kind, error)
@@ -154,5 +154,5 @@ class RunLoop:
         claimed = self._database.write(queue.claim, [kind], LEASE)
         if claimed is None:
             return False
-        carry_out(RunContext(self._database, claimed, self._stopping), self._handlers[kind])
+        execute(RunContext(self._database, claimed, self._stopping), self._handlers[kind])
         return True

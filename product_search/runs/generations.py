@@ -14,7 +14,7 @@ from product_search.errors import GenerationNotFound, ImageNotFound
 from product_search.runs.queue import RunKind
 
 
-class Made(BaseModel):
+class GenerationImage(BaseModel):
     """An image that was made, in the image store, and how it fits."""
 
     number: int
@@ -25,43 +25,43 @@ class Made(BaseModel):
     fits: bool | None = None
 
 
-class Progress(BaseModel):
+class GenerationProgress(BaseModel):
     """How far a generation is; its images come all at once, the best first."""
 
     model: str
     step: int = 0
     steps: int | None = None
     has_preview: bool = False
-    pictures: list[Made] = Field(default_factory=list)
+    pictures: list[GenerationImage] = Field(default_factory=list)
 
 
-def progress_of(run: Run) -> Progress | None:
+def read_progress(run: Run) -> GenerationProgress | None:
     """None where it has not begun."""
-    return Progress.model_validate(run.progress) if run.progress else None
+    return GenerationProgress.model_validate(run.progress) if run.progress else None
 
 
-def found_run(run: Run | None, generation_id: int) -> Run:
+def require_generation(run: Run | None, generation_id: int) -> Run:
     """The generation. Raises GenerationNotFound."""
     if run is None or run.kind != RunKind.generate:
         raise GenerationNotFound(f"没有编号为 {generation_id} 的图片生成")
     return run
 
 
-def image_hash(database: Database, wanted: PictureOfGeneration) -> str:
+def find_image_hash(database: Database, wanted: PictureOfGeneration) -> str:
     """By what the image store knows it.
 
     Raises GenerationNotFound; ImageNotFound where the generation has not made it, or not yet.
     """
     number = wanted.generation_id
-    run = found_run(database.read(lambda session: session.get(Run, number)), number)
-    progress = progress_of(run)
+    run = require_generation(database.read(lambda session: session.get(Run, number)), number)
+    progress = read_progress(run)
     for made in progress.pictures if progress else ():
         if made.number == wanted.number:
             return made.image_hash
     raise ImageNotFound(f"编号为 {number} 的图片生成没有第 {wanted.number} 张图片")
 
 
-def named_by_generations(session: Session, hashes: Collection[str]) -> set[str]:
+def find_used_hashes(session: Session, hashes: Collection[str]) -> set[str]:
     """Those of these images that generations have made."""
     named: set[str] = set()
     for progress in session.scalars(select(Run.progress).where(Run.kind == RunKind.generate)):

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def kept(renew: Callable[[], object], lease: timedelta) -> Iterator[None]:
+def keep_lease(renew: Callable[[], object], lease: timedelta) -> Iterator[None]:
     """However long the work in here takes, `renew` is called before the lease ends.
 
     What `renew` raises is logged: that a lease was lost is noticed where the work is saved.

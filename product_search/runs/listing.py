@@ -37,7 +37,7 @@ _COLUMNS = (
 )
 
 
-def page(session: Session, query: SurveyQuery) -> RunsPage:
+def list_runs(session: Session, query: SurveyQuery) -> RunsPage:
     """A page of the runs, the newest first."""
     found = select(*_COLUMNS).order_by(Run.id.desc()).limit(query.limit + 1)
     if query.after:

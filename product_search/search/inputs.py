@@ -103,7 +103,7 @@ class InputReader:
         return self.images.load(product.image_hash), product.milvus_id
 
     def _made(self, wanted: PictureOfGeneration, region: Region | None = None) -> Image.Image:
-        return self.images.load(generations.image_hash(self.database, wanted), region)
+        return self.images.load(generations.find_image_hash(self.database, wanted), region)
 
     def product(self, product_id: int) -> Product:
         """The row. Raises ProductNotFound."""

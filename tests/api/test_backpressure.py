@@ -36,7 +36,7 @@ def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
     """A service that indexes nothing, and whose outbox holds little."""
     settings = open_settings().model_copy(update={"outbox_max_depth": DEPTH})
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        resources(client).loop.stop()
+        resources(client).indexing_loop.stop()
         yield client
 
 

@@ -15,7 +15,7 @@ from product_search.generation.diffusers import Keeper
 from product_search.generation.job import Generating
 from product_search.images.provenance import NOTICE
 from product_search.runs import queue
-from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
+from product_search.runs.executor import LEASE, RunContext, RunInterrupted, execute
 from product_search.runs.queue import RunClaim, RunKind, RunState
 from product_search.settings import Settings
 from tests.api.helpers import calibrated, code_of, create, fields_of, resources
@@ -282,7 +282,7 @@ def carried_out(shop: Studio, taken: RunClaim, stopping: threading.Event) -> Run
     keeper = Keeper(shop.generator, idle_s=300)
     tools = Generating(held.generations, keeper, held.search, with_label=True)
     try:
-        return carry_out(RunContext(held.database, taken, stopping), tools.handle)
+        return execute(RunContext(held.database, taken, stopping), tools.handle)
     finally:
         keeper.close()
 
@@ -292,7 +292,7 @@ def test_a_service_that_stops_leaves_its_generation_to_begin_anew(with_model: Op
         asked = shop.ask()
         stopping = threading.Event()
         stopping.set()
-        with pytest.raises(Stopping):
+        with pytest.raises(RunInterrupted):
             carried_out(shop, claimed(shop), stopping)
         assert (shop.state(asked)["state"], shop.state(asked)["step"]) == ("running", 0)
         assert carried_out(shop, claimed(shop), threading.Event()) is RunState.done

@@ -316,7 +316,7 @@ def test_a_file_that_is_gone_when_its_turn_comes_fails_the_import(
 ) -> None:
     settings = open_settings()
     with TestClient(create_app(settings)) as api:
-        resources(api).run_loop.stop()
+        resources(api).run_executor.stop()
         accepted = send(api, "a.csv", CSV).json()
         for path in uploads(api):
             path.unlink()
@@ -335,7 +335,7 @@ def test_files_that_nobody_waits_for_are_gone_after_the_next_start(
 ) -> None:
     settings = open_settings()
     with TestClient(create_app(settings)) as api:
-        resources(api).run_loop.stop()
+        resources(api).run_executor.stop()
         accepted = send(api, "a.csv", CSV).json()
         (settings.imports_dir / "left").write_bytes(b"by a process that died")
         coming = resources(api).imports.new_upload()  # another service's, on the same folder

@@ -93,7 +93,7 @@ def test_a_walk_that_another_process_carries_out_is_not_disturbed(
 ) -> None:
     drifted(settings)
     with open_database(settings) as database:
-        held = exclusive.begin(database, RunKind.doctor, {}, LEASE)
+        held = exclusive.start(database, RunKind.doctor, {}, LEASE)
         assert manage.main(["doctor"]) == 2
     assert f"编号 {held.id}" in caplog.text
 

@@ -67,7 +67,7 @@ class Watched:
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
     """A service that itself indexes nothing."""
     with TestClient(create_app(open_settings()), raise_server_exceptions=False) as client:
-        resources(client).loop.stop()
+        resources(client).indexing_loop.stop()
         yield client
 
 

@@ -16,7 +16,7 @@ from nlp_models import TextEncoder
 from product_search.encoders.embeddings import Matrix
 from product_search.indexing.indexer import Indexer
 from product_search.outbox.events import Policy
-from product_search.runs.background import StepLoop
+from product_search.runs.background import Loop
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.sessions import writing
@@ -53,7 +53,7 @@ class Poisoned:
 def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
     """A service whose indexing, once it has begun, goes through the poisoned encoder."""
     with TestClient(create_app(open_settings()), raise_server_exceptions=False) as client:
-        resources(client).loop.stop()
+        resources(client).indexing_loop.stop()
         yield client
 
 
@@ -62,7 +62,7 @@ def index_all(api: TestClient, batch_size: int = BATCH_SIZE) -> None:
     held = resources(api)
     encoders = replace(held.encoders, text=Poisoned(held.encoders.text))
     indexer = Indexer(held.database, held.images, StandIn(held.collections, encoders), POLICY)
-    loop = StepLoop("indexing", lambda: indexer.apply_oldest(batch_size))
+    loop = Loop("indexing", lambda: indexer.apply_oldest(batch_size))
     loop.start()
     deadline = time.monotonic() + DEADLINE_S
     while api.get("/health").json()["outbox"]["pending"]:

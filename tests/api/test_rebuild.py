@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from main import create_app
-from product_search.runs.background import StepLoop
+from product_search.runs.background import Loop
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create_all, ids, listed, resources, search
 from tests.clock import until
@@ -80,13 +80,13 @@ def test_while_the_active_collection_is_filled_again_health_says_so(
         return body["status"], body["vector_store"]
 
     with monkeypatch.context() as held:
-        held.setattr(StepLoop, "start", lambda _loop: None)
+        held.setattr(Loop, "start", lambda _loop: None)
         with TestClient(create_app(settings)) as api:
             assert state(api) == ("degraded", "filling")
     with TestClient(create_app(settings)) as api:
         assert_whole(api, products)
         assert state(api) == ("ok", "ok")
-        resources(api).loop.stop()
+        resources(api).indexing_loop.stop()
         assert api.post("/product", json={"title": "等着"}).status_code == 201
         assert state(api) == ("ok", "ok")  # what is written meanwhile is no part that is lost
         (waiting,) = listed(api, index_status="pending")["items"]

@@ -176,7 +176,7 @@ def test_before_the_first_start_there_is_nothing_to_reindex(settings: Settings) 
 def frozen(api: TestClient) -> TestClient:
     """A service that indexes nothing by itself; its products are indexed."""
     stock(api)
-    resources(api).loop.stop()
+    resources(api).indexing_loop.stop()
     return api
 
 
@@ -189,7 +189,7 @@ def begin(api: TestClient) -> int:
     """Queue a reindexing, and wait until the first products are queued for it."""
     database = resources(api).database
     run_id = database.write(reindex.start, "chinese-clip", None)
-    resources(api).run_loop.wake()
+    resources(api).run_executor.wake()
     until(lambda: database.read(counts.fills_left, 1) > 0, "a fill")
     return run_id
 

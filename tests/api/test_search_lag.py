@@ -33,7 +33,7 @@ def frozen(open_settings: Callable[[], Settings]) -> Iterator[tuple[TestClient, 
             for picture in [photo(group, place)]
         ]
         products = create_all(api, rows)
-        resources(api).loop.stop()
+        resources(api).indexing_loop.stop()
         resources(api).settings.wait_timeout_s = 0.05
         yield api, {group: [p for p in products if p["category"] == group] for group in GROUPS}
 
@@ -130,7 +130,7 @@ def restarted(open_settings: Callable[[], Settings]) -> Iterator[tuple[TestClien
     """
     settings = open_settings().model_copy(update={"index_max_attempts": 1})
     with TestClient(create_app(settings)) as api:
-        resources(api).loop.stop()
+        resources(api).indexing_loop.stop()
         made = [create(api, title=title)["product_id"] for title in ("删掉的", "完好的雨伞")]
         assert api.delete(f"/product/{made[0]}").status_code == 204
         made.append(create(api, title="丢图", image_base64=base64_of(photo("甲", 0)))["product_id"])

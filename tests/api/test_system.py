@@ -81,7 +81,7 @@ def test_an_image_that_nobody_names_leaves_the_service_healthy(
 @pytest.mark.parametrize("path", ["/system/drift", "/system/repair"])
 def test_while_a_walk_has_not_ended_another_is_refused(api: TestClient, path: str) -> None:
     database = resources(api).database
-    held = exclusive.begin(database, RunKind.doctor, {}, LEASE)
+    held = exclusive.start(database, RunKind.doctor, {}, LEASE)
     assert code_of(api.post(path)) == (409, "run_in_progress")
     assert report(api)["newest"] == {
         "run_id": held.id,

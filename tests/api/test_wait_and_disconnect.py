@@ -31,7 +31,7 @@ DEADLINE_S = 120.0
 def still(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
     """A service whose index stands still, so that every wait is a long one."""
     with TestClient(create_app(open_settings()), raise_server_exceptions=False) as api:
-        resources(api).loop.stop()
+        resources(api).indexing_loop.stop()
         resources(api).settings.wait_timeout_s = DEADLINE_S
         yield api
 

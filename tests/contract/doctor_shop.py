@@ -23,7 +23,7 @@ from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import activate
 from product_search.milvus.schema import entity_row
 from product_search.runs import exclusive
-from product_search.runs.executor import LEASE, RunContext, carry_out
+from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import RunClaim, RunKind, RunState
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.contract.entities import entity
@@ -143,13 +143,13 @@ class Shop:
 
     def begin(self, repair: bool = False, drop: Sequence[str] = ()) -> RunClaim:
         wanted = {"repair": repair, "drop": list(drop)}
-        return exclusive.begin(self.database, RunKind.doctor, wanted, LEASE)
+        return exclusive.start(self.database, RunKind.doctor, wanted, LEASE)
 
     def walk(self, repair: bool = False, drop: Sequence[str] = (), page: int = 100) -> DriftRun:
         """What a whole walk finds."""
         claimed = self.begin(repair, drop)
         context = RunContext(self.database, claimed, threading.Event())
-        assert carry_out(context, self.doctor(page).handle) is RunState.done
+        assert execute(context, self.doctor(page).handle) is RunState.done
         with reading(self.database) as session:
             return reports.of_run(session, claimed.id)
 
@@ -157,7 +157,7 @@ class Shop:
         """Why a walk fails."""
         claimed = self.begin(**options)
         context = RunContext(self.database, claimed, threading.Event())
-        assert carry_out(context, self.doctor().handle) is RunState.failed
+        assert execute(context, self.doctor().handle) is RunState.failed
         with reading(self.database) as session:
             return session.get_one(Run, claimed.id).error
 

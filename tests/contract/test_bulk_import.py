@@ -21,7 +21,7 @@ from product_search.catalog.rows import upsert_by_sku
 from product_search.errors import DatabaseUnavailable
 from product_search.images.store import ImageStore
 from product_search.runs import executor, queue
-from product_search.runs.executor import RunContext, RunFailed, RunLoop, Stopping, carry_out
+from product_search.runs.executor import RunContext, RunExecutor, RunFailed, RunInterrupted, execute
 from product_search.runs.queue import RunKind, RunLost, RunState
 from tests.hostile import HOSTILE
 from tests.sessions import reading, writing
@@ -132,8 +132,8 @@ def test_an_import_that_was_stopped_goes_on_and_counts_nothing_twice(
                 import_rows(context, catalog, source, on_progress)
 
             try:
-                carry_out(ours, handle)
-            except Stopping:
+                execute(ours, handle)
+            except RunInterrupted:
                 done.append(run_of(database, run_id).progress["rows_done"])
     assert done == [HALF, 2 * HALF]
     run = run_of(database, run_id)
@@ -159,7 +159,7 @@ def test_a_run_that_another_process_has_taken_writes_nothing_more(
             database.write(queue.cancel, run.id)
 
     with open_source(file, ".csv") as source, pytest.raises(RunLost):
-        carry_out(ours, lambda context: import_rows(context, catalog, source, cancelled))
+        execute(ours, lambda context: import_rows(context, catalog, source, cancelled))
     assert run_of(database, run.id).progress["rows_done"] == HALF
     assert len(products(database)) == len(events(database)) == HALF - 1
 
@@ -209,11 +209,11 @@ def test_an_import_of_a_command_that_died_is_never_taken_and_ended_by_the_next(
     both = threading.Event()
 
     def handle(context: RunContext) -> None:
-        taken.append(context.claimed.id)
+        taken.append(context.claim.id)
         both.set()
         raise RunFailed("没有文件")
 
-    loop = RunLoop(database, {RunKind.import_: handle})
+    loop = RunExecutor(database, {RunKind.import_: handle})
     loop.start()
     assert both.wait(30)
     loop.stop()
@@ -228,7 +228,7 @@ def test_what_a_run_leaves_to_tidy_is_tidied_when_it_has_ended_and_not_before(
     database: Database,
 ) -> None:
     ends = []
-    for error in (None, RunFailed("坏文件"), Stopping()):
+    for error in (None, RunFailed("坏文件"), RunInterrupted()):
         with writing(database) as session:
             queue.enqueue(session, RunKind.doctor, {})
             claimed = queue.claim(session, [RunKind.doctor], executor.LEASE)
@@ -240,14 +240,14 @@ def test_what_a_run_leaves_to_tidy_is_tidied_when_it_has_ended_and_not_before(
             error: Exception | None = error,
             tidied: list[RunState] = tidied,
         ) -> None:
-            run_id = context.claimed.id
-            context.at_end(lambda: tidied.append(RunState(run_of(database, run_id).state)))
+            run_id = context.claim.id
+            context.on_finish(lambda: tidied.append(RunState(run_of(database, run_id).state)))
             if error is not None:
                 raise error
 
         try:
-            carry_out(RunContext(database, claimed, threading.Event()), handle)
-        except Stopping:
-            assert isinstance(error, Stopping)
+            execute(RunContext(database, claimed, threading.Event()), handle)
+        except RunInterrupted:
+            assert isinstance(error, RunInterrupted)
         ends.append(tidied)
     assert ends == [[RunState.done], [RunState.failed], []]

@@ -21,7 +21,7 @@ from product_search.images.store import content_hash
 from product_search.indexing.collections import Role
 from product_search.outbox import counts
 from product_search.runs import queue
-from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
+from product_search.runs.executor import LEASE, RunContext, RunInterrupted, execute
 from product_search.runs.queue import RunKind, RunState
 from tests.contract.doctor_shop import (
     IMAGE,
@@ -144,7 +144,7 @@ def test_a_collection_that_changes_under_the_walk_ends_it(stocked: Shop) -> None
     stocked.store.shared["scan"] = drop
     claimed = stocked.begin()
     context = RunContext(stocked.database, claimed, threading.Event())
-    assert carry_out(context, stocked.doctor(page=2).handle) is RunState.failed
+    assert execute(context, stocked.doctor(page=2).handle) is RunState.failed
 
 
 @pytest.mark.parametrize("away", [VectorStoreUnavailable, StorageUnavailable])
@@ -164,8 +164,8 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
     claimed = stocked.begin(repair=True)
     stopping = threading.Event()
     stocked.store.shared["scan"] = stopping.set
-    with pytest.raises(Stopping):
-        carry_out(RunContext(stocked.database, claimed, stopping), stocked.doctor(page=2).handle)
+    with pytest.raises(RunInterrupted):
+        execute(RunContext(stocked.database, claimed, stopping), stocked.doctor(page=2).handle)
     with reading(stocked.database) as session:
         saved = session.get_one(Run, claimed.id)
     assert (saved.progress["products"], saved.progress["found"]) == (2, {"missing": 1})
@@ -173,7 +173,7 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
         again = queue.claim(session, [RunKind.doctor], LEASE, run_id=claimed.id)
     assert again is not None
     context = RunContext(stocked.database, again, threading.Event())
-    assert carry_out(context, stocked.doctor(page=2).handle) is RunState.done
+    assert execute(context, stocked.doctor(page=2).handle) is RunState.done
     with reading(stocked.database) as session:
         walked = reports.of_run(session, claimed.id)
     assert (walked.products, walked.entities) == (7, 5)

@@ -23,7 +23,7 @@ from product_search.generation.generations import Generations
 from product_search.images.provenance import as_png
 from product_search.runs import generations as generated, queue
 from product_search.runs.executor import LEASE
-from product_search.runs.generations import Made, Progress
+from product_search.runs.generations import GenerationImage, GenerationProgress
 from product_search.runs.queue import RunClaim, RunKind, RunState
 from tests.contract.doctor_shop import (
     Shop,
@@ -66,8 +66,8 @@ def made(generations: Generations) -> tuple[int, str]:
     generation_id = generations.queue(BAG).generation_id
     claimed = taken(generations.database)
     name = generations.images.save(as_png(noise((8, 8), 9), {}))
-    progress = Progress(
-        model="m", step=8, steps=8, pictures=[Made(number=1, image_hash=name, seed=3)]
+    progress = GenerationProgress(
+        model="m", step=8, steps=8, pictures=[GenerationImage(number=1, image_hash=name, seed=3)]
     )
     with writing(generations.database) as session:
         queue.save(session, claimed, progress.model_dump(), LEASE)
@@ -111,7 +111,7 @@ def test_only_what_has_not_ended_can_be_cancelled(generations: Generations) -> N
 def test_an_image_is_found_by_its_generation_and_number(generations: Generations) -> None:
     generation_id, name = made(generations)
     wanted = PictureOfGeneration(generation_id=generation_id, number=1)
-    assert generated.image_hash(generations.database, wanted) == name
+    assert generated.find_image_hash(generations.database, wanted) == name
     assert generations.picture(wanted, None).media_type == "image/png"
     with pytest.raises(ImageNotFound):
         generations.picture(PictureOfGeneration(generation_id=generation_id, number=2), None)

@@ -89,8 +89,8 @@ def test_what_is_written_comes_through_kafka_into_milvus(api: TestClient) -> Non
 def unpublished(api: TestClient) -> tuple[Resources, Indexer, int]:
     """A product that waits, and of which no message will tell; an indexer for it."""
     held = resources(api)
-    assert held.relay is not None
-    held.relay.stop()
+    assert held.relay_loop is not None
+    held.relay_loop.stop()
     product_id = held.catalog.create({"title": "书包"}, None).product_id
     return held, Indexer(held.database, held.images, held.collections), product_id
 
@@ -132,7 +132,7 @@ def test_the_events_of_a_topic_that_is_lost_are_published_again(
         TestClient(create_app(over(new_topic(first.servers), settings))) as client,
     ):
         held = resources(client)
-        held.loop.stop()
+        held.indexing_loop.stop()
         for number in range(5):
             held.catalog.create({"title": f"书包 {number}"}, None)
         deadline = time.monotonic() + DEADLINE_S

@@ -13,7 +13,7 @@ from data_models import DriftKind
 from orm_models import Product
 from product_search.catalog.products import KEEP_IMAGE
 from product_search.outbox import counts, events
-from product_search.runs.background import StepLoop
+from product_search.runs.background import Loop
 from tests.contract.doctor_shop import (
     NONE,
     Shop,
@@ -174,7 +174,7 @@ def test_a_product_that_comes_while_the_stores_are_read_is_no_drift(stocked: Sho
 
 def test_writers_and_the_indexer_raise_no_false_alarm(stocked: Shop) -> None:
     stopping = threading.Event()
-    loop = StepLoop("indexing", lambda: stocked.indexer.apply_oldest(4))
+    loop = Loop("indexing", lambda: stocked.indexer.apply_oldest(4))
     loop.start()
 
     def write(number: int) -> None:

@@ -40,13 +40,13 @@ PROGRESS: dict[RunKind, dict[str, Any]] = {
     RunKind.map: {"total": 2, "x": [0.5, 1]},
     RunKind.audit: audit.Progress(checked=2).model_dump(),
     RunKind.duplicates: {"products": 2, "groups": 1},
-    RunKind.generate: generations.Progress(model="m", step=3, steps=8).model_dump(),
+    RunKind.generate: generations.GenerationProgress(model="m", step=3, steps=8).model_dump(),
 }
 
 
 def listed(database: Database, **query: Any) -> RunsPage:
     with reading(database) as session:
-        return listing.page(session, SurveyQuery(**query))
+        return listing.list_runs(session, SurveyQuery(**query))
 
 
 def under_way(session: Session, kind: RunKind) -> queue.RunClaim:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from orm_models import Database, Run
 from product_search.errors import DatabaseUnavailable
 from product_search.runs import executor, queue
-from product_search.runs.executor import RunContext, RunFailed, RunLoop, Stopping, carry_out
+from product_search.runs.executor import RunContext, RunExecutor, RunFailed, RunInterrupted, execute
 from product_search.runs.queue import Problem, RunClaim, RunKind, RunLost, RunState
 from tests.sessions import reading, writing
 
@@ -158,8 +158,8 @@ def test_a_run_ends_as_its_handler_does(database: Database) -> None:
     ends = []
     for handler in (lambda _context: None, refuse, break_down):
         ours = context(database)
-        state = carry_out(ours, handler)
-        ends.append((state, row(database, ours.claimed.id).error))
+        state = execute(ours, handler)
+        ends.append((state, row(database, ours.claim.id).error))
     assert ends == [
         (RunState.done, None),
         (RunState.failed, "文件不见了"),
@@ -173,15 +173,15 @@ def test_a_run_is_given_back_where_a_store_is_down_or_the_process_ends(database:
 
     ours = context(database)
     with pytest.raises(DatabaseUnavailable):
-        carry_out(ours, no_store)
+        execute(ours, no_store)
     with writing(database) as session:
-        again = queue.claim(session, list(RunKind), LEASE, run_id=ours.claimed.id)
+        again = queue.claim(session, list(RunKind), LEASE, run_id=ours.claim.id)
     assert again is not None
     ours = RunContext(database, again, threading.Event())
     ours.stopping.set()
-    with pytest.raises(Stopping):
-        carry_out(ours, RunContext.check)
-    given_back = row(database, ours.claimed.id)
+    with pytest.raises(RunInterrupted):
+        execute(ours, RunContext.check)
+    given_back = row(database, ours.claim.id)
     assert (given_back.state, given_back.claim_token) == (RunState.running, None)
 
 
@@ -190,16 +190,16 @@ def test_the_lease_is_kept_however_long_a_step_takes(
 ) -> None:
     monkeypatch.setattr(executor, "LEASE", timedelta(milliseconds=30))
     ours = context(database)
-    before = row(database, ours.claimed.id).lease_until
+    before = row(database, ours.claim.id).lease_until
     moved = threading.Event()
 
     def wait(_context: RunContext) -> None:
         for _ in range(2000):
-            if row(database, ours.claimed.id).lease_until != before:
+            if row(database, ours.claim.id).lease_until != before:
                 moved.set()
                 return
 
-    assert carry_out(ours, wait) is RunState.done
+    assert execute(ours, wait) is RunState.done
     assert moved.is_set()
 
 
@@ -210,13 +210,13 @@ def test_a_loop_carries_out_what_is_queued_and_stops_between_steps(database: Dat
     both = threading.Event()
 
     def handle(context: RunContext) -> None:
-        seen.append(context.claimed.id)
+        seen.append(context.claim.id)
         if len(seen) == 2:
             both.set()
             assert context.stopping.wait(30)
             context.check()
 
-    loop = RunLoop(database, {RunKind.import_: handle})
+    loop = RunExecutor(database, {RunKind.import_: handle})
     loop.start()
     assert both.wait(30)
     loop.stop()

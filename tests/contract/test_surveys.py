@@ -16,7 +16,7 @@ from product_search.insights import audit
 from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.runs import exclusive, queue
-from product_search.runs.executor import LEASE, RunContext, Stopping, carry_out
+from product_search.runs.executor import LEASE, RunContext, RunInterrupted, execute
 from product_search.runs.queue import RunClaim, RunKind, RunState
 from product_search.search.calibration import Calibration
 from tests.contract.doctor_shop import (
@@ -43,8 +43,8 @@ def auditor(shop: Shop, page: int = 100) -> Auditor:
 
 def audited(shop: Shop, page: int = 100) -> AuditPage:
     """What a whole audit finds."""
-    claimed = exclusive.begin(shop.database, RunKind.audit, {}, LEASE)
-    assert carry_out(context(shop, claimed), auditor(shop, page).handle) is RunState.done
+    claimed = exclusive.start(shop.database, RunKind.audit, {}, LEASE)
+    assert execute(context(shop, claimed), auditor(shop, page).handle) is RunState.done
     return shop.database.read(audit.page, AuditQuery(limit=100))
 
 
@@ -61,7 +61,7 @@ def draw(shop: Shop, maker: MapMaker) -> RunState:
     with writing(shop.database) as session:
         claimed = queue.claim(session, [RunKind.map], LEASE)
     assert claimed is not None
-    return carry_out(context(shop, claimed), maker.handle)
+    return execute(context(shop, claimed), maker.handle)
 
 
 def drawn(shop: Shop, maker: MapMaker, field: MapField = TITLES) -> CatalogMap:
@@ -98,13 +98,13 @@ def test_an_audit_keeps_the_worst_of_all_pages(
 
 
 def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked: Shop) -> None:
-    claimed = exclusive.begin(stocked.database, RunKind.audit, {}, LEASE)
+    claimed = exclusive.start(stocked.database, RunKind.audit, {}, LEASE)
     with pytest.raises(RunInProgress):
         audit.queue(stocked.database)
     stopped = context(stocked, claimed)
     stopped.stopping.set()
-    with pytest.raises(Stopping):
-        carry_out(stopped, auditor(stocked).handle)
+    with pytest.raises(RunInterrupted):
+        execute(stopped, auditor(stocked).handle)
     found = audited(stocked)
     assert found.last is not None
     assert found.last.checked == 5
@@ -112,11 +112,11 @@ def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked
 
 def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked: Shop) -> None:
     before = audited(stocked)
-    claimed = exclusive.begin(stocked.database, RunKind.audit, {}, LEASE)
+    claimed = exclusive.start(stocked.database, RunKind.audit, {}, LEASE)
     auditor(stocked).handle(context(stocked, claimed))  # and there the process dies
     found = stocked.database.read(audit.page, AuditQuery())
     assert (found.last, found.items) == (before.last, before.items)
-    assert carry_out(context(stocked, claimed), auditor(stocked).handle) is RunState.done
+    assert execute(context(stocked, claimed), auditor(stocked).handle) is RunState.done
     found = stocked.database.read(audit.page, AuditQuery())
     assert found.last is not None
     assert (found.last.run_id, found.items) == (claimed.id, before.items)
@@ -151,7 +151,7 @@ def test_till_a_map_is_drawn_the_last_is_shown(stocked: Shop) -> None:
     assert claimed is not None
     map_maker(stocked).handle(context(stocked, claimed))  # and there the process dies
     assert asked(stocked) == before.model_copy(update={"stale": True})
-    assert carry_out(context(stocked, claimed), map_maker(stocked).handle) is RunState.done
+    assert execute(context(stocked, claimed), map_maker(stocked).handle) is RunState.done
     assert drawn(stocked, map_maker(stocked)).total == 8
 
 
@@ -222,4 +222,4 @@ def test_a_map_that_waits_is_queued_once(stocked: Shop) -> None:
         assert isinstance(maps.get(field), MapComputing)
     assert woken == [1]
     with pytest.raises(RunInProgress):
-        exclusive.queue(stocked.database, RunKind.map, {"field": IMAGES})
+        exclusive.enqueue(stocked.database, RunKind.map, {"field": IMAGES})

@@ -24,7 +24,7 @@ from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
 from product_search.images.store import ImageStore
 from product_search.runs import exclusive
-from product_search.runs.executor import LEASE, RunContext, carry_out
+from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import RunKind
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until
@@ -186,8 +186,8 @@ class Place(ABC):
 
     def _doctors_verdict(self, store: MilvusStore) -> list[str]:
         doctor = Reconciler(self.database, store, self.images, lambda _: None, lambda: None)
-        claimed = exclusive.begin(self.database, RunKind.doctor, {}, LEASE)
-        carry_out(RunContext(self.database, claimed, threading.Event()), doctor.handle)
+        claimed = exclusive.start(self.database, RunKind.doctor, {}, LEASE)
+        execute(RunContext(self.database, claimed, threading.Event()), doctor.handle)
         found = self.database.read(reports.of_run, claimed.id)
         return [f"the doctor: {one.kind} {one.subject}: {one.reason}" for one in found.examples]
 

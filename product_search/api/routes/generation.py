@@ -53,7 +53,7 @@ async def generate(request: Request) -> GenerationAccepted:
     accepted = await raw.answered(
         GenerationRequest, lambda body: resources.generations.queue(body.model)
     )
-    resources.run_loop.wake()
+    resources.run_executor.wake()
     return accepted
 
 

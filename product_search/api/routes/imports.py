@@ -67,7 +67,7 @@ async def start_import(request: Request) -> ImportAccepted:
         import_id = await run_in_threadpool(imports.queue, upload, name)
     finally:
         await run_in_threadpool(upload.close)
-    resources.run_loop.wake()
+    resources.run_executor.wake()
     return ImportAccepted(import_id=import_id, status_url=f"{PATH}/{import_id}")
 
 

@@ -43,7 +43,7 @@ def find_duplicates(request: Request) -> DuplicateRun:
     """排队一次查重：图片与标题都相近的商品；结果见 `GET /product/duplicates`。"""
     resources: Resources = request.app.state.resources
     run = duplicates.queue(resources.database)
-    resources.run_loop.wake()
+    resources.run_executor.wake()
     return run
 
 
@@ -59,7 +59,7 @@ def start_audit(request: Request) -> AuditRun:
     """排队一次核查：用已存的向量比较每个商品的图片与标题；结果见 `GET /product/audit`。"""
     resources: Resources = request.app.state.resources
     run = audit.queue(resources.database)
-    resources.run_loop.wake()
+    resources.run_executor.wake()
     return run
 
 

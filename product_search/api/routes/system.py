@@ -46,7 +46,7 @@ def repair_drift(request: Request) -> DoctorRun:
 def _queued(request: Request, options: reports.Options) -> DoctorRun:
     resources: Resources = request.app.state.resources
     run = reports.queue(resources.database, options)
-    resources.run_loop.wake()
+    resources.run_executor.wake()
     return run
 
 
@@ -58,7 +58,7 @@ def _queued(request: Request, options: reports.Options) -> DoctorRun:
 def get_runs(request: Request, query: Annotated[SurveyQuery, Query()]) -> RunsPage:
     """导入、换编码器、核对、查重、图文核查、目录图：排队的、进行中的和已结束的，新的在前。"""
     resources: Resources = request.app.state.resources
-    return resources.database.read(listing.page, query)
+    return resources.database.read(listing.list_runs, query)
 
 
 @router.get(
