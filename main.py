@@ -150,7 +150,7 @@ def _database_state(resources: Resources) -> _Database:
     read = resources.database.read
     try:
         resources.database.ping()
-        counts, walked = read(outbox_state.counts), read(reports.last)
+        counts, walked = read(outbox_state.fetch_counts), read(reports.fetch_last)
         return _Database("ok", counts, walked, read(outbox_state.is_rebuilding))
     except DatabaseUnavailable:
         return _Database("down", OutboxCounts(pending=0, retrying=0, failed=0), None, False)

@@ -82,7 +82,7 @@ def walk(database: Database, store: VectorStore, images: ImageStore, *, repair: 
     claimed = exclusive.start(database, RunKind.doctor, {"repair": repair}, LEASE)
     doctor = Reconciler(database, store, images, lambda _: None, lambda: None)
     execute(RunContext(database, claimed, threading.Event()), doctor.handle)
-    return database.read(reports.of_run, claimed.id)
+    return database.read(reports.fetch_run, claimed.id)
 
 
 def _product(number: int, key: int, image_hash: str) -> Product:

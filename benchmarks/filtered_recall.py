@@ -108,7 +108,7 @@ def real_vectors() -> Vectors:
     """The starter's, of the sample catalog's titles."""
     with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
         titles = [product["title"] for product in csv.DictReader(stream)]
-    encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()
+    encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).load_chosen()
     return encoders.text.encode_documents(titles)
 
 

@@ -44,7 +44,7 @@ from product_search.encoders.embeddings import Matrix
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
-from product_search.indexing.startup import activate
+from product_search.indexing.startup import open_collections
 from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.runs import exclusive
@@ -84,7 +84,7 @@ class Sampled:
 
 
 def _sampled_encoders(products: Sequence[dict[str, str]]) -> EncoderPair:
-    real = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()
+    real = EncoderFolders(Settings(_env_file=None, encoder="starter")).load_chosen()
     titles = [product["title"] for product in products]
     documents, texts = real.encode_products(titles, titles)
     pictures = []
@@ -263,7 +263,7 @@ def main() -> None:
         store = MilvusStore(folder / "milvus.db", "benchmark")
         with closing(store), empty_database(url) as database:
             collections = LiveCollections(database, store, OnePair(encoders))
-            activate(collections, is_service=True, is_alone=True)
+            open_collections(collections, is_service=True, is_alone=True)
             indexer = Indexer(database, ImageStore(folder / "images"), collections)
             settings = Settings(_env_file=None, data_dir=folder)
             _run(indexer, store, options.products, products, settings)

@@ -72,7 +72,7 @@ def _load(resources: Resources, copies: int) -> int:
         ]
         resources.database.write(partial(_add, rows=rows))
     resources.indexing_loop.wake()
-    while resources.database.read(counts.pending):
+    while resources.database.read(counts.count_pending):
         time.sleep(0.5)
     return copies * len(products)
 

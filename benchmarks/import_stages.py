@@ -46,7 +46,7 @@ def main() -> None:
     folder, side = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     paths = sorted(folder.rglob("*.jpg"))
     sent = [_as_sent(path, side) for path in paths[:: max(1, len(paths) // IMAGES)][:IMAGES]]
-    encoders = EncoderFolders(Settings()).chosen()
+    encoders = EncoderFolders(Settings()).load_chosen()
     spent: defaultdict[str, float] = defaultdict(float)
 
     def timed(stage: str, run: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Result:

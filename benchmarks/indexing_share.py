@@ -32,7 +32,7 @@ from product_search.images.decoding import decode
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
-from product_search.indexing.startup import activate
+from product_search.indexing.startup import open_collections
 from product_search.settings import ROOT, Settings
 from vector_db import MilvusStore
 
@@ -82,7 +82,7 @@ def main() -> None:
     """Both in turn, after a round that warms them up."""
     settings = Settings(_env_file=None, encoder="starter")
     folders = EncoderFolders(settings)
-    encoders, batch_size = folders.chosen(), settings.index_batch_size
+    encoders, batch_size = folders.load_chosen(), settings.index_batch_size
     alone, indexed = [], []
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
@@ -90,7 +90,7 @@ def main() -> None:
         store = MilvusStore(folder / "milvus.db", "benchmark")
         with closing(store), empty_database(url) as database:
             collections = LiveCollections(database, store, folders)
-            activate(collections, is_service=True, is_alone=True)
+            open_collections(collections, is_service=True, is_alone=True)
             indexer = Indexer(database, ImageStore(folder), collections)
             for round_ in range(ROUNDS + 1):
                 rows = _rows(round_)

@@ -54,15 +54,15 @@ class OnePair:
     def __init__(self, pair: EncoderPair) -> None:
         self.pair = pair
 
-    def chosen(self) -> EncoderPair:
+    def load_chosen(self) -> EncoderPair:
         """See Encoders."""
         return self.pair
 
-    def named(self, name: str) -> EncoderPair:
+    def load_named(self, name: str) -> EncoderPair:
         """See Encoders."""
-        return self.find(name, self.pair.fingerprint)
+        return self.load_matching(name, self.pair.fingerprint)
 
-    def find(self, name: str | None, fingerprint: str) -> EncoderPair:
+    def load_matching(self, name: str | None, fingerprint: str) -> EncoderPair:
         """See Encoders."""
         if (name, fingerprint) != (self.pair.name, self.pair.fingerprint):
             raise EncoderError(f"no {name} {fingerprint}")

@@ -28,8 +28,8 @@ from product_search.generation.job import Generating
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
-from product_search.indexing.reindex import Reindexing
-from product_search.indexing.startup import activate
+from product_search.indexing.reindex import Reindexer
+from product_search.indexing.startup import open_collections
 from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.insights.duplicates import DuplicateFinder
@@ -117,7 +117,7 @@ def open_resources(
         indexer = stack.enter_context(_open_indexer(settings, address))
         if settings.milvus_server is None:
             _end_dead_claims(indexer.database)
-        activate(
+        open_collections(
             indexer.collections, is_service=is_service, is_alone=settings.milvus_server is None
         )
         loop = stack.enter_context(open_indexing(settings, indexer))
@@ -137,7 +137,7 @@ def open_resources(
 def _assembled(
     settings: Settings,
     indexer: Indexer,
-    retrieval: Retrieval,
+    search: SearchService,
     loop: Loop,
     relay: Loop | None,
     keeper: Keeper,
@@ -151,14 +151,12 @@ def _assembled(
     doctor = Reconciler(database, collections.store, images, gate.admit, on_commit)
     handlers: dict[RunKind, Handler] = {
         RunKind.import_: _import_handler(imports, catalog),
-        RunKind.reindex: Reindexing(collections, settings.index_batch_size, on_commit),
+        RunKind.reindex: Reindexer(collections, settings.index_batch_size, on_commit),
         RunKind.doctor: doctor.handle,
         RunKind.duplicates: DuplicateFinder(database, collections.store, images).handle,
         RunKind.audit: Auditor(database, collections.store, search.calibrated).handle,
         RunKind.map: MapMaker(database, collections.store).handle,
-        RunKind.generate: Generating(
-            generations, keeper, search, settings.generation_label
-        ).handle,
+        RunKind.generate: Generating(generations, keeper, search, settings.generation_label).handle,
     }
     run_executor = RunExecutor(database, handlers)
     return Resources(
@@ -338,7 +336,7 @@ def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
         store = open_store(settings, address)
         stack.callback(store.close)
         database = stack.enter_context(open_database(settings))
-        policy = events.Policy(
+        policy = events.ClaimPolicy(
             lease=timedelta(seconds=settings.index_lease_s),
             max_attempts=settings.index_max_attempts,
             first_pause=timedelta(seconds=settings.index_retry_delay_s),

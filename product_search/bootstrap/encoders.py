@@ -29,15 +29,15 @@ class EncoderFolders:
         """What the settings choose."""
         return resolve_choice(self.settings.encoder, self._clips()[0])
 
-    def chosen(self) -> EncoderPair:
+    def load_chosen(self) -> EncoderPair:
         """See Encoders."""
         return self._open(self.settings.encoder, self._clips()[0], self._bges()[0])
 
-    def named(self, name: str) -> EncoderPair:
+    def load_named(self, name: str) -> EncoderPair:
         """See Encoders."""
         return self._open(_known(name), self._clips()[0], self._bges()[0])
 
-    def find(self, name: str | None, fingerprint: str) -> EncoderPair:
+    def load_matching(self, name: str | None, fingerprint: str) -> EncoderPair:
         """See Encoders; a download since then may have put other weights before its own."""
         for pair in self._all([_known(name)] if name else NAMES):
             if pair.fingerprint == fingerprint:

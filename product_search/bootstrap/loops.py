@@ -9,7 +9,7 @@ from datetime import timedelta
 from orm_models import Database
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.kafka_consumer import consume
-from product_search.outbox.kafka import GroupMember, KafkaTopic, Publisher
+from product_search.outbox.kafka import Consumer, KafkaTopic, Publisher
 from product_search.outbox.relay import Relay
 from product_search.runs.background import Loop
 from product_search.settings import Settings
@@ -26,7 +26,7 @@ def open_indexing(settings: Settings, indexer: Indexer) -> Iterator[Loop]:
         if topic is None:
             loop = Loop("indexing", lambda: indexer.apply_oldest(limit))
         else:
-            member = GroupMember(topic)
+            member = Consumer(topic)
             stack.callback(member.close)
             # It waits for messages by itself.
             loop = Loop("indexing", lambda: consume(member, indexer, limit), idle_s=0)

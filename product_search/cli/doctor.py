@@ -10,7 +10,7 @@ from data_models import DriftKind, DriftRun
 from product_search.bootstrap.assemble import open_database, open_reconciler
 from product_search.cli.follow import ended
 from product_search.drift import reports
-from product_search.drift.reports import Options
+from product_search.drift.reports import DriftOptions
 from product_search.runs.queue import RunKind
 from product_search.settings import Settings
 
@@ -43,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Walk here, or, where a service holds the Milvus file, have it walk and follow it."""
-    wanted = Options(repair=options.repair, drop=options.drop).model_dump()
+    wanted = DriftOptions(repair=options.repair, drop=options.drop).model_dump()
     run_id = ended(settings, open_reconciler(settings), RunKind.doctor, wanted)
     if run_id is None:
         return 2
     with open_database(settings) as database:
-        found = database.read(reports.of_run, run_id)
+        found = database.read(reports.fetch_run, run_id)
     if options.json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:

@@ -87,14 +87,14 @@ def _report(report: Report) -> None:
 
 def _follow(database: Database, lock: FileLock, service: str | None) -> bool:
     """Show the index work until none is left; False where the service went away before."""
-    last = database.read(outbox_state.newest_id)
-    left = database.read(outbox_state.pending, last)
+    last = database.read(outbox_state.find_newest_id)
+    left = database.read(outbox_state.count_pending, last)
     with tqdm(total=left, unit="件", desc="索引", disable=None) as bar:
         while left:
             if service and lock.holder() is None:
                 return False
             time.sleep(POLL_S)
-            now = database.read(outbox_state.pending, last)
+            now = database.read(outbox_state.count_pending, last)
             bar.update(left - now)
             left = now
     return True

@@ -71,7 +71,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             _see_through(settings, database, start)
             log.info("已切换到 %s。旧集合保留着：--rollback 换回，--drop-old 删除", options.encoder)
         else:
-            end = reindex.cancel if options.cancel else reindex.drop_old
+            end = reindex.cancel if options.cancel else reindex.drop_previous
             drop = database.write(end)
             log.info("已取消" if options.cancel else "已不再使用旧集合")
             _drop(settings, database, drop)
@@ -91,7 +91,7 @@ def _drop(settings: Settings, database: Database, run_id: int) -> None:
 
 
 def _show(database: Database) -> None:
-    for role, row in database.read(collections.live).items():
+    for role, row in database.read(collections.fetch_live).items():
         log.info("%s：%s（%s），自 %s", role, row.name, row.encoder or "?", row.role_since)
     last = database.read(queue.find_latest, RunKind.reindex)
     if last is not None:

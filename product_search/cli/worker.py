@@ -11,7 +11,7 @@ from product_search.bootstrap.assemble import open_worker
 from product_search.bootstrap.loops import open_indexing
 from product_search.errors import AppError, StartError
 from product_search.indexing.indexer import Indexer
-from product_search.indexing.startup import join
+from product_search.indexing.startup import open_existing_collections
 from product_search.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def run(settings: Settings, indexer: Indexer, stopping: threading.Event) -> None
 
     The batch in hand is finished first.
     """
-    while not join(indexer.collections):
+    while not open_existing_collections(indexer.collections):
         log.info("等待服务建好向量集合（一直等待时，请重启服务）")
         if stopping.wait(_POLL_S):
             return

@@ -20,7 +20,7 @@ from data_models import DriftKind, IndexStatus
 from orm_models import Database, Product
 from product_search.database.transactions import read_committed
 from product_search.drift.orphaned_images import DIGITS, check_folders
-from product_search.drift.reports import Options, Progress
+from product_search.drift.reports import DriftOptions, DriftProgress
 from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUnavailable
 from product_search.images.store import ImageStore
 from product_search.indexing import collections
@@ -111,8 +111,8 @@ class _Walk:
         self._tools = tools
         self._database = tools.database
         self._claimed = context.claim
-        self._options = Options.model_validate(dict(context.claim.options))
-        self._progress = Progress.model_validate(dict(context.claim.progress))
+        self._options = DriftOptions.model_validate(dict(context.claim.options))
+        self._progress = DriftProgress.model_validate(dict(context.claim.progress))
         self._views: dict[str, VectorStore] = {}
 
     def to_the_end(self, check: Callable[[], None]) -> None:
@@ -183,7 +183,7 @@ class _Walk:
             step = {"stage": "pictures"}
         self._settle(self._suspects(rows, entities), progress, step)
 
-    def _counted(self, rows: Mapping[int, Row], entities: Sized) -> Progress:
+    def _counted(self, rows: Mapping[int, Row], entities: Sized) -> DriftProgress:
         failed = sum(row.index_status == IndexStatus.failed for row in rows.values())
         counts = {"entities": self._progress.entities + len(entities)}
         if self._is_first:  # the rows are read again for each collection
@@ -266,7 +266,7 @@ class _Walk:
     def _settle(
         self,
         suspects: Mapping[int, EntityState | None],
-        progress: Progress,
+        progress: DriftProgress,
         step: Mapping[str, object],
     ) -> None:
         """Look again at the suspects; save what is left of them with its repairs and the step."""
@@ -276,7 +276,7 @@ class _Walk:
         drifted = {key: self._drifted(key, again.get(key), first) for key in suspects}
         repairs = self._repairs(drifted)
 
-        def confirm(session: Session) -> tuple[Progress, bool]:
+        def confirm(session: Session) -> tuple[DriftProgress, bool]:
             held = _hold(session, first.rows.values()) if repairs else None
             second = _facts(session, suspects)
             kept = [key for key in suspects if first.rows.get(key) == second.rows.get(key)]
@@ -341,7 +341,7 @@ class _Walk:
         self._database.write(save)
         self._progress = progress
 
-    def _save(self, session: Session, progress: Progress, found: Sequence[Problem]) -> None:
+    def _save(self, session: Session, progress: DriftProgress, found: Sequence[Problem]) -> None:
         queue.add_problems(session, self._claimed.id, self._progress.examples(found))
         queue.save(session, self._claimed, progress.model_dump(mode="json"), LEASE)
 
@@ -351,9 +351,9 @@ def _collections(session: Session) -> tuple[list[str], set[str]]:
 
     One that is being filled may lack what nobody has queued for it yet.
     """
-    live = collections.live(session)
+    live = collections.fetch_live(session)
     kept = [live[role].name for role in (Role.active, Role.previous) if role in live]
-    retired = collections.retired(session)
+    retired = collections.fetch_retired(session)
     return kept, {row.name for row in [*live.values(), *retired]}
 
 
@@ -370,7 +370,7 @@ def _facts(session: Session, suspects: Mapping[int, EntityState | None]) -> Fact
     rows = {row.milvus_id: Row(*row) for row in found}
     ids = {row.product_id for row in rows.values()} | {-key for key in suspects}
     ids |= {entity.product_id for entity in suspects.values() if entity}
-    return Facts(rows, outbox_state.products_waiting(session, ids))
+    return Facts(rows, outbox_state.find_pending_products(session, ids))
 
 
 def _hold(session: Session, rows: Iterable[Row]) -> set[int]:

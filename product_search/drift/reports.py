@@ -16,14 +16,14 @@ from product_search.runs.queue import Problem, RunKind, RunState
 EXAMPLES = 100  # of each kind; the counts are of all
 
 
-class Options(BaseModel):
+class DriftOptions(BaseModel):
     """What a walk is asked to do: repair what it can, drop these collections that nobody uses."""
 
     repair: bool = False
     drop: list[str] = []
 
 
-class Progress(BaseModel):
+class DriftProgress(BaseModel):
     """How far a walk is and what it has found, as it is saved in its run after each step."""
 
     stage: Literal["collections", "stores", "pictures", "done"] = "collections"
@@ -44,7 +44,7 @@ class Progress(BaseModel):
         """The collection that is being compared; None before there is any."""
         return self.collections[self.place] if self.collections else None
 
-    def with_counts(self, found: Iterable[Problem], repaired: Iterable[Problem]) -> Progress:
+    def with_counts(self, found: Iterable[Problem], repaired: Iterable[Problem]) -> DriftProgress:
         """Further on by these findings, and by those of them that were repaired."""
         counts = {"found": _added(self.found, found), "repaired": _added(self.repaired, repaired)}
         return self.model_copy(update=counts)
@@ -66,23 +66,23 @@ def _added(counts: dict[DriftKind, int], findings: Iterable[Problem]) -> dict[Dr
     return sums
 
 
-def queue(database: Database, options: Options) -> DoctorRun:
+def enqueue(database: Database, options: DriftOptions) -> DoctorRun:
     """A walk that waits for the service's loop. Raises RunInProgress where one has not ended."""
     return _as_run(exclusive.enqueue(database, RunKind.doctor, options.model_dump()))
 
 
-def last(session: Session) -> DriftRun | None:
+def fetch_last(session: Session) -> DriftRun | None:
     """The last walk that came to its end, without examples."""
     run = runs.find_latest(session, RunKind.doctor, RunState.done)
     return None if run is None else _as_drift(run, [])
 
 
-def of_run(session: Session, run_id: int) -> DriftRun:
+def fetch_run(session: Session, run_id: int) -> DriftRun:
     """What this walk, which came to its end, found."""
     return _with_examples(session, session.get_one(Run, run_id))
 
 
-def report(session: Session) -> DriftReport:
+def fetch_report(session: Session) -> DriftReport:
     """The last walk that came to its end with its examples, and the newest walk."""
     ended = runs.find_latest(session, RunKind.doctor, RunState.done)
     newest = runs.find_latest(session, RunKind.doctor)
@@ -102,7 +102,7 @@ def _with_examples(session: Session, run: Run) -> DriftRun:
 
 
 def _as_drift(run: Run, examples: list[DriftExample]) -> DriftRun:
-    progress = Progress.model_validate(run.progress)
+    progress = DriftProgress.model_validate(run.progress)
     # A run that is done has both.
     assert run.started_at is not None
     assert run.finished_at is not None
@@ -110,7 +110,7 @@ def _as_drift(run: Run, examples: list[DriftExample]) -> DriftRun:
     repaired = {kind: progress.repaired.get(kind, 0) for kind in DriftKind}
     return DriftRun(
         run_id=run.id,
-        repair=Options.model_validate(run.options).repair,
+        repair=DriftOptions.model_validate(run.options).repair,
         started_at=run.started_at,
         finished_at=run.finished_at,
         seconds=(run.finished_at - run.started_at).total_seconds(),
@@ -127,4 +127,4 @@ def _as_drift(run: Run, examples: list[DriftExample]) -> DriftRun:
 
 def _as_run(run: Run) -> DoctorRun:
     values: dict[str, Any] = {"run_id": run.id, "state": run.state, "error": run.error}
-    return DoctorRun(**values, repair=Options.model_validate(run.options).repair)
+    return DoctorRun(**values, repair=DriftOptions.model_validate(run.options).repair)

@@ -19,7 +19,7 @@ from product_search.bootstrap.encoders import EncoderFolders
 from product_search.evaluation import command
 from product_search.evaluation.sets.listings import Listing, listing_sets
 from product_search.images.decoding import decode
-from product_search.indexing.stored_vectors import evenly
+from product_search.indexing.stored_vectors import spread_evenly
 from product_search.insights.audit import SAMPLE
 from product_search.insights.disagreement import Pairs, standings
 from product_search.search import calibration
@@ -96,7 +96,7 @@ def plant(
 
 
 def _sample(pairs: Pairs) -> Pairs:
-    places = evenly(len(pairs.keys), SAMPLE)
+    places = spread_evenly(len(pairs.keys), SAMPLE)
     return Pairs(pairs.keys[places], pairs.pictures[places], pairs.titles[places])
 
 
@@ -150,7 +150,7 @@ def main() -> int:
 def _report(options: argparse.Namespace) -> int:
     """How both scores order planted disagreements, and what the verdict says of them."""
     settings = load_settings()
-    encoders = EncoderFolders(settings).chosen()
+    encoders = EncoderFolders(settings).load_chosen()
     folders = (settings.calibrations_dir, settings.shipped_calibrations)
     curve = calibration.find(encoders.fingerprint, *folders).pairs
     for name, read in listing_sets(options.photos).items():

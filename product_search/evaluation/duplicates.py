@@ -139,7 +139,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     """Precision and recall of one half."""
-    encoders = EncoderFolders(load_settings()).chosen()
+    encoders = EncoderFolders(load_settings()).load_chosen()
     total = Figures()
     for name, listings in listing_sets(options.photos).items():
         tuning, reported = halves(listings(), random.Random(1))

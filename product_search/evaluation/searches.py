@@ -49,7 +49,7 @@ def open_catalog(
 
 def wait_until_indexed(resources: Resources) -> None:
     """Until no product waits any more."""
-    while resources.database.read(counts.pending):
+    while resources.database.read(counts.count_pending):
         time.sleep(POLL_S)
 
 

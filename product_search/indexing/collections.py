@@ -37,23 +37,23 @@ class Role(StrEnum):
     retired = "retired"  # to be dropped
 
 
-class Encoders(Protocol):
+class EncoderSource(Protocol):
     """Where encoder pairs come from. Every method raises EncoderError where it has none."""
 
-    def chosen(self) -> EncoderPair:
+    def load_chosen(self) -> EncoderPair:
         """The pair that the settings choose."""
         ...
 
-    def named(self, name: str) -> EncoderPair:
+    def load_named(self, name: str) -> EncoderPair:
         """The pair of this name."""
         ...
 
-    def find(self, name: str | None, fingerprint: str) -> EncoderPair:
+    def load_matching(self, name: str | None, fingerprint: str) -> EncoderPair:
         """The pair with this fingerprint; None is a name that is not known."""
         ...
 
 
-class OtherRelease(EncoderError):
+class ReleaseMismatch(EncoderError):
     """A collection has the fields of another release of the service."""
 
 
@@ -87,28 +87,28 @@ class OpenCollection:
         return collection_name(self.encoders.fingerprint)
 
 
-def live(session: Session) -> dict[Role, VectorCollection]:
+def fetch_live(session: Session) -> dict[Role, VectorCollection]:
     """The live collections; at most one of each role."""
     return {Role(row.role): row for row in session.scalars(_live())}
 
 
-def lock(session: Session) -> dict[Role, VectorCollection]:
+def lock_live(session: Session) -> dict[Role, VectorCollection]:
     """The same, held: roles change one transaction at a time. Before any other statement."""
     return {Role(row.role): row for row in session.scalars(_live().with_for_update())}
 
 
-def retired(session: Session) -> list[VectorCollection]:
+def fetch_retired(session: Session) -> list[VectorCollection]:
     """The collections that are to be dropped."""
     gone = select(VectorCollection).where(VectorCollection.role == Role.retired)
     return list(session.scalars(gone))
 
 
-def give_role(row: VectorCollection, role: Role) -> None:
+def assign_role(row: VectorCollection, role: Role) -> None:
     """From the end of the transaction on."""
     row.role, row.role_since = role, datetime.now(UTC)
 
 
-def add(session: Session, encoders: EncoderPair, role: Role) -> None:
+def add_collection(session: Session, encoders: EncoderPair, role: Role) -> None:
     """A collection of these encoders in this role, whatever it was before."""
     session.merge(
         VectorCollection(
@@ -129,7 +129,7 @@ def _live() -> Select[VectorCollection]:
 class LiveCollections:
     """The live collections as this process has opened them."""
 
-    def __init__(self, database: Database, store: VectorStore, encoders: Encoders) -> None:
+    def __init__(self, database: Database, store: VectorStore, encoders: EncoderSource) -> None:
         self.database = database
         self.store = store  # for what is no collection's own: making and dropping them
         self.encoders = encoders
@@ -185,7 +185,7 @@ class LiveCollections:
     def _refresh(self) -> None:
         pause = REFRESH_S
         try:
-            rows = self.database.read(live)
+            rows = self.database.read(fetch_live)
             self._forget_others(rows)
             if Role.active in rows:
                 self._active = self._open_or_raise(rows[Role.active])
@@ -195,7 +195,7 @@ class LiveCollections:
                 pause = RETRY_S
         self._look_at = time.monotonic() + pause  # after what may have taken long
 
-    def opened(self, rows: Mapping[Role, VectorCollection]) -> list[tuple[Role, OpenCollection]]:
+    def open_all(self, rows: Mapping[Role, VectorCollection]) -> list[tuple[Role, OpenCollection]]:
         """All of these, to write to.
 
         Raises VectorStoreUnavailable where one can't be opened here: without it, work is not done.
@@ -232,12 +232,12 @@ class LiveCollections:
 
     def encoders_of(self, row: VectorCollection) -> EncoderPair:
         """The encoders of the row's collection, loaded. Raises EncoderError, OtherRelease."""
-        encoders = self.encoders.find(row.encoder, row.encoder_fingerprint)
+        encoders = self.encoders.load_matching(row.encoder, row.encoder_fingerprint)
         if collection_name(encoders.fingerprint) != row.name:
-            raise OtherRelease(f"集合 {row.name} 的字段是另一个版本的")
+            raise ReleaseMismatch(f"集合 {row.name} 的字段是另一个版本的")
         return encoders
 
-    def make(self, encoders: EncoderPair) -> OpenCollection:
+    def create(self, encoders: EncoderPair) -> OpenCollection:
         """The collection of these encoders, made where there is none."""
         made = OpenCollection.open(encoders, self.store)
         self._opened[made.name] = made

@@ -22,7 +22,7 @@ from product_search.images.store import ImageStore
 from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import events
-from product_search.outbox.events import Claim, Policy, Work
+from product_search.outbox.events import Claim, ClaimItem, ClaimPolicy
 from product_search.runs import leases
 from product_search.text.analysis import document, document_terms, plain
 from vector_db import Entity
@@ -48,7 +48,7 @@ class Indexer:
     database: Database
     images: ImageStore
     collections: LiveCollections
-    policy: Policy = field(default_factory=Policy)
+    policy: ClaimPolicy = field(default_factory=ClaimPolicy)
     clock: Clock = database_clock
 
     def apply_oldest(self, limit: int) -> int:
@@ -72,7 +72,7 @@ class Indexer:
             if not is_due:
                 return
             done = self._apply_free(rows, len(left), left)
-            left -= {work.product_id for work in done}
+            left -= {item.product_id for item in done}
             if done:
                 until = time.monotonic() + _LOCKED_AT_MOST_S
             else:
@@ -82,29 +82,31 @@ class Indexer:
         """The collections to write to, and whether products, or some of these, can be claimed."""
 
         def look(session: Session) -> tuple[Rows, bool]:
-            return live_collections.live(session), events.is_due(session, self.clock, among)
+            return live_collections.fetch_live(session), events.is_due(session, self.clock, among)
 
         return self.database.read(look)
 
-    def _apply_free(self, rows: Rows, limit: int, among: Collection[int] | None) -> Sequence[Work]:
-        self.collections.opened(rows)  # before anything is claimed that could not be done
+    def _apply_free(
+        self, rows: Rows, limit: int, among: Collection[int] | None
+    ) -> Sequence[ClaimItem]:
+        self.collections.open_all(rows)  # before anything is claimed that could not be done
         claim, rows = self.database.write(partial(self._claim, limit=limit, among=among))
-        if not claim.works:  # others were faster
+        if not claim.items:  # others were faster
             return []
         with leases.keep_lease(lambda: self._renew(claim), self.policy.lease):
             try:
-                self._apply_claim(claim, self.collections.opened(rows))
+                self._apply_claim(claim, self.collections.open_all(rows))
             except Exception:  # whatever it was, it was no product's fault
                 self._release(claim)
                 raise
-        return claim.works
+        return claim.items
 
     def _claim(
         self, session: Session, limit: int, among: Collection[int] | None
     ) -> tuple[Claim, Rows]:
         """The rows are read after the events: a collection that came before them is among those."""
         claim = events.claim(session, limit, self.policy.lease, self.clock, among)
-        return claim, live_collections.live(session)
+        return claim, live_collections.fetch_live(session)
 
     def _renew(self, claim: Claim) -> set[int]:
         lease, clock = self.policy.lease, self.clock
@@ -118,8 +120,8 @@ class Indexer:
 
     def _apply_claim(self, claim: Claim, targets: Targets) -> None:
         """All at once; what failed before, or fails now, one by one: it holds back no other."""
-        fresh = [work for work in claim.works if not work.attempts]
-        alone = [work for work in claim.works if work.attempts]
+        fresh = [item for item in claim.items if not item.attempts]
+        alone = [item for item in claim.items if item.attempts]
         try:
             self._apply(claim, fresh, targets)
         except AppError:  # a store is down: nothing is wrong with the products
@@ -127,47 +129,47 @@ class Indexer:
         except Exception:  # whatever an encoder may raise at one product's content
             log.exception("a batch of %d products failed: they are tried one by one", len(fresh))
             alone = [*fresh, *alone]
-        for work in alone:
-            self._apply_alone(claim, work, targets)
+        for item in alone:
+            self._apply_alone(claim, item, targets)
 
-    def _apply_alone(self, claim: Claim, work: Work, targets: Targets) -> None:
+    def _apply_alone(self, claim: Claim, item: ClaimItem, targets: Targets) -> None:
         try:
-            self._apply(claim, [work], targets)
+            self._apply(claim, [item], targets)
         except AppError:
             raise
         except Exception as error:  # as above, now with the product known
             for _, target in targets:
                 _check(target.encoders)
-            log.exception("product %d could not be indexed", work.product_id)
+            log.exception("product %d could not be indexed", item.product_id)
             reason = f"{type(error).__name__}: {error}"
-            self._settle(claim, [work], [], {work.product_id: reason}, {})
+            self._settle(claim, [item], [], {item.product_id: reason}, {})
 
-    def _apply(self, claim: Claim, works: Sequence[Work], targets: Targets) -> None:
+    def _apply(self, claim: Claim, items: Sequence[ClaimItem], targets: Targets) -> None:
         """Products that are there are written as they are now; the others leave Milvus."""
-        if not works:
+        if not items:
             return
-        found = select(Product).where(Product.id.in_([work.product_id for work in works]))
+        found = select(Product).where(Product.id.in_([item.product_id for item in items]))
         products = self.database.read(lambda session: session.scalars(found).all())
         pictures, failures = self._load_images(products)
         entities = [
             (target, _entities(target.encoders, some, pictures))
-            for target, some in _shared_out(products, works, targets)
+            for target, some in _shared_out(products, items, targets)
         ]
         there = {product.id for product in products}
-        gone = [work for work in works if work.product_id not in there]
+        gone = [item for item in items if item.product_id not in there]
         # What another worker has taken over meanwhile is its own to write.
         held = self._renew(claim)
         for target, made in entities:
             target.store.upsert([entity for entity in made if entity.product_id in held])
-            target.store.delete([work.milvus_id for work in gone if work.product_id in held])
-        written = [work for work in works if work.product_id in held]
+            target.store.delete([item.milvus_id for item in gone if item.product_id in held])
+        written = [item for item in items if item.product_id in held]
         looks = {one: perceptual_hash(picture) for one, picture in pictures.items()}
         self._settle(claim, written, products, failures, looks)
 
     def _settle(
         self,
         claim: Claim,
-        works: Sequence[Work],
+        items: Sequence[ClaimItem],
         products: Sequence[Product],
         failures: Mapping[int, str],
         looks: Mapping[int, bytes],
@@ -179,9 +181,9 @@ class Indexer:
         """
 
         def settle(session: Session) -> None:
-            held = events.hold(session, claim, works)
-            events.requeue(session, [work for work in works if work.product_id not in held])
-            ours = [work for work in works if work.product_id in held]
+            held = events.lock_held(session, claim, items)
+            events.enqueue_again(session, [item for item in items if item.product_id not in held])
+            ours = [item for item in items if item.product_id in held]
             written = [
                 {
                     "product": product.id,
@@ -193,11 +195,11 @@ class Indexer:
             ]
             if written:
                 session.connection().execute(_MARK_INDEXED, written)
-            events.mark_done(session, [work for work in ours if work.product_id not in failures])
+            events.mark_done(session, [item for item in ours if item.product_id not in failures])
             reasons = {
-                work: failures[work.product_id][:500]
-                for work in ours
-                if work.product_id in failures
+                item: failures[item.product_id][:500]
+                for item in ours
+                if item.product_id in failures
             }
             events.mark_failed(session, reasons, self.policy, self.clock)
 
@@ -230,10 +232,10 @@ def _check(encoders: EncoderPair) -> None:
 
 
 def _shared_out(
-    products: Sequence[Product], works: Sequence[Work], targets: Targets
+    products: Sequence[Product], items: Sequence[ClaimItem], targets: Targets
 ) -> list[tuple[OpenCollection, list[Product]]]:
     """What is to be written where: all everywhere, but for what one collection alone lacks."""
-    lacking = {work.product_id for work in works if work.only_fill}
+    lacking = {item.product_id for item in items if item.only_fill}
     elsewhere = [
         product
         for product in products

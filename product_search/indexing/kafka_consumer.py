@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from product_search.indexing.indexer import Indexer
-from product_search.outbox.kafka import GroupMember
+from product_search.outbox.kafka import Consumer
 
 POLL_S = 0.5
 
 
-def consume(member: GroupMember, indexer: Indexer, limit: int) -> int:
+def consume(member: Consumer, indexer: Indexer, limit: int) -> int:
     """Index the products of the next messages, then commit these; how many products they named.
 
     A product that nobody waits for, that is claimed, pauses or stays locked, is passed over: the

@@ -17,7 +17,7 @@ from product_search.database.clock import database_clock
 from product_search.errors import EncoderError, StartError
 from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import LiveCollections, Role
-from product_search.indexing.startup import retire
+from product_search.indexing.startup import retire_collections
 from product_search.outbox import counts, events
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
@@ -38,8 +38,8 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
 
     Raises ReindexRefused.
     """
-    rows = live_collections.lock(session)
-    run = unfinished(session)
+    rows = live_collections.lock_live(session)
+    run = find_unfinished(session)
     if run is not None:
         if run.options["encoder"] == encoder and _is_left(session, run):
             return run.id
@@ -55,7 +55,7 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
     return queue.enqueue(session, RunKind.reindex, {"encoder": encoder, "rate": rate}).id
 
 
-def unfinished(session: Session) -> Run | None:
+def find_unfinished(session: Session) -> Run | None:
     """The reindexing that is queued or under way; runs that only drop are none."""
     found = queue.list_unfinished(session, RunKind.reindex)
     return next((run for run in found if "encoder" in run.options), None)
@@ -70,20 +70,20 @@ def roll_back(session: Session) -> VectorCollection:
 
     Raises ReindexRefused.
     """
-    rows = live_collections.lock(session)
+    rows = live_collections.lock_live(session)
     if Role.previous not in rows:
         raise ReindexRefused("没有上一个集合可以换回")
-    live_collections.give_role(rows[Role.active], Role.previous)
-    live_collections.give_role(rows[Role.previous], Role.active)
+    live_collections.assign_role(rows[Role.active], Role.previous)
+    live_collections.assign_role(rows[Role.previous], Role.active)
     return rows[Role.previous]
 
 
-def drop_old(session: Session) -> int:
+def drop_previous(session: Session) -> int:
     """No longer keep the previous collection: the run that drops it. Raises ReindexRefused."""
-    rows = live_collections.lock(session)
+    rows = live_collections.lock_live(session)
     if Role.previous not in rows:
         raise ReindexRefused("没有上一个集合可以删除")
-    return retire(session, [rows[Role.previous]])
+    return retire_collections(session, [rows[Role.previous]])
 
 
 def give_up_active(session: Session) -> VectorCollection:
@@ -91,31 +91,31 @@ def give_up_active(session: Session) -> VectorCollection:
 
     Raises ReindexRefused.
     """
-    rows = live_collections.lock(session)
+    rows = live_collections.lock_live(session)
     if Role.active not in rows:
         raise ReindexRefused("没有在用的集合可以放弃")
     if Role.previous in rows:
         name = rows[Role.previous].name
         raise ReindexRefused(f"上一个集合 {name} 还在：请 --rollback；它也用不了时，先 --drop-old")
-    if Role.filling in rows or unfinished(session) is not None:
+    if Role.filling in rows or find_unfinished(session) is not None:
         raise ReindexRefused("有一次换编码器在进行：请先 --cancel")
-    retire(session, [rows[Role.active]])
+    retire_collections(session, [rows[Role.active]])
     return rows[Role.active]
 
 
 def cancel(session: Session) -> int:
     """End the reindexing: the run that drops what it had filled. Raises ReindexRefused."""
-    rows = live_collections.lock(session)
-    run = unfinished(session)
+    rows = live_collections.lock_live(session)
+    run = find_unfinished(session)
     if run is None and Role.filling not in rows:
         raise ReindexRefused("没有正在进行的换编码器可以取消")
     if run is not None:
         queue.cancel(session, run.id)
-    return retire(session, [row for role, row in rows.items() if role is Role.filling])
+    return retire_collections(session, [row for role, row in rows.items() if role is Role.filling])
 
 
 @dataclass(frozen=True)
-class Reindexing:
+class Reindexer:
     """The handler of RunKind.reindex: fills and switches, or drops what is retired.
 
     Filling goes through the outbox: the run only queues products, a batch ahead of the indexers.
@@ -150,22 +150,22 @@ class Reindexing:
 
     def _goes_on(self, progress: Progress) -> bool:
         """Whether the collection that the run has begun is there."""
-        filling = self._database.read(live_collections.live).get(Role.filling)
+        filling = self._database.read(live_collections.fetch_live).get(Role.filling)
         return filling is not None and filling.name == progress.get("collection")
 
     def _begin(self, context: RunContext) -> Progress:
         """Make the collection, and tell every process to write to it."""
         try:
-            encoders = self.collections.encoders.named(context.claim.options["encoder"])
+            encoders = self.collections.encoders.load_named(context.claim.options["encoder"])
         except EncoderError as error:
             raise RunFailed(str(error)) from error
         name = collection_name(encoders.fingerprint)
-        rows = self._database.read(live_collections.live)
+        rows = self._database.read(live_collections.fetch_live)
         if name in {row.name for role, row in rows.items() if role is not Role.filling}:
             raise RunFailed(f"编码器 {encoders.name}（指纹 {encoders.fingerprint}）已经在用")
         with self._database.alone("collection"):  # nobody drops meanwhile what is made here
             self.collections.store.drop_collection(name)  # left from another time
-            self.collections.make(encoders)
+            self.collections.create(encoders)
             return self._database.write(partial(_admit, context=context, encoders=encoders))
 
     def _queue_all(self, context: RunContext, progress: Progress) -> Progress:
@@ -186,8 +186,8 @@ class Reindexing:
         """Until fewer wait; the process may be told to end meanwhile, or the run be cancelled."""
 
         def look(session: Session) -> tuple[bool, int]:
-            is_filling = Role.filling in live_collections.live(session)
-            return is_filling, counts.fills_left(session, limit, unclaimed=unclaimed)
+            is_filling = Role.filling in live_collections.fetch_live(session)
+            return is_filling, counts.count_fills(session, limit, unclaimed=unclaimed)
 
         while True:
             context.check()
@@ -200,18 +200,18 @@ class Reindexing:
 
     def _drop_retired(self) -> None:
         with self._database.alone("collection"):
-            for row in self._database.read(live_collections.retired):
+            for row in self._database.read(live_collections.fetch_retired):
                 self.collections.store.drop_collection(row.name)
                 self._database.write(partial(_forget, name=row.name))
 
 
 def _admit(session: Session, context: RunContext, encoders: EncoderPair) -> Progress:
-    rows = live_collections.lock(session)
+    rows = live_collections.lock_live(session)
     name = collection_name(encoders.fingerprint)
     abandoned = [r for role, r in rows.items() if role is Role.filling and r.name != name]
     if abandoned:
-        retire(session, abandoned)
-    live_collections.add(session, encoders, Role.filling)
+        retire_collections(session, abandoned)
+    live_collections.add_collection(session, encoders, Role.filling)
     total = session.scalar(select(func.count()).select_from(Product)) or 0
     progress = {"collection": name, "last_id": 0, "queued": 0, "total": total}
     queue.save(session, context.claim, progress, LEASE)
@@ -231,13 +231,13 @@ def _queue_some(
 
 def _switch(session: Session, context: RunContext, progress: Progress) -> bool:
     """Unless products are still to be filled in: from here on searches read the new collection."""
-    rows = live_collections.lock(session)
+    rows = live_collections.lock_live(session)
     if Role.filling not in rows:
         raise RunLost(f"run {context.claim.id} was cancelled")
-    if counts.fills_left(session, 1):
+    if counts.count_fills(session, 1):
         return False
-    live_collections.give_role(rows[Role.active], Role.previous)
-    live_collections.give_role(rows[Role.filling], Role.active)
+    live_collections.assign_role(rows[Role.active], Role.previous)
+    live_collections.assign_role(rows[Role.filling], Role.active)
     queue.save(session, context.claim, {**progress, "switched": True}, LEASE)
     return True
 

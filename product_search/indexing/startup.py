@@ -16,7 +16,7 @@ from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import (
     CollectionMissing,
     LiveCollections,
-    OtherRelease,
+    ReleaseMismatch,
     Role,
 )
 from product_search.outbox import events
@@ -31,10 +31,11 @@ _WAY_OUT = {
     Role.previous: "manage reindex --drop-old",
     Role.filling: "manage reindex --cancel",
 }
-DROP = {"drop": True}  # the options of a run that drops what is retired, and does nothing else
+# Options of a run that drops retired collections and does nothing else.
+DROP_OPTIONS = {"drop": True}
 
 
-def activate(collections: LiveCollections, *, is_service: bool, is_alone: bool) -> None:
+def open_collections(collections: LiveCollections, *, is_service: bool, is_alone: bool) -> None:
     """Open the live collections; the very first one is made.
 
     An active collection that is gone is made anew, and every product is queued for it. The queue
@@ -57,27 +58,27 @@ def activate(collections: LiveCollections, *, is_service: bool, is_alone: bool) 
     collections.refresh()
 
 
-def join(collections: LiveCollections) -> bool:
+def open_existing_collections(collections: LiveCollections) -> bool:
     """Open the live collections, for a worker; False where the service has not made them yet.
 
     Raises:
         StartError: encoders of a live collection can't be loaded here.
     """
-    rows = collections.database.read(live_collections.live)
+    rows = collections.database.read(live_collections.fetch_live)
     if Role.active not in rows:
         return False
     return all(_opens(collections, row, sole=False) for row in rows.values())
 
 
-def retire(session: Session, rows: Collection[VectorCollection]) -> int:
+def retire_collections(session: Session, rows: Collection[VectorCollection]) -> int:
     """No longer write to these; a run drops them: its id."""
     for row in rows:
-        live_collections.give_role(row, Role.retired)
-    return runs.enqueue(session, RunKind.reindex, DROP).id
+        live_collections.assign_role(row, Role.retired)
+    return runs.enqueue(session, RunKind.reindex, DROP_OPTIONS).id
 
 
 def _refusal(row: VectorCollection, error: EncoderError) -> StartError:
-    if isinstance(error, OtherRelease):
+    if isinstance(error, ReleaseMismatch):
         return StartError(f"{error}：请让服务、worker 与命令的版本一致，先启动新版本的服务")
     way_out = _WAY_OUT[Role(row.role)]
     return StartError(f"{row.role} 集合 {row.name}：{error}。权重确已不在时：{way_out}")
@@ -85,7 +86,7 @@ def _refusal(row: VectorCollection, error: EncoderError) -> StartError:
 
 def _settle_active(collections: LiveCollections, *, is_service: bool, sole: bool) -> bool:
     """Open the active collection, or put another in its place; False where roles have changed."""
-    rows = collections.database.read(live_collections.live)
+    rows = collections.database.read(live_collections.fetch_live)
     active, previous = rows.get(Role.active), rows.get(Role.previous)
     if active is None:
         if not is_service and collections.database.read(_any_product):
@@ -94,7 +95,7 @@ def _settle_active(collections: LiveCollections, *, is_service: bool, sole: bool
     try:
         encoders = collections.encoders_of(active)
     except EncoderError as error:
-        if not (sole or (is_service and isinstance(error, OtherRelease))):
+        if not (sole or (is_service and isinstance(error, ReleaseMismatch))):
             raise _refusal(active, error) from error
         log.warning("the active collection %s can't be searched any more: %s", active.name, error)
     else:
@@ -118,28 +119,28 @@ def _open_active(
             return False
     elif active.encoder is None:
         _note(collections, active.name, encoders)
-    collections.make(encoders)
+    collections.create(encoders)
     return True
 
 
 def _go_back(session: Session, names: Mapping[Role, str]) -> bool:
-    rows = live_collections.lock(session)
+    rows = live_collections.lock_live(session)
     if any(role not in rows or rows[role].name != name for role, name in names.items()):
         return False
-    retire(session, [rows[Role.active]])
-    live_collections.give_role(rows[Role.previous], Role.active)
+    retire_collections(session, [rows[Role.active]])
+    live_collections.assign_role(rows[Role.previous], Role.active)
     return True
 
 
 def _start_afresh(collections: LiveCollections, active: VectorCollection | None) -> bool:
-    encoders = collections.encoders.chosen()
-    if not _is_still(collections.database.read(live_collections.live), active):
+    encoders = collections.encoders.load_chosen()
+    if not _is_still(collections.database.read(live_collections.fetch_live), active):
         return False
     # Left from another time: nobody kept it in step.
     collections.store.drop_collection(collection_name(encoders.fingerprint))
     if not _queue_all(collections, encoders, active):
         return False
-    collections.make(encoders)
+    collections.create(encoders)
     return True
 
 
@@ -157,13 +158,13 @@ def _queue_all(
     log.info("collection %s is new: every product is queued for indexing", name)
 
     def queue(session: Session) -> bool:
-        rows = live_collections.lock(session)
+        rows = live_collections.lock_live(session)
         if not _is_still(rows, active):
             return False
         if active is not None and active.name != name:
-            retire(session, [row for row in rows.values() if row.name != name])
-        live_collections.add(session, encoders, Role.active)
-        events.record_all(session)
+            retire_collections(session, [row for row in rows.values() if row.name != name])
+        live_collections.add_collection(session, encoders, Role.active)
+        events.record_rebuild(session)
         return True
 
     return collections.database.write(queue)
@@ -178,14 +179,14 @@ def _note(collections: LiveCollections, name: str, encoders: EncoderPair) -> Non
 
 def _give_up_unusable(collections: LiveCollections, *, sole: bool) -> None:
     """What nobody can write to any more: else all writes would wait for it."""
-    rows = collections.database.read(live_collections.live)
+    rows = collections.database.read(live_collections.fetch_live)
     lost = [row for row in rows.values() if not _opens(collections, row, sole=sole)]
     names = {row.name for row in lost}
 
     def give_up(session: Session) -> None:
-        there = live_collections.lock(session)
+        there = live_collections.lock_live(session)
         others = [row for role, row in there.items() if role is not Role.active]
-        retire(session, [row for row in others if row.name in names])
+        retire_collections(session, [row for row in others if row.name in names])
 
     for row in lost:
         log.warning("the %s collection %s is given up", row.role, row.name)

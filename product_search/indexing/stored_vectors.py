@@ -27,15 +27,15 @@ class ActiveVectors(NamedTuple):
     store: VectorStore
 
 
-def active(database: Database, store: VectorStore) -> ActiveVectors | None:
+def open_active_vectors(database: Database, store: VectorStore) -> ActiveVectors | None:
     """None before there is any. Raises VectorStoreUnavailable."""
-    row = database.read(collections.live).get(Role.active)
+    row = database.read(collections.fetch_live).get(Role.active)
     if row is None or not store.has_collection(row.name):
         return None
     return ActiveVectors(row.name, row.encoder_fingerprint, store.view(row.name))
 
 
-def pages(
+def iterate_products(
     database: Database,
     columns: Sequence[InstrumentedAttribute[Any]],
     *conditions: ColumnElement[bool],
@@ -53,7 +53,7 @@ def pages(
         last = rows[-1].id
 
 
-def evenly(count: int, wanted: int) -> NDArray[np.intp]:
+def spread_evenly(count: int, wanted: int) -> NDArray[np.intp]:
     """Places of at most so many of `count` things, the first and the last among them."""
     return np.linspace(0, count - 1, min(count, wanted)).round().astype(np.intp)
 

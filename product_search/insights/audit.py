@@ -133,12 +133,14 @@ class Auditor:
         exclusive.save_result(context, progress, found)
 
     def _audit(self, check: Callable[[], None]) -> tuple[Progress, list[Noted]]:
-        active = stored_vectors.active(self.database, self.store)
+        active = stored_vectors.open_active_vectors(self.database, self.store)
         curve = self._curve(active)
         sample = self._sample(active, check)
         progress = Progress(mismatched=None if curve is None else 0)
         worst: list[Noted] = []
-        for rows in stored_vectors.pages(self.database, _COLUMNS, _IMAGED, size=self.page):
+        for rows in stored_vectors.iterate_products(
+            self.database, _COLUMNS, _IMAGED, size=self.page
+        ):
             check()
             ready = [row for row in rows if row.index_status == IndexStatus.indexed]
             pairs = _pairs(active, [row.milvus_id for row in ready])
@@ -161,10 +163,12 @@ class Auditor:
         columns = (Product.id, Product.milvus_id)
         keys: list[int] = []
         met = (_IMAGED, _INDEXED)
-        for rows in stored_vectors.pages(self.database, columns, *met, size=self.page):
+        for rows in stored_vectors.iterate_products(self.database, columns, *met, size=self.page):
             check()
             keys += [row.milvus_id for row in rows]
-        return _pairs(active, [keys[place] for place in stored_vectors.evenly(len(keys), SAMPLE)])
+        return _pairs(
+            active, [keys[place] for place in stored_vectors.spread_evenly(len(keys), SAMPLE)]
+        )
 
 
 def _pairs(active: ActiveVectors | None, keys: Sequence[int]) -> Pairs:

@@ -104,7 +104,7 @@ def _known(session: Session, field: MapField) -> _Known:
     found = session.execute(columns.order_by(Run.id.desc())).all()
     ours = [row for row in found if row.options == Options(field=field).model_dump(mode="json")]
     drawn = [row.id for row in ours if row.state == RunState.done]
-    active = collections.live(session).get(Role.active)
+    active = collections.fetch_live(session).get(Role.active)
     return _Known(
         run=session.get(Run, drawn[0]) if drawn else None,
         is_under_way=any(row.state in queue.UNFINISHED for row in found),
@@ -184,7 +184,7 @@ class MapMaker:
         """
         field = Options.model_validate(context.claim.options).field
         revision = self.database.read(_revision)  # first: what changes meanwhile makes it stale
-        active = stored_vectors.active(self.database, self.store)
+        active = stored_vectors.open_active_vectors(self.database, self.store)
         if active is None:
             raise VectorStoreUnavailable("还没有可以搜索的向量集合")
         drawn = self._drawn(active, field, revision, context.check)
@@ -203,12 +203,12 @@ class MapMaker:
     ) -> Drawn:
         spread = Spread()
         there: list[_Key] = []
-        for rows in stored_vectors.pages(self.database, _COLUMNS, size=self.page):
+        for rows in stored_vectors.iterate_products(self.database, _COLUMNS, size=self.page):
             check()
             keys = [_Key(row.id, row.milvus_id) for row in rows]
             there += _added(spread, active.store, field, keys)
         plane = spread.plane()
-        chosen = [there[place] for place in stored_vectors.evenly(len(there), self.shown)]
+        chosen = [there[place] for place in stored_vectors.spread_evenly(len(there), self.shown)]
         placed: dict[int, tuple[float, float]] = {}
         for start in range(0, len(chosen), self.page):
             check()

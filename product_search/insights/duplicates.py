@@ -125,12 +125,12 @@ class DuplicateFinder:
         exclusive.save_result(context, progress, found)
 
     def _shelf(self, check: Callable[[], None]) -> Shelf:
-        active = stored_vectors.active(self.database, self.store)
+        active = stored_vectors.open_active_vectors(self.database, self.store)
         view = active.store if active else None
         listings: list[Listing] = []
         pictures: list[Floats] = []
         texts: list[Floats] = []
-        for rows in stored_vectors.pages(self.database, _COLUMNS, size=self.page):
+        for rows in stored_vectors.iterate_products(self.database, _COLUMNS, size=self.page):
             check()
             listings += self._listings(rows)
             keys = [row.milvus_id for row in rows]

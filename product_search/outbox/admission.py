@@ -65,7 +65,7 @@ class OutboxGate:
     def _finish_count(self, count: int, before: int) -> None:
         counted = None
         try:
-            counted = self._database.read(counts.depth, self._max_depth)
+            counted = self._database.read(counts.count_up_to, self._max_depth)
         finally:
             with self._lock:
                 if count == self._count:  # else another has taken its place

@@ -12,7 +12,7 @@ from orm_models import OutboxEvent, Product
 from product_search.outbox.events import Operation
 
 
-def fills_left(session: Session, limit: int, *, unclaimed: bool = False) -> int:
+def count_fills(session: Session, limit: int, *, unclaimed: bool = False) -> int:
     """How many products wait for their first attempt at a filling, counted up to the limit."""
     left = select(OutboxEvent.id).where(
         OutboxEvent.operation == Operation.fill, OutboxEvent.attempts == 0
@@ -28,35 +28,35 @@ def is_rebuilding(session: Session) -> bool:
     return session.scalar(lacking.limit(1)) is not None
 
 
-def products_waiting(session: Session, product_ids: Collection[int]) -> set[int]:
+def find_pending_products(session: Session, product_ids: Collection[int]) -> set[int]:
     """Those of these product ids that have events."""
     events = select(OutboxEvent.product_id).where(OutboxEvent.product_id.in_(product_ids))
     return set(session.scalars(events.distinct()))
 
 
-def newest_id(session: Session) -> int:
+def find_newest_id(session: Session) -> int:
     """The id of the last event; 0 where none waits."""
     return session.scalar(select(func.max(OutboxEvent.id))) or 0
 
 
-def pending(session: Session, up_to_id: int = INT64_MAX) -> int:
+def count_pending(session: Session, up_to_id: int = INT64_MAX) -> int:
     """How many events wait, of those with an id up to this one."""
     waiting = select(func.count()).select_from(OutboxEvent).where(OutboxEvent.id <= up_to_id)
     return session.scalar(waiting) or 0
 
 
-def depth(session: Session, up_to: int) -> int:
+def count_up_to(session: Session, up_to: int) -> int:
     """How many events wait, counted no further than this."""
     some = select(OutboxEvent.id).limit(up_to).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 
-def counts(session: Session) -> OutboxCounts:
+def fetch_counts(session: Session) -> OutboxCounts:
     """Events that wait; products tried again after a failure, and those that were given up."""
     failed = select(func.count()).where(Product.index_status == IndexStatus.failed)
     retried = select(func.count()).where(OutboxEvent.attempts > 0)
     return OutboxCounts(
-        pending=pending(session),
+        pending=count_pending(session),
         retrying=session.scalar(retried) or 0,
         failed=session.scalar(failed) or 0,
     )

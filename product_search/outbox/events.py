@@ -49,7 +49,7 @@ class Operation(StrEnum):
 
 
 @dataclass(frozen=True)
-class Policy:
+class ClaimPolicy:
     """How long a claim lasts, and how a product that can't be indexed is tried again."""
 
     lease: timedelta = timedelta(seconds=60)
@@ -62,7 +62,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Work:
+class ClaimItem:
     """A claimed product: its events from the first to the last that the claim covers."""
 
     product_id: int
@@ -78,7 +78,7 @@ class Claim:
     """Products that one worker holds until its lease ends; empty where nothing was due."""
 
     token: str
-    works: Sequence[Work]
+    items: Sequence[ClaimItem]
 
 
 def record(session: Session, product: Product, operation: Operation) -> None:
@@ -109,7 +109,7 @@ def _end_pause(session: Session, product_id: int) -> None:
         )
 
 
-def record_all(session: Session) -> None:
+def record_rebuild(session: Session) -> None:
     """Queue every product anew, for a collection that is still empty."""
     # What is gone stays queued: other collections than the new one may still hold it.
     session.execute(delete(OutboxEvent).where(OutboxEvent.product_id.in_(select(Product.id))))
@@ -184,10 +184,10 @@ def claim(
         .where(OutboxEvent.id.in_(chosen), due)
         .values(claim_token=token, available_at=now + lease, publish_after=now + lease)
     )
-    return Claim(token, _works(session, chosen, token))
+    return Claim(token, _items(session, chosen, token))
 
 
-def _works(session: Session, chosen: Sequence[int], token: str) -> list[Work]:
+def _items(session: Session, chosen: Sequence[int], token: str) -> list[ClaimItem]:
     first = aliased(OutboxEvent)
     every = (
         select(
@@ -203,15 +203,15 @@ def _works(session: Session, chosen: Sequence[int], token: str) -> list[Work]:
         .group_by(first.id, first.product_id, first.milvus_id, first.attempts)
         .order_by(first.id)
     )
-    return [Work(*row[:-1], only_fill=bool(row[-1])) for row in session.execute(every)]
+    return [ClaimItem(*row[:-1], only_fill=bool(row[-1])) for row in session.execute(every)]
 
 
 def renew(
-    session: Session, taken: Claim, lease: timedelta, clock: Clock = database_clock
+    session: Session, claim: Claim, lease: timedelta, clock: Clock = database_clock
 ) -> set[int]:
     """Prolong the lease of what the claim still holds: those product ids."""
     read_committed(session)
-    ours = _ours(taken, taken.works)
+    ours = _ours(claim, claim.items)
     until = clock(session) + lease
     session.execute(
         update(OutboxEvent).where(*ours).values(available_at=until, publish_after=until)
@@ -219,12 +219,12 @@ def renew(
     return set(session.scalars(select(OutboxEvent.product_id).where(*ours)))
 
 
-def release(session: Session, taken: Claim) -> None:
+def release(session: Session, claim: Claim) -> None:
     """Give back what the claim still holds, as if it had not been taken."""
     read_committed(session)
     session.execute(
         update(OutboxEvent)
-        .where(*_ours(taken, taken.works))
+        .where(*_ours(claim, claim.items))
         .values(claim_token=None, available_at=None)
     )
 
@@ -238,23 +238,23 @@ def release_all(session: Session) -> None:
     )
 
 
-def hold(session: Session, taken: Claim, works: Collection[Work]) -> set[int]:
+def lock_held(session: Session, claim: Claim, items: Collection[ClaimItem]) -> set[int]:
     """Lock these products' rows: the ids of those that the claim still holds.
 
     Until the transaction ends, no write changes them and no other worker takes them.
     """
     read_committed(session)
-    rows = select(Product.id).where(Product.id.in_([work.product_id for work in works]))
+    rows = select(Product.id).where(Product.id.in_([item.product_id for item in items]))
     session.scalars(rows.order_by(Product.id).with_for_update()).all()
-    ours = _ours(taken, works)
+    ours = _ours(claim, items)
     # An UPDATE that changes nothing: unlike a locking SELECT it waits for none but its own rows.
-    session.execute(update(OutboxEvent).where(*ours).values(claim_token=taken.token))
+    session.execute(update(OutboxEvent).where(*ours).values(claim_token=claim.token))
     return set(session.scalars(select(OutboxEvent.product_id).where(*ours)))
 
 
-def mark_done(session: Session, works: Iterable[Work]) -> None:
+def mark_done(session: Session, items: Iterable[ClaimItem]) -> None:
     """Forget these products' events, which are held; those that came later stay."""
-    _forget(session, {work.product_id: (0, work.last_event) for work in works})
+    _forget(session, {item.product_id: (0, item.last_event) for item in items})
 
 
 def _forget(session: Session, spans: Mapping[int, tuple[int, int]]) -> None:
@@ -271,8 +271,8 @@ def _forget(session: Session, spans: Mapping[int, tuple[int, int]]) -> None:
 
 def mark_failed(
     session: Session,
-    reasons: Mapping[Work, str],
-    policy: Policy,
+    reasons: Mapping[ClaimItem, str],
+    policy: ClaimPolicy,
     clock: Clock = database_clock,
 ) -> None:
     """These products, which are held, could not be indexed: try again later, or give up.
@@ -280,33 +280,33 @@ def mark_failed(
     A product that was changed meanwhile is tried again at once, as it is now.
     """
     now = clock(session)
-    for work, reason in reasons.items():
-        failures = work.attempts + 1
-        if _has_newer(session, work):
-            mark_done(session, [work])
+    for item, reason in reasons.items():
+        failures = item.attempts + 1
+        if _has_newer(session, item):
+            mark_done(session, [item])
         elif failures >= policy.max_attempts:
-            mark_done(session, [work])
+            mark_done(session, [item])
             given_up = {"index_status": IndexStatus.failed, "index_error": reason}
-            session.execute(update(Product).where(Product.id == work.product_id).values(given_up))
+            session.execute(update(Product).where(Product.id == item.product_id).values(given_up))
         else:
             # The first stands for the others from now on.
-            _forget(session, {work.product_id: (work.first_event, work.last_event)})
+            _forget(session, {item.product_id: (item.first_event, item.last_event)})
             again = now + policy.pause(failures)
-            first = update(OutboxEvent).where(OutboxEvent.id == work.first_event)
+            first = update(OutboxEvent).where(OutboxEvent.id == item.first_event)
             postponed = {"claim_token": None, "available_at": again, "publish_after": again}
             session.execute(first.values(attempts=failures, **postponed))
 
 
-def requeue(session: Session, works: Iterable[Work]) -> None:
+def enqueue_again(session: Session, items: Iterable[ClaimItem]) -> None:
     """Index these products once more, whatever they now are; their rows are held."""
-    for work in works:
-        product = session.get(Product, work.product_id)
+    for item in items:
+        product = session.get(Product, item.product_id)
         if product is not None:
             product.index_status = IndexStatus.pending
         session.add(
             OutboxEvent(
-                product_id=work.product_id,
-                milvus_id=work.milvus_id,
+                product_id=item.product_id,
+                milvus_id=item.milvus_id,
                 operation=Operation.upsert,
                 revision=product.revision if product is not None else 0,
             )
@@ -341,26 +341,28 @@ def _due(now: datetime) -> ColumnElement[bool]:
 def _claimable(session: Session, among: Collection[int] | None) -> ColumnElement[bool]:
     """By key where the products are known: a search would lock neighbours."""
     if among is None:
-        return is_first()
+        return is_oldest()
     of_each = select(func.min(OutboxEvent.id)).where(OutboxEvent.product_id.in_(among))
     firsts = session.scalars(of_each.group_by(OutboxEvent.product_id)).all()
     return OutboxEvent.id.in_(firsts)
 
 
-def is_first() -> ColumnElement[bool]:
+def is_oldest() -> ColumnElement[bool]:
     """The product has no older event: of an older one, this one would wait for the end."""
     older = aliased(OutboxEvent)
     same = (older.product_id == OutboxEvent.product_id) & (older.id < OutboxEvent.id)
     return ~select(older.id).where(same).exists()
 
 
-def _has_newer(session: Session, work: Work) -> bool:
+def _has_newer(session: Session, item: ClaimItem) -> bool:
     newer = select(OutboxEvent.id).where(
-        OutboxEvent.product_id == work.product_id, OutboxEvent.id > work.last_event
+        OutboxEvent.product_id == item.product_id, OutboxEvent.id > item.last_event
     )
     return session.scalars(newer.limit(1)).first() is not None
 
 
-def _ours(taken: Claim, works: Iterable[Work]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    firsts = [work.first_event for work in works]
-    return OutboxEvent.id.in_(firsts), OutboxEvent.claim_token == taken.token
+def _ours(
+    claim: Claim, items: Iterable[ClaimItem]
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    firsts = [item.first_event for item in items]
+    return OutboxEvent.id.in_(firsts), OutboxEvent.claim_token == claim.token

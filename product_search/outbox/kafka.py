@@ -180,7 +180,7 @@ class Publisher:
 
 
 @dataclass(frozen=True)
-class Batch:
+class MessageBatch:
     """Messages in hand: the products that they name, each once, and their places in the topic."""
 
     product_ids: Sequence[int]
@@ -188,7 +188,7 @@ class Batch:
     after: Sequence[kafka.TopicPartition]
 
 
-class GroupMember:
+class Consumer:
     """Consumes the topic as one of its group; commits by hand, for one thread.
 
     Raises StartError where an option can't be used; whether Kafka answers is not asked.
@@ -202,7 +202,7 @@ class GroupMember:
         self._consumer: kafka.Consumer = _opened(lambda: kafka.Consumer(configuration))
         self._joins: list[str] = [topic.name]  # with the first take: till then it is no member
 
-    def take(self, limit: int, wait_s: float) -> Batch | None:
+    def take(self, limit: int, wait_s: float) -> MessageBatch | None:
         """The next messages, up to so many; None where none came in that time.
 
         What is no event is in the dead-letter topic by then.
@@ -220,22 +220,24 @@ class GroupMember:
         messages = [message for message in came if _is_sound(message)]
         if not messages:
             return None
-        batch = Batch([], _places(reversed(messages), 0), _places(messages, 1))
+        batch = MessageBatch([], _places(reversed(messages), 0), _places(messages, 1))
         try:
             events = [event for message in messages if (event := self._read(message))]
         except KafkaUnavailable:
             self.rewind(batch)
             raise
-        return Batch(list(dict.fromkeys(e.product_id for e in events)), batch.first, batch.after)
+        return MessageBatch(
+            list(dict.fromkeys(e.product_id for e in events)), batch.first, batch.after
+        )
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, batch: MessageBatch) -> None:
         """The batch is done with. Where that can't be saved, another member does it once more."""
         try:
             self._consumer.commit(offsets=list(batch.after), asynchronous=False)
         except kafka.KafkaException as error:  # a rebalance, or Kafka is down
             log.warning("Kafka: a batch that is done may come again: %s", error.args[0].str())
 
-    def rewind(self, batch: Batch) -> None:
+    def rewind(self, batch: MessageBatch) -> None:
         """The batch could not be done: it comes again."""
         for place in batch.first:
             try:

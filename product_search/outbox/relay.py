@@ -89,7 +89,7 @@ def _is_waiting(now: datetime) -> ColumnElement[bool]:
 
 def _waiting(session: Session, now: datetime, limit: int) -> list[int]:
     """Events to publish, by id: two walks along the index, for one would read all that wait."""
-    first = select(OutboxEvent.id).where(outbox.is_first()).limit(limit)
+    first = select(OutboxEvent.id).where(outbox.is_oldest()).limit(limit)
     after = OutboxEvent.publish_after
     never = first.where(after.is_(None)).order_by(OutboxEvent.id)
     again = first.where(after <= now).order_by(after, OutboxEvent.id)

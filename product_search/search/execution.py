@@ -137,7 +137,7 @@ class Search:
 
     def _is_behind(self) -> bool:
         """Whether products wait that are not in the collection yet."""
-        return bool(self.database.read(counts.depth, 1))
+        return bool(self.database.read(counts.count_up_to, 1))
 
     def _line(self) -> float | None:
         """The confidence that a hit must have; None where none was fitted."""

@@ -127,7 +127,7 @@ def calibrated(
     settings: Settings, pairs: Mapping[str, Any] | None = None, **curves: Mapping[str, Any]
 ) -> Iterator[TestClient]:
     """A service over an empty folder with just these curves, by their features."""
-    fingerprint = EncoderFolders(settings).chosen().fingerprint
+    fingerprint = EncoderFolders(settings).load_chosen().fingerprint
     settings.calibrations_dir.mkdir(parents=True)
     fitted = {"fingerprint": fingerprint, "curves": curves, "pairs": pairs}
     path = settings.calibrations_dir / f"{fingerprint}.json"

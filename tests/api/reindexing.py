@@ -46,9 +46,9 @@ def encoder_of(api: TestClient) -> str:
 
 def held(collections: LiveCollections) -> dict[Role, dict[int, int]]:
     """Revisions by product, as each live collection has them."""
-    rows = collections.database.read(live_collections.live)
+    rows = collections.database.read(live_collections.fetch_live)
     found = {}
-    for role, one in collections.opened(rows):
+    for role, one in collections.open_all(rows):
         states = one.store.scan(-1, 1000)
         assert {state.encoder_fingerprint for state in states} <= {one.encoders.fingerprint}
         found[role] = {state.product_id: state.revision for state in states}

@@ -50,7 +50,7 @@ class Shop:
     def events(self) -> int:
         """How many index events wait."""
         with reading(self.catalog.database) as session:
-            return outbox_state.pending(session)
+            return outbox_state.count_pending(session)
 
 
 @pytest.fixture

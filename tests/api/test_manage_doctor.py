@@ -107,7 +107,7 @@ def test_a_holder_of_the_file_that_goes_away_is_exit_code_2(
 
     def leave_once_asked() -> None:
         with open_database(settings) as database:
-            while database.read(reports.report).newest is None:
+            while database.read(reports.fetch_report).newest is None:
                 pass
         lock.release()
 

@@ -23,7 +23,7 @@ from product_search.database.clock import database_clock
 from product_search.errors import VectorStoreUnavailable
 from product_search.images.store import content_hash
 from product_search.indexing.indexer import Indexer
-from product_search.outbox.events import Policy
+from product_search.outbox.events import ClaimPolicy
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.sessions import reading
@@ -32,7 +32,7 @@ from tests.unit.pictures import encoded, noise
 from vector_db import Entity, VectorStore
 
 LEASE = timedelta(hours=1)  # so long that no test on a slow machine renews it
-POLICY = Policy(LEASE, max_attempts=3, first_pause=timedelta(seconds=2))
+POLICY = ClaimPolicy(LEASE, max_attempts=3, first_pause=timedelta(seconds=2))
 DEADLINE_S = 120.0
 
 
@@ -202,7 +202,7 @@ def test_what_was_lost_before_the_write_is_not_written(
 
 def test_the_lease_is_renewed_while_a_batch_takes_long(api: TestClient, indexer: Indexer) -> None:
     create(api)
-    short = Policy(lease=timedelta(seconds=0.3))
+    short = ClaimPolicy(lease=timedelta(seconds=0.3))
 
     def lease_end() -> datetime | None:
         with reading(indexer.database) as session:
@@ -233,7 +233,7 @@ def test_the_command_queues_again_what_was_given_up(
     (product_id,) = with_images(api, 1)
     path = resources(api).images.path(resources(api).catalog.image(product_id, None).etag)
     path.rename(tmp_path / "picture")
-    hasty = replace(indexer, policy=Policy(LEASE, max_attempts=1))
+    hasty = replace(indexer, policy=ClaimPolicy(LEASE, max_attempts=1))
     assert hasty.apply_oldest(64) == 1
     assert outbox_of(api) == (0, 0, 1)
     (tmp_path / "picture").rename(path)

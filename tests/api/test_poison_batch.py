@@ -15,7 +15,7 @@ from main import create_app
 from nlp_models import TextEncoder
 from product_search.encoders.embeddings import Matrix
 from product_search.indexing.indexer import Indexer
-from product_search.outbox.events import Policy
+from product_search.outbox.events import ClaimPolicy
 from product_search.runs.background import Loop
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
@@ -27,7 +27,7 @@ POISON = "毒"
 TITLES = ["红色双肩包", "保温杯", "有毒的商品", "儿童雨伞", "蓝牙耳机", "毒上加毒"]
 DEADLINE_S = 120.0
 BATCH_SIZE = 64
-POLICY = Policy(max_attempts=2, first_pause=timedelta(milliseconds=1))
+POLICY = ClaimPolicy(max_attempts=2, first_pause=timedelta(milliseconds=1))
 
 
 class Poisoned:

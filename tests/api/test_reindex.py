@@ -119,7 +119,9 @@ def test_searches_and_writes_go_on_while_a_collection_is_filled_and_switched_to(
     assert command("--rollback") == 0  # and forward again
     until(lambda: encoder_of(api) == "chinese-clip", "the way forward")
 
-    before = f"product_v2_{EncoderFolders(resources(api).settings).named('starter').fingerprint}"
+    before = (
+        f"product_v2_{EncoderFolders(resources(api).settings).load_named('starter').fingerprint}"
+    )
     assert resources(api).store.has_collection(before)
     assert command("--drop-old") == 0
     assert not resources(api).store.has_collection(before)
@@ -138,8 +140,8 @@ def test_a_reindexing_is_cancelled_and_what_it_filled_is_dropped(
         running = pool.submit(command, "--encoder", "chinese-clip", "--rate", "1")
         collections = resources(api).collections
         database = collections.database
-        until(lambda: Role.filling in database.read(live_collections.live), "the filling")
-        name = database.read(live_collections.live)[Role.filling].name
+        until(lambda: Role.filling in database.read(live_collections.fetch_live), "the filling")
+        name = database.read(live_collections.fetch_live)[Role.filling].name
         assert command("--encoder", "chinese-clip") == 2
         assert "--status" in caplog.text
         caplog.set_level("INFO")
@@ -190,7 +192,7 @@ def begin(api: TestClient) -> int:
     database = resources(api).database
     run_id = database.write(reindex.start, "chinese-clip", None)
     resources(api).run_executor.wake()
-    until(lambda: database.read(counts.fills_left, 1) > 0, "a fill")
+    until(lambda: database.read(counts.count_fills, 1) > 0, "a fill")
     return run_id
 
 

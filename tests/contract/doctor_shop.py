@@ -20,7 +20,7 @@ from product_search.images.store import ImageStore, content_hash
 from product_search.indexing import collections
 from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.indexer import Indexer
-from product_search.indexing.startup import activate
+from product_search.indexing.startup import open_collections
 from product_search.milvus.schema import entity_row
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, execute
@@ -99,12 +99,12 @@ class Shop:
 
     def _start_afresh(self) -> None:
         """Empty stores; the collection is kept where it is there, since making it takes long."""
-        encoders = self.collections.encoders.chosen()
+        encoders = self.collections.encoders.load_chosen()
         active = collection_name(encoders.fingerprint)
         with writing(self.database) as session:
             for table in (Product, OutboxEvent, Run, RunProblem, VectorCollection):
                 session.execute(delete(table))
-            collections.add(session, encoders, Role.active)
+            collections.add_collection(session, encoders, Role.active)
         for name in self.milvus.collections():
             if name != active:
                 self.milvus.drop_collection(name)
@@ -115,7 +115,7 @@ class Shop:
 
     def start(self) -> None:
         """As the service does."""
-        activate(self.collections, is_service=True, is_alone=True)
+        open_collections(self.collections, is_service=True, is_alone=True)
         store = self.collections.active().store
         assert isinstance(store, MeddledStore)
         self.store = store
@@ -151,7 +151,7 @@ class Shop:
         context = RunContext(self.database, claimed, threading.Event())
         assert execute(context, self.doctor(page).handle) is RunState.done
         with reading(self.database) as session:
-            return reports.of_run(session, claimed.id)
+            return reports.fetch_run(session, claimed.id)
 
     def refusal(self, **options: Any) -> str | None:
         """Why a walk fails."""

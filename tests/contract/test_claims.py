@@ -21,12 +21,12 @@ from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.errors import ProductNotFound
 from product_search.images.store import ImageStore
 from product_search.outbox import counts as outbox_state, events
-from product_search.outbox.events import Claim, Policy, Work
+from product_search.outbox.events import Claim, ClaimItem, ClaimPolicy
 from tests.contract.clock import Clock
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=60)
-POLICY = Policy(LEASE, max_attempts=3, first_pause=timedelta(seconds=2))
+POLICY = ClaimPolicy(LEASE, max_attempts=3, first_pause=timedelta(seconds=2))
 WORKERS = 4
 
 
@@ -53,11 +53,11 @@ def claimed(database: Database, clock: Clock, limit: int = 100) -> Claim:
 
 
 def ids(claim: Claim) -> list[int]:
-    return [work.product_id for work in claim.works]
+    return [work.product_id for work in claim.items]
 
 
 def fail(database: Database, clock: Clock, claim: Claim) -> None:
-    reasons = dict.fromkeys(claim.works, "图片已损坏")
+    reasons = dict.fromkeys(claim.items, "图片已损坏")
     database.write(partial(events.mark_failed, reasons=reasons, policy=POLICY, clock=clock))
 
 
@@ -66,7 +66,7 @@ def is_due(database: Database, clock: Clock) -> bool:
 
 
 def counts(database: Database) -> OutboxCounts:
-    return database.read(outbox_state.counts)
+    return database.read(outbox_state.fetch_counts)
 
 
 def claim_until_none(url: str, started: str) -> list[int]:
@@ -74,7 +74,7 @@ def claim_until_none(url: str, started: str) -> list[int]:
     database = Database(url)
     Path(started).touch()
     found: list[int] = []
-    while works := database.write(partial(events.claim, limit=4, lease=LEASE)).works:
+    while works := database.write(partial(events.claim, limit=4, lease=LEASE)).items:
         found += [work.product_id for work in works]
     database.close()
     return found
@@ -141,8 +141,8 @@ def test_a_product_is_claimed_as_a_whole_and_once_at_a_time(
     assert ids(claim) == [product_id]
     change(catalog, product_id, "四")
     assert ids(claimed(database, clock)) == []
-    assert database.write(partial(events.hold, taken=claim, works=claim.works)) == {product_id}
-    database.write(partial(events.mark_done, works=claim.works))
+    assert database.write(partial(events.lock_held, claim=claim, items=claim.items)) == {product_id}
+    database.write(partial(events.mark_done, items=claim.items))
     with reading(database) as session:
         (left,) = session.scalars(select(OutboxEvent))
         assert left.revision == 4
@@ -161,12 +161,12 @@ def test_a_claim_whose_lease_has_ended_is_anothers_to_take(
     assert is_due(database, clock)
     new = claimed(database, clock, 1)
     assert ids(new) == made[:1]
-    renewed = database.write(partial(events.renew, taken=late, lease=LEASE, clock=clock))
+    renewed = database.write(partial(events.renew, claim=late, lease=LEASE, clock=clock))
     assert renewed == {made[1]}  # which nobody took in between
-    assert database.write(partial(events.hold, taken=late, works=late.works)) == {made[1]}
-    database.write(partial(events.release, taken=late))
+    assert database.write(partial(events.lock_held, claim=late, items=late.items)) == {made[1]}
+    database.write(partial(events.release, claim=late))
     assert ids(claimed(database, clock)) == made[1:]
-    assert database.write(partial(events.hold, taken=new, works=new.works)) == {made[0]}
+    assert database.write(partial(events.lock_held, claim=new, items=new.items)) == {made[0]}
 
 
 def test_a_lease_that_is_renewed_goes_on(
@@ -176,7 +176,7 @@ def test_a_lease_that_is_renewed_goes_on(
     claim = claimed(database, clock)
     for _ in range(5):
         clock.pass_by(40)
-        renew = partial(events.renew, taken=claim, lease=LEASE, clock=clock)
+        renew = partial(events.renew, claim=claim, lease=LEASE, clock=clock)
         assert database.write(renew) == set(made)
         assert ids(claimed(database, clock)) == []
 
@@ -204,7 +204,7 @@ def test_a_product_is_tried_again_after_ever_longer_pauses_and_given_up_in_the_e
         assert ids(claimed(database, clock)) == ([other] if attempt == 1 else [])
         clock.pass_by(0.1)
         first = claimed(database, clock)
-        assert [(work.product_id, work.attempts) for work in first.works] == [(product_id, attempt)]
+        assert [(work.product_id, work.attempts) for work in first.items] == [(product_id, attempt)]
     fail(database, clock, first)
     shown = catalog.get(product_id)
     assert (shown.index_status, shown.index_error) == (IndexStatus.failed, "图片已损坏")
@@ -219,7 +219,7 @@ def test_a_change_ends_the_pause_and_counts_anew(
     assert not is_due(database, clock)
     change(catalog, product_id, "修好了")
     claim = claimed(database, clock)
-    assert [(work.product_id, work.attempts) for work in claim.works] == [(product_id, 0)]
+    assert [(work.product_id, work.attempts) for work in claim.items] == [(product_id, 0)]
     fail(database, clock, claim)
     catalog.delete(product_id)
     assert ids(claimed(database, clock)) == [product_id]
@@ -232,7 +232,7 @@ def test_a_change_during_the_attempt_that_fails_is_tried_at_once(
     claim = claimed(database, clock)
     change(catalog, product_id, "修好了")
     fail(database, clock, claim)
-    (work,) = claimed(database, clock).works
+    (work,) = claimed(database, clock).items
     assert (work.product_id, work.attempts) == (product_id, 0)
     assert catalog.get(product_id).index_status is IndexStatus.pending
 
@@ -252,7 +252,7 @@ def test_what_was_given_up_is_queued_again(
     assert catalog.retry(made[0] if one else None) == (1 if one else 2)
     shown = catalog.get(made[0])
     assert (shown.index_status, shown.index_error) == (IndexStatus.pending, None)
-    queued = {work.product_id: work.attempts for work in claimed(database, clock).works}
+    queued = {work.product_id: work.attempts for work in claimed(database, clock).items}
     assert queued == dict.fromkeys([made[0], made[2]] if one else made, 0)
 
 
@@ -260,16 +260,16 @@ def test_a_product_that_was_lost_while_it_was_written_is_queued_again(
     catalog: Catalog, database: Database, clock: Clock
 ) -> None:
     kept, gone = create(catalog, 2)
-    works = claimed(database, clock).works
+    works = claimed(database, clock).items
     catalog.delete(gone)
     with writing(database) as session:
         events.mark_done(session, works)
-    while done := claimed(database, clock).works:
-        database.write(partial(events.mark_done, works=done))
-    database.write(partial(events.requeue, works=works))
+    while done := claimed(database, clock).items:
+        database.write(partial(events.mark_done, items=done))
+    database.write(partial(events.enqueue_again, items=works))
     again = claimed(database, clock)
     assert ids(again) == [kept, gone]
-    assert [work.milvus_id for work in again.works] == [work.milvus_id for work in works]
+    assert [work.milvus_id for work in again.items] == [work.milvus_id for work in works]
 
 
 def in_threads(*tasks: Callable[[], None]) -> None:
@@ -303,24 +303,24 @@ def test_writers_and_workers_at_the_same_time_never_wait_in_a_circle(
             change(catalog, made[(offset + number) % len(made)], f"{offset}-{number}")
             create(catalog)
 
-    def settle(claim: Claim, work: Work, session: Session) -> None:
-        assert events.hold(session, claim, [work]) == {work.product_id}
+    def settle(claim: Claim, work: ClaimItem, session: Session) -> None:
+        assert events.lock_held(session, claim, [work]) == {work.product_id}
         if work.product_id % 5 == 0 and not work.attempts:
-            soon = Policy(LEASE, 5, timedelta(milliseconds=1))
+            soon = ClaimPolicy(LEASE, 5, timedelta(milliseconds=1))
             events.mark_failed(session, {work: "再试"}, soon)
         else:
             events.mark_done(session, [work])
         busy.discard(work.product_id)  # before the commit, after which another may take it
 
     def work() -> None:
-        while not writing_ended.is_set() or database.read(outbox_state.pending):
+        while not writing_ended.is_set() or database.read(outbox_state.count_pending):
             if not database.read(events.is_due):
                 time.sleep(0.01)
                 continue
             claim = database.write(partial(events.claim, limit=3, lease=LEASE))
             twice.extend(busy & set(ids(claim)))
             busy.update(ids(claim))
-            for item in claim.works:
+            for item in claim.items:
                 database.write(partial(settle, claim, item))
 
     def write_all() -> None:

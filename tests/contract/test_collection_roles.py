@@ -17,7 +17,7 @@ from product_search.indexing import collections, reindex, startup
 from product_search.indexing.collections import Role
 from product_search.indexing.reindex import ReindexRefused
 from product_search.outbox import counts, events
-from product_search.outbox.events import Claim, Policy
+from product_search.outbox.events import Claim, ClaimPolicy
 from product_search.runs import queue
 from product_search.runs.queue import RunKind, RunState
 from tests.sessions import reading, writing
@@ -47,7 +47,7 @@ def claimed(database: Database) -> Claim:
 
 def settled(database: Database) -> None:
     """All that waits is indexed."""
-    works = claimed(database).works
+    works = claimed(database).items
     with writing(database) as session:
         events.mark_done(session, works)
         for product in session.scalars(select(Product)):
@@ -61,22 +61,22 @@ def test_a_rollback_changes_two_roles_at_once_and_back(database: Database) -> No
         assert roles(database)[active] == Role.active
         assert sorted(roles(database).values()) == [Role.active, Role.previous]
     with reading(database) as session:
-        assert set(collections.live(session)) == {Role.active, Role.previous}
+        assert set(collections.fetch_live(session)) == {Role.active, Role.previous}
 
 
 def test_what_is_dropped_is_no_longer_live_and_a_run_is_queued_for_it(database: Database) -> None:
     add(database, old=Role.previous, new=Role.active)
-    run_id = database.write(reindex.drop_old)
+    run_id = database.write(reindex.drop_previous)
     assert roles(database) == {"old": Role.retired, "new": Role.active}
     with reading(database) as session:
-        assert list(collections.live(session)) == [Role.active]
-        assert [row.name for row in collections.retired(session)] == ["old"]
+        assert list(collections.fetch_live(session)) == [Role.active]
+        assert [row.name for row in collections.fetch_retired(session)] == ["old"]
         run = queue.find_latest(session, RunKind.reindex)
         assert run is not None
         assert (run.id, run.options) == (run_id, {"drop": True})
 
 
-@pytest.mark.parametrize("ask", [reindex.roll_back, reindex.drop_old, reindex.cancel])
+@pytest.mark.parametrize("ask", [reindex.roll_back, reindex.drop_previous, reindex.cancel])
 def test_what_there_is_not_can_not_be_rolled_back_to_dropped_or_cancelled(
     database: Database, ask: object
 ) -> None:
@@ -121,7 +121,7 @@ def test_a_reindexing_needs_an_active_collection_and_no_previous(database: Datab
     add(database, old=Role.previous, new=Role.active)
     with pytest.raises(ReindexRefused, match="--drop-old"):
         database.write(start)
-    assert database.read(reindex.unfinished) is None
+    assert database.read(reindex.find_unfinished) is None
 
 
 def test_one_reindexing_at_a_time_and_the_one_that_nobody_holds_is_gone_on_with(
@@ -152,16 +152,16 @@ def test_products_are_queued_for_a_filling_by_id_and_their_pauses_end(
     catalog: Catalog, database: Database
 ) -> None:
     made = [catalog.create({"title": "书包"}, None).product_id for _ in range(5)]
-    failing = claimed(database).works[:1]
+    failing = claimed(database).items[:1]
     with writing(database) as session:
-        events.mark_failed(session, dict.fromkeys(failing, "坏"), Policy(LEASE))
+        events.mark_failed(session, dict.fromkeys(failing, "坏"), ClaimPolicy(LEASE))
         events.release_all(session)
     assert database.write(partial(events.record_fill, after=0, limit=3)) == made[:3]
     assert database.write(partial(events.record_fill, after=made[2], limit=3)) == made[3:]
     assert database.write(partial(events.record_fill, after=made[4], limit=3)) == []
-    left = partial(counts.fills_left, limit=100)
+    left = partial(counts.count_fills, limit=100)
     assert database.read(left) == 5
-    works = claimed(database).works
+    works = claimed(database).items
     assert {work.product_id: work.attempts for work in works} == dict.fromkeys(made, 0)
     assert not any(work.only_fill for work in works)  # each has its first event too
     with writing(database) as session:
@@ -178,10 +178,10 @@ def test_a_claim_says_where_nothing_but_a_filling_is_asked_for(
     catalog.update(changed, {"title": "改"}, KEEP_IMAGE)
     catalog.delete(gone)
     claim = claimed(database)
-    asked = {work.product_id: work.only_fill for work in claim.works}
+    asked = {work.product_id: work.only_fill for work in claim.items}
     assert asked == {plain: True, changed: False, gone: False}
-    assert database.read(partial(counts.fills_left, limit=10)) == 3
-    assert database.read(partial(counts.fills_left, limit=10, unclaimed=True)) == 0
+    assert database.read(partial(counts.count_fills, limit=10)) == 3
+    assert database.read(partial(counts.count_fills, limit=10, unclaimed=True)) == 0
 
 
 def test_a_product_that_fails_is_queued_by_one_event_and_holds_up_no_filling(
@@ -191,12 +191,12 @@ def test_a_product_that_fails_is_queued_by_one_event_and_holds_up_no_filling(
     database.write(partial(events.record_fill, after=0, limit=10))
     claim = claimed(database)
     with writing(database) as session:
-        assert events.hold(session, claim, claim.works) == {product_id}
-        events.mark_failed(session, dict.fromkeys(claim.works, "坏"), Policy(LEASE))
+        assert events.lock_held(session, claim, claim.items) == {product_id}
+        events.mark_failed(session, dict.fromkeys(claim.items, "坏"), ClaimPolicy(LEASE))
     with reading(database) as session:
         (event,) = session.scalars(select(OutboxEvent))
         assert (event.operation, event.attempts) == ("upsert", 1)
-        assert counts.fills_left(session, 10) == 0
+        assert counts.count_fills(session, 10) == 0
 
 
 def test_deletions_stay_queued_when_all_products_are_queued_anew(
@@ -205,5 +205,5 @@ def test_deletions_stay_queued_when_all_products_are_queued_anew(
     kept, gone = [catalog.create({"title": "书包"}, None).product_id for _ in range(2)]
     catalog.delete(gone)
     with writing(database) as session:
-        events.record_all(session)
-    assert {work.product_id for work in claimed(database).works} == {kept, gone}
+        events.record_rebuild(session)
+    assert {work.product_id for work in claimed(database).items} == {kept, gone}

@@ -288,7 +288,7 @@ def test_all_products_are_queued_anew(catalog: Catalog, database: Database) -> N
             product.index_status = IndexStatus.failed
             product.index_error = "坏了"
     with writing(database) as session:
-        outbox.record_all(session)
+        outbox.record_rebuild(session)
     assert events(database) == [
         (made[0], "rebuild", 1),
         (made[1], "rebuild", 2),
@@ -304,11 +304,11 @@ def test_events_are_claimed_in_order_and_forgotten(catalog: Catalog, database: D
     made = [create(catalog).product_id for _ in range(5)]
     claim = database.write(outbox.claim, 2, timedelta(minutes=1))
     with writing(database) as session:
-        assert outbox.hold(session, claim, claim.works) == set(made[:2])
-        outbox.mark_done(session, claim.works)
+        assert outbox.lock_held(session, claim, claim.items) == set(made[:2])
+        outbox.mark_done(session, claim.items)
     assert [event[0] for event in events(database)] == made[2:]
     with reading(database) as session:
-        assert counts.counts(session).pending == 3
+        assert counts.fetch_counts(session).pending == 3
 
 
 def test_writers_at_the_same_time_lose_nothing(catalog: Catalog, database: Database) -> None:

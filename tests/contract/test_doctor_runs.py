@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from data_models import DriftKind
 from orm_models import Run, RunProblem, VectorCollection
 from product_search.drift import reports
-from product_search.drift.reports import Options
+from product_search.drift.reports import DriftOptions
 from product_search.errors import (
     AppError,
     RunInProgress,
@@ -79,7 +79,7 @@ def test_a_lost_image_is_told_and_left(stocked: Shop) -> None:
     stocked.images.path(name).unlink()
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing_picture: 5}, 5)
-    assert stocked.database.read(counts.counts).pending == 0
+    assert stocked.database.read(counts.fetch_counts).pending == 0
 
 
 def test_what_can_not_be_repaired_is_left_beside_what_can(stocked: Shop) -> None:
@@ -131,7 +131,7 @@ def test_without_its_collection_every_product_is_missing_and_none_is_queued(
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing: 7}, 7)
     assert "重启服务会新建" in walked.examples[0].reason
-    assert stocked.database.read(counts.counts).pending == 0
+    assert stocked.database.read(counts.fetch_counts).pending == 0
     stocked.start()  # once more, which makes it
     stocked.index()
     assert found(stocked.walk()) == {}
@@ -175,11 +175,11 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
     context = RunContext(stocked.database, again, threading.Event())
     assert execute(context, stocked.doctor(page=2).handle) is RunState.done
     with reading(stocked.database) as session:
-        walked = reports.of_run(session, claimed.id)
+        walked = reports.fetch_run(session, claimed.id)
     assert (walked.products, walked.entities) == (7, 5)
     assert (found(walked), walked.left) == ({DriftKind.missing: 2}, 0)
     assert [one.subject for one in walked.examples] == [str(stocked.ids[0]), str(stocked.ids[6])]
-    assert stocked.database.read(counts.counts).pending == 2
+    assert stocked.database.read(counts.fetch_counts).pending == 2
 
 
 def test_repairs_that_the_outbox_has_no_room_for_are_left_to_the_next_run(stocked: Shop) -> None:
@@ -187,7 +187,7 @@ def test_repairs_that_the_outbox_has_no_room_for_are_left_to_the_next_run(stocke
     stocked.is_full = True
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing: 1}, 1)
-    assert stocked.database.read(counts.counts).pending == 0
+    assert stocked.database.read(counts.fetch_counts).pending == 0
     stocked.is_full = False
     assert stocked.walk(repair=True).left == 0
 
@@ -209,20 +209,20 @@ def test_examples_are_bounded_and_those_of_earlier_runs_forgotten(
 
 
 def test_one_walk_at_a_time(shop: Shop) -> None:
-    queued = reports.queue(shop.database, Options())
+    queued = reports.enqueue(shop.database, DriftOptions())
     with pytest.raises(RunInProgress):
-        reports.queue(shop.database, Options(repair=True))
+        reports.enqueue(shop.database, DriftOptions(repair=True))
     held = shop.begin()  # nobody had taken the other: its process has ended
     with reading(shop.database) as session:
         assert session.get_one(Run, queued.run_id).state == "cancelled"
     with pytest.raises(RunInProgress):
         shop.begin()
     with pytest.raises(RunInProgress):
-        reports.queue(shop.database, Options())
+        reports.enqueue(shop.database, DriftOptions())
     with writing(shop.database) as session:
         queue.finish(session, held, RunState.done)
-        assert reports.report(session).newest is not None
-    reports.queue(shop.database, Options())
+        assert reports.fetch_report(session).newest is not None
+    reports.enqueue(shop.database, DriftOptions())
 
 
 def test_walks_that_are_queued_at_the_same_time_are_one(shop: Shop) -> None:
@@ -232,7 +232,7 @@ def test_walks_that_are_queued_at_the_same_time_are_one(shop: Shop) -> None:
     def try_one() -> None:
         ready.wait()
         try:
-            reports.queue(shop.database, Options())
+            reports.enqueue(shop.database, DriftOptions())
         except RunInProgress as error:
             refused.append(error.code)
 

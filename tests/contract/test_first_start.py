@@ -22,7 +22,7 @@ from product_search.images.store import ImageStore
 from product_search.indexing import collections
 from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.indexer import Indexer
-from product_search.indexing.startup import activate
+from product_search.indexing.startup import open_collections
 from product_search.settings import Settings
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.milvus_servers import NetworkMilvus
@@ -74,12 +74,12 @@ def test_one_collection_is_made_and_filled_once(
 
     def start(indexer: Indexer) -> None:
         together.wait()
-        activate(indexer.collections, is_service=True, is_alone=False)
+        open_collections(indexer.collections, is_service=True, is_alone=False)
 
     with ThreadPoolExecutor(SERVICES) as services:
         list(services.map(start, indexers))  # raises what any of them raised
     assert caplog.text.count("every product is queued") == 1
-    rows = indexers[0].database.read(collections.live)
+    rows = indexers[0].database.read(collections.fetch_live)
     active = [indexer.collections.active() for indexer in indexers]
     assert {role: row.name for role, row in rows.items()} == {Role.active: active[0].name}
     assert rows[Role.active].encoder == "starter"

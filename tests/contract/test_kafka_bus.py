@@ -15,10 +15,10 @@ import pytest
 from product_search.errors import KafkaUnavailable, StartError
 from product_search.outbox.kafka import (
     MAX_MESSAGE_BYTES,
-    Batch,
-    GroupMember,
+    Consumer,
     IndexEvent,
     KafkaTopic,
+    MessageBatch,
     Publisher,
 )
 from tests.kafka_servers import PRODUCE, MockKafka, new_topic
@@ -50,12 +50,12 @@ def publisher(topic: KafkaTopic) -> Iterator[Publisher]:
 
 
 @pytest.fixture
-def join(topic: KafkaTopic) -> Iterator[Callable[[], GroupMember]]:
+def join(topic: KafkaTopic) -> Iterator[Callable[[], Consumer]]:
     """New members of the topic's group."""
-    members: list[GroupMember] = []
+    members: list[Consumer] = []
 
-    def make() -> GroupMember:
-        members.append(GroupMember(topic))
+    def make() -> Consumer:
+        members.append(Consumer(topic))
         return members[-1]
 
     yield make
@@ -63,14 +63,14 @@ def join(topic: KafkaTopic) -> Iterator[Callable[[], GroupMember]]:
         member.close()
 
 
-def next_batch(member: GroupMember, limit: int = 100) -> Batch:
+def next_batch(member: Consumer, limit: int = 100) -> MessageBatch:
     deadline = time.monotonic() + DEADLINE_S
     while not (batch := member.take(limit, 0.2)):
         assert time.monotonic() < deadline, "no message came"
     return batch
 
 
-def next_products(member: GroupMember, count: int) -> list[int]:
+def next_products(member: Consumer, count: int) -> list[int]:
     """So many products of messages that are committed one batch after the other."""
     found: list[int] = []
     while len(found) < count:
@@ -121,7 +121,7 @@ def test_an_event_is_a_json_message_with_its_product_as_key(
 
 
 def test_a_product_keeps_its_order_and_is_named_once_in_a_batch(
-    publisher: Publisher, join: Callable[[], GroupMember]
+    publisher: Publisher, join: Callable[[], Consumer]
 ) -> None:
     events = [event(number, 1 + number % 3) for number in range(1, 31)]
     assert sorted(e.event_id for e in publisher.publish(events)) == list(range(1, 31))
@@ -133,7 +133,7 @@ def test_a_product_keeps_its_order_and_is_named_once_in_a_batch(
 
 
 def test_what_is_not_committed_comes_again_and_what_is_committed_does_not(
-    publisher: Publisher, join: Callable[[], GroupMember]
+    publisher: Publisher, join: Callable[[], Consumer]
 ) -> None:
     publisher.publish([event(1)])
     first = join()
@@ -149,7 +149,7 @@ def test_what_is_not_committed_comes_again_and_what_is_committed_does_not(
 
 
 def test_a_batch_that_could_not_be_done_comes_again(
-    publisher: Publisher, join: Callable[[], GroupMember]
+    publisher: Publisher, join: Callable[[], Consumer]
 ) -> None:
     publisher.publish([event(number) for number in range(1, 21)])
     member, seen = join(), set[int]()
@@ -165,7 +165,7 @@ def test_a_batch_that_could_not_be_done_comes_again(
 
 
 def test_members_of_the_group_share_the_messages(
-    publisher: Publisher, join: Callable[[], GroupMember]
+    publisher: Publisher, join: Callable[[], Consumer]
 ) -> None:
     members = [join(), join()]
     got: list[list[int]] = [[], []]
@@ -200,7 +200,7 @@ POISON: dict[str, bytes] = {
 def test_what_is_no_event_goes_to_the_dead_letters_and_holds_back_nothing(
     topic: KafkaTopic,
     publisher: Publisher,
-    join: Callable[[], GroupMember],
+    join: Callable[[], Consumer],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     send(topic, *POISON.values())
@@ -223,7 +223,7 @@ def test_what_is_no_event_goes_to_the_dead_letters_and_holds_back_nothing(
 
 
 def test_what_a_later_release_says_more_is_no_poison(
-    topic: KafkaTopic, join: Callable[[], GroupMember]
+    topic: KafkaTopic, join: Callable[[], Consumer]
 ) -> None:
     send(topic, SOUND.replace("{", '{"new": [], ').replace("upsert", "mend").encode())
     assert next_products(join(), 1) == [1]
@@ -232,7 +232,7 @@ def test_what_a_later_release_says_more_is_no_poison(
 def test_a_dead_letter_that_kafka_does_not_take_is_not_forgotten(mock_kafka: MockKafka) -> None:
     topic = new_topic(mock_kafka.servers)
     send(topic, b"poison")
-    member = GroupMember(topic)
+    member = Consumer(topic)
     mock_kafka.fail(PRODUCE, NOT_ALLOWED)
     with pytest.raises(KafkaUnavailable):
         next_batch(member)
@@ -266,7 +266,7 @@ def test_a_publisher_that_kafka_refuses_for_good_begins_anew(mock_kafka: MockKaf
     publisher.close()
 
 
-@pytest.mark.parametrize("client", [Publisher, GroupMember])
+@pytest.mark.parametrize("client", [Publisher, Consumer])
 @pytest.mark.parametrize(
     ("options", "told"),
     [

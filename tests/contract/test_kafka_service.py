@@ -67,7 +67,7 @@ def resources(api: TestClient) -> Resources:
 
 def until_nothing_waits(database: Database) -> None:
     deadline = time.monotonic() + DEADLINE_S
-    while database.read(counts.pending):
+    while database.read(counts.count_pending):
         assert time.monotonic() < deadline, "events wait for good"
         time.sleep(0.02)
 
@@ -106,7 +106,7 @@ def test_a_product_whose_events_are_locked_for_a_moment_is_indexed_by_the_same_m
         applying = threading.Thread(target=indexer.apply_products, args=([product_id],))
         applying.start()
         with reading(held.database) as session:
-            assert counts.pending(session) == 1
+            assert counts.count_pending(session) == 1
     applying.join(DEADLINE_S)
     assert held.catalog.get(product_id).index_status == "indexed"
 

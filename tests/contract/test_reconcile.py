@@ -54,7 +54,7 @@ def test_drift_is_found_repaired_through_the_outbox_and_gone(
     repaired = stocked.walk(repair=True)
     assert (found(repaired), repaired.repaired[kind], repaired.left) == ({kind: 1}, 1, 0)
     assert found(stocked.walk(repair=True)) == {}  # it waits: nothing is queued twice
-    assert stocked.database.read(counts.counts).pending == 1
+    assert stocked.database.read(counts.fetch_counts).pending == 1
     stocked.index()
     after = stocked.walk()
     assert found(after) == {}
@@ -94,9 +94,9 @@ def test_what_waits_in_the_outbox_is_no_drift(stocked: Shop) -> None:
     stocked.catalog.delete(stocked.ids[1])
     assert found(stocked.walk(repair=True)) == {}
     with writing(stocked.database) as session:
-        assert len(events.claim(session, 100, timedelta(minutes=1)).works) == 3
+        assert len(events.claim(session, 100, timedelta(minutes=1)).items) == 3
     assert found(stocked.walk(repair=True)) == {}
-    assert stocked.database.read(counts.counts).pending == 3
+    assert stocked.database.read(counts.fetch_counts).pending == 3
 
 
 def test_products_that_were_given_up_are_counted_apart(stocked: Shop) -> None:
@@ -160,7 +160,7 @@ def test_a_product_that_is_queued_between_the_readings_is_not_queued_twice(stock
 
     stocked.store.shared["states"] = queue
     assert found(stocked.walk(repair=True)) == {}
-    assert stocked.database.read(counts.counts).pending == 1
+    assert stocked.database.read(counts.fetch_counts).pending == 1
 
 
 def test_a_product_that_comes_while_the_stores_are_read_is_no_drift(stocked: Shop) -> None:

@@ -15,14 +15,14 @@ from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.errors import KafkaUnavailable
 from product_search.images.store import ImageStore
 from product_search.outbox import events as outbox
-from product_search.outbox.events import Claim, Policy
+from product_search.outbox.events import Claim, ClaimPolicy
 from product_search.outbox.kafka import IndexEvent, KafkaTopic, Publisher
 from product_search.outbox.relay import MAX_PUBLISHED, PUBLISHING, Relay
 from tests.contract.clock import Clock
 from tests.kafka_servers import MockKafka, new_topic
 
 LEASE = timedelta(seconds=60)
-POLICY = Policy(LEASE, max_attempts=3, first_pause=timedelta(seconds=2))
+POLICY = ClaimPolicy(LEASE, max_attempts=3, first_pause=timedelta(seconds=2))
 REPUBLISH_S = 300
 
 
@@ -100,7 +100,7 @@ def claimed(database: Database, clock: Clock, among: Sequence[int] | None = None
 
 
 def ids(claim: Claim) -> list[int]:
-    return [work.product_id for work in claim.works]
+    return [work.product_id for work in claim.items]
 
 
 def test_each_product_is_published_once_by_its_oldest_event(
@@ -114,7 +114,7 @@ def test_each_product_is_published_once_by_its_oldest_event(
     assert published() == []  # the claim of the first covers it
     claim = claimed(database, clock)
     change(catalog, made[2], "更新")
-    database.write(partial(outbox.mark_done, works=claim.works))
+    database.write(partial(outbox.mark_done, items=claim.items))
     assert published() == [made[2]]
 
 
@@ -123,7 +123,7 @@ def test_a_deletion_is_published(
 ) -> None:
     (product_id,) = create(catalog)
     assert published() == [product_id]
-    database.write(partial(outbox.mark_done, works=claimed(database, clock).works))
+    database.write(partial(outbox.mark_done, items=claimed(database, clock).items))
     catalog.delete(product_id)
     assert published() == [product_id]
 
@@ -132,7 +132,7 @@ def test_more_than_fit_at_once_are_published_one_after_the_other(
     catalog: Catalog, database: Database, published: Callable[[], list[int]]
 ) -> None:
     create(catalog, 3)
-    database.write(outbox.record_all)
+    database.write(outbox.record_rebuild)
     with database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox_event")
         rows = ", ".join(
@@ -273,7 +273,7 @@ def test_a_product_that_failed_is_published_again_after_its_pause(
     made = create(catalog)
     assert published() == made
     claim = claimed(database, clock, made)
-    reasons = dict.fromkeys(claim.works, "图片已损坏")
+    reasons = dict.fromkeys(claim.items, "图片已损坏")
     database.write(outbox.mark_failed, reasons, POLICY, clock)
     clock.pass_by(1.9)
     assert (published(), ids(claimed(database, clock, made))) == ([], [])
@@ -287,7 +287,7 @@ def test_a_change_of_a_product_that_pauses_is_published_at_once(
 ) -> None:
     made = create(catalog)
     assert published() == made
-    reasons = dict.fromkeys(claimed(database, clock).works, "图片已损坏")
+    reasons = dict.fromkeys(claimed(database, clock).items, "图片已损坏")
     database.write(outbox.mark_failed, reasons, POLICY, clock)
     change(catalog, made[0], "修好了")
     assert published() == made

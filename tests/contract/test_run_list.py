@@ -24,7 +24,7 @@ OPTIONS: dict[RunKind, dict[str, Any]] = {
     RunKind.import_: {"file": "products.zip", "upload": "0f"},
     RunKind.local_import: {"file": "/home/shop/products.csv"},
     RunKind.reindex: {"encoder": "chinese-clip", "rate": None},
-    RunKind.doctor: reports.Options(repair=True).model_dump(),
+    RunKind.doctor: reports.DriftOptions(repair=True).model_dump(),
     RunKind.map: {"field": FIELD},
     RunKind.audit: {},
     RunKind.duplicates: {},
@@ -36,7 +36,7 @@ PROGRESS: dict[RunKind, dict[str, Any]] = {
     RunKind.import_: COUNTED,
     RunKind.local_import: COUNTED,
     RunKind.reindex: dict(REINDEXED),
-    RunKind.doctor: reports.Progress(products=1).model_dump(),
+    RunKind.doctor: reports.DriftProgress(products=1).model_dump(),
     RunKind.map: {"total": 2, "x": [0.5, 1]},
     RunKind.audit: audit.Progress(checked=2).model_dump(),
     RunKind.duplicates: {"products": 2, "groups": 1},
@@ -105,7 +105,7 @@ def test_a_run_that_ended_has_its_reason_and_one_that_waits_has_no_counts(
 
 def test_a_run_that_only_drops_collections_names_no_encoder(database: Database) -> None:
     with writing(database) as session:
-        startup.retire(session, [])
+        startup.retire_collections(session, [])
     assert (only(database).kind, only(database).subject) == ("reindex", None)
 
 

@@ -60,7 +60,7 @@ class Place(ABC):
         }
         self.processes: dict[str, ForkServerProcess] = {}
         self._ports = {name: free_port() for name in self.services}
-        self.encoders: EncoderPair = EncoderFolders(self.settings).chosen()
+        self.encoders: EncoderPair = EncoderFolders(self.settings).load_chosen()
         self.images = ImageStore(self.settings.images_dir)
         self.database = Database(self.settings.sqlalchemy_url)
         self.ledger = Ledger()
@@ -90,7 +90,7 @@ class Place(ABC):
 
     def take_over_encoders(self) -> None:
         """The offered ones are those of the active collection now."""
-        self.encoders = EncoderFolders(self.settings).chosen()
+        self.encoders = EncoderFolders(self.settings).load_chosen()
 
     def start(self, name: str, failpoint: Failpoint | None = None) -> None:
         """Start a service or a worker; one that runs is ended first."""
@@ -188,7 +188,7 @@ class Place(ABC):
         doctor = Reconciler(self.database, store, self.images, lambda _: None, lambda: None)
         claimed = exclusive.start(self.database, RunKind.doctor, {}, LEASE)
         execute(RunContext(self.database, claimed, threading.Event()), doctor.handle)
-        found = self.database.read(reports.of_run, claimed.id)
+        found = self.database.read(reports.fetch_run, claimed.id)
         return [f"the doctor: {one.kind} {one.subject}: {one.reason}" for one in found.examples]
 
     def _http_differences(self) -> list[str]:

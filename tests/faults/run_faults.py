@@ -105,7 +105,7 @@ def _end_reindexing(place: Place) -> None:
     """What is filled in waits behind the writes of the load, which has ended by now."""
     _finish_runs(place)
     place.take_over_encoders()
-    place.database.write(reindex.drop_old)
+    place.database.write(reindex.drop_previous)
     _finish_runs(place)
 
 

@@ -36,7 +36,7 @@ def test_the_command_outlives_the_service_and_the_walk_goes_on_at_its_next_start
             stderr=subprocess.PIPE,
             text=True,
         )
-        until(lambda: database.read(reports.report).newest is not None, "the command's walk")
+        until(lambda: database.read(reports.fetch_report).newest is not None, "the command's walk")
         service.kill()
         said, explained = doctor.communicate(timeout=DEADLINE_S)
     assert (doctor.returncode, said) == (2, "")

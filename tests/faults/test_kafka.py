@@ -22,7 +22,7 @@ from orm_models import Database, OutboxEvent, Product, VectorCollection
 from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.images.store import ImageStore
 from product_search.outbox import counts
-from product_search.outbox.kafka import GroupMember, KafkaTopic
+from product_search.outbox.kafka import Consumer, KafkaTopic
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until
 from tests.faults.workers import claimed, worker
@@ -55,7 +55,7 @@ class Shop:
 
     def wait_until_indexed(self) -> None:
         """Nothing waits any more."""
-        until(lambda: self.database.read(counts.pending) == 0, "the rest of the indexing")
+        until(lambda: self.database.read(counts.count_pending) == 0, "the rest of the indexing")
 
     def check_stores_agree(self) -> None:
         """Milvus holds each product that has a row, in its revision, and nothing else."""
@@ -141,7 +141,7 @@ def workers(shop: Shop) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 def both_are_at_work(shop: Shop, pair: list[subprocess.Popen[bytes]]) -> bool:
     """Whether each, halted, is found with a batch in hand; there is then more for both to do."""
-    if shop.database.read(counts.pending) < 60:
+    if shop.database.read(counts.count_pending) < 60:
         shop.create(60)
     with halted(*pair):
         return batches(shop) == 2
@@ -246,7 +246,7 @@ def test_while_kafka_is_down_writes_go_on_and_are_indexed_when_it_is_back(
         answer = httpx.post(f"{shop.address}/product", json={"title": f"雨伞 {written}"})
         assert answer.status_code == 201, answer.text
         written += 1
-    assert shop.database.read(counts.pending) > 0
+    assert shop.database.read(counts.count_pending) > 0
     mock_kafka.up()
     shop.check_stores_agree()
     until(lambda: shop_kafka(shop) == "ok", "a healthy relay")
@@ -274,7 +274,7 @@ def test_what_a_killed_worker_had_in_hand_is_indexed_by_the_other_and_sigterm_en
         waiting = set(session.scalars(select(OutboxEvent.product_id)))
     assert waiting
     # What was done is committed, and what was not is still to come.
-    member, came = GroupMember(shop.topic), set[int]()
+    member, came = Consumer(shop.topic), set[int]()
     deadline = time.monotonic() + DEADLINE_S
     while not waiting <= came:
         assert time.monotonic() < deadline, f"{len(waiting - came)} products never come"
@@ -287,7 +287,7 @@ def test_what_a_killed_worker_had_in_hand_is_indexed_by_the_other_and_sigterm_en
 def killed_in_a_batch(
     shop: Shop, first: subprocess.Popen[bytes], second: subprocess.Popen[bytes]
 ) -> bool:
-    if shop.database.read(counts.pending) < 60:
+    if shop.database.read(counts.count_pending) < 60:
         shop.create(60)
     with halted(first, second):
         if batches(shop) == 2:

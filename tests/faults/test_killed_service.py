@@ -60,7 +60,7 @@ def _check_milvus_holds_exactly_the_catalog(settings: Settings) -> None:
             ProductListQuery(after_id=products[-1].product_id if products else 0, page_size=100)
         ).items:
             products += page
-    encoders = EncoderFolders(settings).chosen()
+    encoders = EncoderFolders(settings).load_chosen()
     store = MilvusStore(settings.milvus_path, "test")
     try:
         assert store.has_collection(collection_name(encoders.fingerprint))

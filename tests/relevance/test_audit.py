@@ -11,7 +11,7 @@ from product_search.settings import ROOT, Settings
 
 
 def test_planted_disagreements_come_first_and_sooner_than_by_the_cosine() -> None:
-    encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()
+    encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).load_chosen()
     listings = sample_listings(ROOT / "sample_data" / "catalog.csv")[::3]
     pairs, kinds = encoded(listings, encoders), kinds_of(listings)
     _, is_wrong = plant(pairs, kinds, random.Random(1))

@@ -13,7 +13,7 @@ PRODUCTS = 90
 
 
 def test_planted_copies_are_found_and_variants_are_not() -> None:
-    encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).chosen()
+    encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).load_chosen()
     _, reported = halves(sample_listings(ROOT / "sample_data" / "catalog.csv"), random.Random(1))
     # One round: a copy of each, by one change each.
     figures = measure(reported[:PRODUCTS], encoders, tuple(Change), rounds=1)

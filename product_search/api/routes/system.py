@@ -28,24 +28,24 @@ _QUEUE_ERRORS = documented(*QUEUE_ERRORS)
 def get_drift(request: Request) -> DriftReport:
     """最近一次完成的核对找到了什么、修复了什么，以及最新一次核对的状态。"""
     resources: Resources = request.app.state.resources
-    return resources.database.read(reports.report)
+    return resources.database.read(reports.fetch_report)
 
 
 @router.post("/system/drift", status_code=202, summary="核对两个存储", responses=_QUEUE_ERRORS)
 def check_drift(request: Request) -> DoctorRun:
     """排队一次核对，不修复；结果见 `GET /system/drift`。"""
-    return _queued(request, reports.Options())
+    return _queued(request, reports.DriftOptions())
 
 
 @router.post("/system/repair", status_code=202, summary="核对并修复", responses=_QUEUE_ERRORS)
 def repair_drift(request: Request) -> DoctorRun:
     """排队一次核对，并经由 outbox 修复找到的不一致；结果见 `GET /system/drift`。"""
-    return _queued(request, reports.Options(repair=True))
+    return _queued(request, reports.DriftOptions(repair=True))
 
 
-def _queued(request: Request, options: reports.Options) -> DoctorRun:
+def _queued(request: Request, options: reports.DriftOptions) -> DoctorRun:
     resources: Resources = request.app.state.resources
-    run = reports.queue(resources.database, options)
+    run = reports.enqueue(resources.database, options)
     resources.run_executor.wake()
     return run
 
@@ -72,5 +72,7 @@ def get_metrics(request: Request) -> Response:
     """待建索引的改动，以及最近一次核对剩下的不一致（按种类）。"""
     resources: Resources = request.app.state.resources
     database = resources.database
-    text = request.app.state.metrics.read(database.read(counts.counts), database.read(reports.last))
+    text = request.app.state.metrics.read(
+        database.read(counts.fetch_counts), database.read(reports.fetch_last)
+    )
     return Response(text, media_type=metrics.MEDIA_TYPE)

@@ -18,15 +18,15 @@ def test_encoders_are_found_behind_others_that_were_put_before_them(tmp_path: Pa
     settings = Settings(
         _env_file=None, data_dir=tmp_path, encoder="auto", clip_dir=clip, bge_dir=old, device="cpu"
     )
-    former = EncoderFolders(settings).chosen()
+    former = EncoderFolders(settings).load_chosen()
     assert former.name == "chinese-clip"
     folders = EncoderFolders(settings.model_copy(update={"bge_dir": write_bge(new, 2)}))
-    assert folders.chosen().fingerprint != former.fingerprint
+    assert folders.load_chosen().fingerprint != former.fingerprint
     for name in (None, "chinese-clip"):
         with pytest.raises(EncoderError, match=former.fingerprint):
-            folders.find(name, former.fingerprint)
+            folders.load_matching(name, former.fingerprint)
     shutil.copytree(old, settings.downloaded_bge)
     for name in (None, "chinese-clip"):
-        assert folders.find(name, former.fingerprint).fingerprint == former.fingerprint
+        assert folders.load_matching(name, former.fingerprint).fingerprint == former.fingerprint
     with pytest.raises(EncoderError, match="starter"):
-        folders.find("nobody", former.fingerprint)
+        folders.load_matching("nobody", former.fingerprint)

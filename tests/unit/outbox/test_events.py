@@ -13,7 +13,7 @@ from data_models import IndexStatus, OutboxCounts
 from orm_models import Database, OutboxEvent, Product
 from product_search.bootstrap.migrate import migrate
 from product_search.outbox import counts, events as outbox
-from product_search.outbox.events import Operation, Policy
+from product_search.outbox.events import ClaimPolicy, Operation
 from tests.sessions import reading, writing
 
 
@@ -64,29 +64,29 @@ def test_nothing_done_is_nothing_forgotten(database: Database) -> None:
         add(session, "书包")
         outbox.mark_done(session, [])
     with reading(database) as session:
-        assert counts.pending(session) == 1
+        assert counts.count_pending(session) == 1
 
 
 def test_waiting_events_are_counted_up_to_an_id(database: Database) -> None:
     with reading(database) as session:
-        assert (counts.newest_id(session), counts.pending(session)) == (0, 0)
+        assert (counts.find_newest_id(session), counts.count_pending(session)) == (0, 0)
     with writing(database) as session:
         add(session, "一")
         add(session, "二")
     with reading(database) as session:
-        last = counts.newest_id(session)
+        last = counts.find_newest_id(session)
     with writing(database) as session:
         add(session, "三")
     with reading(database) as session:
-        assert counts.pending(session, last) == 2
-        assert counts.pending(session) == 3
+        assert counts.count_pending(session, last) == 2
+        assert counts.count_pending(session) == 3
 
 
 def test_the_depth_is_counted_no_further_than_asked(database: Database) -> None:
     with writing(database) as session:
         for number in range(4):
             add(session, str(number))
-        assert [counts.depth(session, limit) for limit in (1, 3, 4, 100)] == [1, 3, 4, 4]
+        assert [counts.count_up_to(session, limit) for limit in (1, 3, 4, 100)] == [1, 3, 4, 4]
 
 
 def test_products_that_were_given_up_or_are_tried_again_are_counted(database: Database) -> None:
@@ -96,11 +96,13 @@ def test_products_that_were_given_up_or_are_tried_again_are_counted(database: Da
         session.flush()
         events_of(session)[1].attempts = 3
     with reading(database) as session:
-        assert counts.counts(session) == OutboxCounts(pending=2, retrying=1, failed=1)
+        assert counts.fetch_counts(session) == OutboxCounts(pending=2, retrying=1, failed=1)
 
 
 def test_each_pause_is_twice_the_one_before_up_to_an_hour() -> None:
-    pauses = [Policy().pause(attempts).total_seconds() for attempts in (1, 2, 3, 4, 11, 12, 100)]
+    pauses = [
+        ClaimPolicy().pause(attempts).total_seconds() for attempts in (1, 2, 3, 4, 11, 12, 100)
+    ]
     assert pauses == [2, 4, 8, 16, 2048, 3600, 3600]
 
 
@@ -113,7 +115,7 @@ def test_all_products_are_queued_once_each_for_a_new_collection(database: Databa
         products[2].index_error = "图片已损坏"
         products[3].revision = 7
     with writing(database) as session:
-        outbox.record_all(session)
+        outbox.record_rebuild(session)
     with reading(database) as session:
         events = events_of(session)
         rows = [session.get(Product, product.id) for product in products]
