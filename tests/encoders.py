@@ -49,21 +49,21 @@ def quick_encoders() -> EncoderPair:
 
 
 class OnePair:
-    """See Encoders in live_collections: the only encoders that there are."""
+    """See EncoderSource in indexing.collections: the only encoders that there are."""
 
     def __init__(self, pair: EncoderPair) -> None:
         self.pair = pair
 
     def load_chosen(self) -> EncoderPair:
-        """See Encoders."""
+        """See EncoderSource."""
         return self.pair
 
     def load_named(self, name: str) -> EncoderPair:
-        """See Encoders."""
+        """See EncoderSource."""
         return self.load_matching(name, self.pair.fingerprint)
 
     def load_matching(self, name: str | None, fingerprint: str) -> EncoderPair:
-        """See Encoders."""
+        """See EncoderSource."""
         if (name, fingerprint) != (self.pair.name, self.pair.fingerprint):
             raise EncoderError(f"no {name} {fingerprint}")
         return self.pair

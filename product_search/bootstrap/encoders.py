@@ -20,7 +20,7 @@ NAMES: tuple[EncoderChoice, ...] = ("starter", "chinese-clip")
 
 @dataclass(frozen=True)
 class EncoderFolders:
-    """See Encoders in live_collections."""
+    """See EncoderSource in indexing.collections."""
 
     settings: Settings
 
@@ -30,11 +30,11 @@ class EncoderFolders:
         return resolve_choice(self.settings.encoder, self._clips()[0])
 
     def load_chosen(self) -> EncoderPair:
-        """See Encoders."""
+        """See EncoderSource."""
         return self._open(self.settings.encoder, self._clips()[0], self._bges()[0])
 
     def load_named(self, name: str) -> EncoderPair:
-        """See Encoders."""
+        """See EncoderSource."""
         return self._open(_known(name), self._clips()[0], self._bges()[0])
 
     def load_matching(self, name: str | None, fingerprint: str) -> EncoderPair:
