@@ -20,9 +20,12 @@ from data_models import (
     SearchSort,
 )
 from product_search.client import ApiClient
-from product_search.demo import html, page
+from product_search.demo import html
+from product_search.demo.errors import show_errors
 from product_search.demo.image_input import query_image
 from product_search.demo.language import N_, _, show_language_switch
+from product_search.demo.navigation import begin_page, enter_page
+from product_search.demo.service import encoder_name, show_encoder
 from product_search.demo.views import query as demo_query
 
 LEG_NAMES = {
@@ -41,11 +44,11 @@ _WEAK = 0.1
 
 def search_page() -> None:
     """Words, an image or both in, product cards out."""
-    client, health = page.begin_page(_("搜索商品"))
+    client, health = begin_page(_("搜索商品"))
     with st.sidebar:
         filters = demo_query.filter_inputs(client)
         sort, top_k, only_fitting = demo_query.order_inputs()
-        page.show_encoder(health)
+        show_encoder(health)
     query, image = _query(client)
     if health is None:
         return
@@ -61,7 +64,7 @@ def search_page() -> None:
     }
     offset = _offset((asked, image))
     demo_query.keep_in_address(offset)
-    with page.errors_shown(), st.spinner(_("正在搜索…")):
+    with show_errors(), st.spinner(_("正在搜索…")):
         extras = {"offset": offset, "facets": True, "explain": True}
         answer = client.search(asked | extras, image)
         _show_top_after_turning(offset)
@@ -136,7 +139,7 @@ def _show_summary(answer: SearchResponse) -> None:
         _("第 {first}–{last} 件").format(first=first, last=last),
         total.format(count=answer.total),
         _took(answer),
-        _("编码器：{name}").format(name=page.encoder_name(answer.encoder)),
+        _("编码器：{name}").format(name=encoder_name(answer.encoder)),
     ]
     st.caption(" · ".join(parts))
     if answer.facets is not None:
@@ -245,5 +248,5 @@ st.session_state["entered"] = True
 with st.sidebar:
     show_language_switch()
 _chosen = st.navigation(_pages(), position="top")
-page.enter_page(_chosen.url_path)
+enter_page(_chosen.url_path)
 _chosen.run()

@@ -10,8 +10,12 @@ import streamlit as st
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, ProductPage
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo import html, page as demo
+from product_search.demo import html
+from product_search.demo.errors import show_errors
+from product_search.demo.inputs import without_none
 from product_search.demo.language import _
+from product_search.demo.navigation import begin_page
+from product_search.demo.service import show_encoder
 from product_search.demo.views import bulk_edit, catalog, form as demo_form
 from product_search.demo.views.catalog import Notice
 
@@ -20,7 +24,7 @@ PAGE_SIZE = 20
 
 def catalog_page() -> None:
     """The list, or the open form in its place."""
-    client, health = demo.begin_page(_("商品目录"))
+    client, health = begin_page(_("商品目录"))
     if health is not None:
         _open_linked(client)
     form: demo_form.Form | None = st.session_state.get("form")
@@ -31,7 +35,7 @@ def catalog_page() -> None:
         _show_list(client, catalog.conditions(client))
         _show_dialog(client)
     with st.sidebar:
-        demo.show_encoder(health)
+        show_encoder(health)
 
 
 def _open_linked(client: ApiClient) -> None:
@@ -55,10 +59,10 @@ def _show_list(client: ApiClient, conditions: dict[str, Any]) -> None:
     query = ProductListQuery.model_construct(
         page=st.session_state.get("list_page", 1),
         page_size=PAGE_SIZE,
-        **demo.without_none(conditions),
+        **without_none(conditions),
     )
     page = None
-    with demo.errors_shown():
+    with show_errors():
         page = client.list_products(query)
     if page is None:
         return
@@ -201,7 +205,7 @@ def _confirm_delete(client: ApiClient, product: ProductOut) -> None:
             _keep()
             st.rerun()
     if confirmed:
-        with demo.errors_shown():
+        with show_errors():
             client.delete_product(product.product_id)
             catalog.chosen().discard(product.product_id)
             done = _("已删除“{title}”，它不再出现在搜索结果里。")

@@ -10,8 +10,11 @@ import streamlit as st
 
 from data_models import DuplicateGroup, DuplicateRun, DuplicatesPage, DuplicatesQuery, ProductOut
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo import html, page as demo
+from product_search.demo import html
+from product_search.demo.errors import error_text, show_errors
 from product_search.demo.language import _
+from product_search.demo.navigation import begin_page, open_in_catalog
+from product_search.demo.service import known_labels
 from product_search.demo.views import duplicates
 from product_search.demo.views.duplicates import Part
 from product_search.demo.views.findings import (
@@ -43,13 +46,13 @@ class Deleted(NamedTuple):
 
 def duplicates_page() -> None:
     """The last search and its groups."""
-    client, health = demo.begin_page(_("查重"))
+    client, health = begin_page(_("查重"))
     if health is None:
         return
     st.caption(_("图片或标题看来是同一件商品的，放在一起比一比：留下一件，删掉多余的。"))
     places = afters("duplicates")
     page = None
-    with demo.errors_shown():
+    with show_errors():
         page = client.get_duplicates(DuplicatesQuery(limit=PAGE_SIZE, after=places[-1]))
     if page is None:
         return
@@ -98,7 +101,7 @@ def _show_groups(client: ApiClient, page: DuplicatesPage) -> None:
     ]
     if not shown:
         st.info(_("这一批里没有这么相似的。可以把上面的界线调低。"), icon=":material/tune:")
-    with demo.errors_shown():
+    with show_errors():
         for group, part in shown:
             _show_part(client, group, part)
     choice: Choice | None = st.session_state.get("duplicates_choice")
@@ -160,7 +163,7 @@ def _show_product(client: ApiClient, part: Part, product: ProductOut, together: 
         ):
             st.toggle(_("留下"), key=f"keep_{number}", persist_state="session")
             if st.button(_("编辑"), key=f"edit_{number}", type="tertiary", icon=":material/edit:"):
-                demo.open_in_catalog(number)
+                open_in_catalog(number)
         st.button(
             _("只留这件"),
             key=f"only_{number}",
@@ -225,11 +228,11 @@ def _delete(client: ApiClient, doomed: list[ProductOut]) -> Deleted:
             client.delete_product(product.product_id)
         except (ApiError, ApiUnreachable) as error:
             if not isinstance(error, ApiError) or error.body.code != "product_not_found":
-                errors[product.title] = demo.error_text(error)
+                errors[product.title] = error_text(error)
                 continue
         st.session_state.pop(f"keep_{product.product_id}", None)
     duplicates.product_or_none.clear()
-    demo.known_labels.clear()
+    known_labels.clear()
     return Deleted(len(doomed) - len(errors), errors)
 
 

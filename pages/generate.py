@@ -17,8 +17,11 @@ from data_models import (
     is_blank,
 )
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo import html, page
+from product_search.demo import html
+from product_search.demo.errors import error_text, show_errors
+from product_search.demo.inputs import without_none
 from product_search.demo.language import N_, _, option_name, widget_key
+from product_search.demo.navigation import begin_page
 from product_search.demo.views import attach, generations
 
 STYLES = {
@@ -33,7 +36,7 @@ SIZES = ["512x512", "768x768", "1024x1024", "512x768", "768x512", "256x256"]
 
 def generate_page() -> None:
     """What is wanted beside what has come of it, and under both what was generated before."""
-    client, health = page.begin_page(_("生成图片"))
+    client, health = begin_page(_("生成图片"))
     if health is None:
         return
     st.caption(_("写下想要的商品图片，最符合文字的排在前面。生成的图片不是照片，都有标记。"))
@@ -55,7 +58,7 @@ def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
     if shown is None:
         st.info(_("这里会出现生成的图片。"), icon=":material/image:")
         return None
-    with page.errors_shown():
+    with show_errors():
         found = client.get_generation(shown)
         generations.show_generation(client, found)
         return found
@@ -77,7 +80,7 @@ def _product(client: ApiClient) -> ProductOut | None:
     st.query_params["product"] = str(product_id)
     product = None
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key="of_product"):
-        with page.errors_shown():
+        with show_errors():
             product = client.get_product(product_id)
             st.html(_product_html(client, product))
         st.button(
@@ -125,7 +128,7 @@ def _show_form(client: ApiClient, product: ProductOut | None, *, is_busy: bool) 
     try:
         accepted = client.generate(values)
     except (ApiUnreachable, ApiError, ValueError) as error:
-        st.session_state["generation_problem"] = page.error_text(error)
+        st.session_state["generation_problem"] = error_text(error)
     else:
         generations.show(accepted.generation_id)
     st.rerun()
@@ -150,7 +153,7 @@ def _wanted(product: ProductOut | None) -> dict[str, Any]:
         wrap=True,
         persist_state="session",
     )
-    return page.without_none(
+    return without_none(
         {
             "prompt": None if is_blank(words) else words,
             "style": style,
@@ -184,7 +187,7 @@ def _more_inputs() -> dict[str, Any]:
             guidance = _number(_("贴近文字的程度"), "guidance", 0.0, 20.0, 0.5)
         seed = _number(_("种子"), "seed", 0, 2**32 - 1, 1)
         st.caption(_("同样的设置与种子，生成同样的图片。"))
-    return page.without_none(
+    return without_none(
         {
             "negative_prompt": None if is_blank(negative) else negative,
             "width": width,

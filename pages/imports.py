@@ -11,13 +11,14 @@ import streamlit as st
 
 from data_models import INT64_MAX, BadImportRow, ImportStatus
 from product_search.client import ApiClient
-from product_search.demo import page as demo
+from product_search.demo.errors import FIELD_NAMES, show_errors
 from product_search.demo.html import plain
 from product_search.demo.language import N_, _
+from product_search.demo.navigation import begin_page
 from product_search.demo.views import import_file, runs
 from product_search.demo.views.import_file import IMAGE, REQUIRED, FileUnreadable, ImportFile
 
-FIELD_NAMES = demo.FIELD_NAMES | {IMAGE: N_("图片路径")}
+FIELD_NAMES = FIELD_NAMES | {IMAGE: N_("图片路径")}
 MAX_UPLOAD_MB = 200
 _BAD_SHOWN = 100
 _BAD_PAGE = 1000
@@ -26,7 +27,7 @@ _NOT_TAKEN = -1
 
 def imports_page() -> None:
     """The import that the address names, or the way to a new one."""
-    client, health = demo.begin_page(_("批量导入"))
+    client, health = begin_page(_("批量导入"))
     _take_words_to_uploader()
     import_id = _import_id()
     with st.container(key="imports"):
@@ -213,7 +214,7 @@ def _show_start(
     )
     if not pressed:
         return
-    with demo.errors_shown(), st.spinner(_("正在上传…")):
+    with show_errors(), st.spinner(_("正在上传…")):
         try:
             content = import_file.renamed(file, mapping)
         except FileUnreadable as error:
@@ -250,7 +251,7 @@ def _show_import(client: ApiClient, import_id: int) -> None:
 
 
 def _status(client: ApiClient, import_id: int) -> ImportStatus | None:
-    with demo.errors_shown():
+    with show_errors():
         return client.get_import(import_id, limit=_BAD_SHOWN)
     return None
 

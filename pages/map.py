@@ -21,8 +21,10 @@ from data_models import (
     VectorField,
 )
 from product_search.client import ApiClient
-from product_search.demo import html, page
+from product_search.demo import html
+from product_search.demo.errors import show_errors
 from product_search.demo.language import N_, _, language, option_name
+from product_search.demo.navigation import begin_page, open_in_catalog, open_search
 
 FIELDS: dict[MapField, str] = {
     VectorField.image_clip: N_("图片"),
@@ -98,7 +100,7 @@ requestAnimationFrame(() => document.querySelector(".st-key-map_product")
 
 def map_page() -> None:
     """The map of one vector field."""
-    client, health = page.begin_page(_("目录图"))
+    client, health = begin_page(_("目录图"))
     if health is None:
         return
     field: MapField = st.segmented_control(
@@ -111,7 +113,7 @@ def map_page() -> None:
         persist_state="session",
     )
     found = None
-    with page.errors_shown():
+    with show_errors():
         found = client.get_map(field)
     if isinstance(found, CatalogMap):
         st.caption(_(NEAR[field]))
@@ -142,7 +144,7 @@ def _facts(drawn: CatalogMap) -> str:
 @st.fragment(run_every=2)
 def _await(client: ApiClient, field: MapField, before: datetime | None) -> None:
     """Ask until there is another map than the one of `before`; the page then shows it."""
-    with page.errors_shown():
+    with show_errors():
         found = client.get_map(field)
         if isinstance(found, CatalogMap) and found.computed_at != before:
             st.rerun()
@@ -182,7 +184,7 @@ def _show_map(client: ApiClient, drawn: CatalogMap) -> None:
 def _figure(client: ApiClient, drawn: CatalogMap) -> go.Figure:
     titles = {}
     if drawn.total <= _TITLED:
-        with page.errors_shown():
+        with show_errors():
             titles = _titles(client, client.base_url, drawn.computed_at, language())
     traces = [
         go.Scatter(
@@ -255,7 +257,7 @@ def _title(product: ProductOut) -> str:
 
 
 def _show_product(client: ApiClient, product_id: int) -> None:
-    with page.errors_shown():
+    with show_errors():
         product = client.get_product(product_id)
         # Another text for each product: a script that is the same isn't run again.
         st.html(f"<i hidden>{product_id}</i>{_SEEN}", unsafe_allow_javascript=True)
@@ -268,9 +270,9 @@ def _show_product(client: ApiClient, product_id: int) -> None:
                 icon=":material/search:",
                 width="stretch",
             ):
-                page.open_search({"like": str(product_id)})
+                open_search({"like": str(product_id)})
             if st.button(_("编辑"), key="edit", icon=":material/edit:", width="stretch"):
-                page.open_in_catalog(product_id)
+                open_in_catalog(product_id)
 
 
 map_page()

@@ -11,8 +11,10 @@ import streamlit as st
 
 from data_models import MAX_MATCHED, MAX_QUERY, AuditItem, AuditQuery, AuditRun, MatchPair
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo import html, page as demo
+from product_search.demo import html
+from product_search.demo.errors import error_text, show_errors
 from product_search.demo.language import N_, _, option_name
+from product_search.demo.navigation import begin_page, open_in_catalog
 from product_search.demo.views import matching
 from product_search.demo.views.findings import (
     Run,
@@ -37,7 +39,7 @@ Answer = list[MatchPair] | dict[int, str]
 
 def matching_page() -> None:
     """One of the three views."""
-    client, health = demo.begin_page(_("图文匹配"))
+    client, health = begin_page(_("图文匹配"))
     if health is None:
         return
     view = st.segmented_control(
@@ -183,10 +185,10 @@ def _answer(client: ApiClient, view: str, asked: Hashable, values: dict[str, Any
     except ApiError as error:
         wrong = _wrong_places(error)
         if not wrong:
-            st.error(demo.error_text(error), icon=":material/error:")
+            st.error(error_text(error), icon=":material/error:")
         return wrong
     except (ApiUnreachable, ValueError) as error:
-        st.error(demo.error_text(error), icon=":material/error:")
+        st.error(error_text(error), icon=":material/error:")
         return {}
     st.session_state[f"answer_{view}"] = (asked, pairs)
     return pairs
@@ -209,7 +211,7 @@ def _wrong_places(error: ApiError) -> dict[int, str]:
 def _audit_view(client: ApiClient) -> None:
     places = afters("audit")
     page = None
-    with demo.errors_shown():
+    with show_errors():
         page = client.get_audit(AuditQuery(limit=PAGE_SIZE, after=places[-1]))
     if page is None:
         return
@@ -256,7 +258,7 @@ def _show_item(client: ApiClient, item: AuditItem) -> None:
         )
         with right.container(horizontal_alignment="right"):
             if st.button(_("编辑"), key=f"edit_{item.product_id}", icon=":material/edit:"):
-                demo.open_in_catalog(item.product_id)
+                open_in_catalog(item.product_id)
 
 
 matching_page()

@@ -8,9 +8,11 @@ import streamlit as st
 
 from data_models import DriftKind, DriftRun, Health, OutboxCounts, RunOut, SurveyQuery
 from product_search.client import ApiClient
-from product_search.demo import page
+from product_search.demo.errors import show_errors
 from product_search.demo.html import plain
 from product_search.demo.language import N_, _
+from product_search.demo.navigation import begin_page
+from product_search.demo.service import encoder_name
 from product_search.demo.views import runs as demo_runs
 
 DRIFT_NAMES = {
@@ -39,7 +41,7 @@ _BUSY = "system_busy"
 
 def system_page() -> None:
     """Everything is a fragment that asks again every second while something is under way."""
-    client, health = page.begin_page(_("系统"))
+    client, health = begin_page(_("系统"))
     if health is None:
         return
     poll = demo_runs.POLL_S if st.session_state.get(_BUSY) else None
@@ -71,7 +73,7 @@ def _show_parts(client: ApiClient) -> bool:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(_("各部分"), anchor=False, width="content")
         st.button(_("刷新"), key="refresh", type="tertiary", icon=":material/refresh:")
-    with page.errors_shown():
+    with show_errors():
         health = client.get_health()
     if health is None:
         return True
@@ -101,7 +103,7 @@ def _show_encoder(health: Health) -> None:
     colour = "orange" if encoders.hint else "green"
     with _part(":material/neurology:", _("编码器"), word, colour):
         device = _("运行于 {device}").format(device=plain(encoders.device))
-        st.caption(f"{page.encoder_name(encoders.name)} · {device} · `{encoders.fingerprint}`")
+        st.caption(f"{encoder_name(encoders.name)} · {device} · `{encoders.fingerprint}`")
         if encoders.hint:
             st.caption(plain(encoders.hint))
 
@@ -133,7 +135,7 @@ def _is_walk(run: RunOut) -> bool:
 def _show_drift(client: ApiClient, walk: RunOut | None) -> None:
     st.subheader(_("两个存储是否一致"), anchor=False)
     report = None
-    with page.errors_shown():
+    with show_errors():
         report = client.get_drift()
     if report is None:
         return
@@ -169,7 +171,7 @@ def _show_drift_buttons(client: ApiClient, last: DriftRun | None, *, is_under_wa
             ):
                 asked = repair
     if asked is not None:
-        with page.errors_shown():
+        with show_errors():
             client.repair_drift() if asked else client.check_drift()
             st.session_state[_BUSY] = True
             st.rerun()
@@ -230,7 +232,7 @@ def _show_examples(last: DriftRun) -> None:
 
 
 def _runs(client: ApiClient) -> list[RunOut] | None:
-    with page.errors_shown():
+    with show_errors():
         return client.list_runs(SurveyQuery(limit=_ASKED_FOR)).items
     return None
 

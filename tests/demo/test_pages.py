@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from data_models import ProductListQuery, SearchMode
 from product_search.client import ApiClient, ApiError
-from product_search.demo import page as demo
+from product_search.demo.errors import error_text
 from product_search.demo.views.query import AUTO, EXAMPLES, MODE_NAMES
 from product_search.settings import ROOT
 from tests.demo.pages import Upload, html, opened, said, titles
@@ -223,7 +223,7 @@ def test_an_unreadable_image_is_explained() -> None:
 def test_a_field_that_the_api_refuses_is_named_in_chinese(service: ApiClient) -> None:
     with pytest.raises(ApiError) as refused:
         service.search({"text": "书" * 513, "filters": {"brand": [""]}})
-    lines = demo.error_text(refused.value).splitlines()
+    lines = error_text(refused.value).splitlines()
     assert lines[0] == "请求有误："
     assert set(lines[2:]) == {"- 搜索词：最多 512 个字符", "- 品牌：不能为空"}
 

@@ -9,8 +9,10 @@ import streamlit as st
 
 from data_models import PictureOfGeneration, ProductOut
 from product_search.client import ApiClient
-from product_search.demo import html, page
+from product_search.demo import html
+from product_search.demo.errors import show_errors
 from product_search.demo.language import _
+from product_search.demo.navigation import open_in_catalog
 from product_search.demo.views import duplicates, matching
 
 
@@ -60,11 +62,11 @@ def _show_attached(product: ProductOut) -> None:
         done = _("“{title}”现在用这张图片。").format(title=html.plain(product.title))
         st.success(done, icon=":material/check_circle:")
         if st.button(_("打开商品"), key="open_attached", icon=":material/open_in_new:"):
-            page.open_in_catalog(product.product_id)
+            open_in_catalog(product.product_id)
 
 
 def _ask(client: ApiClient, attaching: Attaching) -> None:
-    with page.errors_shown():
+    with show_errors():
         product_id: int | None = st.session_state.pop("attaching_to", None)
         if product_id is not None:
             attaching.product = client.get_product(product_id)

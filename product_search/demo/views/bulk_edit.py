@@ -13,9 +13,11 @@ import streamlit as st
 
 from data_models import ProductOut
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo import page
+from product_search.demo.errors import error_text, field_name
 from product_search.demo.html import plain, price_text
+from product_search.demo.inputs import MAX_PRICE, label_or_none
 from product_search.demo.language import N_, _, option_name
+from product_search.demo.service import labels_or_none
 from product_search.demo.views import catalog
 from product_search.demo.views.catalog import Notice
 
@@ -52,12 +54,12 @@ def open_bulk(client: ApiClient) -> None:
             products.append(client.get_product(product_id))
         except ApiError as error:
             if error.body.code != "product_not_found":
-                st.session_state["notice"] = Notice(page.error_text(error), is_error=True)
+                st.session_state["notice"] = Notice(error_text(error), is_error=True)
                 return
             chosen.discard(product_id)
             gone += 1
         except (ApiUnreachable, ValueError) as error:
-            st.session_state["notice"] = Notice(page.error_text(error), is_error=True)
+            st.session_state["notice"] = Notice(error_text(error), is_error=True)
             return
     st.session_state["notice"] = None
     if not products:
@@ -102,13 +104,13 @@ def _show(client: ApiClient, bulk: Bulk) -> None:
 def _category_input(client: ApiClient, bulk: Bulk) -> str | None:
     chosen = st.selectbox(
         _("分类"),
-        page.labels_or_none(client).categories,
+        labels_or_none(client).categories,
         index=None,
         key=bulk.key("category"),
         accept_new_options=True,
         placeholder=_("不改分类；可选可输入"),
     )
-    return page.as_label(chosen)
+    return label_or_none(chosen)
 
 
 def _price_inputs(bulk: Bulk) -> tuple[str, Decimal | None]:
@@ -127,7 +129,7 @@ def _price_inputs(bulk: Bulk) -> tuple[str, Decimal | None]:
     value = st.number_input(
         _("新价格（元）") if is_fixed else _("涨跌百分比，如 -10 为降一成"),
         min_value=0.0 if is_fixed else -100.0,
-        max_value=page.MAX_PRICE,
+        max_value=MAX_PRICE,
         value=None,
         format="%.2f",
         key=bulk.key(kind),
@@ -197,7 +199,7 @@ def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Noti
         except (ApiError, ValueError) as error:
             problems.append(f"**{plain(product.title)}**：{_in_a_line(error)}")
         except ApiUnreachable as error:  # nor would it answer for the others
-            problems.append(page.error_text(error))
+            problems.append(error_text(error))
             break
         else:
             chosen.discard(product.product_id)
@@ -214,5 +216,5 @@ def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Noti
 def _in_a_line(error: ApiError | ValueError) -> str:
     if isinstance(error, ApiError) and error.body.fields:
         reasons = error.body.fields.items()
-        return "；".join(f"{page.field_name(name)} {plain(why)}" for name, why in reasons)
-    return page.error_text(error)
+        return "；".join(f"{field_name(name)} {plain(why)}" for name, why in reasons)
+    return error_text(error)

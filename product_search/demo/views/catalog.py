@@ -11,8 +11,10 @@ import streamlit as st
 
 from data_models import MAX_TITLE, IndexStatus, ListSort
 from product_search.client import ApiClient
-from product_search.demo import html, page
+from product_search.demo import html
+from product_search.demo.inputs import label_or_none, price_inputs
 from product_search.demo.language import N_, _, option_name, widget_key
+from product_search.demo.service import known_labels, labels_or_none, product_title
 
 SORT_NAMES = {
     ListSort.newest: N_("最新在前"),
@@ -58,8 +60,8 @@ def close_form() -> None:
 
 def finish(notice: Notice) -> NoReturn:
     """Back to a fresh list that says what was done."""
-    page.known_labels.clear()
-    page.product_title.clear()
+    known_labels.clear()
+    product_title.clear()
     close_form()
     st.session_state["deleting"] = st.session_state["bulk"] = None
     st.session_state["notice"] = notice
@@ -84,7 +86,7 @@ def show_notice(client: ApiClient, open_product: Callable[[int], None]) -> None:
             known = _("目录里已有相同的商品，点击查看：")
             st.markdown(f":material/content_copy: {known}")
             for product_id in notice.duplicates:
-                title = page.product_title(client.base_url, product_id) or ""
+                title = product_title(client.base_url, product_id) or ""
                 label = html.plain(f"{title} #{product_id}")
                 name = f"duplicate_{product_id}"
                 if st.button(label, key=name, type="tertiary", icon=":material/open_in_new:"):
@@ -98,11 +100,11 @@ def conditions(client: ApiClient) -> dict[str, Any]:
         found: dict[str, Any] = {"q": _title_part(), "sort": _sort_input()}
     with st.sidebar:
         st.subheader(_("筛选"), anchor=False)
-        labels = page.labels_or_none(client)
+        labels = labels_or_none(client)
         found["category"] = _label_input(_("分类"), labels.categories, "list_category")
         found["brand"] = _label_input(_("品牌"), labels.brands, "list_brand")
         found["index_status"] = _status_input()
-        found["min_price"], found["max_price"] = page.price_inputs("list")
+        found["min_price"], found["max_price"] = price_inputs("list")
         if is_filtered():
             label, icon = _("清除筛选"), ":material/filter_alt_off:"
             st.button(label, key="clear", icon=icon, on_click=clear_filters)
@@ -162,7 +164,7 @@ def _label_input(label: str, known: list[str], name: str) -> str | None:
         placeholder=_("不限，可选可输入"),
         persist_state="session",
     )
-    return page.as_label(chosen_label)
+    return label_or_none(chosen_label)
 
 
 def _status_input() -> IndexStatus | None:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import streamlit as st
 
 from data_models import AuditRun, DuplicateRun
-from product_search.demo import html, page
+from product_search.demo import html
+from product_search.demo.errors import show_errors
 from product_search.demo.language import _
 
 Run = AuditRun | DuplicateRun
@@ -42,7 +43,7 @@ def show_survey(survey: Survey, last: Run | None, newest: Run | None) -> None:
             disabled=under_way,
         )
     if pressed:
-        with page.errors_shown():
+        with show_errors():
             survey.start()
             st.rerun()
     if under_way:
@@ -63,7 +64,7 @@ def _last_text(survey: Survey, last: Run | None) -> str:
 @st.fragment(run_every=1)
 def _follow(survey: Survey) -> None:
     """How far the run is, each second; at its end the page shows what it found."""
-    with page.errors_shown():
+    with show_errors():
         run = survey.newest()
         if run is None or not run.is_under_way:
             st.rerun()

@@ -19,9 +19,12 @@ from data_models import (
     is_blank,
 )
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo import html, page
+from product_search.demo import html
+from product_search.demo.errors import FIELD_NAMES, IMAGE_ERRORS, error_text, show_errors
 from product_search.demo.image_input import IMAGE_TYPES, MAX_MB, ImageInput
+from product_search.demo.inputs import json_object, without_none
 from product_search.demo.language import N_, _
+from product_search.demo.navigation import open_generator
 from product_search.demo.views.catalog import Notice, close_form, finish
 
 TO_CORRECT = N_("尚未保存：请修改标红的字段。")
@@ -60,7 +63,7 @@ def open_form(client: ApiClient, product_id: int | None = None) -> None:
         try:
             product = client.get_product(product_id)
         except (ApiUnreachable, ApiError, ValueError) as error:
-            st.session_state["notice"] = Notice(page.error_text(error), is_error=True)
+            st.session_state["notice"] = Notice(error_text(error), is_error=True)
             if isinstance(error, ApiError):
                 close_form()
             return
@@ -117,7 +120,7 @@ def _image_inputs(client: ApiClient, form: Form) -> bool:
         if form.product is not None:
             label, icon = _("生成图片…"), ":material/auto_awesome:"
             if st.button(label, key=form.key("generate"), icon=icon, type="tertiary"):
-                page.open_generator(form.product.product_id)
+                open_generator(form.product.product_id)
         label = _("换成新图片") if form.has_own_image else _("图片")
         key = form.key("image")
         st.file_uploader(
@@ -150,7 +153,7 @@ def _show_titles(client: ApiClient, form: Form, remove: bool) -> None:
         return
     label, icon = _("为图片推荐标题"), ":material/auto_awesome:"
     if st.button(label, key=form.key("suggest"), icon=icon):
-        with page.errors_shown(), st.spinner(_("正在看图…")):
+        with show_errors(), st.spinner(_("正在看图…")):
             form.titles = _titles(client, form)
     answer = form.titles
     if answer is None:
@@ -226,7 +229,7 @@ def _line(
     placeholder: str | None = None,
 ) -> str:
     text = st.text_input(
-        label or _(page.FIELD_NAMES[name]),
+        label or _(FIELD_NAMES[name]),
         key=form.key(name),
         max_chars=limit,
         placeholder=placeholder,
@@ -288,7 +291,7 @@ def _save(client: ApiClient, form: Form, typed: dict[str, str], remove: bool) ->
     except ApiError as error:
         _place_errors(form, error)
     except (ApiUnreachable, ValueError) as error:
-        form.message = page.error_text(error)
+        form.message = error_text(error)
     else:
         same = product.duplicates if isinstance(product, ProductCreated) else []
         finish(Notice(_saved_text(product), duplicates=tuple(same)))
@@ -298,7 +301,7 @@ def _send(client: ApiClient, form: Form, values: dict[str, Any]) -> ProductOut:
     image = form.picture.content if form.picture is not None else None
     if form.product is None:
         # A title left empty is sent all the same: the API says what is wrong with it.
-        return client.create_product(page.without_none(values), image, wait=True)
+        return client.create_product(without_none(values), image, wait=True)
     return client.update_product(form.product.product_id, values, image, wait=True)
 
 
@@ -310,7 +313,7 @@ def _value(form: Form, name: str, text: str) -> Any:
         return None
     if name == "attributes":
         try:
-            return page.json_object(text)
+            return json_object(text)
         except ValueError as error:
             form.errors[name] = str(error)
     return text.strip() if name == "price" else text
@@ -318,7 +321,7 @@ def _value(form: Form, name: str, text: str) -> Any:
 
 def _place_errors(form: Form, error: ApiError) -> None:
     """Each reason to its field; what has no field on the page goes to the top."""
-    if error.body.code in page.IMAGE_ERRORS:
+    if error.body.code in IMAGE_ERRORS:
         form.errors["image"] = error.body.message
     elsewhere = not form.errors and not error.body.fields
     for name, reason in (error.body.fields or {}).items():
@@ -327,7 +330,7 @@ def _place_errors(form: Form, error: ApiError) -> None:
             form.errors[place] = reason
         else:
             elsewhere = True
-    form.message = page.error_text(error) if elsewhere else _(TO_CORRECT)
+    form.message = error_text(error) if elsewhere else _(TO_CORRECT)
 
 
 def _saved_text(product: ProductOut) -> str:

@@ -9,8 +9,10 @@ import streamlit as st
 
 from data_models import GeneratedImage, GenerationOut, GenerationQuery, PictureOfGeneration
 from product_search.client import ApiClient
-from product_search.demo import html, page as demo
+from product_search.demo import html
+from product_search.demo.errors import show_errors
 from product_search.demo.language import _
+from product_search.demo.navigation import open_search
 from product_search.demo.views import runs
 from product_search.demo.views.attach import attach_button
 from product_search.demo.views.findings import afters, show_turn_buttons
@@ -74,7 +76,7 @@ def _settings(found: GenerationOut) -> list[str]:
 @st.fragment(run_every=_POLL_S)
 def _follow(client: ApiClient, generation_id: int) -> None:
     """How far it is, each second; at its end the page shows what has come of it."""
-    with demo.errors_shown():
+    with show_errors():
         place = st.container()
         if st.button(_("取消生成"), key="cancel_generation", icon=":material/stop_circle:"):
             client.cancel_generation(generation_id)
@@ -145,7 +147,7 @@ def _show_buttons(
     with st.container(gap="xxsmall"):
         label, icon = _("用它找商品"), ":material/image_search:"
         if st.button(label, key=f"find_{name}", icon=icon, width="stretch"):
-            demo.open_search({"generation": f"{one.generation_id}-{one.number}"})
+            open_search({"generation": f"{one.generation_id}-{one.number}"})
         attach_button(one, name, found.request.product_id)
         st.download_button(
             _("下载"),
@@ -176,7 +178,7 @@ def show_gallery(client: ApiClient, shown: int | None) -> None:
     """All generations, the newest first, a page at a time."""
     places = afters("gallery")
     page = None
-    with demo.errors_shown():
+    with show_errors():
         page = client.list_generations(GenerationQuery(limit=PAGE_SIZE, before=places[-1] or None))
     if page is None or (not page.items and len(places) == 1):
         return

@@ -11,7 +11,8 @@ import streamlit as st
 
 from data_models import MAX_TITLE, MatchPair, ProductListQuery, ProductOut, Verdict, is_blank
 from product_search.client import ApiClient
-from product_search.demo import html, page
+from product_search.demo import html
+from product_search.demo.errors import show_errors
 from product_search.demo.image_input import IMAGE_TYPES, MAX_MB, ImageInput
 from product_search.demo.language import N_, _, option_name
 
@@ -57,7 +58,7 @@ def choose_images(client: ApiClient, key: str, limit: int) -> None:
     if source == _UPLOAD:
         _upload(key, limit)
     else:
-        with page.errors_shown():
+        with show_errors():
             offer_products(client, key, partial(_add, key, limit), with_image=True)
 
 

@@ -19,10 +19,11 @@ from data_models import (
     is_blank,
 )
 from product_search.client import ApiClient
-from product_search.demo import page
 from product_search.demo.html import image_html, plain
 from product_search.demo.image_input import Region
+from product_search.demo.inputs import label_or_none, price_inputs, without_none
 from product_search.demo.language import N_, _, option_name, widget_key
+from product_search.demo.service import labels_or_none, product_title
 
 AUTO = "auto"
 MODE_NAMES = {
@@ -104,13 +105,13 @@ def _ask(words: str) -> None:
 def filter_inputs(client: ApiClient) -> dict[str, Any]:
     """The filters as the API takes them."""
     st.subheader(_("筛选"), anchor=False)
-    labels = page.labels_or_none(client)
+    labels = labels_or_none(client)
     category = _label_input(_("分类"), labels.categories, "category")
     brand = _label_input(_("品牌"), labels.brands, "brand")
-    low, high = page.price_inputs("filter")
+    low, high = price_inputs("filter")
     has_image = st.toggle(_("只看有图片的"), key="has_image", **_BOUND)
-    price = page.without_none({"gte": _amount(low), "lte": _amount(high)})
-    return page.without_none(
+    price = without_none({"gte": _amount(low), "lte": _amount(high)})
+    return without_none(
         {
             "category": category or None,
             "brand": brand or None,
@@ -129,7 +130,7 @@ def _label_input(label: str, known: list[str], name: str) -> list[str]:
         placeholder=_("不限，可选可输入"),
         **_BOUND,
     )
-    return [value for value in map(page.as_label, chosen) if value is not None]
+    return [value for value in map(label_or_none, chosen) if value is not None]
 
 
 def _amount(price: Decimal | None) -> str | None:
@@ -214,7 +215,7 @@ def show_examples_chosen(client: ApiClient) -> None:
         return
     with st.container(horizontal=True, key="composed"):
         for kind, product_id in chosen:
-            title = page.product_title(client.base_url, product_id) or f"#{product_id}"
+            title = product_title(client.base_url, product_id) or f"#{product_id}"
             st.button(
                 f"{names[kind]} {plain(title[:14])} ✕",
                 key=f"drop_{kind}_{product_id}",
