@@ -1,1 +1,1 @@
-"""The commands of `manage`, a module each: NAME, add_arguments and run."""
+"""The commands of `manage`, and the worker's door."""

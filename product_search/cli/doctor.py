@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
+from collections.abc import Sequence
 
 from data_models import DriftKind, DriftRun
 from product_search.bootstrap.assemble import open_database, open_reconciler
-from product_search.cli.follow import ended
+from product_search.cli.follow import run_to_end
 from product_search.drift import reports
 from product_search.drift.reports import DriftOptions
 from product_search.runs.queue import RunKind
@@ -16,9 +16,8 @@ from product_search.settings import Settings
 
 log = logging.getLogger(__name__)
 
-NAME = "doctor"
-SHOWN = 5  # examples of each kind
-KINDS = {
+MAX_EXAMPLES = 5  # of each kind of drift
+NAMES = {
     DriftKind.missing: "缺少向量",
     DriftKind.orphaned: "多余的向量",
     DriftKind.stale_revision: "过时的向量",
@@ -29,27 +28,15 @@ KINDS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.description = (
-        "退出码：0 一致（或不一致的都已排队修复），1 有不一致（或有修复不了的），2 未能核对"
-    )
-    parser.add_argument("--repair", action="store_true", help="经由 outbox 修复，删除多余图片")
-    parser.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="删除这个没有人使用的集合"
-    )
-    parser.add_argument("--json", action="store_true", help="在标准输出上给出 JSON")
-
-
-def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Walk here, or, where a service holds the Milvus file, have it walk and follow it."""
-    wanted = DriftOptions(repair=options.repair, drop=options.drop).model_dump()
-    run_id = ended(settings, open_reconciler(settings), RunKind.doctor, wanted)
+def check_stores(settings: Settings, *, repair: bool, drop: Sequence[str], as_json: bool) -> int:
+    """Check here, or, where a service holds the Milvus file, have it check and follow it."""
+    options = DriftOptions(repair=repair, drop=list(drop)).model_dump()
+    run_id = run_to_end(settings, open_reconciler(settings), RunKind.doctor, options)
     if run_id is None:
         return 2
     with open_database(settings) as database:
         found = database.read(reports.fetch_run, run_id)
-    if options.json:
+    if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:
         _report(found)
@@ -70,9 +57,9 @@ def _report(found: DriftRun) -> None:
         if not count:
             continue
         repaired = f"，已修复或排队 {found.repaired[kind]}" if found.repair else ""
-        log.warning("%s（%s）：%d%s", KINDS[kind], kind, count, repaired)
+        log.warning("%s（%s）：%d%s", NAMES[kind], kind, count, repaired)
         examples = [one for one in found.examples if one.kind == kind]
-        for one in examples[:SHOWN]:
+        for one in examples[:MAX_EXAMPLES]:
             log.warning("  %s：%s", one.subject, one.reason)
     log.info(_conclusion(found))
 

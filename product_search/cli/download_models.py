@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-from typing import get_args
 
 from product_search.encoders.download import download_model
 from product_search.generation.diffusers import has_pipeline
@@ -17,28 +15,9 @@ from product_search.settings import (
 
 log = logging.getLogger(__name__)
 
-NAME = "download-models"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    sizes = "，".join(f"{name} 约 {one.gigabytes} GB" for name, one in GENERATION_MODELS.items())
-    parser.add_argument(
-        "--generation",
-        nargs="?",
-        choices=get_args(GenerationChoice),
-        const=True,
-        metavar="|".join(get_args(GenerationChoice)),
-        help=f"改为下载图片生成模型（{sizes}）；不写是哪个时，"
-        "为 PRODUCT_SEARCH_GENERATION_MODEL 所选的",
-    )
-
-
-def run(settings: Settings, options: argparse.Namespace) -> int:
-    """The models; one that is there already in this revision costs only a check."""
-    if options.generation is not None:
-        named = options.generation is not True
-        return _generation(settings, options.generation if named else settings.generation_model)
+def download_encoders(settings: Settings) -> int:
+    """Fetch Chinese-CLIP and BGE; what is there already in its revision costs only a check."""
     for model, revision, target in (
         (settings.clip_model, settings.clip_revision, settings.downloaded_clip),
         (settings.bge_model, settings.bge_revision, settings.downloaded_bge),
@@ -52,7 +31,9 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _generation(settings: Settings, choice: GenerationChoice) -> int:
+def download_generator(settings: Settings, choice: GenerationChoice | None) -> int:
+    """Fetch a text-to-image model: the settings' where none is chosen."""
+    choice = choice or settings.generation_model
     published = GENERATION_MODELS[choice]
     target = settings.downloaded_generation(choice)
     log.info("%s，约 %d GB → %s", published.model, published.gigabytes, target)

@@ -219,7 +219,7 @@ def test_the_image_has_what_runs_and_neither_weights_nor_secrets() -> None:
         *(str(path.relative_to(ROOT)) for path in ROOT.glob("*.py")),
         *(str(path.relative_to(ROOT)) for path in (ROOT / "migrations").rglob("*.py")),
         "product_search/manage.py",
-        "product_search/cli/migrate.py",
+        "product_search/cli/maintenance.py",
         "pages/catalogue.py",
         ".streamlit/config.toml",
         "sample_data/catalog.csv",

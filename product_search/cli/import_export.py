@@ -1,10 +1,8 @@
-"""`manage import`: a product file into the catalog, followed until it is indexed."""
+"""`manage import` and `manage export`: product files into the catalog, and the catalog out."""
 
 from __future__ import annotations
 
-import argparse
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,34 +12,25 @@ from tqdm import tqdm
 from data_models import ImportCounts
 from orm_models import Database
 from product_search.bootstrap.assemble import open_catalog, open_database, open_resources
+from product_search.bulk.exporter import export_catalog
 from product_search.bulk.importer import Report, import_file
 from product_search.bulk.sources import kind_of, open_source
 from product_search.catalog.products import Catalog
-from product_search.outbox import counts as outbox_state
+from product_search.cli.follow import wait_while
+from product_search.errors import StartError
+from product_search.images.store import ImageStore
+from product_search.outbox import counts as outbox_counts
 from product_search.settings import Settings
 from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
 
-NAME = "import"
-POLL_S = 0.2
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.description = "退出码：0 全部导入，1 有坏行（其余已导入），2 未能导入"
-    parser.add_argument("file", type=Path, help="商品文件（.csv、.jsonl，或连同图片的 .zip）")
-    parser.add_argument(
-        "--images", type=Path, help="image_path 所在的目录（默认：文件所在目录；.zip 不用它）"
-    )
-
-
-def run(settings: Settings, options: argparse.Namespace) -> int:
+def import_products(settings: Settings, file: Path, images: Path | None) -> int:
     """Write the rows; index them here where no service runs on this data, else follow it."""
-    file, images = options.file, options.images or options.file.parent
     with open_source(file, kind_of(file.name)) as source:
         source.check_header()  # before anything is opened and loaded
-    with _catalog(settings) as (catalog, service):
+    with _open_catalog(settings) as (catalog, service):
         if service:
             log.info("服务正在运行（%s）：由它建立索引", service)
         with tqdm(unit="行", desc="导入", disable=None) as bar:
@@ -50,16 +39,16 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
                 bar.total = counts.rows_total
                 bar.update(counts.rows_done - bar.n)
 
-            report = import_file(catalog, file, images, show)
+            report = import_file(catalog, file, images or file.parent, show)
         _report(report)
-        followed = _follow(catalog.database, FileLock(settings.milvus_path), service)
-    if not followed:
-        log.warning("服务已停止：其余商品会在它下次启动时建立索引")
+        lock = FileLock(settings.milvus_path) if service else None
+        if not _wait_for_index(catalog.database, lock):
+            log.warning("服务已停止：其余商品会在它下次启动时建立索引")
     return 1 if report.counts.bad else 0
 
 
 @contextmanager
-def _catalog(settings: Settings) -> Iterator[tuple[Catalog, str | None]]:
+def _open_catalog(settings: Settings) -> Iterator[tuple[Catalog, str | None]]:
     """The catalog to write to, and what the service that will index it says of itself."""
     try:
         with open_resources(settings, "manage import") as resources:
@@ -85,16 +74,30 @@ def _report(report: Report) -> None:
     )
 
 
-def _follow(database: Database, lock: FileLock, service: str | None) -> bool:
+def _wait_for_index(database: Database, service: FileLock | None) -> bool:
     """Show the index work until none is left; False where the service went away before."""
-    last = database.read(outbox_state.find_newest_id)
-    left = database.read(outbox_state.count_pending, last)
-    with tqdm(total=left, unit="件", desc="索引", disable=None) as bar:
-        while left:
-            if service and lock.holder() is None:
-                return False
-            time.sleep(POLL_S)
-            now = database.read(outbox_state.count_pending, last)
-            bar.update(left - now)
-            left = now
-    return True
+    last = database.read(outbox_counts.find_newest_id)
+    total = database.read(outbox_counts.count_pending, last)
+    with tqdm(total=total, unit="件", desc="索引", disable=None) as bar:
+
+        def is_pending() -> bool:
+            left = database.read(outbox_counts.count_pending, last)
+            bar.update(total - left - bar.n)
+            return left > 0
+
+        return wait_while(is_pending, service)
+
+
+def export_products(settings: Settings, target: Path) -> int:
+    """Write the ZIP; the service may run and be written to meanwhile."""
+    if target.suffix.lower() != ".zip":
+        raise StartError(f"{target.name}：导出文件应以 .zip 结尾")
+    with (
+        open_database(settings) as database,
+        tqdm(unit="件", desc="导出", disable=None) as bar,
+    ):
+        exported = export_catalog(database, ImageStore(settings.images_dir), target, bar.update)
+    for sku in exported.without_picture:
+        log.warning("商品 %r 的图片已丢失，未能导出", sku)
+    log.info("共导出 %d 件商品，%d 张图片：%s", exported.products, exported.pictures, target)
+    return 1 if exported.without_picture else 0

@@ -1,0 +1,127 @@
+"""The command line of `manage`: its help, its exit codes, and what it loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from product_search.bootstrap.encoders import NAMES
+from product_search.cli import doctor, manage, reindex
+from product_search.errors import DatabaseUnavailable, StartError
+from product_search.settings import ROOT, Settings
+
+PURPOSES = {
+    "import": "导入商品文件",
+    "export": "把整个商品目录连同图片导出为 ZIP",
+    "doctor": "核对数据库、Milvus 与图片文件是否一致",
+    "duplicates": "找出重复的商品",
+    "audit": "找出图片与标题不符的商品",
+    "retry": "重新为索引失败",
+    "reindex": "换编码器",
+    "migrate": "把数据库的表结构升级到本版本所需的",
+    "download-models": "从 ModelScope 下载",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_a_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_help_lists_the_commands_and_their_purposes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert manage.main(["--help"]) == 0
+    commands = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
+    listed = dict(line.split(maxsplit=1) for line in commands)
+    assert list(listed) == list(PURPOSES)
+    for name, purpose in PURPOSES.items():
+        assert listed[name].startswith(purpose)
+
+
+def test_the_help_waits_for_no_heavy_library() -> None:
+    code = """
+import sys
+from product_search.cli import manage
+manage.main(["--help"])
+print(sorted({"torch", "transformers", "pymilvus", "sqlalchemy", "numpy"} & set(sys.modules)))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", PURPOSES)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_each_command_explains_itself(
+    name: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert manage.main([name, option]) == 0
+    assert PURPOSES[name] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["reindex"],
+        ["reindex", "--status", "--rollback"],
+        ["reindex", "--encoder", "starter", "--cancel"],
+        ["reindex", "--encoder", "auto"],
+        ["reindex", "--encoder", "starter", "--rate", "0"],
+        ["reindex", "--status", "--rate", "5"],
+        ["audit", "--limit", "-1"],
+        ["audit", "--limit", "few"],
+        ["retry", "--product", "A"],
+        ["doctor", "--fix"],
+        ["download-models", "starter"],
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert manage.main(arguments) == 2
+    assert "Error: " in capsys.readouterr().err
+
+
+def test_any_encoder_may_be_switched_to() -> None:
+    assert get_args(manage.EncoderName) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (StartError("不能启动"), 2, "不能启动"),
+        (DatabaseUnavailable("数据库不可用"), 2, "数据库不可用"),
+        (KeyboardInterrupt(), 130, "再次运行即可继续"),
+    ],
+)
+def test_a_failure_is_told_and_is_an_exit_code(
+    error: BaseException,
+    status: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_settings: Settings) -> int:
+        raise error
+
+    monkeypatch.setattr(reindex, "show_status", fail)
+    assert manage.main(["reindex", "--status"]) == status
+    assert message in caplog.text
+
+
+def test_the_options_reach_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: dict[str, object] = {}
+
+    def check_stores(_settings: Settings, **options: object) -> int:
+        taken.update(options)
+        return 1
+
+    monkeypatch.setattr(doctor, "check_stores", check_stores)
+    assert manage.main(["doctor", "--repair", "--drop", "a", "--drop=b"]) == 1
+    assert taken == {"repair": True, "drop": ["a", "b"], "as_json": False}
