@@ -156,7 +156,7 @@ class Generations:
         """
 
         def end(session: Session) -> None:
-            run = generated.require_generation(session.get(Run, generation_id), generation_id)
+            run = generated.fetch_generation(session, generation_id)
             if not runs.cancel(session, run.id):
                 session.refresh(run)
                 raise GenerationFinished(
@@ -184,8 +184,7 @@ class Generations:
         return {str(one) for one in session.scalars(unfinished)}
 
     def _run(self, generation_id: int) -> Run:
-        run = self.database.read(lambda session: session.get(Run, generation_id))
-        return generated.require_generation(run, generation_id)
+        return self.database.read(generated.fetch_generation, generation_id)
 
 
 def shown(run: Run) -> GenerationOut:

@@ -23,7 +23,7 @@ from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import LiveCollections, OpenCollection, Role
 from product_search.outbox import events
 from product_search.outbox.events import Claim, ClaimItem, ClaimPolicy
-from product_search.runs import leases
+from product_search.runs.background import keep_lease
 from product_search.text.analysis import document, document_terms, plain
 from vector_db import Entity
 
@@ -93,7 +93,7 @@ class Indexer:
         claim, rows = self.database.write(partial(self._claim, limit=limit, among=among))
         if not claim.items:  # others were faster
             return []
-        with leases.keep_lease(lambda: self._renew(claim), self.policy.lease):
+        with keep_lease(lambda: self._renew(claim), self.policy.lease):
             try:
                 self._apply_claim(claim, self.collections.open_all(rows))
             except Exception:  # whatever it was, it was no product's fault

@@ -80,7 +80,7 @@ def queue(database: Database) -> AuditRun:
 def page(session: Session, query: AuditQuery) -> AuditPage:
     """What the last audit that came to its end found, without what has changed since."""
     found = exclusive.fetch_page(session, RunKind.audit, AuditRun, query)
-    noted = [Noted.model_validate_json(one.reason) for one in found.noted]
+    noted = [Noted.model_validate_json(one.reason) for one in found.problems]
     return AuditPage(
         last=found.last,
         newest=found.newest,

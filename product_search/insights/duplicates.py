@@ -77,7 +77,7 @@ def page(session: Session, query: DuplicatesQuery) -> DuplicatesPage:
     return DuplicatesPage(
         last=found.last,
         newest=found.newest,
-        groups=_still_there(session, [_group(one) for one in found.noted]),
+        groups=_still_there(session, [_group(one) for one in found.problems]),
         next_after=found.next_after,
     )
 

@@ -1,1 +1,1 @@
-"""Durable background work: its queue, who carries it out, leases."""
+"""Durable background work: the queue of runs, what carries them out, background threads."""

@@ -1,32 +1,44 @@
-"""A background thread that does one thing over and over: indexing, or relaying to Kafka."""
+"""Background threads: a loop that repeats a step, and a keeper that renews a lease."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 
 from product_search.errors import AppError, KafkaUnavailable
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5  # writes of other processes are seen this late; our own wake the loop
-LONGEST_PAUSE_S = 30.0
+MAX_PAUSE_S = 30.0
 
 
 class Loop:
-    """Repeats the step until stopped; pauses, ever longer, while a store is down.
+    """A thread that repeats a step until it is stopped, and pauses while a store is down.
 
-    A step says how much it did; after none, the next waits `idle_s`, or for `wake`.
-    `is_failing` says whether the last step failed.
+    The step returns how much it did. After 0 the next step waits `idle_s` seconds, or for `wake`;
+    after an error it waits twice as long each time, up to `max_pause_s` seconds. `is_failing` says
+    whether the last step failed. Loops that share `stopping` begin to stop together.
     """
 
-    def __init__(self, name: str, step: Callable[[], int], idle_s: float = POLL_S) -> None:
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], int],
+        *,
+        idle_s: float = POLL_S,
+        max_pause_s: float = MAX_PAUSE_S,
+        stopping: threading.Event | None = None,
+    ) -> None:
         self._name = name
         self._step = step
         self._idle_s = idle_s
+        self._max_pause_s = max_pause_s
         self._wake = threading.Event()
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
         self.is_failing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -35,11 +47,11 @@ class Loop:
         self._thread.start()
 
     def wake(self) -> None:
-        """There is work: don't wait for the next poll."""
+        """Begin the next step now: there is work, no need to wait for the next poll."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Finish the step in hand, and end."""
+        """Finish the current step and end the thread, if it was started."""
         self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:  # a service may leave its step to others
@@ -53,7 +65,7 @@ class Loop:
                 done = self._step()
             except (AppError, KafkaUnavailable) as error:
                 log.warning("%s pauses for %.1f s: %s", self._name, pause, error)
-            except Exception:  # a dead thread would leave products pending for good
+            except Exception:  # a dead thread would leave products or runs pending for good
                 log.exception("%s failed; it pauses for %.1f s", self._name, pause)
             else:
                 pause = POLL_S
@@ -63,4 +75,30 @@ class Loop:
                 continue
             self.is_failing = True
             self._stopping.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            pause = min(2 * pause, self._max_pause_s)
+
+
+@contextmanager
+def keep_lease(renew: Callable[[], object], lease: timedelta) -> Iterator[None]:
+    """Call `renew` three times per lease, however long the block takes.
+
+    Errors of `renew` are logged only: a lost lease is noticed where the work is saved.
+    """
+    done = threading.Event()
+
+    def keep() -> None:
+        while not done.wait(lease.total_seconds() / 3):
+            try:
+                renew()
+            except AppError as error:
+                log.warning("a lease was not renewed: %s", error)
+            except Exception:  # a dead keeper would let go of work in hand
+                log.exception("a lease was not renewed")
+
+    keeper = threading.Thread(target=keep, name="lease", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        done.set()
+        keeper.join()

@@ -1,10 +1,11 @@
-"""Runs of which there is one of a kind at a time: all go over the whole catalog."""
+"""Runs over the whole catalog, of which there is at most one unfinished of each kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ from data_models import SurveyQuery, SurveyRun
 from orm_models import Database, Run, RunProblem
 from product_search.database.transactions import LockPurpose
 from product_search.errors import RunInProgress
-from product_search.runs import queue as runs
+from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext
 from product_search.runs.queue import UNFINISHED, Problem, RunClaim, RunKind, RunState
 
@@ -27,7 +28,7 @@ NAMES: dict[ExclusiveKind, str] = {
     RunKind.audit: "图文核查",
     RunKind.map: "目录图",
 }
-_PURPOSES: dict[ExclusiveKind, LockPurpose] = {
+_LOCKS: dict[ExclusiveKind, LockPurpose] = {
     RunKind.doctor: "doctor",
     RunKind.duplicates: "duplicates",
     RunKind.audit: "audit",
@@ -37,86 +38,92 @@ _PURPOSES: dict[ExclusiveKind, LockPurpose] = {
 
 @dataclass(frozen=True)
 class ProblemPage(Generic[RunModel]):
-    """One page of what the last run that came to its end has noted, and the newest run."""
+    """One page of the problems of the last run that is done, with that run and the newest run."""
 
     last: RunModel | None
     newest: RunModel | None
-    noted: Sequence[RunProblem]
+    problems: Sequence[RunProblem]
     next_after: int | None
 
 
 def enqueue(database: Database, kind: ExclusiveKind, options: Mapping[str, Any]) -> Run:
-    """A run that waits for the service's loop. Raises RunInProgress where one has not ended."""
+    """Return a new run of the kind, which waits for the service's executor.
 
-    def add(session: Session) -> Run:
-        _check_none(session, kind)
-        return runs.enqueue(session, kind, options)
-
-    with database.alone(_PURPOSES[kind]):
-        return database.write(add)
+    Raises:
+        RunInProgress: a run of the kind has not finished.
+    """
+    with database.alone(_LOCKS[kind]):
+        return database.write(_enqueue, kind, options)
 
 
 def start(
     database: Database, kind: ExclusiveKind, options: Mapping[str, Any], lease: timedelta
 ) -> RunClaim:
-    """A run that this process carries out; one that nobody holds is cancelled for it.
+    """Return a claim on a new run of the kind, for this process to carry out.
 
-    Raises RunInProgress where another process holds one.
+    An unfinished run that no process holds is cancelled in its favour.
+
+    Raises:
+        RunInProgress: another process holds a run of the kind.
     """
-
-    def add(session: Session) -> RunClaim:
-        while left := runs.claim(session, [kind], lease):
-            runs.cancel(session, left.id)
-        _check_none(session, kind)
-        run = runs.enqueue(session, kind, options)
-        claimed = runs.claim(session, [kind], lease, run_id=run.id)
-        assert claimed is not None  # nobody else sees it before the commit
-        return claimed
-
-    with database.alone(_PURPOSES[kind]):
-        return database.write(add)
+    with database.alone(_LOCKS[kind]):
+        return database.write(_start, kind, options, lease)
 
 
-def _check_none(session: Session, kind: ExclusiveKind) -> None:
-    unfinished = runs.find_latest(session, kind, *UNFINISHED)
+def _enqueue(session: Session, kind: ExclusiveKind, options: Mapping[str, Any]) -> Run:
+    unfinished = queue.find_latest(session, kind, *UNFINISHED)
     if unfinished is not None:
         raise RunInProgress(f"已有一次{NAMES[kind]}尚未结束（编号 {unfinished.id}），请等它结束")
+    return queue.enqueue(session, kind, options)
 
 
-def save_result(context: RunContext, progress: BaseModel, found: Sequence[Problem]) -> None:
-    """Save all that the run has found; at its end it takes the place of what others had."""
-    database, claimed = context.database, context.claim
+def _start(
+    session: Session, kind: ExclusiveKind, options: Mapping[str, Any], lease: timedelta
+) -> RunClaim:
+    while abandoned := queue.claim(session, [kind], lease):
+        queue.cancel(session, abandoned.id)
+    run = _enqueue(session, kind, options)
+    claim = queue.claim(session, [kind], lease, run_id=run.id)
+    assert claim is not None  # nobody else sees the run before the commit
+    return claim
 
-    def save(session: Session) -> None:
-        runs.replace_problems(session, claimed.id, found)
-        runs.save(session, claimed, progress.model_dump(), LEASE)
 
-    def forget(session: Session) -> None:
-        runs.drop_older_problems(session, claimed.kind, claimed.id)
+def save_result(context: RunContext, progress: BaseModel, problems: Sequence[Problem]) -> None:
+    """Save all that the run has found; the problems of older runs go once this run is finished."""
+    database, claim = context.database, context.claim
+    database.write(_save_result, claim, progress, problems)
+    # Not earlier: until then the last finished run is shown.
+    context.on_finish(
+        partial(database.write, queue.drop_older_problems, claim.kind, claim.id),
+    )
 
-    database.write(save)
-    context.on_finish(lambda: database.write(forget))  # till then the last is shown
+
+def _save_result(
+    session: Session, claim: RunClaim, progress: BaseModel, problems: Sequence[Problem]
+) -> None:
+    queue.replace_problems(session, claim.id, problems)
+    queue.save(session, claim, progress.model_dump(), LEASE)
 
 
 def to_model(run: Run, model: type[RunModel]) -> RunModel:
-    """The run as the API shows it: what has become of it, and its progress."""
-    told = {"run_id": run.id, "state": run.state, "error": run.error}
-    return model.model_validate({**told, "finished_at": run.finished_at, **run.progress})
+    """Return the run as the API's model: its state, its error and its progress."""
+    state = {"run_id": run.id, "state": run.state, "error": run.error}
+    return model.model_validate({**state, "finished_at": run.finished_at, **run.progress})
 
 
 def fetch_page(
     session: Session, kind: ExclusiveKind, model: type[RunModel], query: SurveyQuery
 ) -> ProblemPage[RunModel]:
-    """What the last run that came to its end has noted, as asked for."""
-    last = runs.find_latest(session, kind, RunState.done)
-    newest = runs.find_latest(session, kind)
-    noted: Sequence[RunProblem] = []
+    """Return the page of problems that the query asks for, of the last run that is done."""
+    last = queue.find_latest(session, kind, RunState.done)
+    newest = queue.find_latest(session, kind)
+    problems: Sequence[RunProblem] = []
     next_after = None
     if last is not None:
-        noted, next_after = runs.fetch_problem_page(session, last.id, query.after, query.limit)
+        problems, next_after = queue.fetch_problem_page(session, last.id, query.after, query.limit)
     return ProblemPage(
         last=None if last is None else to_model(last, model),
         newest=None if newest is None else to_model(newest, model),
-        noted=noted,
+        problems=problems,
         next_after=next_after,
     )

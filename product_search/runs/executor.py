@@ -1,54 +1,61 @@
-"""The background threads that take queued runs and carry them to their end."""
+"""What carries out runs: one run to its end, or all that are enqueued, in background loops."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from orm_models import Database
 from product_search.errors import AppError
-from product_search.runs import leases, queue
+from product_search.runs import queue
+from product_search.runs.background import Loop, keep_lease
 from product_search.runs.queue import RunClaim, RunKind, RunLost, RunState
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=30)
-POLL_S = 1.0  # runs that other processes queue are seen this late; our own wake the loop
+POLL_S = 1.0  # runs that other processes enqueue are seen this late; our own wake the loop
 
 
 class RunFailed(Exception):
-    """The run can't be carried out; the message says why, to whoever asked for it."""
+    """The run can't be carried out; the message, for whoever asked for it, says why."""
 
 
 class RunInterrupted(Exception):
-    """The process is ending: the run is given back, to go on where its progress was saved."""
+    """The process is ending: the run is released, and goes on from its saved progress later."""
 
 
 class RunContext:
-    """What a handler gets: the claimed run, and whether to go on."""
+    """What a handler gets: the claim on its run, and whether to go on.
+
+    A handler saves its progress through `claim`, and calls `check` between two saved steps.
+    """
 
     def __init__(self, database: Database, claim: RunClaim, stopping: threading.Event) -> None:
         self.database = database
         self.claim = claim
         self.stopping = stopping
-        self._at_end: list[Callable[[], None]] = []
+        self._on_finish: list[Callable[[], object]] = []
 
-    def on_finish(self, tidy: Callable[[], None]) -> None:
-        """Call this once the run has ended for good, not where it is given back.
+    def on_finish(self, callback: Callable[[], object]) -> None:
+        """Register a callback for after the run has finished; releasing a run does not call it.
 
-        A process that dies in between does not: it has to be done at the next start too.
+        Nor does a process that dies in between: whatever must be cleaned up has to be cleaned up
+        at the next start too.
         """
-        self._at_end.append(tidy)
+        self._on_finish.append(callback)
 
-    def tidy(self) -> None:
-        """The run has ended for good."""
-        for tidy in self._at_end:
-            tidy()
+    def run_finish_callbacks(self) -> None:
+        """Call what `on_finish` has registered, in order."""
+        for callback in self._on_finish:
+            callback()
 
     def check(self) -> None:
-        """Raise Stopping where the process is to end; ask between two steps that are saved."""
+        """Raise RunInterrupted where the process is to end."""
         if self.stopping.is_set():
             raise RunInterrupted
 
@@ -57,41 +64,41 @@ Handler = Callable[[RunContext], None]
 
 
 def execute(context: RunContext, handler: Handler) -> RunState:
-    """Run the handler to its end, and say of the run how it ended.
-
-    An AppError is a store that is down: the run is given back, and goes on later.
+    """Call the handler, renew the run's lease meanwhile, and finish the run; return its state.
 
     Raises:
-        Stopping, RunLost, AppError: the run has not ended.
+        RunInterrupted: the process is ending; the run was released.
+        RunLost: another process holds the run now, or it was cancelled.
+        AppError: a store is down; the run was released and goes on later.
     """
-    database, claimed = context.database, context.claim
+    database, claim = context.database, context.claim
     state, reason = RunState.done, None
-
-    def renew() -> None:
-        try:
-            database.write(queue.renew, claimed, LEASE)
-        except RunLost as error:  # the next save notices
-            log.warning("%s", error)
-
     try:
-        with leases.keep_lease(renew, LEASE):
+        with keep_lease(partial(_renew, database, claim), LEASE):
             handler(context)
     except RunFailed as error:
         state, reason = RunState.failed, str(error)
     except (RunInterrupted, AppError, KeyboardInterrupt):
-        _give_back(context)
+        _release(context)
         raise
     except RunLost:
         raise
     except Exception as error:  # a bug must not make the run start again for ever
-        log.exception("run %d failed", claimed.id)
+        log.exception("run %d failed", claim.id)
         state, reason = RunState.failed, f"{type(error).__name__}: {error}"
-    database.write(queue.finish, claimed, state, reason)
-    context.tidy()
+    database.write(queue.finish, claim, state, reason)
+    context.run_finish_callbacks()
     return state
 
 
-def _give_back(context: RunContext) -> None:
+def _renew(database: Database, claim: RunClaim) -> None:
+    try:
+        database.write(queue.renew, claim, LEASE)
+    except RunLost as error:  # the next save notices
+        log.warning("%s", error)
+
+
+def _release(context: RunContext) -> None:
     try:
         context.database.write(queue.release, context.claim)
     except (AppError, RunLost) as error:
@@ -99,60 +106,50 @@ def _give_back(context: RunContext) -> None:
 
 
 class RunExecutor:
-    """Carries out queued runs until stopped; while a store is down they wait.
+    """Carries out enqueued runs until it is stopped; while a store is down they wait.
 
-    Each kind has a thread of its own, so that a reindexing of hours holds up no import.
+    Each kind has a loop of its own, so that a reindexing of hours holds up no import.
     """
 
     def __init__(self, database: Database, handlers: Mapping[RunKind, Handler]) -> None:
         self._database = database
         self._handlers = handlers
-        self._wake = {kind: threading.Event() for kind in handlers}
         self._stopping = threading.Event()
-        self._threads = {
-            kind: threading.Thread(target=self._run, args=[kind], name=f"{kind} runs", daemon=True)
-            for kind in handlers
-        }
+        self._loops = {kind: self._loop(kind) for kind in handlers}
+
+    def _loop(self, kind: RunKind) -> Loop:
+        return Loop(
+            f"{kind} runs",
+            partial(self._execute_next, kind),
+            idle_s=POLL_S,
+            max_pause_s=POLL_S,
+            stopping=self._stopping,
+        )
 
     def start(self, *kinds: RunKind) -> None:
-        """Take runs of these kinds, or of all."""
-        for kind, thread in self._threads.items():
-            if not kinds or kind in kinds:
-                thread.start()
+        """Carry out runs of these kinds, or of all kinds where none is named."""
+        for kind in kinds or self._handlers:
+            if kind in self._loops:
+                self._loops[kind].start()
 
     def wake(self) -> None:
-        """There is a run: don't wait for the next poll."""
-        for event in self._wake.values():
-            event.set()
+        """Look for runs now: one was enqueued, no need to wait for the next poll."""
+        for loop in self._loops.values():
+            loop.wake()
 
     def stop(self) -> None:
-        """Finish the step in hand, and end; the run goes on at the next start."""
-        self._stopping.set()
-        self.wake()
-        for thread in self._threads.values():
-            if thread.ident is not None:
-                thread.join()
+        """Finish the steps in hand and end the threads; unfinished runs are released."""
+        for loop in self._loops.values():
+            loop.stop()
 
-    def _run(self, kind: RunKind) -> None:
-        wake = self._wake[kind]
-        while not self._stopping.is_set():
-            wake.clear()
-            try:
-                if self._carry_out_next(kind):
-                    continue
-            except (RunInterrupted, RunLost):
-                continue
-            except AppError as error:
-                log.warning("%s runs wait: %s", kind, error)
-            except Exception:  # a dead thread would leave every later run queued
-                log.exception("%s runs wait", kind)
-            wake.wait(POLL_S)
-
-    def _carry_out_next(self, kind: RunKind) -> bool:
+    def _execute_next(self, kind: RunKind) -> int:
+        """Claim the oldest run of the kind and execute it; return how many runs were claimed."""
         if not self._database.read(queue.has_claimable, [kind]):
-            return False
-        claimed = self._database.write(queue.claim, [kind], LEASE)
-        if claimed is None:
-            return False
-        execute(RunContext(self._database, claimed, self._stopping), self._handlers[kind])
-        return True
+            return 0
+        claim = self._database.write(queue.claim, [kind], LEASE)
+        if claim is None:
+            return 0
+        context = RunContext(self._database, claim, self._stopping)
+        with suppress(RunInterrupted, RunLost):
+            execute(context, self._handlers[kind])
+        return 1

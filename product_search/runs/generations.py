@@ -1,4 +1,4 @@
-"""The images that generations have made: found by who uses them, kept from who tidies up."""
+"""The images of finished generations: how others find them, and which files they still use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from product_search.runs.queue import RunKind
 
 
 class GenerationImage(BaseModel):
-    """An image that was made, in the image store, and how it fits."""
+    """A generated image in the image store, and how well it fits its prompt."""
 
     number: int
     image_hash: str
@@ -26,7 +26,7 @@ class GenerationImage(BaseModel):
 
 
 class GenerationProgress(BaseModel):
-    """How far a generation is; its images come all at once, the best first."""
+    """How far a generation is; its images come all at once, best first."""
 
     model: str
     step: int = 0
@@ -36,35 +36,41 @@ class GenerationProgress(BaseModel):
 
 
 def read_progress(run: Run) -> GenerationProgress | None:
-    """None where it has not begun."""
+    """Return the generation's progress; None where it has not begun."""
     return GenerationProgress.model_validate(run.progress) if run.progress else None
 
 
-def require_generation(run: Run | None, generation_id: int) -> Run:
-    """The generation. Raises GenerationNotFound."""
+def fetch_generation(session: Session, generation_id: int) -> Run:
+    """Return the run of the generation.
+
+    Raises:
+        GenerationNotFound: there is no such run, or it is of another kind.
+    """
+    run = session.get(Run, generation_id)
     if run is None or run.kind != RunKind.generate:
         raise GenerationNotFound(f"没有编号为 {generation_id} 的图片生成")
     return run
 
 
 def find_image_hash(database: Database, wanted: PictureOfGeneration) -> str:
-    """By what the image store knows it.
+    """Return the image store's hash of a generated image.
 
-    Raises GenerationNotFound; ImageNotFound where the generation has not made it, or not yet.
+    Raises:
+        GenerationNotFound: there is no such generation.
+        ImageNotFound: the generation has not made the image, or not yet.
     """
-    number = wanted.generation_id
-    run = require_generation(database.read(lambda session: session.get(Run, number)), number)
+    run = database.read(fetch_generation, wanted.generation_id)
     progress = read_progress(run)
-    for made in progress.pictures if progress else ():
-        if made.number == wanted.number:
-            return made.image_hash
-    raise ImageNotFound(f"编号为 {number} 的图片生成没有第 {wanted.number} 张图片")
+    for image in progress.pictures if progress else ():
+        if image.number == wanted.number:
+            return image.image_hash
+    raise ImageNotFound(f"编号为 {run.id} 的图片生成没有第 {wanted.number} 张图片")
 
 
 def find_used_hashes(session: Session, hashes: Collection[str]) -> set[str]:
-    """Those of these images that generations have made."""
-    named: set[str] = set()
+    """Return those of the hashes that are images of generations."""
+    used: set[str] = set()
     for progress in session.scalars(select(Run.progress).where(Run.kind == RunKind.generate)):
-        made = (one["image_hash"] for one in progress.get("pictures", ()))
-        named |= {one for one in made if one in hashes}
-    return named
+        generated = {image["image_hash"] for image in progress.get("pictures", ())}
+        used |= generated.intersection(hashes)
+    return used

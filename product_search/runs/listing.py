@@ -1,4 +1,4 @@
-"""The runs of every kind as one list, with how far each is in the same two counts."""
+"""The list of all runs, each with its progress as two counts: done and total."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_models import RunOut, RunsPage, SurveyQuery
 from orm_models import Product, Run
 from product_search.runs.queue import RunKind
 
-# Where the progress of a kind has what is done and, if it knows, the total.
+# By kind: the progress's field for what is done and, where it has one, for the total.
 _COUNTS: dict[str, tuple[str, str | None]] = {
     RunKind.import_: ("rows_done", "rows_total"),
     RunKind.local_import: ("rows_done", "rows_total"),
@@ -38,31 +38,31 @@ _COLUMNS = (
 
 
 def list_runs(session: Session, query: SurveyQuery) -> RunsPage:
-    """A page of the runs, the newest first."""
+    """Return a page of the runs, newest first."""
     found = select(*_COLUMNS).order_by(Run.id.desc()).limit(query.limit + 1)
     if query.after:
         found = found.where(Run.id < query.after)
     rows = session.execute(found).all()
-    shown = rows[: query.limit]
-    products = _products(session) if any(_is_walk_under_way(row) for row in shown) else None
+    page = rows[: query.limit]
+    products = _count_products(session) if any(_is_running_check(row) for row in page) else None
     return RunsPage(
-        items=[_as_out(row, products) for row in shown],
-        next_after=shown[-1].id if len(rows) > query.limit else None,
+        items=[_as_out(row, products) for row in page],
+        next_after=page[-1].id if len(rows) > query.limit else None,
     )
 
 
-def _is_walk_under_way(row: Row[Any]) -> bool:
+def _is_running_check(row: Row[Any]) -> bool:
     return row.kind == RunKind.doctor and row.finished_at is None
 
 
-def _products(session: Session) -> int:
+def _count_products(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Product)) or 0
 
 
 def _as_out(row: Row[Any], products: int | None) -> RunOut:
     done, total = _counts(row.kind, row.progress or {})
-    if done is not None and products is not None and _is_walk_under_way(row):
-        total = max(done, products)  # a walk doesn't count ahead
+    if done is not None and products is not None and _is_running_check(row):
+        total = max(done, products)  # a check doesn't count ahead
     return RunOut(
         run_id=row.id,
         kind=row.kind,

@@ -1,4 +1,4 @@
-"""The one durable table of long work: imports, reindexings, walks, surveys, generations.
+"""The durable queue of runs: imports, reindexings, drift checks, insights, generations.
 
 A run is claimed by one process at a time, with a lease that `save` and `renew` prolong; when that
 process dies, another goes on from the progress that was saved last. Progress is saved in the
@@ -25,7 +25,7 @@ class RunKind(StrEnum):
     """What a run does."""
 
     import_ = "import"
-    local_import = "local_import"  # of `manage import`, whose file no other process can count on
+    local_import = "local_import"  # `manage import`, whose file no other process can count on
     reindex = "reindex"
     doctor = "doctor"
     duplicates = "duplicates"
@@ -48,12 +48,12 @@ UNFINISHED = (RunState.queued, RunState.running)
 
 
 class RunLost(Exception):
-    """The lease ended and another process has taken the run, or it was cancelled: stop at once."""
+    """Another process has claimed the run since, or it was cancelled: stop at once."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing found wrong: its kind, the line, product or file it is about, and why."""
+    """What a run found wrong: its kind, the line, product or file that it is about, and why."""
 
     kind: str
     subject: str
@@ -62,7 +62,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class RunClaim:
-    """A run that this process holds, with the progress that was saved last."""
+    """A claim of this process on a run, with the progress that was saved last."""
 
     id: int
     kind: RunKind
@@ -72,7 +72,7 @@ class RunClaim:
 
 
 def enqueue(session: Session, kind: RunKind, options: Mapping[str, Any]) -> Run:
-    """A new run that waits for a process to take it; it has its id."""
+    """Return a new run, flushed, which waits for a process to claim it."""
     run = Run(kind=kind, state=RunState.queued, options=dict(options))
     session.add(run)
     session.flush()
@@ -87,9 +87,9 @@ def claim(
     run_id: int | None = None,
     clock: Clock = database_clock,
 ) -> RunClaim | None:
-    """Take the oldest run of these kinds, or the given one; None where nobody could take any."""
+    """Claim the oldest run of these kinds, or the given one; None where none can be claimed."""
     now = clock(session)
-    conditions = _free(kinds, now)
+    conditions = _claimable(kinds, now)
     if run_id is not None:
         conditions.append(Run.id == run_id)
     oldest = select(Run).where(*conditions).order_by(Run.id).limit(1)
@@ -106,58 +106,71 @@ def claim(
 def has_claimable(
     session: Session, kinds: Collection[RunKind], clock: Clock = database_clock
 ) -> bool:
-    """Whether a claim would find a run; takes no lock."""
-    free = select(Run.id).where(*_free(kinds, clock(session))).limit(1)
-    return session.scalar(free) is not None
+    """Return whether a claim would find a run; this takes no lock."""
+    runs = select(Run.id).where(*_claimable(kinds, clock(session))).limit(1)
+    return session.scalar(runs) is not None
 
 
 def save(
     session: Session,
-    taken: RunClaim,
+    claim: RunClaim,
     progress: Mapping[str, Any],
     lease: timedelta,
     clock: Clock = database_clock,
 ) -> None:
-    """Save how far the run is, in the transaction of what was done; the lease begins anew.
+    """Save the run's progress in the transaction of the work itself, and renew the lease.
 
-    Raises RunLost, so that the transaction is rolled back.
+    Raises:
+        RunLost: the claim is gone, and the transaction is to be rolled back.
     """
     values = {"progress": dict(progress), "lease_until": clock(session) + lease}
-    _change(session, taken, values)
+    _change(session, claim, values)
 
 
 def renew(
-    session: Session, taken: RunClaim, lease: timedelta, clock: Clock = database_clock
+    session: Session, claim: RunClaim, lease: timedelta, clock: Clock = database_clock
 ) -> None:
-    """The lease begins anew, while work that can't save progress goes on. Raises RunLost."""
-    _change(session, taken, {"lease_until": clock(session) + lease})
+    """Renew the lease, while work that can't save progress goes on.
+
+    Raises:
+        RunLost: the claim is gone.
+    """
+    _change(session, claim, {"lease_until": clock(session) + lease})
 
 
 def finish(
     session: Session,
-    taken: RunClaim,
+    claim: RunClaim,
     state: RunState,
     error: str | None = None,
     clock: Clock = database_clock,
 ) -> None:
-    """End the run: `done`, or `failed` with its reason. Raises RunLost."""
+    """Finish the run as `done`, or as `failed` with the reason.
+
+    Raises:
+        RunLost: the claim is gone.
+    """
     ended = {"state": state, "error": error and error[:500], "finished_at": clock(session)}
-    _change(session, taken, ended | {"claim_token": None, "lease_until": None})
+    _change(session, claim, ended | {"claim_token": None, "lease_until": None})
 
 
-def release(session: Session, taken: RunClaim) -> None:
-    """Give the run back, for whoever takes it next to go on with at once. Raises RunLost."""
-    _change(session, taken, {"claim_token": None, "lease_until": None})
+def release(session: Session, claim: RunClaim) -> None:
+    """Release the run: another claim may go on with it at once.
+
+    Raises:
+        RunLost: the claim is gone.
+    """
+    _change(session, claim, {"claim_token": None, "lease_until": None})
 
 
 def release_all(session: Session, kinds: Collection[RunKind]) -> None:
-    """End every claim of the kinds: for the process that alone may hold one, when it starts."""
+    """Release every run of the kinds: for the start of a process that alone may hold any."""
     freed = {"claim_token": None, "lease_until": None}
     session.execute(update(Run).where(Run.kind.in_(kinds)).values(freed))
 
 
 def cancel(session: Session, run_id: int, clock: Clock = database_clock) -> bool:
-    """End an unfinished run, whoever holds it; False where it has ended already."""
+    """Cancel an unfinished run, whoever holds it; return False where it has finished already."""
     run = session.get(Run, run_id, with_for_update=True)
     if run is None or run.state not in UNFINISHED:
         return False
@@ -167,7 +180,7 @@ def cancel(session: Session, run_id: int, clock: Clock = database_clock) -> bool
 
 
 def cancel_abandoned(session: Session, kind: RunKind, clock: Clock = database_clock) -> None:
-    """End the runs of a kind that no process goes on with, where theirs has died."""
+    """Cancel the unfinished runs of the kind whose process has died, or that nobody holds."""
     now = clock(session)
     ended = {
         "state": RunState.cancelled,
@@ -175,11 +188,11 @@ def cancel_abandoned(session: Session, kind: RunKind, clock: Clock = database_cl
         "claim_token": None,
         "lease_until": None,
     }
-    session.execute(update(Run).where(*_free([kind], now)).values(ended))
+    session.execute(update(Run).where(*_claimable([kind], now)).values(ended))
 
 
 def add_problems(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
-    """Add what was found wrong."""
+    """Add problems to those of the run."""
     rows = [
         {"run_id": run_id, "kind": one.kind, "subject": one.subject[:100], "reason": one.reason}
         for one in problems
@@ -189,13 +202,13 @@ def add_problems(session: Session, run_id: int, problems: Iterable[Problem]) -> 
 
 
 def replace_problems(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
-    """What was found wrong, in place of what the run had noted before it was cut off."""
+    """Replace all problems of the run, which may have some from before it was interrupted."""
     session.execute(delete(RunProblem).where(RunProblem.run_id == run_id))
     add_problems(session, run_id, problems)
 
 
 def fetch_problems(session: Session, run_id: int, after: int, limit: int) -> Sequence[RunProblem]:
-    """What was found wrong, in order: up to `limit` with an id above `after`."""
+    """Return up to `limit` problems of the run with an id above `after`, by id."""
     found = select(RunProblem).where(RunProblem.run_id == run_id, RunProblem.id > after)
     return session.scalars(found.order_by(RunProblem.id).limit(limit)).all()
 
@@ -203,31 +216,31 @@ def fetch_problems(session: Session, run_id: int, after: int, limit: int) -> Seq
 def fetch_problem_page(
     session: Session, run_id: int, after: int, limit: int
 ) -> tuple[Sequence[RunProblem], int | None]:
-    """As problems; and the `after` of the next page, None where there is none."""
+    """Return a page of the run's problems, and the `after` of the next page or None."""
     found = fetch_problems(session, run_id, after, limit + 1)
-    shown = found[:limit]
-    return shown, shown[-1].id if len(found) > limit else None
+    page = found[:limit]
+    return page, page[-1].id if len(found) > limit else None
 
 
 def drop_older_problems(session: Session, kind: RunKind, before: int) -> None:
-    """Those of the runs of the kind with ids below this one, which has taken their place."""
-    runs_of_kind = select(Run.id).where(Run.kind == kind, Run.id < before)
-    noted = select(RunProblem.run_id).where(RunProblem.run_id.in_(runs_of_kind)).distinct()
-    old = session.scalars(noted).all()
+    """Delete the problems of the kind's runs with ids below `before`, whose own replace them."""
+    older_runs = select(Run.id).where(Run.kind == kind, Run.id < before)
+    with_problems = select(RunProblem.run_id).where(RunProblem.run_id.in_(older_runs)).distinct()
+    old = session.scalars(with_problems).all()
     session.execute(delete(RunProblem).where(RunProblem.run_id.in_(old)))
 
 
-def drop_older_runs(session: Session, taken: RunClaim) -> None:
-    """Delete ended runs that were asked for the same before this one, which takes their place."""
+def drop_older_runs(session: Session, claim: RunClaim) -> None:
+    """Delete finished runs of the same kind and options that are older than the claimed run."""
     ended = select(Run.id, Run.options).where(
-        Run.kind == taken.kind, Run.id < taken.id, Run.state.not_in(UNFINISHED)
+        Run.kind == claim.kind, Run.id < claim.id, Run.state.not_in(UNFINISHED)
     )
-    old = [row.id for row in session.execute(ended) if row.options == taken.options]
+    old = [row.id for row in session.execute(ended) if row.options == claim.options]
     session.execute(delete(Run).where(Run.id.in_(old)))
 
 
 def find_latest(session: Session, kind: RunKind, *states: RunState) -> Run | None:
-    """The newest run of the kind, of those in these states where any are given."""
+    """Return the newest run of the kind, in one of the states where any are given."""
     found = select(Run).where(Run.kind == kind)
     if states:
         found = found.where(Run.state.in_(states))
@@ -235,19 +248,19 @@ def find_latest(session: Session, kind: RunKind, *states: RunState) -> Run | Non
 
 
 def list_unfinished(session: Session, kind: RunKind) -> Sequence[Run]:
-    """The runs of the kind that are queued or under way, the newest first."""
+    """Return the queued and running runs of the kind, newest first."""
     found = select(Run).where(Run.kind == kind, Run.state.in_(UNFINISHED))
     return session.scalars(found.order_by(Run.id.desc())).all()
 
 
-def _free(kinds: Collection[RunKind], now: datetime) -> list[ColumnElement[bool]]:
+def _claimable(kinds: Collection[RunKind], now: datetime) -> list[ColumnElement[bool]]:
     unheld = or_(Run.claim_token.is_(None), Run.lease_until <= now)
     return [Run.kind.in_(kinds), Run.state.in_(UNFINISHED), unheld]
 
 
-def _change(session: Session, taken: RunClaim, values: Mapping[str, Any]) -> None:
-    run = session.get(Run, taken.id, with_for_update=True, populate_existing=True)
-    if run is None or run.claim_token != taken.token:
-        raise RunLost(f"run {taken.id} is no longer held")
+def _change(session: Session, claim: RunClaim, values: Mapping[str, Any]) -> None:
+    run = session.get(Run, claim.id, with_for_update=True, populate_existing=True)
+    if run is None or run.claim_token != claim.token:
+        raise RunLost(f"run {claim.id} is no longer held")
     for name, value in values.items():
         setattr(run, name, value)

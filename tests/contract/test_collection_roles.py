@@ -137,7 +137,7 @@ def test_one_reindexing_at_a_time_and_the_one_that_nobody_holds_is_gone_on_with(
     assert held is not None
     with pytest.raises(ReindexRefused):
         database.write(start)
-    database.write(partial(queue.release, taken=held))
+    database.write(partial(queue.release, claim=held))
     assert database.write(start) == run_id
     database.write(reindex.cancel)
     with reading(database) as session:
