@@ -33,6 +33,7 @@ class Loop:
         max_pause_s: float = MAX_PAUSE_S,
         stopping: threading.Event | None = None,
     ) -> None:
+        """Prepare the thread; `start` starts it."""
         self._name = name
         self._step = step
         self._idle_s = idle_s

@@ -36,6 +36,7 @@ class RunContext:
     """
 
     def __init__(self, database: Database, claim: RunClaim, stopping: threading.Event) -> None:
+        """Bind the claim to its database; `stopping` is set when the process is to end."""
         self.database = database
         self.claim = claim
         self.stopping = stopping
@@ -112,6 +113,7 @@ class RunExecutor:
     """
 
     def __init__(self, database: Database, handlers: Mapping[RunKind, Handler]) -> None:
+        """Prepare a loop for each kind that has a handler; `start` starts them."""
         self._database = database
         self._handlers = handlers
         self._stopping = threading.Event()
