@@ -1,4 +1,4 @@
-"""Door: `python -m product_search.evaluation`, judged queries through the real retrieval."""
+"""`python -m product_search.evaluation`: judged queries through the real search."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from product_search.errors import StartError
 from product_search.evaluation import command, report, searches
 from product_search.evaluation.measures import ranking
 from product_search.evaluation.sets import trec
-from product_search.evaluation.sets.halves import HALVES, half_of
-from product_search.evaluation.sets.queries import TEXT_WAYS, Asked
+from product_search.evaluation.sets.queries import HALVES, TEXT_MODES, Query, half_of
 from product_search.settings import load_settings
 
 log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """0; 1 where the gate found a significant loss; 2 where it can't be done, with the reason."""
+    """Return 0; 1 after a significant loss; 2 after an error, whose reason is logged."""
     return command.run("evaluation", _add_arguments, _run)
 
 
@@ -36,8 +35,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--modes",
         nargs="+",
-        default=list(TEXT_WAYS),
-        choices=TEXT_WAYS,
+        default=list(TEXT_MODES),
+        choices=TEXT_MODES,
     )
     parser.add_argument("--half", choices=HALVES, help="只用编号为奇数（tuning）或偶数的查询")
     parser.add_argument("--json", type=Path, help="结果写到这个文件")
@@ -47,7 +46,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         action="append",
         default=[],
-        choices=TEXT_WAYS,
+        choices=TEXT_MODES,
         metavar=("A", "B"),
         help="A 减 B 的差，附 95%% 区间与配对检验的 p",
     )
@@ -55,36 +54,37 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    queries, qrels = trec.read_queries(options.queries), trec.read_qrels(options.qrels)
-    unknown = qrels.keys() - queries.keys()
+    texts, qrels = trec.read_texts(options.queries), trec.read_qrels(options.qrels)
+    unknown = qrels.keys() - texts.keys()
     if unknown:
         raise StartError(f"{options.qrels.name} 里有没有查询词的 qid：{'、'.join(sorted(unknown))}")
-    judged = {qid: grades for qid, grades in qrels.items() if options.half in (None, half_of(qid))}
-    if not judged:
+    qrels = {qid: grades for qid, grades in qrels.items() if options.half in (None, half_of(qid))}
+    if not qrels:
         raise StartError("没有带等级的查询")
+    queries = {qid: Query({"text": texts[qid]}) for qid in qrels}
     with searches.open_catalog(load_settings(), options.catalog) as resources:
-        questions = {qid: Asked({"text": queries[qid]}) for qid in judged}
-        runs = {
-            mode: searches.run(resources.search, questions, TEXT_WAYS[mode])
+        results = {
+            mode: ranking.per_query(
+                qrels, searches.rank(resources.search, queries, TEXT_MODES[mode])
+            )
             for mode in options.modes
         }
-        about = {"encoder": resources.encoders.name, "queries": len(judged)}
-    results = {mode: ranking.per_query(judged, run) for mode, run in runs.items()}
+        about = {"encoder": resources.encoders.name, "queries": len(qrels)}
     lines = [*report.table(results), *report.comparisons(results, options.compare)]
     sys.stdout.write("\n".join(lines) + "\n")
     if options.json:
-        found = report.document(results, about)
-        options.json.write_text(json.dumps(found, ensure_ascii=False, indent=1), "utf-8")
+        document = report.document(results, about)
+        options.json.write_text(json.dumps(document, ensure_ascii=False, indent=1), "utf-8")
     if options.plot:
         report.plot(results, options.plot)
     return _gate(results, options.gate) if options.gate else 0
 
 
 def _gate(results: report.Results, baseline: Path) -> int:
-    lost = list(report.losses(results, baseline))
-    for line in lost:
+    losses = list(report.losses(results, baseline))
+    for line in losses:
         log.error("显著变差：%s", line)
-    return 1 if lost else 0
+    return 1 if losses else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the doors of the evaluations share: arguments, and how an error is told."""
+"""What the evaluation's commands share: arguments, and how an error ends them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ log = logging.getLogger(__name__)
 
 
 def run(
-    door: str,
+    module: str,
     add_arguments: Callable[[argparse.ArgumentParser], None],
     work: Callable[[argparse.Namespace], int],
 ) -> int:
-    """The exit status that the work gives; 2 where it can't be done, with the reason."""
+    """Parse the arguments and do the work of the command `python -m product_search.<module>`.
+
+    Returns:
+        The exit status that the work returns; 2 where it fails, after the reason is logged.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    parser = argparse.ArgumentParser(prog=f"python -m product_search.{door}")
+    parser = argparse.ArgumentParser(prog=f"python -m product_search.{module}")
     add_arguments(parser)
     options = parser.parse_args()
     try:
@@ -30,11 +34,11 @@ def run(
 
 
 def add_photo_sets(parser: argparse.ArgumentParser) -> None:
-    """What planted.listing_sets takes."""
+    """Add the folder that `listings.listing_sets` reads."""
     parser.add_argument("--photos", type=Path, help="照片集所在的文件夹（各有 labels.csv）")
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
-    """A set of judged images, as asked.pictures takes it."""
+    """Add the two folders that `queries.read_image_queries` reads."""
     parser.add_argument("--pictures", type=Path, help="文件夹：queries.tsv（图片名）、qrels.txt")
     parser.add_argument("--photos", type=Path, default=Path(), help="shared/… 的图片所在的文件夹")

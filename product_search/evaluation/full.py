@@ -1,4 +1,4 @@
-"""Door: `python -m product_search.evaluation.full`, docs/evaluation.md by one command."""
+"""`python -m product_search.evaluation.full`: docs/evaluation.md by one command."""
 
 from __future__ import annotations
 
@@ -9,45 +9,42 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from data_models import Leg
 from product_search.bootstrap.assemble import Resources
 from product_search.evaluation import command, report, searches
-from product_search.evaluation.measures import confidence, no_match, pairs, ranking
+from product_search.evaluation.measures import confidence, pairs, ranking
 from product_search.evaluation.measures.ranking import FITS, PerQuery
 from product_search.evaluation.sets import queries, trec
-from product_search.evaluation.sets.halves import HALVES, half_of, kind_of
-from product_search.evaluation.sets.photos import by_photo, write_catalog
-from product_search.evaluation.sets.queries import Questions, Way
+from product_search.evaluation.sets.photos import read_photo_qrels, write_catalog
+from product_search.evaluation.sets.queries import (
+    HALVES,
+    Half,
+    Mode,
+    Queries,
+    QuerySet,
+    kind_of,
+)
 from product_search.search.search import SearchService
 from product_search.settings import ROOT, load_settings
 
 SETS = ROOT / "tests" / "relevance"
 CATALOG = ROOT / "sample_data" / "catalog.csv"
-_LOOKED_AT = 50  # hits of a query for the reliability diagram
-_FIRST = ("model", "brand")  # kinds whose first hit must be right
+_RELIABILITY_DEPTH = 50  # hits of a query for the reliability diagram
+_FIRST_HIT_KINDS = ("model", "brand")  # kinds of queries whose first hit must fit
 
 
 @dataclass(frozen=True)
-class JudgedSet:
-    """A set of queries with its judgements and the ways to search with them."""
+class Section:
+    """A query set under its heading; `name` is that of its files."""
 
-    title: str
     name: str
-    questions: Questions
-    qrels: trec.Qrels
-    ways: Mapping[str, Way]
-
-    def half(self, half: str) -> JudgedSet:
-        """Only the queries of this half."""
-        chosen = {qid: one for qid, one in self.questions.items() if half_of(qid) == half}
-        qrels = {qid: grades for qid, grades in self.qrels.items() if qid in chosen}
-        return JudgedSet(self.title, self.name, chosen, qrels, self.ways)
+    title: str
+    query_set: QuerySet
 
 
 def main() -> int:
-    """0; 2 where it can't be done, with the reason."""
+    """Return 0; 2 after an error, whose reason is logged."""
     return command.run("evaluation.full", _add_arguments, _write)
 
 
@@ -58,44 +55,59 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _write(options: argparse.Namespace) -> int:
     photos, out = options.photos, options.out
-    pictures = out / "evaluation"
-    pictures.mkdir(parents=True, exist_ok=True)
+    folder = out / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
     settings = load_settings()
     with searches.open_catalog(settings, CATALOG) as resources:
         lines = [*_head(resources)]
-        for judged in _sets(resources, photos):
-            lines += _section(resources.search, judged, pictures)
-        lines += _pairs(resources)
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "photos.csv"
+        for section in _catalog_sections(resources, photos):
+            lines += _lines(resources.search, section, folder)
+        lines += _pair_lines(resources)
+    with tempfile.TemporaryDirectory() as temporary:
+        table = Path(temporary) / "photos.csv"
         classes = write_catalog(photos, table)
         with searches.open_catalog(settings, table, photos) as resources:
-            lines += _section(resources.search, _photos(classes), pictures)
+            lines += _lines(resources.search, _photo_section(classes), folder)
     (out / "evaluation.md").write_text("\n".join(lines) + "\n", "utf-8")
     return 0
 
 
-def _photos(classes: dict[str, list[str]]) -> JudgedSet:
-    """Queries that no class with photos answers are left out: they are not nonsense."""
-    judged = SETS / "photos" / "classes.txt"
-    qrels = by_photo(judged, classes)
-    unanswered = trec.read_qrels(judged).keys() - qrels.keys()
-    texts = queries.texts(SETS / "photos" / "queries.tsv")
-    questions = {qid: one for qid, one in texts.items() if qid not in unanswered}
+def _catalog_sections(resources: Resources, photos: Path) -> Iterator[Section]:
+    def section(name: str, title: str, of_set: Queries, modes: Mapping[str, Mode]) -> Section:
+        qrels = trec.read_qrels(SETS / name / "qrels.txt")
+        return Section(name, title, QuerySet(of_set, qrels, modes))
+
+    texts = queries.read_text_queries(SETS / "catalog" / "queries.tsv")
+    yield section("catalog", "Texts", texts, queries.TEXT_MODES)
+    ids = searches.product_ids(resources.database)
+    composed = queries.read_composed_queries(SETS / "composed" / "queries.jsonl", ids)
+    yield section("composed", "Composed queries", composed, queries.COMPOSED_MODES)
+    images = queries.read_image_queries(SETS / "images" / "queries.tsv", photos)
+    yield section("images", "Pictures", images, queries.IMAGE_MODES)
+
+
+def _photo_section(classes: dict[str, list[str]]) -> Section:
+    """Leave out the queries whose classes have no photos: they are not nonsense."""
+    path = SETS / "photos" / "classes.txt"
+    qrels = read_photo_qrels(path, classes)
+    without_photos = trec.read_qrels(path).keys() - qrels.keys()
+    texts = queries.read_text_queries(SETS / "photos" / "queries.tsv")
+    kept = {qid: query for qid, query in texts.items() if qid not in without_photos}
     title = f"Texts over {sum(map(len, classes.values()))} photos, each titled by its class alone"
-    return JudgedSet(title, "photos", questions, qrels, queries.TEXT_WAYS)
+    return Section("photos", title, QuerySet(kept, qrels, queries.TEXT_MODES))
 
 
-def _pairs(resources: Resources) -> Iterator[str]:
-    """The half of the products that the pair curve was not fitted on."""
+def _pair_lines(resources: Resources) -> Iterator[str]:
+    """Measure the half of the products that the pair curve was not fitted on."""
     calibration = resources.search.calibrated(resources.encoders.fingerprint)
     assert calibration.pairs is not None, "the encoders are calibrated"
-    found = pairs.judged(calibration.pairs, Leg.image_to_text.value, pairs.pairs(resources, 1))
+    sample = pairs.read_pairs(resources, 1)
+    accuracy = pairs.pair_accuracy(calibration.pairs, Leg.image_to_text.value, sample)
     yield from ["", "## Pictures and titles", ""]
     yield (
-        f"`POST /match` over {found.count} pairs of the products that were not fitted on: of "
-        f"pictures with their own titles {found.of_own:.3f} are told to belong together, of those "
-        f"with a title from another category {found.of_others:.3f} not to."
+        f"`POST /match` over {accuracy.count} pairs of the products that were not fitted on: of "
+        f"pictures with their own titles {accuracy.own:.3f} are told to belong together, of those "
+        f"with a title from another category {accuracy.others:.3f} not to."
     )
 
 
@@ -112,52 +124,38 @@ def _head(resources: Resources) -> Iterator[str]:
     )
 
 
-def _sets(resources: Resources, photos: Path) -> Iterator[JudgedSet]:
-    def judged(name: str, title: str, questions: Questions, ways: Mapping[str, Way]) -> JudgedSet:
-        return JudgedSet(title, name, questions, trec.read_qrels(SETS / name / "qrels.txt"), ways)
-
-    texts = queries.texts(SETS / "catalog" / "queries.tsv")
-    yield judged("catalog", "Texts", texts, queries.TEXT_WAYS)
-    ids = searches.product_ids(resources.database)
-    composed = queries.composed(SETS / "composed" / "queries.jsonl", ids)
-    yield judged("composed", "Composed queries", composed, queries.COMPOSED_WAYS)
-    pictures = queries.pictures(SETS / "images" / "queries.tsv", photos)
-    yield judged("images", "Pictures", pictures, queries.IMAGE_WAYS)
-
-
-def _section(retrieval: SearchService, judged: JudgedSet, pictures: Path) -> Iterator[str]:
-    halves: dict[str, JudgedSet] = {half: judged.half(half) for half in HALVES}
-    results: dict[str, dict[str, PerQuery]] = {
-        half: {name: _measured(retrieval, one, way) for name, way in judged.ways.items()}
-        for half, one in halves.items()
+def _lines(service: SearchService, section: Section, folder: Path) -> Iterator[str]:
+    halves = {half: section.query_set.half(half) for half in HALVES}
+    results: dict[Half, dict[str, PerQuery]] = {
+        half: {name: _measure(service, of_half, mode) for name, mode in of_half.modes.items()}
+        for half, of_half in halves.items()
     }
-    reported = results["reported"]
-    one = halves["reported"]
-    yield from ["", f"## {judged.title}", ""]
-    yield f"{len(one.questions)} queries, {len(one.qrels)} of them with a match."
+    reported, query_set = results["reported"], halves["reported"]
+    yield from ["", f"## {section.title}", ""]
+    yield f"{len(query_set.queries)} queries, {len(query_set.qrels)} of them with a match."
     yield from ["", *report.table(reported)]
-    if len(judged.ways) > 1:
+    if len(query_set.modes) > 1:
         yield from ["", *_best_single(results)]
-    yield from ["", f"![nDCG and recall](evaluation/{judged.name}.png)", "", *_by_kind(reported)]
-    if judged.name == "catalog":
+    yield from ["", f"![nDCG and recall](evaluation/{section.name}.png)", "", *_by_kind(reported)]
+    if section.name == "catalog":
         yield from ["", *_first_hits(reported)]
-    if len(one.qrels) < len(one.questions):
-        yield from ["", *_no_matches(retrieval, halves)]
-    yield from ["", *_reliabilities(retrieval, one, pictures)]
-    report.plot(reported, pictures / f"{judged.name}.png")
-    found = report.document(reported, {"half": "reported", "queries": len(one.qrels)})
-    (pictures / f"{judged.name}.json").write_text(
-        json.dumps(found, ensure_ascii=False, indent=1) + "\n", "utf-8"
+    if len(query_set.qrels) < len(query_set.queries):
+        yield from ["", *_no_matches(service, halves)]
+    yield from ["", *_reliabilities(service, section.name, query_set, folder)]
+    report.plot(reported, folder / f"{section.name}.png")
+    document = report.document(reported, {"half": "reported", "queries": len(query_set.qrels)})
+    (folder / f"{section.name}.json").write_text(
+        json.dumps(document, ensure_ascii=False, indent=1) + "\n", "utf-8"
     )
 
 
-def _measured(retrieval: SearchService, judged: JudgedSet, way: Way) -> PerQuery:
-    questions = {qid: judged.questions[qid] for qid in judged.qrels}
-    return ranking.per_query(judged.qrels, searches.run(retrieval, questions, way))
+def _measure(service: SearchService, query_set: QuerySet, mode: Mode) -> PerQuery:
+    judged = {qid: query_set.queries[qid] for qid in query_set.qrels}
+    return ranking.per_query(query_set.qrels, searches.rank(service, judged, mode))
 
 
-def _best_single(results: Mapping[str, Mapping[str, PerQuery]]) -> Iterator[str]:
-    """Hybrid less the single leg that was best on the tuning half."""
+def _best_single(results: Mapping[Half, Mapping[str, PerQuery]]) -> Iterator[str]:
+    """Compare hybrid with the single leg that was best on the tuning half."""
     tuning = report.estimates(results["tuning"])
     alone = [name for name in tuning if name != "hybrid"]
     if "hybrid" in tuning:
@@ -173,61 +171,77 @@ def _by_kind(results: Mapping[str, PerQuery]) -> Iterator[str]:
     yield ""
     yield "| mode | " + " | ".join(kinds) + " |"
     yield "|---" * (1 + len(kinds)) + "|"
-    for name, found in results.items():
-        means = (_mean(found["ndcg@10"], kind) for kind in kinds)
+    for name, measured in results.items():
+        means = (_mean(measured["ndcg@10"], kind) for kind in kinds)
         yield f"| {name} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |"
 
 
 def _mean(values: Mapping[str, float], kind: str) -> float:
-    some = [value for qid, value in values.items() if kind_of(qid) == kind]
-    return sum(some) / len(some)
+    of_kind = [value for qid, value in values.items() if kind_of(qid) == kind]
+    return sum(of_kind) / len(of_kind)
 
 
 def _first_hits(results: Mapping[str, PerQuery]) -> Iterator[str]:
-    """How often the first hit of a model number or a brand fits."""
-    for kind in _FIRST:
-        found = results["hybrid"]["mrr@10"]
-        firsts = [value for qid, value in found.items() if kind_of(qid) == kind]
+    """Count how often the first hit of a model number or a brand fits."""
+    for kind in _FIRST_HIT_KINDS:
+        ranks = results["hybrid"]["mrr@10"]
+        firsts = [value for qid, value in ranks.items() if kind_of(qid) == kind]
         right = sum(value == 1 for value in firsts)
         yield f"The first hit fits in {right} of {len(firsts)} queries of the kind `{kind}`."
 
 
-def _no_matches(retrieval: SearchService, halves: Mapping[str, JudgedSet]) -> Iterator[str]:
+def _no_matches(service: SearchService, halves: Mapping[Half, QuerySet]) -> Iterator[str]:
     yield "No match, by the calibrated line:"
     yield ""
     yield "| mode | half | queries without a match | told | precision | recall |"
     yield "|---|---|---|---|---|---|"
-    for half, judged in halves.items():
-        for name, way in judged.ways.items():
-            found = no_match.tell(retrieval, judged.questions, judged.qrels, way)
+    for half, query_set in halves.items():
+        for name, mode in query_set.modes.items():
+            found = _no_match(service, query_set, mode)
             yield (
-                f"| {name} | {half} | {len(found.true)} | {len(found.told)} "
+                f"| {name} | {half} | {len(found.actual)} | {len(found.predicted)} "
                 f"| {found.precision:.3f} | {found.recall:.3f} |"
             )
 
 
-def _reliabilities(retrieval: SearchService, judged: JudgedSet, pictures: Path) -> Iterator[str]:
-    found = {name: _reliability(retrieval, judged, way) for name, way in judged.ways.items()}
-    confidence.plot(found, pictures / f"{judged.name}-reliability.png")
+def _no_match(service: SearchService, query_set: QuerySet, mode: Mode) -> confidence.NoMatch:
+    predicted = {
+        qid
+        for qid, query in query_set.queries.items()
+        if searches.search(service, query, mode, min_confidence=None).no_match
+    }
+    actual = query_set.queries.keys() - query_set.qrels.keys()
+    return confidence.NoMatch(frozenset(predicted), frozenset(actual))
+
+
+def _reliabilities(
+    service: SearchService, name: str, query_set: QuerySet, folder: Path
+) -> Iterator[str]:
+    by_mode = {
+        mode: _reliability(service, query_set, fields) for mode, fields in query_set.modes.items()
+    }
+    confidence.plot(by_mode, folder / f"{name}-reliability.png")
     yield "Confidence against the share that fits, of each query's first 50 hits:"
     yield ""
     yield "| mode | hits | Brier score | expected calibration error |"
     yield "|---|---|---|---|"
-    for name, one in found.items():
-        count = sum(each.count for each in one.bins)
-        yield f"| {name} | {count} | {one.brier:.4f} | {one.error:.4f} |"
+    for mode, found in by_mode.items():
+        count = sum(each.count for each in found.bins)
+        yield f"| {mode} | {count} | {found.brier:.4f} | {found.error:.4f} |"
     yield ""
-    yield f"![Reliability](evaluation/{judged.name}-reliability.png)"
+    yield f"![Reliability](evaluation/{name}-reliability.png)"
 
 
-def _reliability(retrieval: SearchService, judged: JudgedSet, way: Way) -> confidence.Reliability:
-    pairs: list[tuple[float, bool]] = []
-    for qid, question in judged.questions.items():
-        grades: Mapping[str, Any] = judged.qrels.get(qid, {})
-        for hit in searches.ask(retrieval, question, way).hits[:_LOOKED_AT]:
+def _reliability(service: SearchService, query_set: QuerySet, mode: Mode) -> confidence.Reliability:
+    confidences: list[float] = []
+    fits: list[bool] = []
+    for qid, query in query_set.queries.items():
+        grades = query_set.qrels.get(qid, {})
+        for hit in searches.search(service, query, mode).hits[:_RELIABILITY_DEPTH]:
             assert hit.confidence is not None, "the encoders are calibrated"
-            pairs.append((hit.confidence, grades.get(hit.product.sku or "", 0) >= FITS))
-    return confidence.reliability([one for one, _ in pairs], [fits for _, fits in pairs])
+            confidences.append(hit.confidence)
+            fits.append(grades.get(hit.product.sku or "", 0) >= FITS)
+    return confidence.reliability(confidences, fits)
 
 
 if __name__ == "__main__":

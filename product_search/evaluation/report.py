@@ -1,4 +1,4 @@
-"""What an evaluation found: a table, a JSON document, a plot, and a gate against an earlier one."""
+"""Results of an evaluation: a table, a JSON document, a plot, a gate against earlier results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Results = Mapping[str, PerQuery]  # by mode
 
 
 def estimates(results: Results) -> dict[str, dict[str, Estimate]]:
-    """By mode and measure."""
+    """Estimate the mean of each measure, by mode and measure."""
     return {
         mode: {name: estimate(list(found[name].values())) for name in MEASURES}
         for mode, found in results.items()
@@ -29,7 +29,7 @@ def estimates(results: Results) -> dict[str, dict[str, Estimate]]:
 
 
 def table(results: Results) -> Iterator[str]:
-    """Lines of a Markdown table, means with their intervals."""
+    """Yield the lines of a Markdown table of means with their intervals."""
     yield "| mode | " + " | ".join(MEASURES) + " |"
     yield "|---" * (1 + len(MEASURES)) + "|"
     for mode, found in estimates(results).items():
@@ -38,20 +38,28 @@ def table(results: Results) -> Iterator[str]:
 
 
 def comparisons(results: Results, pairs: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A line for each pair: the first less the second in ndcg@10. Raises StartError."""
+    """Yield a line for each pair of modes: the first less the second in ndcg@10.
+
+    Raises:
+        StartError: a mode has no results.
+    """
     for first, second in pairs:
         if not {first, second} <= results.keys():
             raise StartError(f"--compare {first} {second}：请在 --modes 里列出这两种")
-        found = compare(results[first]["ndcg@10"], results[second]["ndcg@10"])
-        one = found.estimate
+        difference = compare(results[first]["ndcg@10"], results[second]["ndcg@10"])
+        mean, low, high = (
+            difference.estimate.mean,
+            difference.estimate.low,
+            difference.estimate.high,
+        )
         yield (
-            f"{first} - {second}, ndcg@10: {one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f}), "
-            f"p = {found.p:.4f}"
+            f"{first} - {second}, ndcg@10: {mean:+.3f} ({low:+.3f} to {high:+.3f}), "
+            f"p = {difference.p:.4f}"
         )
 
 
 def document(results: Results, about: Mapping[str, Any]) -> dict[str, Any]:
-    """All of it, for machines and for a later gate."""
+    """Return all estimates and values as JSON, for a later gate."""
     means = {
         mode: {name: vars(one) for name, one in found.items()}
         for mode, found in estimates(results).items()
@@ -60,9 +68,10 @@ def document(results: Results, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def losses(results: Results, baseline: Path) -> Iterator[str]:
-    """Where these results are significantly worse than an earlier document's.
+    """Yield where these results are significantly worse than those of an earlier document.
 
-    Raises StartError where it can't be read or shares no mode and query with these.
+    Raises:
+        StartError: the document can't be read, or has no mode of these results.
     """
     try:
         before: Results = json.loads(baseline.read_text("utf-8"))["per_query"]
@@ -73,13 +82,14 @@ def losses(results: Results, baseline: Path) -> Iterator[str]:
         raise StartError(f"{baseline} 里没有同样的检索方式：{'、'.join(before)}")
     for mode in shared:
         for name in MEASURES:
-            found = compare(results[mode][name], before[mode][name])
-            if found.estimate.mean < 0 and found.p < SIGNIFICANT:
-                yield f"{mode} {name}：{found.estimate.mean:+.3f}（p = {found.p:.4f}）"
+            difference = compare(results[mode][name], before[mode][name])
+            mean, p = difference.estimate.mean, difference.p
+            if mean < 0 and p < SIGNIFICANT:
+                yield f"{mode} {name}：{mean:+.3f}（p = {p:.4f}）"
 
 
 def plot(results: Results, path: Path) -> None:
-    """Means with their intervals, a group of bars for each measure."""
+    """Draw means with their intervals, a group of bars for each measure."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")

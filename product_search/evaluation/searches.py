@@ -1,4 +1,4 @@
-"""Judged queries through the real retrieval: rankings by mode, over a catalog."""
+"""Query sets through the real search, over the catalog of the settings or of an import file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orm_models import Database, Product
 from product_search.bootstrap.assemble import Resources, open_resources
 from product_search.bulk.importer import import_file
 from product_search.evaluation.measures.ranking import DEPTH
-from product_search.evaluation.sets.queries import Asked, Way
+from product_search.evaluation.sets.queries import Mode, Query
 from product_search.outbox import counts
 from product_search.search.search import SearchService
 from product_search.settings import Settings
@@ -27,11 +27,14 @@ POLL_S = 0.1
 
 @contextmanager
 def open_catalog(
-    settings: Settings, file: Path | None, pictures: Path | None = None
+    settings: Settings, file: Path | None, images: Path | None = None
 ) -> Iterator[Resources]:
-    """The catalog of the settings, or that of an import file, in a folder of its own.
+    """Open the catalog of the settings, or import a file into a temporary one and wait for it.
 
-    Its images lie in `pictures`, by default beside it.
+    Args:
+        settings: the encoders, and the catalog where `file` is None.
+        file: an import file.
+        images: the folder of the file's images; by default the file's own.
 
     Raises as open_resources and import_file.
     """
@@ -42,37 +45,31 @@ def open_catalog(
     with tempfile.TemporaryDirectory() as folder:
         own = {"data_dir": Path(folder), "database_url": None, "milvus_uri": None}
         with open_resources(settings.model_copy(update=own), ADDRESS) as resources:
-            import_file(resources.catalog, file, pictures or file.parent, lambda _counts: None)
-            wait_until_indexed(resources)
+            import_file(resources.catalog, file, images or file.parent, lambda _counts: None)
+            while resources.database.read(counts.count_pending):
+                time.sleep(POLL_S)
             yield resources
 
 
-def wait_until_indexed(resources: Resources) -> None:
-    """Until no product waits any more."""
-    while resources.database.read(counts.count_pending):
-        time.sleep(POLL_S)
-
-
-def ask(retrieval: SearchService, asked: Asked, way: Way, **more: Any) -> SearchResponse:
-    """One query by the real retrieval, the best DEPTH products whatever their confidence."""
-    fields = {"top_k": DEPTH, "min_confidence": 0, **asked.fields, **way, **more}
-    context = {"upload": asked.content is not None}
+def search(service: SearchService, query: Query, mode: Mode, **fields: Any) -> SearchResponse:
+    """Search for the best DEPTH products whatever their confidence, unless `fields` say else."""
+    fields = {"top_k": DEPTH, "min_confidence": 0, **query.fields, **mode, **fields}
+    context = {"upload": query.content is not None}
     request = SearchRequest.model_validate(fields, context=context)
-    return retrieval.search(request, asked.content)
+    return service.search(request, query.content)
 
 
-def run(retrieval: SearchService, questions: Mapping[str, Asked], way: Way) -> dict[str, list[str]]:
-    """The skus of the hits of every query, best first; a product without one is left out."""
-    return {qid: skus(ask(retrieval, asked, way)) for qid, asked in questions.items()}
-
-
-def skus(answer: SearchResponse) -> list[str]:
-    """Of the hits that have one, best first."""
-    return [hit.product.sku for hit in answer.hits if hit.product.sku is not None]
+def rank(service: SearchService, queries: Mapping[str, Query], mode: Mode) -> dict[str, list[str]]:
+    """Return each query's skus, best first; hits without a sku are left out."""
+    answers = ((qid, search(service, query, mode)) for qid, query in queries.items())
+    return {
+        qid: [hit.product.sku for hit in answer.hits if hit.product.sku is not None]
+        for qid, answer in answers
+    }
 
 
 def product_ids(database: Database) -> dict[str, int]:
-    """By sku."""
+    """Return the product ids by sku."""
     known = select(Product.sku, Product.id)
-    found = database.read(lambda session: session.execute(known).all())
-    return {sku: product_id for sku, product_id in found if sku is not None}
+    rows = database.read(lambda session: session.execute(known).all())
+    return {sku: product_id for sku, product_id in rows if sku is not None}

@@ -1,4 +1,4 @@
-"""Door: `python -m product_search.evaluation.titles`, how often a suggested title is right."""
+"""`python -m product_search.evaluation.titles`: how often a suggested title is right."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from data_models import ProductListQuery, ProductOut, TitlesRequest, TitleSugges
 from product_search.bootstrap.assemble import Resources
 from product_search.catalog.products import Catalog
 from product_search.evaluation import command, searches
+from product_search.evaluation.measures.ranking import FITS
 from product_search.evaluation.sets import queries, trec
-from product_search.evaluation.sets.halves import HALVES, half_of, kind_of
+from product_search.evaluation.sets.queries import HALVES, half_of, kind_of
 from product_search.search.titles import suggest_titles
 from product_search.settings import load_settings
 
-LINES = (0.02, 0.03, 0.05, 0.07, 0.1)  # of which the tuning half chooses
-_FITS = 2  # the grade from which a product is of the kind that a photo shows
+LINES = (0.02, 0.03, 0.05, 0.07, 0.1)  # the tuning half chooses among them
 
 
 def main() -> int:
-    """0; 2 where it can't be done, with the reason."""
-    return command.run("evaluation.titles", _add_arguments, _count)
+    """Return 0; 2 after an error, whose reason is logged."""
+    return command.run("evaluation.titles", _add_arguments, _measure)
 
 
-def _count(options: argparse.Namespace) -> int:
+def _measure(options: argparse.Namespace) -> int:
     with searches.open_catalog(load_settings(), options.catalog) as resources:
-        cases = list(left_out(resources))
+        cases = list(_product_cases(resources))
         if options.pictures:
-            cases += photos(resources, options.pictures, options.photos)
+            cases += _image_cases(resources, options.pictures, options.photos)
         for line in LINES:
             _report(resources, cases, line)
     return 0
@@ -46,40 +46,40 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class _Case:
-    """An image, and the products that are of its kind; where there are none, nothing is right."""
+    """An image and the products of its kind; where there are none, no suggestion is right."""
 
     qid: str
     request: TitlesRequest
     content: bytes | None
-    fits: Sequence[ProductOut]
+    products: Sequence[ProductOut]
 
 
-def left_out(resources: Resources) -> Iterator[_Case]:
-    """Each product's image, without its own title."""
+def _product_cases(resources: Resources) -> Iterator[_Case]:
+    """Yield each product's image, whose own title is left out of the neighbours."""
     for product in _products(resources.catalog):
         if product.image_url is not None:
             request = TitlesRequest(product_id=product.product_id)
             yield _Case(f"product-{product.product_id}", request, None, [product])
 
 
-def photos(resources: Resources, folder: Path, files: Path) -> Iterator[_Case]:
-    """Pictures with judged products."""
+def _image_cases(resources: Resources, folder: Path, photos: Path) -> Iterator[_Case]:
+    """Yield the image queries with the products that fit."""
     qrels = trec.read_qrels(folder / "qrels.txt")
     ids = searches.product_ids(resources.database)
-    for qid, question in queries.pictures(folder / "queries.tsv", files).items():
+    for qid, query in queries.read_image_queries(folder / "queries.tsv", photos).items():
         request = TitlesRequest.model_validate({}, context={"upload": True})
         graded = qrels.get(qid, {}).items()
-        fits = [resources.catalog.get(ids[sku]) for sku, grade in graded if grade >= _FITS]
-        yield _Case(qid, request, question.content, fits)
+        products = [resources.catalog.get(ids[sku]) for sku, grade in graded if grade >= FITS]
+        yield _Case(qid, request, query.content, products)
 
 
 def _report(resources: Resources, cases: Sequence[_Case], line: float) -> None:
-    """What this line suggests, by half and kind of image."""
+    """Print how many suggestions this line makes and how many are right, by half and kind."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for case in cases:
-        found = suggest_titles(resources.search, case.request, case.content, line).suggestion
+        suggestion = suggest_titles(resources.search, case.request, case.content, line).suggestion
         key = half_of(case.qid), kind_of(case.qid)
-        counts.setdefault(key, Counter())[_judged(found, case.fits)] += 1
+        counts.setdefault(key, Counter())[_verdict(suggestion, case.products)] += 1
     for half in HALVES:
         parts = [
             f"{kind} {count.total()}: {count['right'] + count['wrong']} suggested,"
@@ -90,14 +90,14 @@ def _report(resources: Resources, cases: Sequence[_Case], line: float) -> None:
         sys.stdout.write(f"line {line}, {half} half: {'; '.join(parts)}\n")
 
 
-def _judged(suggestion: TitleSuggestion | None, fits: Iterable[ProductOut]) -> str:
-    """`right`: it names the category of one that fits, or its first word is in that one's title."""
+def _verdict(suggestion: TitleSuggestion | None, products: Iterable[ProductOut]) -> str:
+    """Return `right` for a fitting product's category or a first word of its title."""
     if suggestion is None:
         return "none"
     is_right = any(
         suggestion.category == product.category
         or any(word in product.title for word in suggestion.words[:1])
-        for product in fits
+        for product in products
     )
     return "right" if is_right else "wrong"
 

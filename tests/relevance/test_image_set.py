@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from product_search.evaluation.sets.images import Images
-from product_search.evaluation.sets.trec import read_queries
+from product_search.evaluation.sets.trec import read_texts
 from product_search.settings import ROOT
 from tests.conftest import SHARED, shared_folder
 
 KINDS = {"sold": 76, "surface": 26, "scene": 30, "plain": 14, "unsold": 14}
 FOLDER = ROOT / "tests" / "relevance" / "images"
 IMAGES = Images(FOLDER, SHARED / "data")
-QUERIES = read_queries(FOLDER / "queries.tsv")
+QUERIES = read_texts(FOLDER / "queries.tsv")
 JUDGED = [
     (qid, zero, sku, int(grade))
     for qid, zero, sku, grade in map(

@@ -1,4 +1,4 @@
-"""Whether a confidence means what it says: bins, Brier score, and the diagram."""
+"""Whether confidence means what it says: no match, reliability bins, Brier score, the diagram."""
 
 from __future__ import annotations
 
@@ -12,8 +12,29 @@ BINS = 10
 
 
 @dataclass(frozen=True)
+class NoMatch:
+    """Ids of the queries that were answered with no match, and of those that nothing fits."""
+
+    predicted: frozenset[str]
+    actual: frozenset[str]
+
+    @property
+    def precision(self) -> float:
+        """Return the share of the predicted that is actual; 1 where none is predicted."""
+        return self._agreed() / len(self.predicted) if self.predicted else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Return the share of the actual that is predicted; 1 where all have a match."""
+        return self._agreed() / len(self.actual) if self.actual else 1.0
+
+    def _agreed(self) -> int:
+        return len(self.predicted & self.actual)
+
+
+@dataclass(frozen=True)
 class Bin:
-    """Hits with nearly the same confidence: its mean, the share that fits, and how many."""
+    """Hits of nearly the same confidence: its mean, the share that fits, and how many."""
 
     confidence: float
     share: float
@@ -22,7 +43,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Of one way to search: the bins, the Brier score and the expected calibration error."""
+    """The bins of one search mode, its Brier score and its expected calibration error."""
 
     bins: tuple[Bin, ...]
     brier: float
@@ -30,7 +51,7 @@ class Reliability:
 
 
 def reliability(confidences: Sequence[float], fits: Sequence[bool]) -> Reliability:
-    """Of at least one hit; bins are of equal width, and empty ones are left out."""
+    """Return the reliability of at least one hit, in bins of equal width without the empty ones."""
     values, truths = np.asarray(confidences), np.asarray(fits, float)
     places = np.minimum((values * BINS).astype(int), BINS - 1)
     bins = tuple(
@@ -38,24 +59,24 @@ def reliability(confidences: Sequence[float], fits: Sequence[bool]) -> Reliabili
         for here in (places == place for place in range(BINS))
         if here.any()
     )
-    error = sum(one.count * abs(one.confidence - one.share) for one in bins) / len(values)
+    error = sum(each.count * abs(each.confidence - each.share) for each in bins) / len(values)
     return Reliability(bins, float(np.mean((values - truths) ** 2)), error)
 
 
-def plot(found: Mapping[str, Reliability], path: Path) -> None:
-    """The share that fits by confidence, a line for each way to search."""
+def plot(by_mode: Mapping[str, Reliability], path: Path) -> None:
+    """Draw the share that fits by confidence, a line for each search mode."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
-    for name, one in found.items():
+    for mode, measured in by_mode.items():
         axes.plot(
-            [each.confidence for each in one.bins],
-            [each.share for each in one.bins],
+            [each.confidence for each in measured.bins],
+            [each.share for each in measured.bins],
             marker="o",
             markersize=4,
-            label=name,
+            label=mode,
         )
     axes.set_xlabel("confidence")
     axes.set_ylabel("share of hits that fit")

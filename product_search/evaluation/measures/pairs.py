@@ -1,4 +1,4 @@
-"""Pictures with their own titles and with others' titles, as the stored vectors have them."""
+"""Images with their own titles and with others' titles, by the vectors that are stored."""
 
 from __future__ import annotations
 
@@ -16,49 +16,50 @@ from product_search.search.fusion import cosines
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and a title, how near they are, and whether they are of one product."""
+    """The cosine of an image and a title, and whether both are of one product."""
 
     score: float
     belongs: bool
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Of pairs that a curve has judged: the shares of right verdicts."""
+class PairAccuracy:
+    """The number of pairs, and the shares of right verdicts on own and on others' titles."""
 
     count: int
-    of_own: float
-    of_others: float
+    own: float
+    others: float
 
 
-def pairs(resources: Resources, half: int) -> list[Pair]:
-    """Of every second product with a photo: with its own title, and with one of another category.
+def read_pairs(resources: Resources, half: int) -> list[Pair]:
+    """Pair every second product's photo with its own title and one of another category.
 
-    `half` is 0 or 1, the first product that counts.
+    Args:
+        resources: where the products are indexed.
+        half: 0 or 1, the first product that counts.
     """
     # What a model made to fit a title says nothing of how photos fit theirs.
     photos = Product.image_hash.is_not(None), Product.image_generated.is_(False)
-    pictured = select(Product.milvus_id, Product.category).where(*photos)
-    in_order = pictured.order_by(Product.id)
+    in_order = select(Product.milvus_id, Product.category).where(*photos).order_by(Product.id)
     rows = resources.database.read(lambda session: session.execute(in_order).all())[half::2]
     keys = [key for key, _ in rows]
     images = resources.store.vectors(VectorField.image_clip, keys)
     titles = resources.store.vectors(VectorField.text_clip, keys)
-    found = []
+    pairs = []
     for place, (key, category) in enumerate(rows):
         others = [*rows[place + 1 :], *rows[:place]]
         other = next(other for other, its in others[len(rows) // 3 :] if its != category)
         own, wrong = cosines(images[key], [titles[key], titles[other]])
-        found += [Pair(own, True), Pair(wrong, False)]
-    return found
+        pairs += [Pair(own, True), Pair(wrong, False)]
+    return pairs
 
 
-def judged(curve: Curve, feature: str, found: Sequence[Pair]) -> Judged:
-    """By the curve's line."""
-    right = [
+def pair_accuracy(curve: Curve, feature: str, pairs: Sequence[Pair]) -> PairAccuracy:
+    """Count how often the curve, by its line, tells the pairs that belong from the others."""
+    verdicts = [
         (pair.belongs, (curve.confidence({feature: pair.score}) >= curve.line) == pair.belongs)
-        for pair in found
+        for pair in pairs
     ]
-    own = [ok for belongs, ok in right if belongs]
-    others = [ok for belongs, ok in right if not belongs]
-    return Judged(len(found), sum(own) / len(own), sum(others) / len(others))
+    own = [right for belongs, right in verdicts if belongs]
+    others = [right for belongs, right in verdicts if not belongs]
+    return PairAccuracy(len(pairs), sum(own) / len(own), sum(others) / len(others))

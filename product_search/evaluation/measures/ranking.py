@@ -1,4 +1,4 @@
-"""Measures of rankings by ir-measures, their intervals and paired tests by SciPy."""
+"""Ranking measures by ir-measures, their intervals and paired tests by SciPy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.stats import bootstrap, permutation_test
 
 from product_search.evaluation.sets.trec import Qrels
 
-DEPTH = 100  # hits that are asked for
+DEPTH = 100  # hits of a search
 FITS = 2  # the grade from which a product counts for recall and for the first hit
 # As they are printed, in this order.
 MEASURES = {
@@ -25,7 +25,7 @@ MEASURES = {
 RESAMPLES = 9999
 SEED = 1
 
-Run = Mapping[str, Sequence[str]]  # skus, best first, by query id
+Rankings = Mapping[str, Sequence[str]]  # skus, best first, by query id
 PerQuery = dict[str, dict[str, float]]  # values by query id, by measure
 
 
@@ -38,22 +38,23 @@ class Estimate:
     high: float
 
 
-def per_query(qrels: Qrels, run: Run) -> PerQuery:
-    """Every measure of every judged query; one that found nothing has 0."""
+def per_query(qrels: Qrels, rankings: Rankings) -> PerQuery:
+    """Measure every judged query; a query without hits has 0."""
     scores = {
-        qid: {sku: float(-place) for place, sku in enumerate(run.get(qid, ()))} for qid in qrels
+        qid: {sku: float(-place) for place, sku in enumerate(rankings.get(qid, ()))}
+        for qid in qrels
     }
     names = {str(measure): name for name, measure in MEASURES.items()}
     values: PerQuery = {name: dict.fromkeys(qrels, 0.0) for name in MEASURES}
-    for found in ir_measures.iter_calc(list(MEASURES.values()), qrels, scores):
-        values[names[str(found.measure)]][found.query_id] = float(found.value)
+    for metric in ir_measures.iter_calc(list(MEASURES.values()), qrels, scores):
+        values[names[str(metric.measure)]][metric.query_id] = float(metric.value)
     return values
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of at least one value."""
+    """Estimate the mean of at least one value."""
     mean = float(np.mean(values))
-    if len(set(values)) == 1:  # of which SciPy makes no interval
+    if len(set(values)) == 1:  # SciPy makes no interval of equal values
         return Estimate(mean, mean, mean)
     interval = bootstrap(
         (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=SEED
@@ -63,19 +64,19 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference over queries, its bootstrap interval and its p."""
+    """A mean difference over queries with its interval, and the p of a paired test."""
 
     estimate: Estimate
     p: float
 
 
 def compare(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Difference:
-    """Ours less theirs over the queries that both have; p is two-sided, by permutation."""
+    """Compare ours less theirs over the queries that both have; p is two-sided, by permutation."""
     shared = sorted(ours.keys() & theirs.keys())
     differences = np.array([ours[qid] - theirs[qid] for qid in shared])
     if not differences.any():
         return Difference(Estimate(0.0, 0.0, 0.0), 1.0)
-    tested = permutation_test(
+    test = permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=SEED
     )
-    return Difference(estimate(list(differences)), float(tested.pvalue))
+    return Difference(estimate(list(differences)), float(test.pvalue))

@@ -1,4 +1,4 @@
-"""Pictures as queries: files, photos beside the project, and surfaces that are drawn."""
+"""Images of queries: files, photos beside the project, and plain surfaces that are drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIDE = 224
 
 @dataclass(frozen=True)
 class Images:
-    """Pictures by the names that a set of queries has for them.
+    """Images by the names that a query set has for them.
 
     `shared/…` lies under `photos`, `plain/sort-seed` is drawn, all others lie in `folder`.
     """
@@ -24,7 +24,7 @@ class Images:
     photos: Path
 
     def content(self, name: str) -> bytes:
-        """The image's file. Raises FileNotFoundError where there is none."""
+        """Return the image's bytes. Raises FileNotFoundError where there is no such file."""
         if name.startswith("plain/"):
             drawn = io.BytesIO()
             draw_plain(name.removeprefix("plain/")).save(drawn, "PNG")
@@ -32,14 +32,14 @@ class Images:
         return self.file_of(name).read_bytes()
 
     def file_of(self, name: str) -> Path:
-        """Where an image that is not drawn lies."""
+        """Return the path of an image that is not drawn."""
         if name.startswith("shared/"):
             return self.photos / name.removeprefix("shared/")
         return self.folder / name
 
 
 def draw_plain(name: str) -> Image.Image:
-    """A surface without any thing on it; `name` is its sort and a seed, like noise-09."""
+    """Draw a surface with nothing on it; `name` is its sort and a seed, like noise-09."""
     sort, _, seed = name.partition("-")
     random = np.random.default_rng(int(seed))
     colours = random.uniform(40, 245, (2, 3))
@@ -56,7 +56,7 @@ def draw_plain(name: str) -> Image.Image:
 
 
 def _grain(random: np.random.Generator) -> NDArray[np.float32]:
-    """Unevenness like plaster's, coarse and fine: float32 (SIDE, SIDE, 1)."""
+    """Return coarse and fine grain like plaster's: float32 (SIDE, SIDE, 1)."""
     grain = np.zeros((SIDE, SIDE), np.float32)
     for cells in (7, 28, 112):
         coarse = random.normal(0, 8, (cells, cells)).astype(np.float32)

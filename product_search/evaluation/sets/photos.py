@@ -1,4 +1,4 @@
-"""The photos beside the project as a catalog, and judgements by class as judgements of photos."""
+"""The photos beside the project as a catalog, and judgements of classes as those of photos."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ _KIND = "validation"  # the starter was trained on the others
 
 
 def write_catalog(photos: Path, table: Path) -> dict[str, list[str]]:
-    """An import file of every validation photo, whose title is its class's name.
+    """Write an import file of every validation photo, titled by its class.
 
-    The skus are given by class, as `folder/class_id`. Raises StartError where there are none.
+    Returns:
+        The skus of each class, by `folder/class_id`.
+
+    Raises:
+        StartError: a labels.csv can't be read.
     """
     classes: dict[str, list[str]] = defaultdict(list)
     with table.open("w", encoding="utf-8", newline="") as stream:
@@ -32,14 +36,14 @@ def write_catalog(photos: Path, table: Path) -> dict[str, list[str]]:
     return classes
 
 
-def by_photo(judged: Path, classes: dict[str, list[str]]) -> Qrels:
-    """Each photo has the grade of its class; classes without photos are left out."""
-    found: Qrels = {}
-    for qid, grades in read_qrels(judged).items():
+def read_photo_qrels(path: Path, classes: dict[str, list[str]]) -> Qrels:
+    """Read judgements of classes: a photo has its class's grade; queries without photos drop."""
+    qrels: Qrels = {}
+    for qid, grades in read_qrels(path).items():
         skus = {sku: grade for class_, grade in grades.items() for sku in classes.get(class_, ())}
         if skus:
-            found[qid] = skus
-    return found
+            qrels[qid] = skus
+    return qrels
 
 
 def _labels(path: Path) -> list[dict[str, str]]:

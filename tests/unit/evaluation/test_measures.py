@@ -24,7 +24,7 @@ def test_queries_and_judgements_are_read(tmp_path: Path) -> None:
     queries, qrels = tmp_path / "queries.tsv", tmp_path / "qrels.txt"
     queries.write_text("plain-01\t红色 双肩包\n\nplain-02\t雨伞\n", "utf-8")
     qrels.write_text("plain-01 0 A 3\nplain-01 0 B 1\n", "utf-8")
-    assert trec.read_queries(queries) == {"plain-01": "红色 双肩包", "plain-02": "雨伞"}
+    assert trec.read_texts(queries) == {"plain-01": "红色 双肩包", "plain-02": "雨伞"}
     assert trec.read_qrels(qrels) == {"plain-01": {"A": 3, "B": 1}}
 
 
@@ -33,7 +33,7 @@ def test_queries_in_another_form_are_refused(tmp_path: Path, line: str) -> None:
     file = tmp_path / "queries.tsv"
     file.write_text(line, "utf-8")
     with pytest.raises(StartError, match=r"queries\.tsv"):
-        trec.read_queries(file)
+        trec.read_texts(file)
 
 
 @pytest.mark.parametrize("line", ["plain-01 0 A", "plain-01 0 A 3 x", "plain-01 0 A -1"])
