@@ -1,4 +1,4 @@
-"""What an image looks like, in few bytes, and how alike two images look by them."""
+"""Perceptual hashes: the look of an image in 288 bytes, and how alike two images look."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STARTS = 4
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
-    """LENGTH bytes: its brightness in SIDE × SIDE, then its two colours in CELLS × CELLS."""
+    """Return LENGTH bytes: brightness in SIDE × SIDE, then two colours in CELLS × CELLS."""
     small = image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("YCbCr")
     pixels = np.asarray(small, np.float32)
     cell = SIDE // CELLS
@@ -39,11 +39,13 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 
 @dataclass(frozen=True)
-class Looks:
-    """Perceptual hashes of n images, taken apart.
+class PerceptualHashes:
+    """Perceptual hashes of n images, as arrays.
 
-    brightness: uint8 (n, SIDE, SIDE); signs: uint64 (n,), of the lowest 64 frequencies of it;
-    colours: float32 (n, CELLS, CELLS, 2), 0 for grey.
+    Attributes:
+        brightness: uint8 (n, SIDE, SIDE).
+        signs: uint64 (n,), the signs of the brightness's lowest 64 frequencies.
+        colours: float32 (n, CELLS, CELLS, 2), 0 for grey.
     """
 
     brightness: NDArray[np.uint8]
@@ -51,8 +53,8 @@ class Looks:
     colours: Floats
 
     @classmethod
-    def of(cls, hashes: Sequence[bytes]) -> Looks:
-        """Of these hashes, in their order."""
+    def parse(cls, hashes: Sequence[bytes]) -> PerceptualHashes:
+        """Read results of `perceptual_hash`, in their order."""
         values = np.frombuffer(b"".join(hashes), np.uint8).reshape(len(hashes), LENGTH)
         brightness = values[:, : SIDE * SIDE].reshape(-1, SIDE, SIDE)
         colours = values[:, SIDE * SIDE :].reshape(-1, CELLS, CELLS, 2).astype(np.float32) - 128
@@ -66,10 +68,11 @@ def _signs(brightness: NDArray[np.uint8]) -> Hashes:
     return np.asarray(bits.view(">u8").reshape(-1), np.uint64)
 
 
-def differing(first: Hashes, second: Hashes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """(n, m): in how many of 64 bits images differ, or one and the other's mirror image.
+def differing_bits(first: Hashes, second: Hashes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Count the bits, of 64, in which images differ: n images by m images.
 
-    The second says where it is the mirror image.
+    Each pair is compared as it is and with one image mirrored; the smaller count stands. The
+    second array (n, m) tells where that is the mirrored one's.
     """
     plain = np.bitwise_count(first[:, None] ^ second[None])
     mirrored = np.bitwise_count((first ^ _MIRROR)[:, None] ^ second[None])
@@ -77,10 +80,10 @@ def differing(first: Hashes, second: Hashes) -> tuple[NDArray[np.uint8], NDArray
 
 
 def colour_distances(
-    looks: Looks, first: Places, second: Places, mirrored: NDArray[np.bool_]
+    hashes: PerceptualHashes, first: Places, second: Places, mirrored: NDArray[np.bool_]
 ) -> Floats:
-    """For each pair, from 0 for the same colours in the same places to 1 for opposite ones."""
-    ours, theirs = looks.colours[first], looks.colours[second]
+    """Return (n,) distances of pairs: 0 for the same colours in the same places, 1 for opposite."""
+    ours, theirs = hashes.colours[first], hashes.colours[second]
     theirs = np.where(mirrored[:, None, None, None], theirs[:, :, ::-1], theirs)
 
     def size(colours: Floats) -> Floats:
@@ -89,12 +92,12 @@ def colour_distances(
     return size(ours - theirs) / (size(ours) + size(theirs) + np.float32(_GREY))
 
 
-def part_correlation(looks: Looks, first: int, second: int) -> float:
-    """How well the best part of one image fits the whole other one, up to 1.
+def part_correlation(hashes: PerceptualHashes, first: int, second: int) -> float:
+    """Return how well the best part of one image fits the whole other image, up to 1.
 
     Parts are at least 0.85 of the image each way; mirror images are tried too.
     """
-    one, other = looks.brightness[first], looks.brightness[second]
+    one, other = hashes.brightness[first], hashes.brightness[second]
     fits = [
         _fit(one, other),
         _fit(one, other[:, ::-1]),
@@ -118,13 +121,13 @@ def _fit(whole: NDArray[np.uint8], part: NDArray[np.uint8]) -> float:
 
 @cache
 def _cuts() -> Floats:
-    """(k, SIDE, SIDE): what takes a row of pixels to each of its parts, by area."""
-    made = []
+    """Return (k, SIDE, SIDE) matrices that scale each of k parts of a row up to its SIDE pixels."""
+    cuts = []
     for share in _SHARES:
         for start in np.linspace(0, 1 - share, _STARTS if share < 1 else 1):
             edges = (start + share * np.arange(SIDE + 1) / SIDE) * SIDE
             low, high = edges[:-1, None], edges[1:, None]
             pixels = np.arange(SIDE)[None]
             covered = np.clip(np.minimum(high, pixels + 1) - np.maximum(low, pixels), 0, None)
-            made.append(covered / covered.sum(axis=1, keepdims=True))
-    return np.array(made, np.float32)
+            cuts.append(covered / covered.sum(axis=1, keepdims=True))
+    return np.array(cuts, np.float32)

@@ -1,4 +1,4 @@
-"""What tells a generated image from a photo: metadata in its file, and a label in its corner."""
+"""Marks that tell a generated image from a photo: metadata in its file, a label in its corner."""
 
 from __future__ import annotations
 
@@ -58,10 +58,13 @@ _LABEL: tuple[tuple[float, list[_Stroke]], ...] = (  # each with its width
 
 
 def as_png(image: Image.Image, facts: Mapping[str, str]) -> bytes:
-    """The image as a file that says how it was made; the same bytes for the same image."""
+    """Write the image as a PNG whose metadata says how it was made.
+
+    The same image and facts give the same bytes.
+    """
     info = PngInfo()
-    told = {"Software": SOFTWARE, "Comment": NOTICE, **facts}
-    for name, value in told.items():
+    texts = {"Software": SOFTWARE, "Comment": NOTICE, **facts}
+    for name, value in texts.items():
         info.add_itxt(name, value)
     info.add_itxt(_XMP_KEY, _XMP.format(source=_SOURCE_TYPE, tool=escape(SOFTWARE)))
     buffer = io.BytesIO()
@@ -70,15 +73,15 @@ def as_png(image: Image.Image, facts: Mapping[str, str]) -> bytes:
 
 
 def says_generated(content: bytes) -> bool:
-    """Whether an image's file, of ours or of others, says that a model made it.
+    """Tell whether an image's file, ours or another's, says that a model made the image.
 
-    XMP and C2PA have the term uncompressed, in every format of images.
+    XMP and C2PA hold the term uncompressed, in every image format.
     """
     return _TERM.encode() in content
 
 
 def labelled(image: Image.Image) -> Image.Image:
-    """A copy with "AI生成" in its lower right corner."""
+    """Return a copy with "AI生成" in its lower right corner."""
     height = max(12, min(image.size) // 24)
     unit, margin = height / 10, height / 2
     width = unit * sum(advance for advance, _ in _LABEL)

@@ -1,8 +1,8 @@
-"""Which products seem to be the same one, by their images and their titles together.
+"""Pairs of products that seem to be one, by their images and their titles together.
 
 An image alone proves little: shops show one photo for every size and colour of a thing. Nor does
-a title: many sell apples. So images have to look alike, titles have to be near, and nothing that
-both products state (a measure, a number, a colour, an attribute) may differ.
+a title: many sell apples. So images must look alike, titles must be near, and nothing that both
+products state (a measure, a number, a colour, an attribute) may differ.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from data_models import Why
 from product_search.encoders.colour import text_colours
 from product_search.images.perceptual_hash import (
     Floats,
-    Looks,
+    PerceptualHashes,
     Places,
     colour_distances,
-    differing,
+    differing_bits,
     part_correlation,
 )
 from product_search.text.analysis import document_terms, plain
 
 # Chosen on one half of the planted copies (decision 0012): precise before complete.
-MAX_BITS = 12  # of 64, by which images differ that look the same
-SURE_BITS = 2  # a smaller difference needs less of the texts
-MAX_BITS_OF_PARTS = 26  # that may be an image and a part of it
+MAX_BITS = 12  # of 64, by which images that look the same may differ
+SURE_BITS = 2  # up to this difference the texts may be less near
+MAX_BITS_OF_PARTS = 26  # of 64, by which an image and a part of it may differ
 MIN_COSINE_OF_PARTS = 0.85  # of their embeddings
 MIN_FIT = 0.95  # of an image and a part of the other
 MAX_COLOUR_DISTANCE = 0.2
@@ -39,14 +39,17 @@ MIN_TEXT_COSINE_UNSURE = 0.8
 # An image that so many products share says "no image yet" more than what they are.
 PLACEHOLDER_FROM = 20
 BLOCK = 1024
-PARTS_TRIED = 5  # for each product, the nearest by embedding
-COMPARED = 50  # of the products that one goes with: they are few, or all alike
+MAX_PARTS_TRIED = 5  # for each product, the nearest by embedding
+MAX_NEIGHBOURS = 50  # looked at of a product's pairs: these are few, or all alike
 _NUMBER = re.compile(r"([\d.]+)(\D*)")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What of a product is compared beside its vectors. `title_key`: see exact_duplicates."""
+    """What is compared of a product beside its vectors.
+
+    `title_key` is catalog.identity.title_key; `perceptual_hash` is None without an image.
+    """
 
     product_id: int
     title: str
@@ -57,7 +60,7 @@ class Listing:
 
 
 class Pair(NamedTuple):
-    """Two products, by their places, that seem to be one."""
+    """Two products, by their places in Products, that seem to be one."""
 
     first: int
     second: int
@@ -66,41 +69,52 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Products side by side; vectors are float32 (n, …), unit or, where there is none, zero."""
+class Products:
+    """Products to compare, and their vectors.
+
+    Vectors are float32 (n, dim): of unit length, or zero where a product has none.
+    """
 
     listings: Sequence[Listing]
-    pictures: Floats
-    texts: Floats
+    image_vectors: Floats
+    text_vectors: Floats
 
 
-def near_pairs(shelf: Shelf, check: Callable[[], None]) -> list[Pair]:
-    """The pairs that hold groups together; `check` may raise, and is asked often.
+def _go_on() -> None:
+    """Never stop: the default check."""
 
-    Of products that are alike in everything that is compared, each is paired with the first.
+
+def find_near_pairs(products: Products, check: Callable[[], None] = _go_on) -> list[Pair]:
+    """Find the pairs that hold groups of duplicates together.
+
+    Each of the products that are alike in everything that is compared is paired with the first.
     No two products that contradict each other come into one group.
+
+    Args:
+        products: the products to compare.
+        check: called between two steps; raises where the search is to stop.
     """
     first_of: dict[tuple[str | None, str, str], int] = {}
     pairs: list[Pair] = []
-    for place, one in enumerate(shelf.listings):
+    for place, one in enumerate(products.listings):
         key = (one.image_hash, one.title_key, repr(sorted(one.attributes.items())))
         first = first_of.setdefault(key, place)
         if first != place:
             why = Why.same_file if one.image_hash else Why.same_title
             pairs.append(Pair(first, place, why, 1.0))
     distinct = sorted(first_of.values())
-    facts = _Facts(shelf.listings)
+    facts = _Facts(products.listings)
     found = {
-        *_titles_alike(shelf.listings, distinct, facts),
-        *_images_alike(shelf, distinct, facts, check),
+        *_same_title_pairs(products.listings, distinct, facts),
+        *_similar_image_pairs(products, distinct, facts, check),
     }
-    return pairs + facts.without_riddles(sorted(found))
+    return pairs + facts.without_ambiguous(sorted(found))
 
 
-def _titles_alike(
+def _same_title_pairs(
     listings: Sequence[Listing], places: Sequence[int], facts: _Facts
 ) -> Iterator[Pair]:
-    """Where a product has no image that could say more, the same title and brand will do."""
+    """Pair each product without an image with one of the same title and brand."""
     by_title: defaultdict[str, list[int]] = defaultdict(list)
     for place in places:
         by_title[listings[place].title_key].append(place)
@@ -113,19 +127,19 @@ def _titles_alike(
                         break
 
 
-def _images_alike(
-    shelf: Shelf, places: Sequence[int], facts: _Facts, check: Callable[[], None]
+def _similar_image_pairs(
+    products: Products, places: Sequence[int], facts: _Facts, check: Callable[[], None]
 ) -> Iterator[Pair]:
-    shown = _with_own_image(shelf.listings, places)
-    listings = [shelf.listings[place] for place in shown]
-    looks = Looks.of([one.perceptual_hash or b"" for one in listings])
-    pictures, texts = shelf.pictures[shown], shelf.texts[shown]
+    shown = _with_own_image(products.listings, places)
+    listings = [products.listings[place] for place in shown]
+    hashes = PerceptualHashes.parse([one.perceptual_hash or b"" for one in listings])
+    image_vectors, text_vectors = products.image_vectors[shown], products.text_vectors[shown]
     for start in range(0, len(shown), BLOCK):
-        found: list[_Candidates] = []
+        found: list[_NearPairs] = []
         for other in range(start, len(shown), BLOCK):
             check()
-            found.append(_candidates(looks, pictures, texts, start, other))
-        yield from _confirmed(_joined(found), looks, listings, shown, facts, check)
+            found.append(_near_in_blocks(hashes, image_vectors, text_vectors, start, other))
+        yield from _confirm(_concatenate(found), hashes, listings, shown, facts, check)
 
 
 def _with_own_image(listings: Sequence[Listing], places: Sequence[int]) -> list[int]:
@@ -140,8 +154,11 @@ def _with_own_image(listings: Sequence[Listing], places: Sequence[int]) -> list[
     ]
 
 
-class _Candidates(NamedTuple):
-    """Pairs that numbers alone don't rule out: places, differing bits, cosine of images."""
+class _NearPairs(NamedTuple):
+    """Pairs that vectors and hashes don't rule out, as columns.
+
+    Places, differing bits of the perceptual hashes, cosines of the images.
+    """
 
     first: Places
     second: Places
@@ -149,42 +166,42 @@ class _Candidates(NamedTuple):
     cosines: Floats
 
 
-def _candidates(
-    looks: Looks, pictures: Floats, texts: Floats, start: int, other: int
-) -> _Candidates:
-    """Of one block of products and another, or itself."""
+def _near_in_blocks(
+    hashes: PerceptualHashes, image_vectors: Floats, text_vectors: Floats, start: int, other: int
+) -> _NearPairs:
+    """Compare one block of products with another, or with itself."""
     ours, theirs = slice(start, start + BLOCK), slice(other, other + BLOCK)
-    bits, mirrored = differing(looks.signs[ours], looks.signs[theirs])
-    cosines = pictures[ours] @ pictures[theirs].T
+    bits, mirrored = differing_bits(hashes.signs[ours], hashes.signs[theirs])
+    cosines = image_vectors[ours] @ image_vectors[theirs].T
     near = (bits <= MAX_BITS) | ((bits <= MAX_BITS_OF_PARTS) & (cosines >= MIN_COSINE_OF_PARTS))
     if start == other:
         near = np.triu(near, 1)
     row, column = np.nonzero(near)
     first, second = row + start, column + other
-    alike = np.einsum("nd,nd->n", texts[first], texts[second])
+    alike = np.einsum("nd,nd->n", text_vectors[first], text_vectors[second])
     sure = bits[row, column] <= SURE_BITS
     named = alike >= np.where(sure, MIN_TEXT_COSINE, MIN_TEXT_COSINE_UNSURE)
     row, column, first, second = row[named], column[named], first[named], second[named]
-    coloured = colour_distances(looks, first, second, mirrored[row, column])
+    coloured = colour_distances(hashes, first, second, mirrored[row, column])
     kept = coloured <= MAX_COLOUR_DISTANCE
     row, column = row[kept], column[kept]
     differ = bits[row, column].astype(np.float32)
-    return _Candidates(first[kept], second[kept], differ, cosines[row, column])
+    return _NearPairs(first[kept], second[kept], differ, cosines[row, column])
 
 
-def _joined(found: Sequence[_Candidates]) -> _Candidates:
-    return _Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+def _concatenate(found: Sequence[_NearPairs]) -> _NearPairs:
+    return _NearPairs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
-def _confirmed(
-    found: _Candidates,
-    looks: Looks,
+def _confirm(
+    found: _NearPairs,
+    hashes: PerceptualHashes,
     listings: Sequence[Listing],
     shown: Sequence[int],
     facts: _Facts,
     check: Callable[[], None],
 ) -> Iterator[Pair]:
-    """Those whose products don't contradict each other and, of parts, those that fit."""
+    """Keep pairs that don't contradict each other and, of an image and its part, that fit."""
     tried: defaultdict[int, int] = defaultdict(int)
     for place in np.lexsort((-found.cosines, found.bits > MAX_BITS)):
         check()
@@ -197,51 +214,51 @@ def _confirmed(
             why, similarity = (Why.same_file, 1.0) if same else (Why.perceptual_hash, 1 - bits / 64)
         else:
             tried[first] += 1
-            if tried[first] > PARTS_TRIED or part_correlation(looks, first, second) < MIN_FIT:
+            if tried[first] > MAX_PARTS_TRIED or part_correlation(hashes, first, second) < MIN_FIT:
                 continue
             why, similarity = Why.embedding, float(found.cosines[place])
         yield Pair(shown[first], shown[second], why, round(similarity, 4))
 
 
 class _Group(NamedTuple):
-    """Products that are one so far, and what all of them that state it have in common."""
+    """Products that are one so far, and the facts that they have in common."""
 
     places: set[int]
     stated: Mapping[str, frozenset[str]]
 
 
 class _Facts:
-    """What products state of themselves; worked out once for each that is asked about."""
+    """Facts that products state, each product's worked out once."""
 
     def __init__(self, listings: Sequence[Listing]) -> None:
         self._listings = listings
         self._stated: dict[int, dict[str, frozenset[str]]] = {}
 
     def contradict(self, first: int, second: int) -> bool:
-        """Whether both state something and have nothing of it in common."""
+        """Tell whether both products state a fact of the same name and share no value of it."""
         ours, theirs = self._of(first), self._of(second)
         return any(ours[key].isdisjoint(theirs[key]) for key in ours.keys() & theirs.keys())
 
-    def without_riddles(self, pairs: Sequence[Pair]) -> list[Pair]:
-        """The pairs, strongest first, that leave every group without a contradiction.
+    def without_ambiguous(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Return the pairs, strongest first, that leave every group without a contradiction.
 
-        A product that states no size, say, and goes with two that state different ones, is
-        either's or nobody's copy: it is paired with neither.
+        A product that states no size, say, and is paired with two products of different sizes may
+        be a copy of either: both pairs are ambiguous and left out.
         """
         others: defaultdict[int, list[int]] = defaultdict(list)
         for pair in pairs:
             others[pair.first].append(pair.second)
             others[pair.second].append(pair.first)
-        riddles = {
+        ambiguous = {
             (place, one)
             for place, all_others in others.items()
             for one in all_others
-            if any(self.contradict(one, other) for other in all_others[:COMPARED])
+            if any(self.contradict(one, other) for other in all_others[:MAX_NEIGHBOURS])
         }
         clear = [
             pair
             for pair in pairs
-            if not {(pair.first, pair.second), (pair.second, pair.first)} & riddles
+            if not {(pair.first, pair.second), (pair.second, pair.first)} & ambiguous
         ]
         return list(self._consistent(sorted(clear, key=lambda pair: -pair.similarity)))
 
@@ -265,12 +282,12 @@ class _Facts:
 
     def _of(self, place: int) -> dict[str, frozenset[str]]:
         if place not in self._stated:
-            self._stated[place] = _stated(self._listings[place])
+            self._stated[place] = _facts_of(self._listings[place])
         return self._stated[place]
 
 
-def _stated(listing: Listing) -> dict[str, frozenset[str]]:
-    """Measures by their unit, numbers, colours, and attributes by their key."""
+def _facts_of(listing: Listing) -> dict[str, frozenset[str]]:
+    """Return the facts that a product states: measures by unit, models, colours, attributes."""
     stated: defaultdict[str, set[str]] = defaultdict(set)
     for term in document_terms(listing.title, None, None, {}).split():
         found = _NUMBER.fullmatch(term)

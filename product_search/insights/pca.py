@@ -1,4 +1,4 @@
-"""Principal components of more vectors than fit in memory, a batch at a time."""
+"""Principal components of more vectors than fit in memory, read a batch at a time."""
 
 from __future__ import annotations
 
@@ -12,29 +12,35 @@ Doubles = NDArray[np.float64]
 
 
 class Plane(NamedTuple):
-    """The plane in which vectors differ most: their mean (dim,), two axes (2, dim), and the
-    share of all variance along each."""
+    """The plane in which vectors differ most.
+
+    Attributes:
+        mean: of the vectors, (dim,).
+        axes: two unit vectors, (2, dim).
+        explained: the share of all variance along each axis.
+    """
 
     mean: Doubles
     axes: Doubles
     explained: tuple[float, float]
 
     def project(self, vectors: Floats) -> Doubles:
-        """Where vectors (n, dim) lie in the plane: (n, 2)."""
-        given = vectors.reshape(len(vectors), len(self.mean))  # also where there are none
-        return np.asarray((given - self.mean) @ self.axes.T)
+        """Return the places (n, 2) in the plane of vectors (n, dim)."""
+        rows = vectors.reshape(len(vectors), len(self.mean))  # also where there are none
+        return np.asarray((rows - self.mean) @ self.axes.T)
 
 
-class Spread:
-    """Sums over batches of vectors, from which the covariance comes: dim² numbers, however many."""
+class Covariance:
+    """The covariance of vectors that come in batches: dim² sums, however many vectors."""
 
     def __init__(self) -> None:
+        """Begin without any vector."""
         self.count = 0
         self._sum: Doubles = np.zeros(0)
         self._products: Doubles = np.zeros((0, 0))
 
     def add(self, vectors: Floats) -> None:
-        """A batch (n, dim), which may be empty."""
+        """Count in a batch (n, dim), which may be empty."""
         if not len(vectors):
             return
         batch = vectors.astype(np.float64)
@@ -46,7 +52,7 @@ class Spread:
         self._products += batch.T @ batch
 
     def plane(self) -> Plane:
-        """The plane; axes are signed so that their largest part is positive.
+        """Return the plane; axes are signed so that their largest part is positive.
 
         Where vectors don't differ in two directions, the axes left over explain nothing.
         """
@@ -60,5 +66,5 @@ class Spread:
         axes = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
         variance = values.clip(0)
         total = float(variance.sum())
-        first, second = (float(one) / total if total > 0 else 0.0 for one in variance[:-3:-1])
+        first, second = (float(value) / total if total > 0 else 0.0 for value in variance[:-3:-1])
         return Plane(mean, axes, (first, second))
