@@ -240,7 +240,7 @@ def _survey(database: Database, store: MilvusStore) -> None:
     with _phase("map"):
         claimed = exclusive.start(database, RunKind.map, {"field": field}, LEASE)
         _carry_out(database, claimed, MapMaker(database, store).handle)
-    maps = Maps(database, on_queued=lambda: None)
+    maps = Maps(database, on_enqueued=lambda: None)
     _percentiles("the map that is kept", lambda _turn: maps.get(field), LISTS)
 
 

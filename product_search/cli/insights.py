@@ -34,7 +34,7 @@ def find_duplicates(settings: Settings, *, as_json: bool) -> int:
 
 def _report_duplicates(database: Database, *, as_json: bool) -> int:
     def fetch(after: int) -> DuplicatesPage:
-        return database.read(duplicates.page, DuplicatesQuery(limit=PAGE, after=after))
+        return database.read(duplicates.fetch_page, DuplicatesQuery(limit=PAGE, after=after))
 
     count = 0
     groups = (group for page in _pages(fetch) for group in page.groups)
@@ -60,7 +60,7 @@ def audit_images(settings: Settings, limit: int, *, as_json: bool) -> int:
 
 def _report_audit(database: Database, limit: int, *, as_json: bool) -> int:
     def fetch(after: int) -> AuditPage:
-        return database.read(audit.page, AuditQuery(limit=PAGE, after=after))
+        return database.read(audit.fetch_page, AuditQuery(limit=PAGE, after=after))
 
     items = (item for page in _pages(fetch) for item in page.items)
     for item in itertools.islice(items, limit):

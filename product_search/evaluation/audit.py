@@ -20,8 +20,8 @@ from product_search.evaluation import command
 from product_search.evaluation.sets.listings import Listing, listing_sets
 from product_search.images.decoding import decode
 from product_search.indexing.stored_vectors import spread_evenly
-from product_search.insights.audit import SAMPLE
-from product_search.insights.disagreement import Pairs, standings
+from product_search.insights.audit import SAMPLE_SIZE
+from product_search.insights.disagreement import ImageTitlePairs, relative_scores
 from product_search.search import calibration
 from product_search.search.calibration import Curve
 from product_search.search.match import FEATURE
@@ -56,7 +56,9 @@ class Figures:
     told_wrongly: float | None
 
 
-def measure(pairs: Pairs, kinds: Sequence[str], curve: Curve | None, rounds: int) -> Figures:
+def measure(
+    pairs: ImageTitlePairs, kinds: Sequence[str], curve: Curve | None, rounds: int
+) -> Figures:
     """In each round other products get each other's images, across kinds."""
     cosine, standing, told, wrongly = [], [], [], []
     count = 0
@@ -64,7 +66,7 @@ def measure(pairs: Pairs, kinds: Sequence[str], curve: Curve | None, rounds: int
         swapped, is_wrong = plant(pairs, kinds, random.Random(turn))
         count += int(is_wrong.sum())
         cosine.append(_order(swapped.scores, is_wrong))
-        standing.append(_order(standings(swapped, _sample(swapped)), is_wrong))
+        standing.append(_order(relative_scores(swapped, _sample(swapped)), is_wrong))
         if curve is not None:
             below = [curve.confidence({FEATURE: float(one)}) < curve.line for one in swapped.scores]
             told.append(np.mean(np.array(below)[is_wrong]))
@@ -79,8 +81,8 @@ def measure(pairs: Pairs, kinds: Sequence[str], curve: Curve | None, rounds: int
 
 
 def plant(
-    pairs: Pairs, kinds: Sequence[str], rng: random.Random
-) -> tuple[Pairs, NDArray[np.bool_]]:
+    pairs: ImageTitlePairs, kinds: Sequence[str], rng: random.Random
+) -> tuple[ImageTitlePairs, NDArray[np.bool_]]:
     """A share of the products with the image of one of another kind; and which they are."""
     chosen = sorted(
         rng.sample(range(len(kinds)), round(SHARE * len(kinds))), key=lambda place: kinds[place]
@@ -88,16 +90,16 @@ def plant(
     # Each group of a kind moves past its own end; only a kind of more than half may meet itself.
     most = max(Counter(kinds[place] for place in chosen).values())
     givers = chosen[most:] + chosen[:most]
-    pictures, is_wrong = pairs.pictures.copy(), np.zeros(len(kinds), np.bool_)
+    pictures, is_wrong = pairs.images.copy(), np.zeros(len(kinds), np.bool_)
     for place, giver in zip(chosen, givers, strict=True):
         if kinds[place] != kinds[giver]:
-            pictures[place], is_wrong[place] = pairs.pictures[giver], True
-    return Pairs(pairs.keys, pictures, pairs.titles), is_wrong
+            pictures[place], is_wrong[place] = pairs.images[giver], True
+    return ImageTitlePairs(pairs.keys, pictures, pairs.titles), is_wrong
 
 
-def _sample(pairs: Pairs) -> Pairs:
-    places = spread_evenly(len(pairs.keys), SAMPLE)
-    return Pairs(pairs.keys[places], pairs.pictures[places], pairs.titles[places])
+def _sample(pairs: ImageTitlePairs) -> ImageTitlePairs:
+    places = spread_evenly(len(pairs.keys), SAMPLE_SIZE)
+    return ImageTitlePairs(pairs.keys[places], pairs.images[places], pairs.titles[places])
 
 
 def _order(scores: NDArray[np.float32], is_wrong: NDArray[np.bool_]) -> Order:
@@ -109,7 +111,7 @@ def _order(scores: NDArray[np.float32], is_wrong: NDArray[np.bool_]) -> Order:
     )
 
 
-def encoded(listings: Sequence[Listing], encoders: EncoderPair) -> Pairs:
+def encoded(listings: Sequence[Listing], encoders: EncoderPair) -> ImageTitlePairs:
     """Their images and titles, as indexing encodes them."""
     parts = [
         encoders.image_text.encode_images(
@@ -118,7 +120,7 @@ def encoded(listings: Sequence[Listing], encoders: EncoderPair) -> Pairs:
         for start in range(0, len(listings), _ENCODED_AT_ONCE)
     ]
     titles = encoders.image_text.encode_texts([plain(one.title) for one in listings])
-    return Pairs(np.arange(len(listings)), np.concatenate(parts), titles)
+    return ImageTitlePairs(np.arange(len(listings)), np.concatenate(parts), titles)
 
 
 def kinds_of(listings: Sequence[Listing]) -> list[str]:

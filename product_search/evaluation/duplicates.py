@@ -24,10 +24,10 @@ from product_search.evaluation.sets.listings import (
     listing_sets,
     variant,
 )
-from product_search.grouping import grouped
+from product_search.grouping import group_pairs
 from product_search.images.decoding import decode
 from product_search.images.perceptual_hash import perceptual_hash
-from product_search.insights.near_pairs import Listing as Compared, Shelf, near_pairs
+from product_search.insights.near_pairs import Listing as Compared, Products, find_near_pairs
 from product_search.settings import load_settings
 from product_search.text.analysis import document, plain
 
@@ -82,7 +82,7 @@ def measure(
             other = variant(one, kind, rng) if kind else None
             if other is not None:
                 shelf.append(other)
-        found = _pairs_in_groups(near_pairs(_shelf(shelf, encoders), lambda: None))
+        found = _pairs_in_groups(find_near_pairs(_products(shelf, encoders)))
         for pair, kinds in copies.items():
             figures.count(kinds, pair in found)
         figures.wrong += len(found - copies.keys())
@@ -91,11 +91,11 @@ def measure(
 
 def _pairs_in_groups(pairs: Iterable[tuple[int, int, object, float]]) -> set[tuple[int, int]]:
     """Every two products of a group, whether a pair or a chain of pairs has put them there."""
-    groups = grouped((first, second) for first, second, *_ in pairs)
+    groups = group_pairs((first, second) for first, second, *_ in pairs)
     return {pair for group in groups for pair in combinations(group, 2)}
 
 
-def _shelf(listings: Sequence[Listing], encoders: EncoderPair) -> Shelf:
+def _products(listings: Sequence[Listing], encoders: EncoderPair) -> Products:
     images = [decode(one.picture) for one in listings]
     documents, _ = encoders.encode_products(
         [document(one.title, one.category, one.description) for one in listings],
@@ -112,7 +112,7 @@ def _shelf(listings: Sequence[Listing], encoders: EncoderPair) -> Shelf:
         )
         for place, (one, image) in enumerate(zip(listings, images, strict=True))
     ]
-    return Shelf(compared, encoders.image_text.encode_images(images), documents)
+    return Products(compared, encoders.image_text.encode_images(images), documents)
 
 
 def _show(name: str, figures: Figures) -> None:

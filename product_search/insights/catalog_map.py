@@ -1,10 +1,10 @@
-"""Maps of the catalog in two dimensions: computed as runs, kept until the catalog changes."""
+"""Maps of the catalog in two dimensions: computed by runs, kept until the catalog changes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel
@@ -21,28 +21,34 @@ from data_models import (
 )
 from orm_models import Database, Product, Run
 from product_search.errors import RunInProgress, VectorStoreUnavailable
-from product_search.indexing import collections, stored_vectors
+from product_search.indexing import collections
 from product_search.indexing.collections import Role
-from product_search.indexing.stored_vectors import PAGE, ActiveVectors
-from product_search.insights.pca import Plane, Spread
+from product_search.indexing.stored_vectors import (
+    PAGE,
+    ActiveVectors,
+    open_active_vectors,
+    spread_evenly,
+)
+from product_search.insights.insight import Insight, Result
+from product_search.insights.pca import Covariance, Plane
 from product_search.runs import exclusive, queue
-from product_search.runs.executor import LEASE, RunContext
-from product_search.runs.queue import RunKind, RunState
+from product_search.runs.executor import RunContext
+from product_search.runs.queue import RunClaim, RunKind, RunState
 from vector_db import VectorStore
 
-SHOWN = 10_000  # points
+MAX_POINTS = 10_000
 _DECIMALS = 5
 _COLUMNS = (Product.id, Product.milvus_id)
 
 
-class Options(BaseModel):
-    """What a run is asked for."""
+class MapOptions(BaseModel):
+    """The options of a run that computes a map."""
 
     field: MapField
 
 
-class Drawn(BaseModel):
-    """A map as its run keeps it; points by column."""
+class StoredMap(BaseModel):
+    """A map as its run keeps it: points by column."""
 
     collection: str
     revision: str
@@ -53,10 +59,10 @@ class Drawn(BaseModel):
     y: list[float]
 
 
-class _Known(NamedTuple):
-    """What is there of one field, and what the map would be of now."""
+class _State(NamedTuple):
+    """The last map of a field, the runs for a new one, and the catalog as it is now."""
 
-    run: Run | None  # that has drawn the last map
+    run: Run | None  # which computed the last map
     is_under_way: bool
     error: str | None
     collection: str | None
@@ -65,68 +71,70 @@ class _Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps as they are asked for; `on_queued` is told of a run that waits."""
+    """The maps of all vector fields; `on_enqueued` is called when a run for one was enqueued."""
 
     database: Database
-    on_queued: Callable[[], None]
+    on_enqueued: Callable[[], None]
 
     def get(self, field: MapField) -> CatalogMap | MapComputing:
-        """The last map of the field; where there is none of the catalog as it is now, a new one
-        is queued.
+        """Return the last map of the field; enqueue a new map where the catalog has changed.
 
         Raises:
             DatabaseUnavailable: the relational store is down.
         """
-        known = self.database.read(_known, field)
-        run, now = known.run, (known.collection, known.revision)
-        drawn = None if run is None else Drawn.model_validate(run.progress)
-        is_stale = drawn is None or (drawn.collection, drawn.revision) != now
-        if is_stale and not known.is_under_way:
-            self._queue(field)
-        if drawn is None or run is None:
-            return MapComputing(error=known.error)
-        categories = self.database.read(_categories, drawn.product_ids)
-        return _as_map(field, run, drawn, categories, is_stale=is_stale)
+        state = self.database.read(_fetch_state, field)
+        run, now = state.run, (state.collection, state.revision)
+        stored = None if run is None else StoredMap.model_validate(run.progress)
+        is_stale = stored is None or (stored.collection, stored.revision) != now
+        if is_stale and not state.is_under_way:
+            self._enqueue(field)
+        if stored is None or run is None:
+            return MapComputing(error=state.error)
+        categories = self.database.read(_fetch_categories, stored.product_ids)
+        return _to_model(field, run, stored, categories, is_stale=is_stale)
 
-    def _queue(self, field: MapField) -> None:
+    def _enqueue(self, field: MapField) -> None:
         try:
-            exclusive.enqueue(
-                self.database, RunKind.map, Options(field=field).model_dump(mode="json")
-            )
-        except RunInProgress:  # another field's, or somebody else was quicker: whoever asks again
+            exclusive.enqueue(self.database, RunKind.map, _options(field))
+        except RunInProgress:  # another field's, or another request was quicker: the next one asks
             return
-        self.on_queued()
+        self.on_enqueued()
 
 
-def _known(session: Session, field: MapField) -> _Known:
-    """Runs are few: one that has drawn a map takes the place of those before."""
+def _options(field: MapField) -> dict[str, str]:
+    return MapOptions(field=field).model_dump(mode="json")
+
+
+def _fetch_state(session: Session, field: MapField) -> _State:
+    """Look through the runs, which are few: a finished map replaces the maps before it."""
     columns = select(Run.id, Run.state, Run.options, Run.error).where(Run.kind == RunKind.map)
-    found = session.execute(columns.order_by(Run.id.desc())).all()
-    ours = [row for row in found if row.options == Options(field=field).model_dump(mode="json")]
-    drawn = [row.id for row in ours if row.state == RunState.done]
+    rows = session.execute(columns.order_by(Run.id.desc())).all()
+    of_field = [row for row in rows if row.options == _options(field)]
+    done = [row.id for row in of_field if row.state == RunState.done]
     active = collections.fetch_live(session).get(Role.active)
-    return _Known(
-        run=session.get(Run, drawn[0]) if drawn else None,
-        is_under_way=any(row.state in queue.UNFINISHED for row in found),
-        error=ours[0].error if ours else None,
+    return _State(
+        run=session.get(Run, done[0]) if done else None,
+        is_under_way=any(row.state in queue.UNFINISHED for row in rows),
+        error=of_field[0].error if of_field else None,
         collection=active.name if active else None,
-        revision=_revision(session),
+        revision=_fetch_revision(session),
     )
 
 
-def _revision(session: Session) -> str:
-    """Another one after every change of the products or of what is indexed of them.
+def _fetch_revision(session: Session) -> str:
+    """Return a text that differs after every change of the products or of their index.
 
-    Ids are never given twice and a product's revision only grows, so that without the first
-    two having changed no product has come or gone, and with the third neither has one changed.
+    Ids are never given twice and a product's revision only grows. So where count and highest id
+    are the same, no product was added or deleted; where the sum of revisions is the same too, no
+    product was changed.
     """
     indexed = func.sum(case((Product.index_status == IndexStatus.indexed, 1), else_=0))
     facts = select(func.count(), func.max(Product.id), func.sum(Product.revision), indexed)
-    return "-".join(str(int(one or 0)) for one in session.execute(facts).one())
+    return "-".join(str(int(number or 0)) for number in session.execute(facts).one())
 
 
-def _categories(session: Session, product_ids: Sequence[int]) -> dict[int, str | None]:
-    """Of the products that are still there."""
+def _fetch_categories(session: Session, product_ids: Sequence[int]) -> dict[int, str | None]:
+    """Return the category of each product that still exists."""
     found: dict[int, str | None] = {}
     for start in range(0, len(product_ids), PAGE):
         part = Product.id.in_(product_ids[start : start + PAGE])
@@ -135,27 +143,27 @@ def _categories(session: Session, product_ids: Sequence[int]) -> dict[int, str |
     return found
 
 
-def _as_map(
+def _to_model(
     field: MapField,
     run: Run,
-    drawn: Drawn,
+    stored: StoredMap,
     categories: Mapping[int, str | None],
     *,
     is_stale: bool,
 ) -> CatalogMap:
     assert run.finished_at is not None  # it is done
     points = [
-        MapPoint(product_id=one, x=x, y=y, category=categories[one])
-        for one, x, y in zip(drawn.product_ids, drawn.x, drawn.y, strict=True)
-        if one in categories
+        MapPoint(product_id=product_id, x=x, y=y, category=categories[product_id])
+        for product_id, x, y in zip(stored.product_ids, stored.x, stored.y, strict=True)
+        if product_id in categories
     ]
     return CatalogMap(
         field=field,
-        collection=drawn.collection,
+        collection=stored.collection,
         computed_at=run.finished_at,
         stale=is_stale,
-        explained_variance=drawn.explained_variance,
-        total=drawn.total,
+        explained_variance=stored.explained_variance,
+        total=stored.total,
         shown=len(points),
         points=points,
     )
@@ -169,76 +177,67 @@ class _Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MapMaker:
-    """Carries out the runs; twice over the vectors, a page at a time."""
+class MapMaker(Insight):
+    """Handler of maps; it reads the vectors twice, a page at a time."""
 
-    database: Database
-    store: VectorStore
-    shown: int = SHOWN
-    page: int = PAGE
+    max_points: int = MAX_POINTS
 
-    def handle(self, context: RunContext) -> None:
-        """See Handler in runs.executor; one that is cut off begins anew.
+    is_awaited: ClassVar[bool] = False
 
-        Raises VectorStoreUnavailable: nobody waits, and the run goes on once Milvus is back.
-        """
-        field = Options.model_validate(context.claim.options).field
-        revision = self.database.read(_revision)  # first: what changes meanwhile makes it stale
-        active = stored_vectors.open_active_vectors(self.database, self.store)
+    def analyse(self, context: RunContext) -> Result:
+        """Compute the map of the run's vector field."""
+        field = MapOptions.model_validate(context.claim.options).field
+        # First: what changes meanwhile makes the map stale.
+        revision = self.database.read(_fetch_revision)
+        active = open_active_vectors(self.database, self.store)
         if active is None:
             raise VectorStoreUnavailable("还没有可以搜索的向量集合")
-        drawn = self._drawn(active, field, revision, context.check)
+        return Result(self._compute(active, field, revision, context))
 
-        def save(session: Session) -> None:
-            queue.save(session, context.claim, drawn.model_dump(), LEASE)
+    def drop_older(self, session: Session, claim: RunClaim) -> None:
+        """Drop the earlier runs of the same field, each of which holds a map."""
+        queue.drop_older_runs(session, claim)
 
-        def drop(session: Session) -> None:
-            queue.drop_older_runs(session, context.claim)
-
-        self.database.write(save)
-        context.on_finish(lambda: self.database.write(drop))  # till then the last is shown
-
-    def _drawn(
-        self, active: ActiveVectors, field: VectorField, revision: str, check: Callable[[], None]
-    ) -> Drawn:
-        spread = Spread()
-        there: list[_Key] = []
-        for rows in stored_vectors.iterate_products(self.database, _COLUMNS, size=self.page):
-            check()
-            keys = [_Key(row.id, row.milvus_id) for row in rows]
-            there += _added(spread, active.store, field, keys)
-        plane = spread.plane()
-        chosen = [there[place] for place in stored_vectors.spread_evenly(len(there), self.shown)]
-        placed: dict[int, tuple[float, float]] = {}
-        for start in range(0, len(chosen), self.page):
-            check()
-            placed |= _placed(plane, active.store, field, chosen[start : start + self.page])
-        return Drawn(
+    def _compute(
+        self, active: ActiveVectors, field: VectorField, revision: str, context: RunContext
+    ) -> StoredMap:
+        covariance = Covariance()
+        keys: list[_Key] = []
+        for rows in self.pages(context, _COLUMNS):
+            page = [_Key(row.id, row.milvus_id) for row in rows]
+            keys += _add_vectors(covariance, active.store, field, page)
+        plane = covariance.plane()
+        sample = [keys[place] for place in spread_evenly(len(keys), self.max_points)]
+        points: dict[int, tuple[float, float]] = {}
+        for start in range(0, len(sample), self.page_size):
+            context.check()
+            points |= _project(plane, active.store, field, sample[start : start + self.page_size])
+        return StoredMap(
             collection=active.name,
             revision=revision,
             explained_variance=plane.explained,
-            total=len(there),
-            product_ids=list(placed),
-            x=[x for x, _ in placed.values()],
-            y=[y for _, y in placed.values()],
+            total=len(keys),
+            product_ids=list(points),
+            x=[x for x, _ in points.values()],
+            y=[y for _, y in points.values()],
         )
 
 
-def _added(
-    spread: Spread, store: VectorStore, field: VectorField, keys: Sequence[_Key]
+def _add_vectors(
+    covariance: Covariance, store: VectorStore, field: VectorField, keys: Sequence[_Key]
 ) -> list[_Key]:
-    """Those that have a vector, which is counted in."""
+    """Count the entities' vectors in, and return the keys that have a vector."""
     found = store.vectors(field, [key.milvus_id for key in keys])
-    spread.add(np.array(list(found.values()), np.float32))
+    covariance.add(np.array(list(found.values()), np.float32))
     return [key for key in keys if key.milvus_id in found]
 
 
-def _placed(
+def _project(
     plane: Plane, store: VectorStore, field: VectorField, keys: Sequence[_Key]
 ) -> dict[int, tuple[float, float]]:
-    """Where these products lie, by product_id; without those that have lost their vector."""
+    """Return the points of the products by product_id, but for products that lost their vector."""
     found = store.vectors(field, [key.milvus_id for key in keys])
-    there = [key for key in keys if key.milvus_id in found]
-    places = plane.project(np.array([found[key.milvus_id] for key in there], np.float32))
+    left = [key for key in keys if key.milvus_id in found]
+    places = plane.project(np.array([found[key.milvus_id] for key in left], np.float32))
     rounded = places.round(_DECIMALS).tolist()
-    return {key.product_id: (x, y) for key, (x, y) in zip(there, rounded, strict=True)}
+    return {key.product_id: (x, y) for key, (x, y) in zip(left, rounded, strict=True)}

@@ -1,9 +1,9 @@
-"""Searches for products that are there twice: runs in the background, and what the last found."""
+"""Duplicates: groups of products that seem to be one, found by runs."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,21 +20,22 @@ from data_models import (
     DuplicatesQuery,
     VectorField,
 )
-from orm_models import Database, Product, RunProblem
+from orm_models import Database, Product
 from product_search.catalog.identity import title_key
-from product_search.errors import AppError, VectorStoreUnavailable
-from product_search.grouping import grouped
+from product_search.errors import AppError
+from product_search.grouping import group_pairs
 from product_search.images.perceptual_hash import Floats, perceptual_hash
 from product_search.images.store import ImageStore
-from product_search.indexing import stored_vectors
-from product_search.insights.near_pairs import Listing, Pair, Shelf, near_pairs
-from product_search.runs import exclusive
-from product_search.runs.executor import RunContext, RunFailed
+from product_search.indexing.stored_vectors import open_active_vectors
+from product_search.insights import insight
+from product_search.insights.insight import Insight, Result
+from product_search.insights.near_pairs import Listing, Pair, Products, find_near_pairs
+from product_search.runs.executor import RunContext
 from product_search.runs.queue import Problem, RunKind
 from vector_db import VectorStore
 
-SHOWN = 500  # products and pairs of one group that are kept
-_GROUP = "duplicates"
+MAX_LISTED = 500  # products of one group, and pairs
+_PROBLEM_KIND = "duplicates"
 _COLUMNS = (
     Product.id,
     Product.milvus_id,
@@ -54,111 +55,87 @@ _FILL_KEY = (
 )
 _FILL_HASH = (
     update(Product)
-    .where(Product.id == bindparam("product"), Product.image_hash == bindparam("picture"))
-    .values(image_phash=bindparam("looks"))
+    .where(Product.id == bindparam("product"), Product.image_hash == bindparam("image"))
+    .values(image_phash=bindparam("phash"))
 )
 
 
-class Progress(BaseModel):
-    """What a search has come to."""
+class DuplicatesProgress(BaseModel):
+    """The counts of a search for duplicates."""
 
     products: int = 0
     groups: int = 0
 
 
-def queue(database: Database) -> DuplicateRun:
-    """A search that waits for the service's loop. Raises RunInProgress where one has not ended."""
-    return exclusive.to_model(exclusive.enqueue(database, RunKind.duplicates, {}), DuplicateRun)
+def enqueue(database: Database) -> DuplicateRun:
+    """Enqueue a search. Raises RunInProgress where the last has not ended."""
+    return insight.enqueue(database, RunKind.duplicates, DuplicateRun)
 
 
-def page(session: Session, query: DuplicatesQuery) -> DuplicatesPage:
-    """Groups of the last search that came to its end; what was deleted since is left out."""
-    found = exclusive.fetch_page(session, RunKind.duplicates, DuplicateRun, query)
+def fetch_page(session: Session, query: DuplicatesQuery) -> DuplicatesPage:
+    """Return a page of the groups that the last search found, but for products deleted since."""
+    page = insight.fetch_problem_page(session, RunKind.duplicates, DuplicateRun, query)
+    groups = [DuplicateGroup.model_validate_json(problem.reason) for problem in page.problems]
     return DuplicatesPage(
-        last=found.last,
-        newest=found.newest,
-        groups=_still_there(session, [_group(one) for one in found.problems]),
-        next_after=found.next_after,
+        last=page.last,
+        newest=page.newest,
+        groups=_without_deleted(session, groups),
+        next_after=page.next_after,
     )
 
 
-def _group(noted: RunProblem) -> DuplicateGroup:
-    return DuplicateGroup.model_validate_json(noted.reason)
-
-
-def _still_there(session: Session, groups: Sequence[DuplicateGroup]) -> list[DuplicateGroup]:
-    ids = {one for group in groups for one in group.product_ids}
-    there = set(session.scalars(select(Product.id).where(Product.id.in_(ids))))
-    kept = []
+def _without_deleted(session: Session, groups: Sequence[DuplicateGroup]) -> list[DuplicateGroup]:
+    ids = {product_id for group in groups for product_id in group.product_ids}
+    existing = set(session.scalars(select(Product.id).where(Product.id.in_(ids))))
+    left = []
     for group in groups:
-        gone = set(group.product_ids) - there
-        pairs = [pair for pair in group.pairs if gone.isdisjoint(pair.product_ids)]
-        products = [one for one in group.product_ids if one in there]
+        deleted = set(group.product_ids) - existing
+        pairs = [pair for pair in group.pairs if deleted.isdisjoint(pair.product_ids)]
+        products = [product_id for product_id in group.product_ids if product_id in existing]
         if len(products) > 1:
-            size = group.size - len(gone)
-            kept.append(DuplicateGroup(product_ids=products, size=size, pairs=pairs))
-    return kept
+            size = group.size - len(deleted)
+            left.append(DuplicateGroup(product_ids=products, size=size, pairs=pairs))
+    return left
 
 
 @dataclass(frozen=True)
-class DuplicateFinder:
-    """Carries out the searches; any process that has the stores open can."""
+class DuplicateFinder(Insight):
+    """Handler of searches for duplicates."""
 
-    database: Database
-    store: VectorStore
     images: ImageStore
-    page: int = stored_vectors.PAGE
 
-    def handle(self, context: RunContext) -> None:
-        """See Handler in runs.executor; one that is cut off begins anew.
+    def analyse(self, context: RunContext) -> Result:
+        """Compare all products with each other, and group those that seem to be one."""
+        products = self._load(context)
+        groups = _group(products.listings, find_near_pairs(products, context.check))
+        progress = DuplicatesProgress(products=len(products.listings), groups=len(groups))
+        return Result(progress, [_to_problem(group) for group in groups])
 
-        Raises:
-            RunFailed: Milvus can't be reached: whoever asked is told, and asks again.
-        """
-        try:
-            shelf = self._shelf(context.check)
-        except VectorStoreUnavailable as error:
-            raise RunFailed(error.message) from error
-        groups = _groups(shelf.listings, near_pairs(shelf, context.check))
-        progress = Progress(products=len(shelf.listings), groups=len(groups))
-        found = [Problem(_GROUP, str(one.product_ids[0]), one.model_dump_json()) for one in groups]
-        exclusive.save_result(context, progress, found)
-
-    def _shelf(self, check: Callable[[], None]) -> Shelf:
-        active = stored_vectors.open_active_vectors(self.database, self.store)
-        view = active.store if active else None
+    def _load(self, context: RunContext) -> Products:
+        active = open_active_vectors(self.database, self.store)
+        store = active.store if active else None
         listings: list[Listing] = []
-        pictures: list[Floats] = []
-        texts: list[Floats] = []
-        for rows in stored_vectors.iterate_products(self.database, _COLUMNS, size=self.page):
-            check()
+        image_vectors: list[Floats] = []
+        text_vectors: list[Floats] = []
+        for rows in self.pages(context, _COLUMNS):
             listings += self._listings(rows)
             keys = [row.milvus_id for row in rows]
-            pictures.append(_vectors(view, VectorField.image_clip, keys))
-            texts.append(_vectors(view, VectorField.text_bge, keys))
-        return Shelf(listings, _stacked(pictures), _stacked(texts))
+            image_vectors.append(_load_vectors(store, VectorField.image_clip, keys))
+            text_vectors.append(_load_vectors(store, VectorField.text_bge, keys))
+        return Products(listings, _stack(image_vectors), _stack(text_vectors))
 
     def _listings(self, rows: Sequence[Row[Any]]) -> list[Listing]:
-        """The rows, with what older releases have not worked out, which is saved too."""
+        """Turn rows into listings; save the keys and hashes that older releases left out."""
         keys = {row.id: row.title_key or title_key(row.title, row.brand) for row in rows}
-        looks = {row.id: row.image_phash or self._look(row.image_hash) for row in rows}
-        filled_keys = [
-            {"product": row.id, "key": keys[row.id]} for row in rows if not row.title_key
-        ]
-        filled_looks = [
-            {"product": row.id, "picture": row.image_hash, "looks": looks[row.id]}
+        hashes = {row.id: row.image_phash or self._perceptual_hash(row.image_hash) for row in rows}
+        new_keys = [{"product": row.id, "key": keys[row.id]} for row in rows if not row.title_key]
+        new_hashes = [
+            {"product": row.id, "image": row.image_hash, "phash": hashes[row.id]}
             for row in rows
-            if not row.image_phash and looks[row.id]
+            if not row.image_phash and hashes[row.id]
         ]
-
-        def fill(session: Session) -> None:
-            if filled_keys:
-                session.connection().execute(_FILL_KEY, filled_keys)
-            if filled_looks:
-                session.connection().execute(_FILL_HASH, filled_looks)
-
-        if filled_keys or filled_looks:
-            self.database.write(fill)
+        if new_keys or new_hashes:
+            self.database.write(_fill, new_keys, new_hashes)
         return [
             Listing(
                 product_id=row.id,
@@ -167,13 +144,13 @@ class DuplicateFinder:
                 title_key=keys[row.id],
                 # What a model made up is no evidence of the goods: as if there were no image.
                 image_hash=None if row.image_generated else row.image_hash,
-                perceptual_hash=None if row.image_generated else looks[row.id],
+                perceptual_hash=None if row.image_generated else hashes[row.id],
             )
             for row in rows
         ]
 
-    def _look(self, image_hash: str | None) -> bytes | None:
-        """The image's perceptual hash; None where it can't be read, as the doctor tells."""
+    def _perceptual_hash(self, image_hash: str | None) -> bytes | None:
+        """Hash the image; None where it can't be read, which `manage doctor` reports."""
         if image_hash is None:
             return None
         try:
@@ -182,15 +159,28 @@ class DuplicateFinder:
             return None
 
 
-def _vectors(view: VectorStore | None, field: VectorField, keys: Sequence[int]) -> Floats:
-    """(n, dim), zeros for those that have none; (n, 1) where nobody has any."""
-    found = view.vectors(field, keys) if view else {}
+def _fill(
+    session: Session, keys: Sequence[Mapping[str, Any]], hashes: Sequence[Mapping[str, Any]]
+) -> None:
+    if keys:
+        session.connection().execute(_FILL_KEY, keys)
+    if hashes:
+        session.connection().execute(_FILL_HASH, hashes)
+
+
+def _to_problem(group: DuplicateGroup) -> Problem:
+    return Problem(_PROBLEM_KIND, str(group.product_ids[0]), group.model_dump_json())
+
+
+def _load_vectors(store: VectorStore | None, field: VectorField, keys: Sequence[int]) -> Floats:
+    """Return (n, dim), zeros for entities without a vector; (n, 1) where no entity has any."""
+    found = store.vectors(field, keys) if store else {}
     dim = max((len(vector) for vector in found.values()), default=1)
     none = np.zeros(dim, np.float32)
     return np.array([found.get(key, none) for key in keys], np.float32).reshape(len(keys), dim)
 
 
-def _stacked(parts: Sequence[Floats]) -> Floats:
+def _stack(parts: Sequence[Floats]) -> Floats:
     dim = max((part.shape[1] for part in parts), default=1)
     whole = np.zeros((sum(len(part) for part in parts), dim), np.float32)
     start = 0
@@ -200,20 +190,20 @@ def _stacked(parts: Sequence[Floats]) -> Floats:
     return whole
 
 
-def _groups(listings: Sequence[Listing], pairs: Sequence[Pair]) -> list[DuplicateGroup]:
-    places = grouped((pair.first, pair.second) for pair in pairs)
-    group_of = {place: number for number, group in enumerate(places) for place in group}
+def _group(listings: Sequence[Listing], pairs: Sequence[Pair]) -> list[DuplicateGroup]:
+    groups = group_pairs((pair.first, pair.second) for pair in pairs)
+    group_of = {place: number for number, group in enumerate(groups) for place in group}
     by_group = sorted(pairs, key=lambda pair: (group_of[pair.first], -pair.similarity))
-    made = []
+    found = []
     for number, own in itertools.groupby(by_group, lambda pair: group_of[pair.first]):
-        ids = [listings[place].product_id for place in places[number]]
-        shown = [
+        ids = [listings[place].product_id for place in groups[number]]
+        listed = [
             DuplicatePair(
                 product_ids=(listings[pair.first].product_id, listings[pair.second].product_id),
                 why=pair.why,
                 similarity=pair.similarity,
             )
-            for pair in itertools.islice(own, SHOWN)
+            for pair in itertools.islice(own, MAX_LISTED)
         ]
-        made.append(DuplicateGroup(product_ids=ids[:SHOWN], size=len(ids), pairs=shown))
-    return made
+        found.append(DuplicateGroup(product_ids=ids[:MAX_LISTED], size=len(ids), pairs=listed))
+    return found

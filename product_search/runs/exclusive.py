@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from data_models import SurveyQuery, SurveyRun
-from orm_models import Database, Run, RunProblem
+from orm_models import Database, Run
 from product_search.database.transactions import LockPurpose
 from product_search.errors import RunInProgress
 from product_search.runs import queue
-from product_search.runs.executor import LEASE, RunContext
-from product_search.runs.queue import UNFINISHED, Problem, RunClaim, RunKind, RunState
-
-RunModel = TypeVar("RunModel", bound=SurveyRun)
+from product_search.runs.queue import UNFINISHED, RunClaim, RunKind
 
 ExclusiveKind = Literal[RunKind.doctor, RunKind.duplicates, RunKind.audit, RunKind.map]
 NAMES: dict[ExclusiveKind, str] = {
@@ -34,16 +27,6 @@ _LOCKS: dict[ExclusiveKind, LockPurpose] = {
     RunKind.audit: "audit",
     RunKind.map: "map",
 }
-
-
-@dataclass(frozen=True)
-class ProblemPage(Generic[RunModel]):
-    """One page of the problems of the last run that is done, with that run and the newest run."""
-
-    last: RunModel | None
-    newest: RunModel | None
-    problems: Sequence[RunProblem]
-    next_after: int | None
 
 
 def enqueue(database: Database, kind: ExclusiveKind, options: Mapping[str, Any]) -> Run:
@@ -86,44 +69,3 @@ def _start(
     claim = queue.claim(session, [kind], lease, run_id=run.id)
     assert claim is not None  # nobody else sees the run before the commit
     return claim
-
-
-def save_result(context: RunContext, progress: BaseModel, problems: Sequence[Problem]) -> None:
-    """Save all that the run has found; the problems of older runs go once this run is finished."""
-    database, claim = context.database, context.claim
-    database.write(_save_result, claim, progress, problems)
-    # Not earlier: until then the last finished run is shown.
-    context.on_finish(
-        partial(database.write, queue.drop_older_problems, claim.kind, claim.id),
-    )
-
-
-def _save_result(
-    session: Session, claim: RunClaim, progress: BaseModel, problems: Sequence[Problem]
-) -> None:
-    queue.replace_problems(session, claim.id, problems)
-    queue.save(session, claim, progress.model_dump(), LEASE)
-
-
-def to_model(run: Run, model: type[RunModel]) -> RunModel:
-    """Return the run as the API's model: its state, its error and its progress."""
-    state = {"run_id": run.id, "state": run.state, "error": run.error}
-    return model.model_validate({**state, "finished_at": run.finished_at, **run.progress})
-
-
-def fetch_page(
-    session: Session, kind: ExclusiveKind, model: type[RunModel], query: SurveyQuery
-) -> ProblemPage[RunModel]:
-    """Return the page of problems that the query asks for, of the last run that is done."""
-    last = queue.find_latest(session, kind, RunState.done)
-    newest = queue.find_latest(session, kind)
-    problems: Sequence[RunProblem] = []
-    next_after = None
-    if last is not None:
-        problems, next_after = queue.fetch_problem_page(session, last.id, query.after, query.limit)
-    return ProblemPage(
-        last=None if last is None else to_model(last, model),
-        newest=None if newest is None else to_model(newest, model),
-        problems=problems,
-        next_after=next_after,
-    )

@@ -38,7 +38,7 @@ PROGRESS: dict[RunKind, dict[str, Any]] = {
     RunKind.reindex: dict(REINDEXED),
     RunKind.doctor: reports.DriftProgress(products=1).model_dump(),
     RunKind.map: {"total": 2, "x": [0.5, 1]},
-    RunKind.audit: audit.Progress(checked=2).model_dump(),
+    RunKind.audit: audit.AuditProgress(checked=2).model_dump(),
     RunKind.duplicates: {"products": 2, "groups": 1},
     RunKind.generate: generations.GenerationProgress(model="m", step=3, steps=8).model_dump(),
 }

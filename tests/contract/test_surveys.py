@@ -38,18 +38,23 @@ def context(shop: Shop, claimed: RunClaim) -> RunContext:
 
 
 def auditor(shop: Shop, page: int = 100) -> Auditor:
-    return Auditor(shop.database, shop.milvus, lambda name: Calibration(fingerprint=name), page)
+    return Auditor(
+        shop.database,
+        shop.milvus,
+        lambda name: Calibration(fingerprint=name),
+        page_size=page,
+    )
 
 
 def audited(shop: Shop, page: int = 100) -> AuditPage:
     """What a whole audit finds."""
     claimed = exclusive.start(shop.database, RunKind.audit, {}, LEASE)
     assert execute(context(shop, claimed), auditor(shop, page).handle) is RunState.done
-    return shop.database.read(audit.page, AuditQuery(limit=100))
+    return shop.database.read(audit.fetch_page, AuditQuery(limit=100))
 
 
 def map_maker(shop: Shop, shown: int = 100, page: int = 100) -> MapMaker:
-    return MapMaker(shop.database, shop.milvus, shown, page)
+    return MapMaker(shop.database, shop.milvus, shown, page_size=page)
 
 
 def asked(shop: Shop, field: MapField = TITLES) -> CatalogMap | MapComputing:
@@ -93,14 +98,14 @@ def test_an_audit_keeps_the_worst_of_all_pages(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = audited(stocked).items
-    monkeypatch.setattr(audit, "KEPT", 3)
+    monkeypatch.setattr(audit, "MAX_FINDINGS", 3)
     assert audited(stocked, page=2).items == whole[:3]
 
 
 def test_an_audit_that_is_stopped_begins_anew_and_there_is_one_at_a_time(stocked: Shop) -> None:
     claimed = exclusive.start(stocked.database, RunKind.audit, {}, LEASE)
     with pytest.raises(RunInProgress):
-        audit.queue(stocked.database)
+        audit.enqueue(stocked.database)
     stopped = context(stocked, claimed)
     stopped.stopping.set()
     with pytest.raises(RunInterrupted):
@@ -114,10 +119,10 @@ def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked
     before = audited(stocked)
     claimed = exclusive.start(stocked.database, RunKind.audit, {}, LEASE)
     auditor(stocked).handle(context(stocked, claimed))  # and there the process dies
-    found = stocked.database.read(audit.page, AuditQuery())
+    found = stocked.database.read(audit.fetch_page, AuditQuery())
     assert (found.last, found.items) == (before.last, before.items)
     assert execute(context(stocked, claimed), auditor(stocked).handle) is RunState.done
-    found = stocked.database.read(audit.page, AuditQuery())
+    found = stocked.database.read(audit.fetch_page, AuditQuery())
     assert found.last is not None
     assert (found.last.run_id, found.items) == (claimed.id, before.items)
 

@@ -35,14 +35,14 @@ _QUEUE_ERRORS = documented(*QUEUE_ERRORS)
 def get_duplicates(request: Request, query: Annotated[DuplicatesQuery, Query()]) -> DuplicatesPage:
     """最近一次完成的查重找到的各组商品，一页；和最新一次查重的状态。"""
     resources: Resources = request.app.state.resources
-    return resources.database.read(duplicates.page, query)
+    return resources.database.read(duplicates.fetch_page, query)
 
 
 @router.post(DUPLICATES_PATH, status_code=202, summary="查重", responses=_QUEUE_ERRORS)
 def find_duplicates(request: Request) -> DuplicateRun:
     """排队一次查重：图片与标题都相近的商品；结果见 `GET /product/duplicates`。"""
     resources: Resources = request.app.state.resources
-    run = duplicates.queue(resources.database)
+    run = duplicates.enqueue(resources.database)
     resources.run_executor.wake()
     return run
 
@@ -51,14 +51,14 @@ def find_duplicates(request: Request) -> DuplicateRun:
 def get_audit(request: Request, query: Annotated[AuditQuery, Query()]) -> AuditPage:
     """最近一次完成的核查：图片与标题最不相符的在前，一页；和最新一次核查的状态。"""
     resources: Resources = request.app.state.resources
-    return resources.database.read(audit.page, query)
+    return resources.database.read(audit.fetch_page, query)
 
 
 @router.post(AUDIT_PATH, status_code=202, summary="核查图文", responses=_QUEUE_ERRORS)
 def start_audit(request: Request) -> AuditRun:
     """排队一次核查：用已存的向量比较每个商品的图片与标题；结果见 `GET /product/audit`。"""
     resources: Resources = request.app.state.resources
-    run = audit.queue(resources.database)
+    run = audit.enqueue(resources.database)
     resources.run_executor.wake()
     return run
 

@@ -9,7 +9,7 @@ import streamlit as st
 from data_models import DuplicateGroup, DuplicatePair, ProductOut, Why
 from product_search.client import ApiClient, ApiError
 from product_search.demo.language import N_
-from product_search.grouping import grouped
+from product_search.grouping import group_pairs
 
 WHY_NAMES = {
     Why.same_file: N_("同一图片文件"),
@@ -36,7 +36,7 @@ def parts(group: DuplicateGroup, threshold: float) -> list[Part]:
     strong = [pair for pair in group.pairs if pair.similarity >= threshold]
     return [
         Part(ids, [pair for pair in strong if pair.product_ids[0] in ids])
-        for ids in grouped(pair.product_ids for pair in strong)
+        for ids in group_pairs(pair.product_ids for pair in strong)
     ]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from product_search.insights.pca import Plane, Spread
+from product_search.insights.pca import Covariance, Plane
 
 
 def spread_of(vectors: np.ndarray, batch: int) -> Plane:
-    spread = Spread()
+    covariance = Covariance()
     for start in range(0, len(vectors), batch):
-        spread.add(vectors[start : start + batch])
-    return spread.plane()
+        covariance.add(vectors[start : start + batch])
+    return covariance.plane()
 
 
 def clouds() -> np.ndarray:
@@ -44,7 +44,7 @@ def test_the_sign_does_not_depend_on_the_order_of_the_vectors() -> None:
 
 
 def test_no_vectors_and_equal_vectors_explain_nothing() -> None:
-    nothing = Spread()
+    nothing = Covariance()
     nothing.add(np.zeros((0, 4), np.float32))
     assert nothing.plane().explained == (0.0, 0.0)
     same = spread_of(np.full((5, 4), 0.5, np.float32), 2)
