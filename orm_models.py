@@ -17,10 +17,8 @@ from sqlalchemy import (
     ColumnElement,
     Index,
     LargeBinary,
-    Select,
     String,
     Text,
-    and_,
     func,
     select,
 )
@@ -330,13 +328,14 @@ def list_walks(sort: ListSort) -> tuple[Walk, ...]:
     return walks[sort]
 
 
-def products_by_id(product_ids: Sequence[int]) -> Select[Product]:
-    """Those of these products that exist, in no order."""
-    return select(Product).where(Product.id.in_(product_ids))
+def products_by_id(session: Session, product_ids: Sequence[int]) -> Sequence[Product]:
+    """Return the products that exist, in no order."""
+    return session.scalars(select(Product).where(Product.id.in_(product_ids))).all()
 
 
 def products_by_milvus_id(
-    milvus_ids: Sequence[int], *conditions: ColumnElement[bool]
-) -> Select[Product]:
-    """The products bound to these entities that meet the conditions, in no order."""
-    return select(Product).where(and_(Product.milvus_id.in_(milvus_ids), *conditions))
+    session: Session, milvus_ids: Sequence[int], *conditions: ColumnElement[bool]
+) -> Sequence[Product]:
+    """Return the products bound to these entities that meet the conditions, in no order."""
+    bound = select(Product).where(Product.milvus_id.in_(milvus_ids), *conditions)
+    return session.scalars(bound).all()

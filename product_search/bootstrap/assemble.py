@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
-from pathlib import Path
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
@@ -39,8 +37,7 @@ from product_search.runs import queue
 from product_search.runs.background import Loop
 from product_search.runs.executor import Handler, RunContext, RunExecutor
 from product_search.runs.queue import RunKind
-from product_search.search import calibration
-from product_search.search.calibration import Calibration
+from product_search.search.calibration import Calibrations
 from product_search.search.cursors import Cursors, open_key
 from product_search.search.inputs import InputReader
 from product_search.search.search import SearchService
@@ -154,7 +151,7 @@ def _assembled(
         RunKind.reindex: Reindexer(collections, settings.index_batch_size, on_commit),
         RunKind.doctor: doctor.handle,
         RunKind.duplicates: DuplicateFinder(database, collections.store, images).handle,
-        RunKind.audit: Auditor(database, collections.store, search.calibrated).handle,
+        RunKind.audit: Auditor(database, collections.store, search.calibrations.of).handle,
         RunKind.map: MapMaker(database, collections.store).handle,
         RunKind.generate: Generating(generations, keeper, search, settings.generation_label).handle,
     }
@@ -201,16 +198,16 @@ def open_search(settings: Settings, indexer: Indexer) -> Iterator[SearchService]
 
     Raises StartError where the synonyms or the active encoders' calibration can't be read.
     """
-    calibrated = _calibrations(settings)
+    calibrations = _calibrations(settings)
     active = indexer.collections.active().encoders.fingerprint
-    calibration.find(active, *_calibration_folders(settings))  # a damaged file is told at once
+    calibrations.find(active)  # a damaged file is told at once
     with ThreadPoolExecutor(_LEG_THREADS, "leg") as threads:
         yield SearchService(
             database=indexer.database,
             inputs=InputReader(indexer.database, indexer.images, Synonyms(settings.synonyms_path)),
             collections=indexer.collections,
             cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
-            calibrated=calibrated,
+            calibrations=calibrations,
             threads=threads,
         )
 
@@ -304,29 +301,11 @@ def open_duplicate_finder(settings: Settings) -> Iterator[DuplicateFinder]:
 def open_auditor(settings: Settings) -> Iterator[Auditor]:
     """What `manage audit` compares with: both stores, and no encoder. Raises as open_resources."""
     with open_reconciler(settings) as opened:
-        folders = _calibration_folders(settings)
-        yield Auditor(opened.database, opened.store, lambda one: calibration.find(one, *folders))
+        yield Auditor(opened.database, opened.store, _calibrations(settings).find)
 
 
-def _calibrations(settings: Settings) -> Callable[[str], Calibration]:
-    """By the fingerprint of encoders, each read once.
-
-    A damaged file of encoders that become active later is no reason to answer nothing.
-    """
-
-    @cache
-    def calibrated(fingerprint: str) -> Calibration:
-        try:
-            return calibration.find(fingerprint, *_calibration_folders(settings))
-        except StartError as error:
-            log.error("searches have no confidence: %s", error)
-            return Calibration(fingerprint=fingerprint)
-
-    return calibrated
-
-
-def _calibration_folders(settings: Settings) -> tuple[Path, ...]:
-    return settings.calibrations_dir, settings.shipped_calibrations
+def _calibrations(settings: Settings) -> Calibrations:
+    return Calibrations(settings.calibrations_dir, settings.shipped_calibrations)
 
 
 @contextmanager

@@ -22,8 +22,7 @@ from product_search.images.decoding import decode
 from product_search.indexing.stored_vectors import spread_evenly
 from product_search.insights.audit import SAMPLE_SIZE
 from product_search.insights.disagreement import ImageTitlePairs, relative_scores
-from product_search.search import calibration
-from product_search.search.calibration import Curve
+from product_search.search.calibration import Calibrations, Curve
 from product_search.search.match import FEATURE
 from product_search.settings import load_settings
 from product_search.text.analysis import plain
@@ -153,8 +152,8 @@ def _report(options: argparse.Namespace) -> int:
     """How both scores order planted disagreements, and what the verdict says of them."""
     settings = load_settings()
     encoders = EncoderFolders(settings).load_chosen()
-    folders = (settings.calibrations_dir, settings.shipped_calibrations)
-    curve = calibration.find(encoders.fingerprint, *folders).pairs
+    calibrations = Calibrations(settings.calibrations_dir, settings.shipped_calibrations)
+    curve = calibrations.find(encoders.fingerprint).pairs
     for name, read in listing_sets(options.photos).items():
         listings = read()
         figures = measure(encoded(listings, encoders), kinds_of(listings), curve, ROUNDS)

@@ -99,7 +99,7 @@ def _photo_section(classes: dict[str, list[str]]) -> Section:
 
 def _pair_lines(resources: Resources) -> Iterator[str]:
     """Measure the half of the products that the pair curve was not fitted on."""
-    calibration = resources.search.calibrated(resources.encoders.fingerprint)
+    calibration = resources.search.calibrations.of(resources.encoders.fingerprint)
     assert calibration.pairs is not None, "the encoders are calibrated"
     sample = pairs.read_pairs(resources, 1)
     accuracy = pairs.pair_accuracy(calibration.pairs, Leg.image_to_text.value, sample)

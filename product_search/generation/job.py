@@ -25,7 +25,7 @@ from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed, RunInterrupted
 from product_search.runs.generations import GenerationImage, GenerationProgress
 from product_search.search.fusion import cosines
-from product_search.search.match import judged
+from product_search.search.match import judge_pair
 from product_search.search.search import SearchService
 from product_search.text.analysis import plain
 
@@ -77,8 +77,8 @@ class Generating:
             return [None] * len(images)
         (said,) = encoders.image_text.encode_texts([plain(subject)])
         shown = list(encoders.image_text.encode_images(images))
-        curve = self.retrieval.calibrated(encoders.fingerprint).pairs
-        return [judged(score, curve) for score in cosines(said, shown)]
+        curve = self.retrieval.calibrations.of(encoders.fingerprint).pairs
+        return [judge_pair(score, curve) for score in cosines(said, shown)]
 
 
 class _Making:

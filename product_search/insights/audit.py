@@ -35,7 +35,7 @@ from product_search.insights.insight import Insight, Result
 from product_search.runs.executor import RunContext
 from product_search.runs.queue import Problem, RunKind
 from product_search.search.calibration import Calibration, Curve
-from product_search.search.match import judged
+from product_search.search.match import judge_pair
 
 MAX_FINDINGS = 1000  # products that are kept, the worst
 SAMPLE_SIZE = 512  # products whose images and titles tell what is usual
@@ -179,5 +179,5 @@ def _compare(
             title=row.title,
             image_hash=row.image_hash,
             standing=round(float(standing), 6),
-            pair=judged(round(float(score), 6), curve),
+            pair=judge_pair(round(float(score), 6), curve),
         )

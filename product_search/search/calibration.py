@@ -1,7 +1,8 @@
-"""From raw scores to confidence: what was fitted for one pair of encoders, by its fingerprint."""
+"""Confidence from scores: the curves that were fitted for a pair of encoders."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,30 +11,32 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from product_search.errors import StartError
 
+log = logging.getLogger(__name__)
 
-class _Part(BaseModel):
+
+class _Fitted(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Curve(_Part):
-    """A logistic regression: features by name, and the line below which is no match."""
+class Curve(_Fitted):
+    """A logistic regression: coefficients by feature, and the confidence from which a hit fits."""
 
     coefficients: dict[str, float]
     intercept: float
     line: float = Field(ge=0, le=1)
 
     def confidence(self, features: Mapping[str, float]) -> float:
-        """The probability that the product fits, of the features that the curve was fitted on."""
+        """Return the probability that the product fits, by the features of the curve."""
         terms = [weight * features[name] for name, weight in self.coefficients.items()]
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, math.fsum([self.intercept, *terms])))))
 
 
-class Calibration(_Part):
+class Calibration(_Fitted):
     """All that was fitted for one pair of encoders.
 
-    `ramps` are a dense leg's best score from which it knows nothing and from which it counts in
-    full, `curves` the confidence by a mode's features, `pairs` that an image and a title belong
-    together, by their cosine.
+    `ramps` has by dense leg the best score that says nothing of the query, and the one from which
+    the leg counts in full; `curves` the confidence by the names of the features; `pairs` the
+    confidence that an image and a title belong together, by their cosine.
     """
 
     fingerprint: str
@@ -42,32 +45,61 @@ class Calibration(_Part):
     pairs: Curve | None = None
 
     def curve(self, features: frozenset[str]) -> Curve | None:
-        """The one that was fitted on just these features."""
+        """Return the curve that was fitted on just these features."""
         return self.curves.get(curve_name(features))
 
 
 def curve_name(features: frozenset[str]) -> str:
-    """A curve is known by what it was fitted on."""
+    """Return the key in `Calibration.curves` of a curve on these features."""
     return "+".join(sorted(features))
 
 
-def find(fingerprint: str, *folders: Path) -> Calibration:
-    """Of the first folder that has it; without curves where none has.
+def round_confidence(confidence: float | None) -> float | None:
+    """Return the confidence in as many digits as responses have."""
+    return None if confidence is None else round(confidence, 4)
 
-    Raises StartError where the file can't be read, or is another pair's.
-    """
-    for folder in folders:
-        path = folder / f"{fingerprint}.json"
-        if path.is_file():
-            return _read(path, fingerprint)
-    return Calibration(fingerprint=fingerprint)
+
+class Calibrations:
+    """The calibrations in some folders, by the fingerprint of encoders."""
+
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
+        self._known: dict[str, Calibration] = {}
+
+    def find(self, fingerprint: str) -> Calibration:
+        """Read the calibration from the first folder that has it; an empty one where none has.
+
+        Raises:
+            StartError: the file can't be read, or belongs to other encoders.
+        """
+        for folder in self._folders:
+            path = folder / f"{fingerprint}.json"
+            if path.is_file():
+                return _read(path, fingerprint)
+        return Calibration(fingerprint=fingerprint)
+
+    def of(self, fingerprint: str) -> Calibration:
+        """Return the calibration, read once; an empty one where its file is damaged.
+
+        A damaged file of encoders that become active later is no reason to answer nothing.
+        """
+        if fingerprint not in self._known:
+            self._known[fingerprint] = self._find_or_log(fingerprint)
+        return self._known[fingerprint]
+
+    def _find_or_log(self, fingerprint: str) -> Calibration:
+        try:
+            return self.find(fingerprint)
+        except StartError as error:
+            log.error("searches have no confidence: %s", error)
+            return Calibration(fingerprint=fingerprint)
 
 
 def _read(path: Path, fingerprint: str) -> Calibration:
     try:
-        found = Calibration.model_validate_json(path.read_text("utf-8"))
+        calibration = Calibration.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValidationError) as error:
         raise StartError(f"校准文件 {path} 无法读取：{error}") from error
-    if found.fingerprint != fingerprint:
-        raise StartError(f"校准文件 {path} 属于另一组编码器（{found.fingerprint}）")
-    return found
+    if calibration.fingerprint != fingerprint:
+        raise StartError(f"校准文件 {path} 属于另一组编码器（{calibration.fingerprint}）")
+    return calibration

@@ -1,4 +1,4 @@
-"""Counts by category, brand and price band; pure."""
+"""Facets: how many products have each category, brand and price band; pure."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _EDGES = [
 
 
 class Faceted(NamedTuple):
-    """What is counted of a product."""
+    """A product's values that facets count."""
 
     category: str | None
     brand: str | None
     price: Decimal | None
 
 
-def facets(products: Iterable[Faceted]) -> Facets:
-    """The counts; equal ones in the order of their values."""
+def count_facets(products: Iterable[Faceted]) -> Facets:
+    """Count the products by category, brand and price band; equal counts go by value."""
     categories: list[str | None] = []
     brands: list[str | None] = []
     prices: list[Decimal | None] = []

@@ -1,4 +1,4 @@
-"""Ranking maths: legs' hits into one order, by reciprocal rank; nothing here knows a store."""
+"""Ranking maths: legs' hits in one order, by reciprocal rank; pure, without a store."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class RankedLeg:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one leg has added to an entity's fused score."""
+class LegRank:
+    """An entity's rank and score in one leg, and what these contribute to its fused score."""
 
     rank: int
     score: float
@@ -37,43 +37,50 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Fused:
-    """An entity, its fused score, and what each leg that found it has added."""
+class FusedHit:
+    """An entity, its fused score, and its rank in each leg that found it."""
 
     milvus_id: int
     score: float
-    parts: Mapping[str, Part]
+    ranks: Mapping[str, LegRank]  # by the leg's name
 
 
-def fuse(legs: Iterable[RankedLeg], constant: float = RANK_CONSTANT) -> list[Fused]:
-    """Every entity that a leg found, best first; equal scores go by milvus_id.
+def fuse(legs: Iterable[RankedLeg], constant: float = RANK_CONSTANT) -> list[FusedHit]:
+    """Return every entity that a leg found, best first; equal scores go by milvus_id.
 
     The order of the legs makes no difference: sums are exact before they are rounded.
     """
-    parts: dict[int, dict[str, Part]] = {}
+    ranks: dict[int, dict[str, LegRank]] = {}
     for leg in legs:
         for rank, (milvus_id, score) in enumerate(leg.ranking, start=1):
             share = leg.weight * leg.factors.get(milvus_id, 1.0) / (constant + rank)
-            parts.setdefault(milvus_id, {})[leg.name] = Part(rank, score, share)
+            ranks.setdefault(milvus_id, {})[leg.name] = LegRank(rank, score, share)
     fused = [
-        Fused(milvus_id, math.fsum(part.contribution for part in found.values()), found)
-        for milvus_id, found in parts.items()
+        FusedHit(milvus_id, math.fsum(one.contribution for one in by_leg.values()), by_leg)
+        for milvus_id, by_leg in ranks.items()
     ]
-    return sorted(fused, key=lambda one: (-one.score, one.milvus_id))
+    return sorted(fused, key=lambda hit: (-hit.score, hit.milvus_id))
 
 
-def ranked(hits: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Best first; equal scores go by milvus_id, whatever order they came in."""
+def rank_hits(hits: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return pairs of milvus_id and score, best first; equal scores go by milvus_id."""
     return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
 
 
 def ramp(value: float, low: float, high: float, floor: float = 0.05) -> float:
-    """How far a leg's best score is on the way from `low`, what it gives to anything, to `high`."""
+    """Return how far the value is on the way from `low` (`floor`) to `high` (1).
+
+    The value is a leg's best score, `low` the best score that anything gets, `high` the one from
+    which the leg counts in full.
+    """
     return min(1.0, max(floor, (value - low) / (high - low)))
 
 
 def cosines(query: NDArray[np.float32], vectors: Sequence[NDArray[np.float32]]) -> list[float]:
-    """Of vectors that are not zero; in as many digits as a vector store's scores."""
+    """Return the cosine of the query with each vector, in as many digits as a store's scores.
+
+    No vector may be zero.
+    """
     if not vectors:
         return []
     others = np.stack(vectors)

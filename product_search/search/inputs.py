@@ -1,116 +1,234 @@
-"""What a request asks for, made ready: images decoded and cut, products looked up."""
+"""What a query is made of: the texts and images of a request, read, decoded and weighted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from PIL import Image
 
-from data_models import PictureOfGeneration, QueryPart, SearchMode, SearchRequest
+from data_models import Leg, PictureOfGeneration, QueryPart, SearchMode, SearchRequest, TookMs
 from orm_models import Database, Product
 from product_search.catalog.rows import find_product
 from product_search.errors import ProductWithoutImage
 from product_search.images.decoding import Region, decode, from_base64
 from product_search.images.store import ImageStore
 from product_search.runs import generations
-from product_search.search.plan import QueryInputs, Weighted
+from product_search.search.cursors import search_hash
 from product_search.text.query import QueryText, analyse, without_negations
 from product_search.text.synonyms import Synonyms
 
-Thing = QueryText | Image.Image
+T = TypeVar("T")
+# Of a request, what makes no other search of it; the mode and the image are hashed as they were
+# understood, whether they were given or not.
+_NOT_HASHED = {"mode", "image_base64", "cursor", "offset", "top_k", "explain", "facets"}
+
+
+@dataclass(frozen=True)
+class Weighted(Generic[T]):
+    """A text or an image to look for; with a negative weight, to keep away from."""
+
+    value: T
+    weight: float = 1.0
+
+
+Value = QueryText | Image.Image
+
+
+@dataclass(frozen=True)
+class QueryInputs:
+    """The texts and images of a query, and the entities that are not to be found."""
+
+    texts: Sequence[Weighted[QueryText]] = ()
+    images: Sequence[Weighted[Image.Image]] = ()
+    excluded: frozenset[int] = frozenset()  # milvus_ids
+
+    @property
+    def wanted_texts(self) -> list[QueryText]:
+        """The texts of positive weight."""
+        return [text.value for text in self.texts if text.weight > 0]
+
+    @property
+    def unwanted_texts(self) -> list[QueryText]:
+        """The texts of negative weight."""
+        return [text.value for text in self.texts if text.weight < 0]
+
+    @property
+    def bm25_terms(self) -> str:
+        """The terms of the wanted texts, parted by spaces; empty where these ask for nothing."""
+        return " ".join(text.terms for text in self.wanted_texts).strip()
+
+    def suit(self, leg: Leg) -> bool:
+        """Return whether there is a wanted input of the kind that the leg looks for."""
+        inputs: Sequence[Weighted[QueryText] | Weighted[Image.Image]] = (
+            self.texts if leg.takes_text else self.images
+        )
+        return any(one.weight > 0 for one in inputs)
+
+
+@dataclass
+class Stopwatch:
+    """Milliseconds by stage."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes to the stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = 1000 * (time.perf_counter() - start)
+            self.stages[name] = self.stages.get(name, 0.0) + spent
+
+    def took(self) -> TookMs:
+        """Return all stages, rounded; each search of a batch has the time that all took to encode.
+
+        A stage that did not run took 0 ms.
+        """
+        stages = ("decode", "encode", "recall", "hydrate")
+        spent = {name: round(self.stages.get(name, 0.0), 2) for name in stages}
+        return TookMs(**spent, total=round(sum(spent.values()), 2))
+
+
+@dataclass(frozen=True)
+class Query:
+    """A request with its inputs read, and the time that was spent on it so far."""
+
+    request: SearchRequest
+    inputs: QueryInputs
+    watch: Stopwatch
+    digest: str = ""  # of the request and its image: cursors are bound to it
+    corrected: str | None = None  # the text that is searched with instead of the request's
 
 
 @dataclass(frozen=True)
 class InputReader:
-    """Makes a request's inputs ready."""
+    """Reads the inputs of requests: decodes images, loads products, analyses texts."""
 
     database: Database
     images: ImageStore
     synonyms: Synonyms
 
-    def read(self, request: SearchRequest, content: bytes | None) -> QueryInputs:
-        """The texts and images that the request asks for; `content` are its own image's bytes.
+    def read(self, request: SearchRequest, image: bytes | None = None) -> Query:
+        """Return the request with its inputs.
+
+        `image` are the bytes of the query's image where they came beside the request, and not in
+        its `image_base64`.
 
         Raises:
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: of an image.
-            RegionOutsideImage: the region is not wholly within it.
-            ProductNotFound, ProductWithoutImage, ImageNotFound: of a product that is an example.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels: an image can't be read.
+            RegionOutsideImage: the region is not wholly within the image.
+            ProductNotFound, ProductWithoutImage, ImageNotFound: of a product of the query.
             GenerationNotFound, ImageNotFound: of a generated image.
         """
-        things: list[tuple[Thing, float]] = []
-        if request.text is not None:
-            things += self._of_text(request.text, request.chosen_mode)
-        if content is not None:
-            things.append((decode(content, request.region), 1.0))
-        if request.generation is not None:
-            things.append((self._made(request.generation, request.region), 1.0))
-        if request.product_id is not None:
-            things += [(thing, 1.0) for thing in self._of_product(request, bool(things))]
-        unwanted: set[int] = set()
-        for part in request.parts or ():
-            thing, milvus_id = self._of_part(part)
-            things.append((thing, part.weight))
-            if part.weight < 0 and milvus_id is not None:
-                unwanted.add(milvus_id)
-        return QueryInputs(
-            texts=[Weighted(one, weight) for one, weight in things if isinstance(one, QueryText)],
-            images=[
-                Weighted(one, weight) for one, weight in things if isinstance(one, Image.Image)
-            ],
-            unwanted=frozenset(unwanted),
+        watch = Stopwatch()
+        with watch.stage("decode"):
+            if image is None and request.image_base64 is not None:
+                image = from_base64(request.image_base64)
+            inputs = self._inputs(request, image)
+        digest = search_hash(
+            [
+                request.chosen_mode,
+                request.model_dump(exclude=_NOT_HASHED),
+                hashlib.sha256(image or b"").hexdigest(),
+            ]
         )
+        return Query(request, inputs, watch, digest)
 
     def analyse(self, text: str) -> QueryText:
-        """The text's words, with the operator's synonyms."""
+        """Return the text's words, with the operator's synonyms."""
         return analyse(text, self.synonyms)
 
-    def _of_text(self, text: str, mode: SearchMode) -> list[tuple[Thing, float]]:
-        """In hybrid what it says not to want is a part of its own."""
+    def load_product(self, product_id: int) -> Product:
+        """Return the product's row.
+
+        Raises:
+            ProductNotFound: there is no such product.
+        """
+        return self.database.read(find_product, product_id)
+
+    def load_image(self, product: Product, region: Region | None = None) -> Image.Image:
+        """Return the product's image, or the region of it.
+
+        Raises:
+            ProductWithoutImage: the product has no image.
+            ImageNotFound: the image store has lost it.
+            RegionOutsideImage: the region is not wholly within the image.
+        """
+        if product.image_hash is None:
+            raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
+        return self.images.load(product.image_hash, region)
+
+    def _inputs(self, request: SearchRequest, image: bytes | None) -> QueryInputs:
+        values: list[tuple[Value, float]] = []
+        if request.text is not None:
+            values += self._text_values(request.text, request.chosen_mode)
+        if image is not None:
+            values.append((decode(image, request.region), 1.0))
+        if request.generation is not None:
+            values.append((self._generated_image(request.generation, request.region), 1.0))
+        if request.product_id is not None:
+            product = self.load_product(request.product_id)
+            values += [(one, 1.0) for one in self._product_values(product, request, bool(values))]
+        excluded: set[int] = set()
+        for part in request.parts or ():
+            value, milvus_id = self._part_value(part)
+            values.append((value, part.weight))
+            if part.weight < 0 and milvus_id is not None:
+                excluded.add(milvus_id)
+        return QueryInputs(
+            texts=[Weighted(one, weight) for one, weight in values if isinstance(one, QueryText)],
+            images=[
+                Weighted(one, weight) for one, weight in values if isinstance(one, Image.Image)
+            ],
+            excluded=frozenset(excluded),
+        )
+
+    def _text_values(self, text: str, mode: SearchMode) -> list[tuple[Value, float]]:
+        """Return the text; in hybrid, what it says not to want has a negative weight."""
         if mode is not SearchMode.hybrid:
             return [(self.analyse(text), 1.0)]
         wanted, unwanted = without_negations(text)
         return [(self.analyse(wanted), 1.0), *((self.analyse(one), -1.0) for one in unwanted)]
 
-    def _of_product(self, request: SearchRequest, is_beside: bool) -> list[Thing]:
-        """In a single mode what it compares; in hybrid the title and the image.
+    def _product_values(
+        self, product: Product, request: SearchRequest, has_others: bool
+    ) -> list[Value]:
+        """Return what a single mode compares; in hybrid the title and the image.
 
-        Beside other things it is an example: its title would ask for what these want otherwise.
+        Beside other inputs the product is an example, and gives its image alone: its title would
+        ask for what the other inputs want otherwise.
         """
-        assert request.product_id is not None
-        product = self.product(request.product_id)
         mode = request.chosen_mode
         if mode.takes_text:
             return [self.analyse(product.title)]
-        is_whole_hybrid = mode is SearchMode.hybrid and request.region is None
-        if product.image_hash is None and is_whole_hybrid:
+        if product.image_hash is None and mode is SearchMode.hybrid and request.region is None:
             return [self.analyse(product.title)]
-        picture = self.picture(product, request.region)
-        is_alone = mode is SearchMode.hybrid and not is_beside and not request.parts
-        return [self.analyse(product.title), picture] if is_alone else [picture]
+        image = self.load_image(product, request.region)
+        is_alone = mode is SearchMode.hybrid and not has_others and not request.parts
+        return [self.analyse(product.title), image] if is_alone else [image]
 
-    def _of_part(self, part: QueryPart) -> tuple[Thing, int | None]:
-        """What it is, and of a product its milvus_id."""
+    def _part_value(self, part: QueryPart) -> tuple[Value, int | None]:
+        """Return the part's text or image, and the milvus_id where the part is a product."""
         if part.text is not None:
             return self.analyse(part.text), None
         if part.image_base64 is not None:
             return decode(from_base64(part.image_base64)), None
         if part.generation is not None:
-            return self._made(part.generation), None
+            return self._generated_image(part.generation), None
         assert part.product_id is not None, "QueryPart has checked that one is given"
-        product = self.product(part.product_id)
+        product = self.load_product(part.product_id)
         if product.image_hash is None:
             return self.analyse(product.title), product.milvus_id
-        return self.images.load(product.image_hash), product.milvus_id
+        return self.load_image(product), product.milvus_id
 
-    def _made(self, wanted: PictureOfGeneration, region: Region | None = None) -> Image.Image:
+    def _generated_image(
+        self, wanted: PictureOfGeneration, region: Region | None = None
+    ) -> Image.Image:
         return self.images.load(generations.find_image_hash(self.database, wanted), region)
-
-    def product(self, product_id: int) -> Product:
-        """The row. Raises ProductNotFound."""
-        return self.database.read(find_product, product_id)
-
-    def picture(self, product: Product, region: Region | None = None) -> Image.Image:
-        """The product's image, or the part of it. Raises ProductWithoutImage, ImageNotFound."""
-        if product.image_hash is None:
-            raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
-        return self.images.load(product.image_hash, region)

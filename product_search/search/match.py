@@ -1,9 +1,9 @@
-"""Whether an image shows what a title says, judged by the image-text encoder."""
+"""Match: whether an image shows what a text says, by the image-text encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from PIL import Image
 
@@ -17,20 +17,17 @@ from product_search.errors import (
     ProductWithoutImage,
 )
 from product_search.images.decoding import decode, from_base64
-from product_search.search.calibration import Curve
-from product_search.search.execution import rounded
+from product_search.search.calibration import Curve, round_confidence
 from product_search.search.fusion import cosines
 from product_search.search.inputs import InputReader
 from product_search.search.search import SearchService
 from product_search.text.analysis import plain
 
-Given = TypeVar("Given")
-T = TypeVar("T")
 FEATURE = Leg.image_to_text.value  # an image against a title, as that leg compares them
 
 
 def match_pairs(search: SearchService, request: MatchRequest) -> MatchResponse:
-    """Each of the many with the one, in the request's order.
+    """Return how well each of the many fits the one, in the request's order.
 
     Products' images and titles are those of their rows, whether they are indexed or not.
 
@@ -42,57 +39,67 @@ def match_pairs(search: SearchService, request: MatchRequest) -> MatchResponse:
     """
     images, texts = _images(search.inputs, request), _texts(search.inputs, request)
     encoders = search.collections.active().encoders
-    shown = encoders.image_text.encode_images(images)
-    said = encoders.image_text.encode_texts(texts)
-    one, many = (shown, said) if request.image is not None else (said, shown)
-    curve = search.calibrated(encoders.fingerprint).pairs
+    image_vectors = encoders.image_text.encode_images(images)
+    text_vectors = encoders.image_text.encode_texts(texts)
+    if request.image is not None:
+        scores = cosines(image_vectors[0], list(text_vectors))
+    else:
+        scores = cosines(text_vectors[0], list(image_vectors))
+    curve = search.calibrations.of(encoders.fingerprint).pairs
     return MatchResponse(
-        pairs=[judged(score, curve) for score in cosines(one[0], list(many))],
-        encoder=encoders.name,
+        pairs=[judge_pair(score, curve) for score in scores], encoder=encoders.name
     )
 
 
-def judged(score: float, curve: Curve | None) -> MatchPair:
-    """An image and a text of this cosine; without a verdict where there is no curve."""
+def judge_pair(score: float, curve: Curve | None) -> MatchPair:
+    """Return the verdict on an image and a text of this cosine; none where there is no curve."""
     if curve is None:
         return MatchPair(score=score, confidence=None, verdict=None, label=None)
     confidence = curve.confidence({FEATURE: score})
     verdict = Verdict.match if confidence >= curve.line else Verdict.mismatch
     return MatchPair(
-        score=score, confidence=rounded(confidence), verdict=verdict, label=verdict.label
+        score=score,
+        confidence=round_confidence(confidence),
+        verdict=verdict,
+        label=verdict.label,
     )
 
 
-def _images(inputs: InputReader, request: MatchRequest) -> list[Image.Image]:
-    def read(image: MatchImage) -> Image.Image:
+def _images(inputs: InputReader, request: MatchRequest) -> Sequence[Image.Image]:
+    if request.image is not None:
+        return [_load_image(inputs, request.image, "image")]
+    many = enumerate(request.images or [])
+    return [_load_image(inputs, image, f"images.{place}") for place, image in many]
+
+
+def _texts(inputs: InputReader, request: MatchRequest) -> Sequence[str]:
+    if request.text is not None:
+        return [_load_text(inputs, request.text, "text")]
+    many = enumerate(request.texts or [])
+    return [_load_text(inputs, text, f"texts.{place}") for place, text in many]
+
+
+def _load_image(inputs: InputReader, image: MatchImage, place: str) -> Image.Image:
+    with _errors_at(place):
         if image.image_base64 is not None:
             return decode(from_base64(image.image_base64))
         assert image.product_id is not None, "MatchImage has checked that one is given"
-        return inputs.picture(inputs.product(image.product_id))
-
-    if request.image is not None:
-        return [_placed("image", read, request.image)]
-    many = request.images or []
-    return [_placed(f"images.{place}", read, one) for place, one in enumerate(many)]
+        return inputs.load_image(inputs.load_product(image.product_id))
 
 
-def _texts(inputs: InputReader, request: MatchRequest) -> list[str]:
-    def read(text: MatchText) -> str:
+def _load_text(inputs: InputReader, text: MatchText, place: str) -> str:
+    with _errors_at(place):
         if text.text is not None:
             return plain(text.text)
         assert text.product_id is not None, "MatchText has checked that one is given"
-        return plain(inputs.product(text.product_id).title)
-
-    if request.text is not None:
-        return [_placed("text", read, request.text)]
-    many = request.texts or []
-    return [_placed(f"texts.{place}", read, one) for place, one in enumerate(many)]
+        return plain(inputs.load_product(text.product_id).title)
 
 
-def _placed(place: str, read: Callable[[Given], T], given: Given) -> T:
-    """What is read; an error that is its own names its place."""
+@contextmanager
+def _errors_at(place: str) -> Iterator[None]:
+    """Name the place in the errors that are the image's or the product's own."""
     try:
-        return read(given)
+        yield
     except (
         InvalidImage,
         ImageTooLarge,

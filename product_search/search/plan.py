@@ -1,21 +1,20 @@
-"""From a request to the legs that answer it, and the vectors that these need; no store is asked."""
+"""The plan of a query: its legs with their weights, and the vectors that the legs look for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from data_models import Leg, SearchMode, SearchRequest, VectorField
+from data_models import Leg, SearchMode, VectorField
 from nlp_models import EncoderPair
 from product_search.errors import InvalidRequest
-from product_search.text.query import QueryText
+from product_search.search.inputs import Query, QueryInputs
 
 Vector = NDArray[np.float32]
+LegVectors = Mapping[Leg, Vector]  # by dense leg, each of length 1
 
 COVERAGE = "coverage"
 PHRASE = "phrase"
@@ -35,70 +34,40 @@ DEFAULT_WEIGHTS: dict[Leg, float] = {
     Leg.image_to_image: 2.5,
     Leg.image_to_text: 0.0,
 }
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Weighted(Generic[T]):
-    """Something that is looked for, or is not to be found where the weight is negative."""
-
-    thing: T
-    weight: float
-
-
-@dataclass(frozen=True)
-class QueryInputs:
-    """What a query is made of, once images are decoded and products looked up."""
-
-    texts: Sequence[Weighted[QueryText]] = ()
-    images: Sequence[Weighted[Image.Image]] = ()
-    unwanted: frozenset[int] = frozenset()  # milvus_ids of products that are examples of what not
-
-    @property
-    def wanted_texts(self) -> list[QueryText]:
-        """The texts that products are to have."""
-        return [one.thing for one in self.texts if one.weight > 0]
-
-    @property
-    def unwanted_texts(self) -> list[QueryText]:
-        """The texts that products are not to have."""
-        return [one.thing for one in self.texts if one.weight < 0]
-
-    def suit(self, leg: Leg) -> bool:
-        """Whether there is something that the leg can look for."""
-        things: Iterable[Weighted[QueryText] | Weighted[Image.Image]] = (
-            self.texts if leg.takes_text else self.images
-        )
-        return any(one.weight > 0 for one in things)
-
-
-# How much of an unwanted vector is taken away: more of it leads nowhere (docs/decisions/0014).
-_LESS = 0.3
+# How much of an unwanted vector is subtracted: more of it leads nowhere (docs/decisions/0014).
+_UNWANTED_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The legs of a query with their weights, of which at least one counts."""
+    """A query and the legs that answer it, by weight; at least one weight is above 0."""
 
-    mode: SearchMode
-    inputs: QueryInputs
+    query: Query
     legs: Mapping[Leg, float]
+
+    @property
+    def mode(self) -> SearchMode:
+        """The mode of the request."""
+        return self.query.request.chosen_mode
+
+    @property
+    def inputs(self) -> QueryInputs:
+        """The inputs of the query."""
+        return self.query.inputs
 
     @property
     def asks_nothing(self) -> bool:
         """Whether a hybrid search has texts alone, and these only words that ask for nothing."""
-        texts = self.inputs.wanted_texts
-        has_none = not any(leg for leg in self.legs if not leg.takes_text)
-        is_hybrid = self.mode is SearchMode.hybrid
-        return is_hybrid and has_none and not any(text.terms for text in texts)
+        if self.mode is not SearchMode.hybrid or not all(leg.takes_text for leg in self.legs):
+            return False
+        return not any(text.terms for text in self.inputs.wanted_texts)
 
     @property
     def feature_names(self) -> frozenset[str]:
-        """What confidence is computed from: each leg's score; of BM25's, which has no bounds,
-        the coverage of the query; of texts whether they are phrases, which are less near to what
-        they mean than names are.
+        """The names of the features that confidence is computed from.
+
+        These are each leg's score; of BM25's, which has no bounds, the coverage of the query; of
+        texts whether they are phrases, which are less near to what they mean than names are.
         """
         names = {COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs}
         if any(leg.takes_text for leg in self.legs):
@@ -108,83 +77,80 @@ class Plan:
         return frozenset(names)
 
 
-class LegVectors(Protocol):
-    """What the legs of a query look for."""
+def plan_legs(query: Query) -> Plan:
+    """Return the legs of the request's mode.
 
-    def of(self, leg: Leg, inputs: QueryInputs) -> Vector:
-        """What the leg looks for, of length 1."""
-        ...
-
-
-@dataclass
-class Vectors:
-    """Embeddings of queries' texts and images; an image is known by its identity."""
-
-    queries: dict[str, Vector] = field(default_factory=dict)  # of the text encoder
-    texts: dict[str, Vector] = field(default_factory=dict)  # of the image-text encoder
-    images: dict[int, Vector] = field(default_factory=dict)
-
-    def of(self, leg: Leg, inputs: QueryInputs) -> Vector:
-        """What the leg looks for: what is wanted less what is not, of length 1."""
-        images = [(self.images[id(one.thing)], one.weight) for one in inputs.images]
-        if leg is Leg.text_to_text:
-            found = [(self.queries[one.thing.plain], one.weight) for one in inputs.texts]
-        elif leg.takes_text:
-            found = [(self.texts[one.thing.plain], one.weight) for one in inputs.texts]
-            found += [(vector, weight) for vector, weight in images if weight < 0]
-        else:
-            found = images
-        shares = [weight if weight > 0 else weight * _LESS for _, weight in found]
-        joined = np.sum(
-            [vector * np.float32(share) for (vector, _), share in zip(found, shares, strict=True)],
-            axis=0,
-        )
-        return np.asarray(joined / max(float(np.linalg.norm(joined)), 1e-6), np.float32)
-
-
-def plan(request: SearchRequest, inputs: QueryInputs) -> Plan:
-    """The legs of the request's mode.
-
-    Raises InvalidRequest where no leg is left.
+    Raises:
+        InvalidRequest: a leg of the request has nothing to look for, or no leg is left.
     """
-    mode = request.chosen_mode
-    if mode is not SearchMode.hybrid:
-        return Plan(mode, inputs, {Leg(mode): 1.0})
-    asked = request.legs or {}
-    useless = [leg for leg, weight in asked.items() if weight and not inputs.suit(leg)]
+    request, inputs = query.request, query.inputs
+    if request.chosen_mode is not SearchMode.hybrid:
+        return Plan(query, {Leg(request.chosen_mode): 1.0})
+    weights = request.legs or {}
+    useless = [leg for leg, weight in weights.items() if weight and not inputs.suit(leg)]
     if useless:
         needs = "文字" if useless[0].takes_text else "图片"
         raise _wrong_legs(f"{useless[0]} 需要{needs}")
-    chosen = {leg: asked.get(leg, DEFAULT_WEIGHTS[leg]) for leg in Leg if inputs.suit(leg)}
-    kept = {leg: weight for leg, weight in chosen.items() if weight > 0}
-    if not kept:
+    legs = {leg: weights.get(leg, DEFAULT_WEIGHTS[leg]) for leg in Leg if inputs.suit(leg)}
+    legs = {leg: weight for leg, weight in legs.items() if weight > 0}
+    if not legs:
         raise _wrong_legs("各路都关闭了")
-    return Plan(mode, inputs, kept)
+    return Plan(query, legs)
 
 
 def _wrong_legs(reason: str) -> InvalidRequest:
     return InvalidRequest(f"请求有误：legs：{reason}", {"legs": reason})
 
 
-def embed(encoders: EncoderPair, plans: Sequence[Plan]) -> Vectors:
-    """What all these plans need, each thing once, encoded together."""
-    queries = _texts(plans, lambda leg: leg is Leg.text_to_text)
-    texts = _texts(plans, lambda leg: leg is Leg.text_to_image)
-    images = {id(one.thing): one.thing for each in plans for one in each.inputs.images}
-    of_queries, of_texts = encoders.encode_search(queries, texts)
-    of_images = encoders.image_text.encode_images(list(images.values()))
-    return Vectors(
-        queries=dict(zip(queries, of_queries, strict=True)),
-        texts=dict(zip(texts, of_texts, strict=True)),
-        images=dict(zip(images, of_images, strict=True)),
+def embed(encoders: EncoderPair, plans: Sequence[Plan]) -> list[LegVectors]:
+    """Return the vectors of each plan's dense legs; every input is encoded once, all together."""
+    queries = _texts(plans, Leg.text_to_text)
+    texts = _texts(plans, Leg.text_to_image)
+    # An image is known by its identity: each was decoded for one query.
+    images = {id(image.value): image.value for plan in plans for image in plan.inputs.images}
+    query_vectors, text_vectors = encoders.encode_search(queries, texts)
+    image_vectors = encoders.image_text.encode_images(list(images.values()))
+    embeddings = _Embeddings(
+        queries=dict(zip(queries, query_vectors, strict=True)),
+        texts=dict(zip(texts, text_vectors, strict=True)),
+        images=dict(zip(images, image_vectors, strict=True)),
     )
+    return [
+        {leg: embeddings.join(leg, plan.inputs) for leg in plan.legs if leg is not Leg.bm25}
+        for plan in plans
+    ]
 
 
-def _texts(plans: Sequence[Plan], is_meant: Callable[[Leg], bool]) -> list[str]:
-    found = (
-        one.thing.plain
-        for each in plans
-        if any(is_meant(leg) for leg in each.legs)
-        for one in each.inputs.texts
-    )
-    return list(dict.fromkeys(found))
+def _texts(plans: Sequence[Plan], leg: Leg) -> list[str]:
+    """Return the texts, each once, of the plans that have the leg."""
+    texts = (text.value.plain for plan in plans if leg in plan.legs for text in plan.inputs.texts)
+    return list(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True)
+class _Embeddings:
+    """Embeddings of the texts and images of queries."""
+
+    queries: Mapping[str, Vector]  # of the text encoder
+    texts: Mapping[str, Vector]  # of the image-text encoder
+    images: Mapping[int, Vector]  # by the image's identity
+
+    def join(self, leg: Leg, inputs: QueryInputs) -> Vector:
+        """Return the wanted vectors less the unwanted ones, by their weights, of length 1."""
+        images = [(self.images[id(image.value)], image.weight) for image in inputs.images]
+        if leg is Leg.text_to_text:
+            weighted = [(self.queries[text.value.plain], text.weight) for text in inputs.texts]
+        elif leg.takes_text:
+            weighted = [(self.texts[text.value.plain], text.weight) for text in inputs.texts]
+            weighted += [(vector, weight) for vector, weight in images if weight < 0]
+        else:
+            weighted = images
+        shares = [weight if weight > 0 else weight * _UNWANTED_SHARE for _, weight in weighted]
+        joined = np.sum(
+            [
+                vector * np.float32(share)
+                for (vector, _), share in zip(weighted, shares, strict=True)
+            ],
+            axis=0,
+        )
+        return np.asarray(joined / max(float(np.linalg.norm(joined)), 1e-6), np.float32)

@@ -1,8 +1,8 @@
-"""Given products in order by how well they fit a query, from their stored vectors."""
+"""Rerank: given products in order by how well they fit a query, from their stored vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from data_models import (
     Hit,
@@ -12,106 +12,101 @@ from data_models import (
     SearchFilters,
     SearchMode,
     SearchRequest,
-    VectorField,
 )
-from orm_models import Database, Product, products_by_id
+from orm_models import Product, products_by_id
 from product_search.indexing.collections import OpenCollection
-from product_search.search.execution import Found, shown
+from product_search.search.execution import HydratedHit, to_search_hits
 from product_search.search.fusion import cosines
+from product_search.search.inputs import Query
 from product_search.search.plan import FIELDS, LegVectors, Plan, embed
-from product_search.search.recall import Candidate, weigh
-from product_search.search.search import Question, SearchService
+from product_search.search.recall import RecalledHit, fuse_legs
+from product_search.search.search import SearchService
 from vector_db import VectorStore
 
 
 def rerank_products(
     search: SearchService, request: RerankRequest, image: bytes | None = None
 ) -> RerankResponse:
-    """The products as a hybrid search that finds just these would order them.
+    """Return the products as a hybrid search that finds just these would order them.
 
     Its legs are computed from what is stored: cosines with the stored vectors, and BM25 among
-    these products alone. `image` are the bytes of the query's image where they came beside it.
+    these products alone. `image` are the bytes of the query's image where they came beside the
+    request.
 
     Raises:
         InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """
-    fields = {"mode": SearchMode.hybrid, "text": request.text, "image_base64": request.image_base64}
-    query = SearchRequest.model_validate(fields, context={"upload": image is not None})
-    question = search.ready(query, image)
-    with question.watch.stage("hydrate"):
-        rows = _rows(search.database, request.product_ids)
-    return search.collections.query(_answer, search, question, rows, request.product_ids)
+    fields = {
+        "mode": SearchMode.hybrid,
+        "text": request.text,
+        "image_base64": request.image_base64,
+    }
+    hybrid = SearchRequest.model_validate(fields, context={"upload": image is not None})
+    query = search.inputs.read(hybrid, image)
+    with query.watch.stage("hydrate"):
+        products = search.database.read(products_by_id, request.product_ids)
+    return search.collections.query(_rerank, search, query, products, request.product_ids)
 
 
-def _rows(database: Database, product_ids: Sequence[int]) -> list[Product]:
-    statement = products_by_id(product_ids)
-    return list(database.read(lambda session: session.scalars(statement).all()))
-
-
-def _answer(
+def _rerank(
     collection: OpenCollection,
     search: SearchService,
-    asked: Question,
-    rows: Sequence[Product],
+    query: Query,
+    products: Sequence[Product],
     product_ids: Sequence[int],
 ) -> RerankResponse:
-    question, plan = search.planned(collection, asked)
-    calibration = search.calibrated(collection.encoders.fingerprint)
-    watch = question.watch
-    with watch.stage("encode"):
-        vectors = embed(collection.encoders, [plan])
-    with watch.stage("recall"):
-        keys = [row.milvus_id for row in rows]
-        indexed = {state.milvus_id for state in collection.store.states(keys)} if keys else set()
+    plan = search.plan(collection, query)
+    with query.watch.stage("encode"):
+        (vectors,) = embed(collection.encoders, [plan])
+    rows = {product.milvus_id: product for product in products}
+    with query.watch.stage("recall"):
+        states = collection.store.states(list(rows)) if rows else []
+        indexed = {state.milvus_id for state in states}
         # Words that ask for nothing say nothing of any product, whatever its vectors are.
         keys = [] if plan.asks_nothing else sorted(indexed)
-        candidates = weigh(plan, stored_hits(collection.store, plan, vectors, keys), calibration)
-    candidates += _unknown(plan, indexed - {one.milvus_id for one in candidates})
-    products = {row.milvus_id: row for row in rows}
-    hits = shown([Found(one, products[one.milvus_id]) for one in candidates])
-    there = {hit.product.product_id for hit in hits}
+        leg_hits = _leg_hits(collection.store, plan, vectors, keys)
+        calibration = search.calibrations.of(collection.encoders.fingerprint)
+        recalled = fuse_legs(plan, leg_hits, calibration)
+    recalled += _unranked_hits(plan, indexed - {hit.milvus_id for hit in recalled})
+    hits = to_search_hits([HydratedHit(hit, rows[hit.milvus_id]) for hit in recalled])
+    ranked = {hit.product.product_id for hit in hits}
     return RerankResponse(
         hits=hits,
         total=len(hits),
-        missing=[one for one in product_ids if one not in there],
-        corrected_query=question.corrected,
+        missing=[product_id for product_id in product_ids if product_id not in ranked],
+        corrected_query=plan.query.corrected,
         encoder=collection.encoders.name,
-        took_ms=watch.took(),
+        took_ms=query.watch.took(),
     )
 
 
-def stored_hits(
+def _leg_hits(
     store: VectorStore, plan: Plan, vectors: LegVectors, keys: Sequence[int]
 ) -> dict[Leg, list[Hit]]:
-    """What each leg makes of these entities; an entity without the vector that it needs is not
-    among its hits."""
+    """Return how each leg scores these entities; one without the leg's vector is no hit of it."""
     terms: dict[int, str] = {}
-    found: dict[Leg, list[Hit]] = {}
+    leg_hits: dict[Leg, list[Hit]] = {}
     if Leg.bm25 in plan.legs:
-        asked = " ".join(text.terms for text in plan.inputs.wanted_texts).strip()
-        hits = (
-            store.search_text(asked, len(keys), SearchFilters(), only=keys)
-            if asked and keys
-            else []
-        )
-        found[Leg.bm25] = hits
+        wanted = plan.inputs.bm25_terms
+        hits: list[Hit] = []
+        if wanted and keys:
+            hits = store.search_text(wanted, len(keys), SearchFilters(), only=keys)
+        leg_hits[Leg.bm25] = hits
         terms = {hit.milvus_id: hit.terms for hit in hits}
-    dense = [leg for leg in plan.legs if leg is not Leg.bm25]
-    stored = {field: store.vectors(field, keys) for field in {FIELDS[leg] for leg in dense}}
-    for leg in dense:
+    stored = {field: store.vectors(field, keys) for field in {FIELDS[leg] for leg in vectors}}
+    for leg, vector in vectors.items():
         field = FIELDS[leg]
-        scores = cosines(vectors.of(leg, plan.inputs), list(stored[field].values()))
+        scores = cosines(vector, list(stored[field].values()))
         # What has none of the query's terms need not say its own: it covers nothing.
-        found[leg] = [
+        leg_hits[leg] = [
             Hit(key, score, field, terms.get(key, ""))
             for key, score in zip(stored[field], scores, strict=True)
         ]
-    return found
+    return leg_hits
 
 
-def _unknown(plan: Plan, keys: set[int]) -> list[Candidate]:
-    """Entities that no leg can say anything of: those without an image, of an image; all of
-    them, of words that ask for nothing."""
-    field: VectorField = FIELDS[next(iter(plan.legs))]
-    return [Candidate(key, 0.0, None, field, {}, {}) for key in sorted(keys)]
+def _unranked_hits(plan: Plan, keys: Collection[int]) -> list[RecalledHit]:
+    """Return the entities that no leg can score, by key: of an image those without one."""
+    field = FIELDS[next(iter(plan.legs))]
+    return [RecalledHit(key, 0.0, None, field, {}, {}) for key in sorted(keys)]

@@ -1,51 +1,52 @@
-"""From query to hits: plan the legs, embed, recall from Milvus, hydrate from the database."""
+"""Search: from a request to a page of products, by plan, embedding, recall, fusion, hydration."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
-from data_models import SearchMode, SearchRequest, SearchResponse
-from orm_models import Database
-from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
-from product_search.images.decoding import from_base64
+from data_models import (
+    Leg,
+    SearchMode,
+    SearchRequest,
+    SearchResponse,
+    SimilarBy,
+    SimilarQuery,
+    VectorField,
+)
+from orm_models import Database, Product
+from product_search.errors import (
+    AppError,
+    DatabaseUnavailable,
+    ProductNotIndexed,
+    ProductWithoutImage,
+    VectorStoreUnavailable,
+)
 from product_search.indexing.collections import LiveCollections, OpenCollection
-from product_search.search.calibration import Calibration
-from product_search.search.cursors import Cursors, search_hash
-from product_search.search.execution import Search, Stopwatch
-from product_search.search.inputs import InputReader
-from product_search.search.plan import LegVectors, Plan, QueryInputs, Weighted, embed, plan
-from product_search.text.spelling import corrected, is_doubtful
+from product_search.search.calibration import Calibration, Calibrations
+from product_search.search.cursors import Cursors
+from product_search.search.execution import Search
+from product_search.search.inputs import InputReader, Query, QueryInputs, Stopwatch, Weighted
+from product_search.search.plan import LegVectors, Plan, Vector, embed, plan_legs
+from product_search.text.spelling import correct, is_doubtful
+from vector_db import VectorStore
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _LIKELY = 32  # products whose words a doubtful query is compared with
-Answer = SearchResponse | AppError
-
-
-@dataclass(frozen=True)
-class Question:
-    """A request whose inputs are ready."""
-
-    request: SearchRequest
-    inputs: QueryInputs
-    digest: str  # of the request and its image
-    watch: Stopwatch
-    corrected: str | None = None  # the text that is searched with instead
 
 
 @dataclass(frozen=True)
 class SearchService:
-    """Answers searches from the two stores."""
+    """Searches the two stores: the vectors for what is near, the database for what it is."""
 
     database: Database
     inputs: InputReader
     collections: LiveCollections
     cursors: Cursors
-    calibrated: Callable[[str], Calibration]  # by the encoders' fingerprint
+    calibrations: Calibrations
     threads: Executor  # where the legs of a search run
 
     def search(self, request: SearchRequest, image: bytes | None = None) -> SearchResponse:
@@ -56,118 +57,158 @@ class SearchService:
         Raises:
             InvalidRequest: the legs don't suit the inputs.
             InvalidImage, ImageTooLarge, ImageTooManyPixels, RegionOutsideImage: of an image.
-            ProductNotFound, ProductWithoutImage, ImageNotFound: of the product that is the query.
+            ProductNotFound, ProductWithoutImage, ImageNotFound: of a product of the query.
             GenerationNotFound, ImageNotFound: of a generated image.
-            CursorInvalid, CursorStale, NotCalibrated: what was asked for can't be had.
+            CursorInvalid, CursorStale: the cursor was not given out for this search.
+            NotCalibrated: `min_confidence` is asked for, and there is none.
             DatabaseUnavailable, VectorStoreUnavailable: a store is down.
         """
-        question = self.ready(request, image)
-        return self.collections.query(self._search, question)
+        query = self.inputs.read(request, image)
+        return self.collections.query(self._search, query)
 
-    def search_batch(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+    def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchResponse | AppError]:
         """Return the response to each request, or its error; all are encoded together.
 
         Raises:
             DatabaseUnavailable, VectorStoreUnavailable: no request can be answered.
         """
-        asked = [_or_error(partial(self.ready, request)) for request in requests]
-        return self.collections.query(self._answers, asked)
+        queries = [_result_or_error(self.inputs.read, request) for request in requests]
+        return self.collections.query(self._search_batch, queries)
 
-    def ready(self, request: SearchRequest, image: bytes | None = None) -> Question:
-        """The request with its images decoded and its products looked up; raises as `search`."""
-        watch = Stopwatch()
-        with watch.stage("decode"):
-            if image is None and request.image_base64 is not None:
-                image = from_base64(request.image_base64)
-            inputs = self.inputs.read(request, image)
-        page = {"mode", "cursor", "offset", "top_k", "explain", "facets"}
-        given = [request.chosen_mode, request.model_dump(exclude=page)]
-        picture = hashlib.sha256(image or b"").hexdigest()
-        return Question(request, inputs, search_hash([given, picture]), watch)
+    def similar(self, product_id: int, query: SimilarQuery) -> SearchResponse:
+        """Return the products nearest to this one, without itself, by their stored vectors.
 
-    def _search(self, collection: OpenCollection, question: Question) -> SearchResponse:
-        calibration = self.calibrated(collection.encoders.fingerprint)
-        question, its_plan = self.planned(collection, question)
-        with question.watch.stage("encode"):
-            vectors = embed(collection.encoders, [its_plan])
-        return self.opened(collection, calibration, question, its_plan, vectors).answer()
+        Raises:
+            ProductNotFound, ProductWithoutImage, ProductNotIndexed: of the product.
+            NotCalibrated: `min_confidence` is asked for, and there is none (by title there never
+                is).
+            DatabaseUnavailable, VectorStoreUnavailable: a store is down.
+        """
+        product = self.inputs.load_product(product_id)
+        return self.collections.query(self._similar, product, query)
 
-    def _answers(
-        self, collection: OpenCollection, asked: Sequence[Question | AppError]
-    ) -> list[Answer]:
-        """The collection is searched with vectors of its own encoders, whatever becomes active."""
-        calibration = self.calibrated(collection.encoders.fingerprint)
-        planned = [
-            one if isinstance(one, AppError) else _or_error(partial(self.planned, collection, one))
-            for one in asked
+    def plan(self, collection: OpenCollection, query: Query) -> Plan:
+        """Return the legs of the query, its spelling corrected.
+
+        Raises:
+            InvalidRequest: the legs don't suit the inputs.
+            VectorStoreUnavailable: the vector store does not answer.
+        """
+        return plan_legs(self._correct_spelling(collection, query))
+
+    def _search(self, collection: OpenCollection, query: Query) -> SearchResponse:
+        plan = self.plan(collection, query)
+        with query.watch.stage("encode"):
+            (vectors,) = embed(collection.encoders, [plan])
+        return self._run(collection, plan, vectors)
+
+    def _search_batch(
+        self, collection: OpenCollection, queries: Sequence[Query | AppError]
+    ) -> list[SearchResponse | AppError]:
+        plans = [
+            query if isinstance(query, AppError) else _result_or_error(self.plan, collection, query)
+            for query in queries
         ]
-        plans = [one for one in planned if not isinstance(one, AppError)]
         watch = Stopwatch()
         with watch.stage("encode"):
-            vectors = embed(collection.encoders, [one for _, one in plans])
-        answers: list[Answer] = []
-        for one in planned:
-            if isinstance(one, AppError):
-                answers.append(one)
-                continue
-            question, its_plan = one
-            question.watch.stages |= watch.stages
-            search = self.opened(collection, calibration, question, its_plan, vectors)
-            answers.append(_or_error(search.answer))
-        return answers
+            vectors = iter(
+                embed(collection.encoders, [plan for plan in plans if isinstance(plan, Plan)])
+            )
+        for plan in plans:
+            if isinstance(plan, Plan):
+                plan.query.watch.stages |= watch.stages
+        return [
+            plan
+            if isinstance(plan, AppError)
+            else _result_or_error(self._run, collection, plan, next(vectors))
+            for plan in plans
+        ]
 
-    def planned(self, collection: OpenCollection, question: Question) -> tuple[Question, Plan]:
-        """The question as it was probably meant, and its legs. Raises InvalidRequest."""
-        meant = self._spelled(collection, question)
-        return meant, plan(meant.request, meant.inputs)
+    def _similar(
+        self, collection: OpenCollection, product: Product, query: SimilarQuery
+    ) -> SearchResponse:
+        watch = Stopwatch()
+        with watch.stage("recall"):
+            vectors = _stored_vectors(collection.store, product, query.by)
+        request = SearchRequest(
+            mode=SearchMode.hybrid if len(vectors) > 1 else SearchMode(next(iter(vectors)).value),
+            product_id=product.id,
+            top_k=query.top_k,
+            filters=query.filters(),
+            min_confidence=query.min_confidence,
+        )
+        inputs = QueryInputs(excluded=frozenset({product.milvus_id}))
+        plan = Plan(Query(request, inputs, watch), dict.fromkeys(vectors, 1.0))
+        fingerprint = collection.encoders.fingerprint
+        # Between images the scores are those of a search by the image. Between titles they are
+        # not those of a query with titles, which all that was fitted is about.
+        is_by_title = Leg.text_to_text in vectors
+        calibration = Calibration(fingerprint=fingerprint) if is_by_title else None
+        response = self._run(collection, plan, vectors, calibration)
+        return response.model_copy(update={"next_cursor": None})  # there are no further pages
 
-    def opened(
+    def _run(
         self,
         collection: OpenCollection,
-        calibration: Calibration,
-        question: Question,
-        its_plan: Plan,
+        plan: Plan,
         vectors: LegVectors,
-    ) -> Search:
-        """A search that only has to be answered."""
+        calibration: Calibration | None = None,
+    ) -> SearchResponse:
+        """Run the plan; the calibration is that of the collection's encoders by default."""
         return Search(
             database=self.database,
             threads=self.threads,
             cursors=self.cursors,
             collection=collection,
-            calibration=calibration,
-            request=question.request,
-            digest=question.digest,
-            corrected=question.corrected,
-            plan=its_plan,
+            calibration=calibration or self.calibrations.of(collection.encoders.fingerprint),
+            plan=plan,
             vectors=vectors,
-            watch=question.watch,
-        )
+        ).run()
 
-    def _spelled(self, collection: OpenCollection, question: Question) -> Question:
-        """The question, with what its text probably meant."""
-        request, texts = question.request, question.inputs.texts
-        is_alone = len(texts) == 1 and not question.inputs.images
+    def _correct_spelling(self, collection: OpenCollection, query: Query) -> Query:
+        """Return the query with what its text probably meant, by the words of the products."""
+        request, texts = query.request, query.inputs.texts
+        is_alone = len(texts) == 1 and not query.inputs.images
         if request.chosen_mode is not SearchMode.hybrid or not (request.correct and is_alone):
-            return question
-        query = texts[0].thing
-        if not is_doubtful(query) or not query.terms:
-            return question
-        with question.watch.stage("recall"):
-            hits = collection.store.search_text(query.terms, _LIKELY, request.filters)
+            return query
+        text = texts[0].value
+        if not is_doubtful(text) or not text.terms:
+            return query
+        with query.watch.stage("recall"):
+            hits = collection.store.search_text(text.terms, _LIKELY, request.filters)
         terms = [frozenset(hit.terms.split()) for hit in hits]
-        text = corrected(query, sorted(terms, key=query.coverage, reverse=True))
-        if text is None:
-            return question
-        inputs = QueryInputs([Weighted(self.inputs.analyse(text), texts[0].weight)])
-        return replace(question, inputs=inputs, corrected=text)
+        corrected = correct(text, sorted(terms, key=text.coverage, reverse=True))
+        if corrected is None:
+            return query
+        inputs = QueryInputs([Weighted(self.inputs.analyse(corrected), texts[0].weight)])
+        return replace(query, inputs=inputs, corrected=corrected)
 
 
-def _or_error(work: Callable[[], T]) -> T | AppError:
-    """What the work gives, or the error that is this query's own."""
+def _result_or_error(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | AppError:
+    """Return `work(*args, **kwargs)`, or the error that is this one query's own."""
     try:
-        return work()
+        return work(*args, **kwargs)
     except (DatabaseUnavailable, VectorStoreUnavailable):
-        raise  # which is every query's
+        raise  # every query has it
     except AppError as error:
         return error
+
+
+def _stored_vectors(store: VectorStore, product: Product, by: SimilarBy) -> dict[Leg, Vector]:
+    """Return the product's vectors by the legs that look for them.
+
+    Raises:
+        ProductWithoutImage: the image alone is to count, and there is none.
+        ProductNotIndexed: the collection does not have the product yet.
+    """
+    key = product.milvus_id
+    if by is SimilarBy.picture and product.image_hash is None:
+        raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
+    images: Mapping[int, Vector] = {}
+    if by is not SimilarBy.title and product.image_hash is not None:
+        images = store.vectors(VectorField.image_clip, [key])
+    titles = store.vectors(VectorField.text_bge, [key]) if by is not SimilarBy.picture else images
+    if key not in titles:
+        raise ProductNotIndexed(f"商品 {product.id} 尚未建立索引，请稍后再试")
+    vectors = {Leg.image_to_image: images[key]} if key in images else {}
+    return vectors if by is SimilarBy.picture else vectors | {Leg.text_to_text: titles[key]}

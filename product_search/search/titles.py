@@ -1,10 +1,9 @@
-"""Titles for an image: the best that there are, and what the best of them agree on."""
+"""Titles for an image: the nearest that exist, and a new one of what the best of them agree on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from data_models import (
@@ -21,7 +20,7 @@ from product_search.search.search import SearchService
 from product_search.text.analysis import Kind, folded, pieces, words
 
 # The confidence from which a title says what kind of thing the image shows. Lower than a
-# search's line, below which the title is not the image's own: chosen on the tuning half of
+# search's, below which the title is not the image's own: chosen on the tuning half of
 # product_search.evaluation.titles, the lowest at which four of five suggestions are right.
 KIND_LINE = 0.03
 _VOTERS = 5
@@ -34,50 +33,53 @@ def suggest_titles(
     search: SearchService,
     request: TitlesRequest,
     image: bytes | None = None,
-    line: float = KIND_LINE,
+    min_confidence: float = KIND_LINE,
 ) -> TitlesResponse:
-    """Existing titles nearest to the image, each once, and a new one made of the best.
+    """Return the existing titles nearest to the image, each once, and a new one of the best.
 
-    A product's own title is not among those for its image. `image` are the image's bytes where they
-    came beside the request; titles of a confidence below the line don't count.
+    A product's own title is not among those for its image. `image` are the image's bytes where
+    they came beside the request; titles below `min_confidence` don't count.
 
     Raises:
         InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
         ProductNotFound, ProductWithoutImage, ImageNotFound: of the product.
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """
-    query = SearchRequest.model_validate(
-        {
-            "mode": SearchMode.image_to_text,
-            "product_id": request.product_id,
-            "image_base64": request.image_base64,
-            "top_k": MAX_TOP_K,
-            "min_confidence": 0,
-        },
-        context={"upload": image is not None},
+    fields = {
+        "mode": SearchMode.image_to_text,
+        "product_id": request.product_id,
+        "image_base64": request.image_base64,
+        "top_k": MAX_TOP_K,
+        "min_confidence": 0,
+    }
+    by_image = SearchRequest.model_validate(fields, context={"upload": image is not None})
+    response = search.search(by_image, image)
+    titles = distinct_titles(
+        hit
+        for hit in response.hits
+        if (hit.confidence is None or hit.confidence >= min_confidence)
+        and hit.product.product_id != request.product_id
     )
-    answer = search.search(query, image)
-    fits = [hit for hit in answer.hits if hit.confidence is None or hit.confidence >= line]
-    found = distinct(hit for hit in fits if hit.product.product_id != request.product_id)
     return TitlesResponse(
-        titles=[
-            TitleHit(
-                title=hit.product.title,
-                product_id=hit.product.product_id,
-                score=hit.score,
-                confidence=hit.confidence,
-            )
-            for hit in found[: request.top_k]
-        ],
-        no_match=not found,
-        suggestion=suggested(found[:_VOTERS]),
-        encoder=answer.encoder,
-        took_ms=answer.took_ms,
+        titles=[_title_hit(hit) for hit in titles[: request.top_k]],
+        no_match=not titles,
+        suggestion=suggest_title(titles[:_VOTERS]),
+        encoder=response.encoder,
+        took_ms=response.took_ms,
     )
 
 
-def distinct(hits: Iterable[SearchHit]) -> list[SearchHit]:
-    """The first hit of each title, however it is written."""
+def _title_hit(hit: SearchHit) -> TitleHit:
+    return TitleHit(
+        title=hit.product.title,
+        product_id=hit.product.product_id,
+        score=hit.score,
+        confidence=hit.confidence,
+    )
+
+
+def distinct_titles(hits: Iterable[SearchHit]) -> list[SearchHit]:
+    """Return the first hit of each title, in whatever width and case it is written."""
     first: dict[str, SearchHit] = {}
     for hit in hits:
         first.setdefault(folded(hit.product.title), hit)
@@ -91,16 +93,18 @@ class _Vote(NamedTuple):
     share: float
 
 
-def suggested(hits: Sequence[SearchHit]) -> TitleSuggestion | None:
-    """What these say of the image, the best first; None where they don't agree on its kind.
+def suggest_title(hits: Sequence[SearchHit]) -> TitleSuggestion | None:
+    """Return what the hits, best first, agree on; None where they don't agree on a kind of thing.
 
     A value is agreed on where most of the votes, and more than one title, have it.
     """
     votes = _votes(hits)
-    categories = _agreed(votes, lambda hit: [hit.product.category] if hit.product.category else [])
+    categories = _agreed(
+        votes, [[hit.product.category] if hit.product.category else [] for hit in hits]
+    )
     attributes = _attributes(votes)
-    found = _longest(_agreed(votes, lambda hit: _words(hit.product.title)))
-    heads = [word for word in found if word not in attributes.values()]
+    agreed_words = _longest(_agreed(votes, [_words(hit.product.title) for hit in hits]))
+    heads = [word for word in agreed_words if word not in attributes.values()]
     if not categories and not heads:
         return None
     return TitleSuggestion(
@@ -118,43 +122,43 @@ def _votes(hits: Sequence[SearchHit]) -> list[_Vote]:
 
 
 def _attributes(votes: Sequence[_Vote]) -> dict[str, str]:
-    """The value that is agreed on, of each attribute that has one."""
+    """Return the value that is agreed on, of each attribute that has one."""
     names = dict.fromkeys(name for vote in votes for name in vote.hit.product.attributes)
-    agreed = {name: _agreed(votes, partial(_texts, name)) for name in names}
+    agreed = {name: _agreed(votes, [_texts(name, vote.hit) for vote in votes]) for name in names}
     return {name: values[0] for name, values in agreed.items() if values}
 
 
-def _agreed(votes: Sequence[_Vote], values: Callable[[SearchHit], Iterable[str]]) -> list[str]:
-    """The values that are agreed on, the surest first."""
+def _agreed(votes: Sequence[_Vote], values: Sequence[Iterable[str]]) -> list[str]:
+    """Return the values, of each vote, that are agreed on, the surest first."""
     shares: dict[str, list[float]] = {}
-    for vote in votes:
-        for value in dict.fromkeys(values(vote.hit)):
+    for vote, own_values in zip(votes, values, strict=True):
+        for value in dict.fromkeys(own_values):
             shares.setdefault(value, []).append(vote.share)
-    sums = {value: math.fsum(of) for value, of in shares.items() if len(of) > 1}
+    sums = {value: math.fsum(some) for value, some in shares.items() if len(some) > 1}
     sure = [value for value, share in sums.items() if share >= _MAJORITY]
     return sorted(sure, key=lambda value: (-sums[value], -len(value), value))
 
 
 def _texts(name: str, hit: SearchHit) -> list[str]:
-    """The attribute's values that a title can say."""
+    """Return the attribute's values that a title can say."""
     value = hit.product.attributes.get(name)
     return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
 
 
 def _words(title: str) -> list[str]:
-    """Words that may name a thing; colours are attributes."""
+    """Return the words that may name a thing; colours are attributes."""
     han = [piece.text for piece in pieces(folded(title)) if piece.kind is Kind.han]
     found = [word for text in han for word, _, _ in words(text)]
     return [word for word in found if len(word) > 1 and not word.endswith("色")]
 
 
-def _longest(found: Sequence[str]) -> list[str]:
-    """Without the words that are parts of others."""
-    return [word for word in found if not any(word in other and word != other for other in found)]
+def _longest(some: Sequence[str]) -> list[str]:
+    """Return the words that are no part of another."""
+    return [word for word in some if not any(word in other and word != other for other in some)]
 
 
 def _spoken(attributes: Mapping[str, str]) -> list[str]:
-    """The values as a title has them: a bare colour is one with 色."""
+    """Return the values as a title has them: a bare colour is one with 色."""
     return [
         f"{value}色" if key == _COLOUR and not value.endswith("色") else value
         for key, value in attributes.items()

@@ -21,7 +21,7 @@ def is_doubtful(query: QueryText) -> bool:
     return any(odd) and len(odd) > 1
 
 
-def corrected(query: QueryText, products: Iterable[Collection[str]]) -> str | None:
+def correct(query: QueryText, products: Iterable[Collection[str]]) -> str | None:
     """The query with the products' words that sound like what it says; None where it stays.
 
     `products` are the terms of those that cover most of it, the best first. What one of them has

@@ -23,7 +23,6 @@ from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, STORE_ERRORS, d
 from product_search.bootstrap.assemble import Resources
 from product_search.search.match import match_pairs
 from product_search.search.rerank import rerank_products
-from product_search.search.similar import similar_products
 from product_search.search.titles import suggest_titles
 
 router = APIRouter(tags=["搜索"])
@@ -82,7 +81,7 @@ def get_similar(
 ) -> SearchResponse:
     """图片、标题或两者都与该商品相近的商品，不含它自己；用的是已存的向量，可加条件。"""
     resources: Resources = request.app.state.resources
-    return similar_products(resources.search, product_id, query)
+    return resources.search.similar(product_id, query)
 
 
 @router.post(

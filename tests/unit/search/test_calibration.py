@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from product_search.errors import StartError
 from product_search.evaluation.measures.confidence import reliability
-from product_search.search.calibration import Calibration, Curve, curve_name, find
+from product_search.search.calibration import Calibration, Calibrations, Curve, curve_name
 
 CURVE = Curve(coefficients={"a": 2.0, "b": 1.0}, intercept=-1.0, line=0.3)
 MADE = Calibration(fingerprint="f" * 12, curves={"a+b": CURVE})
@@ -38,18 +38,19 @@ def test_the_first_folder_that_has_it_counts(tmp_path: Path) -> None:
     for folder in (mine, shipped):
         folder.mkdir()
     (shipped / f"{MADE.fingerprint}.json").write_text(MADE.model_dump_json())
-    assert find(MADE.fingerprint, mine, shipped) == MADE
+    calibrations = Calibrations(mine, shipped)
+    assert calibrations.find(MADE.fingerprint) == MADE
     other = MADE.model_copy(update={"ramps": {"text_to_text": (0.3, 0.5)}})
     (mine / f"{MADE.fingerprint}.json").write_text(other.model_dump_json())
-    assert find(MADE.fingerprint, mine, shipped) == other
-    assert find("0" * 12, mine, shipped) == Calibration(fingerprint="0" * 12)
+    assert calibrations.find(MADE.fingerprint) == other
+    assert calibrations.find("0" * 12) == Calibration(fingerprint="0" * 12)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"fingerprint": "0"}', "[]"])
 def test_a_damaged_file_or_anothers_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "abc.json").write_text(content)
     with pytest.raises(StartError, match="校准文件"):
-        find("abc", tmp_path)
+        Calibrations(tmp_path).find("abc")
 
 
 def test_what_is_well_calibrated_has_no_error() -> None:

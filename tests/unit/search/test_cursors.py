@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, strategies as st
 
 from product_search.errors import CursorInvalid, CursorStale
-from product_search.search.cursors import Cursors, Seen, open_key, search_hash
+from product_search.search.cursors import Cursors, open_key, search_hash
 
 CURSORS = Cursors(b"k" * 32)
 SEARCH = search_hash({"text": "雨伞"})
-SOME = CURSORS.write(Seen(SEARCH, "product_v2_a", frozenset({3, 1, 2})))
+SOME = CURSORS.write(SEARCH, "product_v2_a", frozenset({3, 1, 2}))
 
 
 @given(st.frozensets(st.integers(1, 2**63 - 1), max_size=300))
 def test_what_was_seen_is_read_again(product_ids: frozenset[int]) -> None:
-    cursor = CURSORS.write(Seen(SEARCH, "product_v2_a", product_ids))
+    cursor = CURSORS.write(SEARCH, "product_v2_a", product_ids)
     assert CURSORS.read(cursor, SEARCH, "product_v2_a") == product_ids
 
 
@@ -46,7 +46,7 @@ def test_a_cursor_is_of_one_search_one_collection_and_one_key() -> None:
 
 
 def test_ten_thousand_products_fit_into_a_request() -> None:
-    cursor = CURSORS.write(Seen(SEARCH, "product_v2_a", frozenset(range(1, 2_000_000, 200))))
+    cursor = CURSORS.write(SEARCH, "product_v2_a", frozenset(range(1, 2_000_000, 200)))
     assert len(cursor) < 20_000
 
 

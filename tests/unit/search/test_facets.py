@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from data_models import FacetCount, MomentRange, NumberRange, PriceBand, SearchFilters
 from product_search.milvus.filters import passes
 from product_search.schemas.validation import invalid_request
-from product_search.search.facets import Faceted, facets
+from product_search.search.facets import Faceted, count_facets
 
 
 def refusal(filters: dict[str, Any]) -> str:
@@ -158,7 +158,7 @@ def test_without_conditions_on_attributes_every_row_passes() -> None:
 
 
 def test_facets_count_what_has_a_value() -> None:
-    found = facets(
+    found = count_facets(
         [
             Faceted("箱包", "拾光", Decimal("49.99")),
             Faceted("箱包", None, Decimal("50.00")),
@@ -181,7 +181,7 @@ def test_facets_count_what_has_a_value() -> None:
 
 
 def test_facets_of_nothing_are_empty() -> None:
-    found = facets([])
+    found = count_facets([])
     assert (found.category, found.brand, found.price) == ([], [], [])
 
 
@@ -191,7 +191,7 @@ prices = st.none() | st.decimals(min_value=0, max_value=Decimal("9999999999.99")
 
 @given(st.lists(st.builds(Faceted, labels, labels, prices), max_size=30))
 def test_each_value_is_counted_once_and_in_its_band(products: list[Faceted]) -> None:
-    found = facets(products)
+    found = count_facets(products)
     for place, counts in enumerate((found.category, found.brand)):
         held = [product[place] for product in products if product[place] is not None]
         assert {one.value: one.count for one in counts} == {v: held.count(v) for v in held}
@@ -204,4 +204,4 @@ def test_each_value_is_counted_once_and_in_its_band(products: list[Faceted]) -> 
 
 def test_facets_do_not_depend_on_the_order_of_the_products() -> None:
     products = [Faceted(name, name, Decimal(60)) for name in "baacb"]
-    assert facets(products) == facets(products[::-1])
+    assert count_facets(products) == count_facets(products[::-1])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from product_search.search.fusion import RANK_CONSTANT, RankedLeg, cosines, fuse, ramp, ranked
+from product_search.search.fusion import RANK_CONSTANT, RankedLeg, cosines, fuse, ramp, rank_hits
 
 KEYS = st.integers(1, 30)
 SCORES = st.floats(-1, 1, allow_nan=False)
@@ -23,7 +23,7 @@ def legs(draw: st.DrawFn) -> list[RankedLeg]:
         RankedLeg(
             name,
             draw(WEIGHTS),
-            ranked(draw(st.dictionaries(KEYS, SCORES)).items()),
+            rank_hits(draw(st.dictionaries(KEYS, SCORES)).items()),
             draw(st.dictionaries(KEYS, st.floats(0, 1))),
         )
         for name in names
@@ -52,7 +52,7 @@ def test_every_entity_comes_once_in_falling_scores_and_ties_go_by_key(
 @given(legs())
 def test_a_score_is_the_sum_of_what_the_legs_have_added(some: list[RankedLeg]) -> None:
     for one in fuse(some):
-        added = [part.contribution for part in one.parts.values()]
+        added = [part.contribution for part in one.ranks.values()]
         assert one.score == math.fsum(added)
         assert all(value >= 0 for value in added)
 
@@ -72,7 +72,7 @@ def test_ranks_count_by_the_constant_the_weight_and_the_factor() -> None:
     (first, second) = fuse([RankedLeg("a", 2.0, [(7, 0.9), (8, 0.8)], {8: 0.5})])
     assert first.score == pytest.approx(2 / (RANK_CONSTANT + 1))
     assert second.score == pytest.approx(2 * 0.5 / (RANK_CONSTANT + 2))
-    assert (second.parts["a"].rank, second.parts["a"].score) == (2, 0.8)
+    assert (second.ranks["a"].rank, second.ranks["a"].score) == (2, 0.8)
 
 
 @pytest.mark.parametrize(

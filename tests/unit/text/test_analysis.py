@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from product_search.settings import Settings
 from product_search.text.analysis import document, document_terms, plain, terms
 from product_search.text.query import QueryText, analyse, without_negations
-from product_search.text.spelling import corrected, is_doubtful
+from product_search.text.spelling import correct, is_doubtful
 from product_search.text.synonyms import Synonyms
 from tests.hostile import HOSTILE
 
@@ -130,8 +130,8 @@ def test_a_query_is_corrected_by_the_words_that_sound_like_it(
 ) -> None:
     query = analyse(text, synonyms)
     assert is_doubtful(query)
-    assert corrected(query, [of_product(title)]) is not None
-    assert str(corrected(query, [of_product(title)])).replace(" ", "") == meant.replace(" ", "")
+    assert correct(query, [of_product(title)]) is not None
+    assert str(correct(query, [of_product(title)])).replace(" ", "") == meant.replace(" ", "")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_query_is_corrected_by_the_words_that_sound_like_it(
     [("睡觉的玩偶", "荠菜水饺"), ("实木椅子", "一字夹"), ("拉杆箱", "拉杆箱"), ("雨伞", "毛巾")],
 )
 def test_a_word_that_is_one_stays(synonyms: Synonyms, text: str, title: str) -> None:
-    assert corrected(analyse(text, synonyms), [of_product(title)]) is None
+    assert correct(analyse(text, synonyms), [of_product(title)]) is None
 
 
 @pytest.mark.parametrize(
@@ -162,5 +162,5 @@ def test_what_a_query_does_not_want_is_told_apart(
 
 
 def test_nothing_is_corrected_by_no_product(synonyms: Synonyms) -> None:
-    assert corrected(analyse("拉杆相", synonyms), []) is None
+    assert correct(analyse("拉杆相", synonyms), []) is None
     assert Path(Settings(_env_file=None).synonyms_path).is_file()
