@@ -158,7 +158,7 @@ def _database_state(resources: Resources) -> _Database:
 
 def _vector_store_state(resources: Resources, *, is_filling: bool) -> str:
     try:
-        resources.store.ping()
+        resources.entities.ping()
     except VectorStoreUnavailable:
         return "down"
     return "filling" if is_filling else "ok"

@@ -31,10 +31,11 @@ from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import Role
+from product_search.milvus.schema import Entity, Vector, collection_name
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import RunKind
-from vector_db import Entity, MilvusStore, Vector, VectorStore, collection_name
+from vector_db import EntityCollection, MilvusDatabase, VectorDatabase
 
 BATCH = 1000
 DIM = 512
@@ -47,23 +48,29 @@ class Shop:
     """A catalog with its stores."""
 
     database: Database
-    store: MilvusStore
+    vector_database: MilvusDatabase
     images: ImageStore
 
+    @property
+    def entities(self) -> EntityCollection:
+        """The collection that is compared, made where there is none."""
+        dims = dict.fromkeys(DENSE_FIELDS, DIM)
+        return self.vector_database.ensure_collection(collection_name(FINGERPRINT), dims)
+
     def fill(self, products: int) -> list[int]:
-        """Products that are all indexed: their keys."""
+        """Store products that are all indexed, and return their keys."""
         vectors = np.random.default_rng(0).standard_normal((BATCH, DIM)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         name = collection_name(FINGERPRINT)
         active = VectorCollection(name=name, role=Role.active, encoder_fingerprint=FINGERPRINT)
         self.database.write(lambda session: session.add(active))
-        self.store.open_collection(name, dict.fromkeys(DENSE_FIELDS, DIM))
+        entities = self.entities
         keys = PrimaryKeySource()
         drawn: list[int] = []
         for start in range(1, products + 1, BATCH):
             numbers = range(start, min(start + BATCH, products + 1))
             made = [_product(number, keys.draw(), self._image(number)) for number in numbers]
-            self.store.upsert([_entity(row, vectors[row.id % BATCH]) for row in made])
+            entities.upsert([_entity(row, vectors[row.id % BATCH]) for row in made])
             drawn += [row.milvus_id for row in made]
             self.database.write(partial(Session.add_all, instances=made))
         return drawn
@@ -77,10 +84,12 @@ class Shop:
         return image_hash
 
 
-def walk(database: Database, store: VectorStore, images: ImageStore, *, repair: bool) -> DriftRun:
+def walk(
+    database: Database, vector_database: VectorDatabase, images: ImageStore, *, repair: bool
+) -> DriftRun:
     """A whole walk."""
     claimed = exclusive.start(database, RunKind.doctor, {"repair": repair}, LEASE)
-    doctor = Reconciler(database, store, images, lambda _: None, lambda: None)
+    doctor = Reconciler(database, vector_database, images, lambda _: None, lambda: None)
     execute(RunContext(database, claimed, threading.Event()), doctor.handle)
     return database.read(reports.fetch_run, claimed.id)
 
@@ -136,7 +145,7 @@ def _measure(what: str, shop: Shop, *, repair: bool) -> None:
     _forget_peak()
     before = _peak_mb()
     start = time.perf_counter()
-    walked = walk(shop.database, shop.store, shop.images, repair=repair)
+    walked = walk(shop.database, shop.vector_database, shop.images, repair=repair)
     seconds = time.perf_counter() - start
     found = {str(kind): count for kind, count in walked.found.items() if count}
     sys.stdout.write(
@@ -155,16 +164,16 @@ def main() -> None:
         database = Database(f"sqlite:///{where / 'catalog.sqlite3'}")
         stack.callback(database.close)
         open_schema(database)
-        store = MilvusStore(where / "milvus.db", "benchmark")
-        stack.callback(store.close)
-        shop = Shop(database, store, ImageStore(where / "images"))
+        vector_database = MilvusDatabase(where / "milvus.db", "benchmark")
+        stack.callback(vector_database.close)
+        shop = Shop(database, vector_database, ImageStore(where / "images"))
         keys = shop.fill(products)
         sys.stdout.write(f"{products:,} products, each with a picture\n")
         _measure("in step", shop, repair=False)
-        store.delete(keys[::ONE_IN])
+        shop.entities.delete(keys[::ONE_IN])
         _measure("1 % missing", shop, repair=False)
         _measure("1 % missing, repaired", shop, repair=True)
-        store.delete(keys)
+        shop.entities.delete(keys)
         _measure("all missing, repaired", shop, repair=True)
 
 

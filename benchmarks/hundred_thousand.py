@@ -54,7 +54,7 @@ from product_search.search.calibration import Calibration
 from product_search.search.search import SearchService
 from product_search.settings import ROOT, Settings
 from tests.encoders import OnePair
-from vector_db import MilvusStore
+from vector_db import MilvusDatabase
 
 WRITTEN_AT_ONCE = 500
 INDEXED_AT_ONCE = 1000
@@ -207,7 +207,7 @@ def _one_search(retrieval: SearchService, request: SearchRequest, _turn: int) ->
 
 def _run(
     indexer: Indexer,
-    store: MilvusStore,
+    vector_database: MilvusDatabase,
     count: int,
     products: Sequence[dict[str, str]],
     settings: Settings,
@@ -219,27 +219,27 @@ def _run(
         while indexer.apply_oldest(INDEXED_AT_ONCE):
             pass
     with _phase("walk the whole list"):
-        assert _walk(catalog) == count == indexer.collections.active().store.count()
+        assert _walk(catalog) == count == indexer.collections.active().entities.count()
     with _phase("list pages"):
         _list(catalog, count)
     with _phase("search"), open_search(settings, indexer) as retrieval:
         _search(retrieval)
     with _phase("doctor"):
-        walked = walk(indexer.database, store, indexer.images, repair=False)
+        walked = walk(indexer.database, vector_database, indexer.images, repair=False)
     _say(f"  {walked.products} products, {walked.entities} entities, {walked.left} drifted")
-    _survey(indexer.database, store)
+    _survey(indexer.database, vector_database)
 
 
-def _survey(database: Database, store: MilvusStore) -> None:
+def _survey(database: Database, vector_database: MilvusDatabase) -> None:
     """The audit, and a map drawn and given."""
-    auditor = Auditor(database, store, lambda name: Calibration(fingerprint=name))
+    auditor = Auditor(database, vector_database, lambda name: Calibration(fingerprint=name))
     with _phase("audit"):
         claimed = exclusive.start(database, RunKind.audit, {}, LEASE)
         _carry_out(database, claimed, auditor.handle)
     field: MapField = VectorField.image_clip
     with _phase("map"):
         claimed = exclusive.start(database, RunKind.map, {"field": field}, LEASE)
-        _carry_out(database, claimed, MapMaker(database, store).handle)
+        _carry_out(database, claimed, MapMaker(database, vector_database).handle)
     maps = Maps(database, on_enqueued=lambda: None)
     _percentiles("the map that is kept", lambda _turn: maps.get(field), LISTS)
 
@@ -260,13 +260,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
         url = options.database or f"sqlite:///{folder / 'catalog.sqlite3'}"
-        store = MilvusStore(folder / "milvus.db", "benchmark")
-        with closing(store), empty_database(url) as database:
-            collections = LiveCollections(database, store, OnePair(encoders))
+        vector_database = MilvusDatabase(folder / "milvus.db", "benchmark")
+        with closing(vector_database), empty_database(url) as database:
+            collections = LiveCollections(database, vector_database, OnePair(encoders))
             open_collections(collections, is_service=True, is_alone=True)
             indexer = Indexer(database, ImageStore(folder / "images"), collections)
             settings = Settings(_env_file=None, data_dir=folder)
-            _run(indexer, store, options.products, products, settings)
+            _run(indexer, vector_database, options.products, products, settings)
 
 
 if __name__ == "__main__":

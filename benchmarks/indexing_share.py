@@ -34,7 +34,7 @@ from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import open_collections
 from product_search.settings import ROOT, Settings
-from vector_db import MilvusStore
+from vector_db import MilvusDatabase
 
 ROWS = 256
 ROUNDS = 5
@@ -87,9 +87,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
         url = sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{folder / 'catalog.sqlite3'}"
-        store = MilvusStore(folder / "milvus.db", "benchmark")
-        with closing(store), empty_database(url) as database:
-            collections = LiveCollections(database, store, folders)
+        vector_database = MilvusDatabase(folder / "milvus.db", "benchmark")
+        with closing(vector_database), empty_database(url) as database:
+            collections = LiveCollections(database, vector_database, folders)
             open_collections(collections, is_service=True, is_alone=True)
             indexer = Indexer(database, ImageStore(folder), collections)
             for round_ in range(ROUNDS + 1):

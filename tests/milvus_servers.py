@@ -9,8 +9,8 @@ from typing import Any
 
 from pymilvus import MilvusClient, MilvusException
 
+from product_search.milvus.options import MilvusServer
 from tests.servers import free_port
-from vector_db import MilvusServer
 
 _START_S = 30.0
 

@@ -31,6 +31,7 @@ from product_search.indexing.startup import open_collections
 from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.insights.duplicates import DuplicateFinder
+from product_search.milvus.options import MilvusOptions, MilvusServer
 from product_search.outbox import events
 from product_search.outbox.admission import OutboxGate
 from product_search.runs import queue
@@ -43,7 +44,7 @@ from product_search.search.inputs import InputReader
 from product_search.search.search import SearchService
 from product_search.settings import Settings
 from product_search.text.synonyms import Synonyms
-from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
+from vector_db import EntityCollection, MilvusDatabase
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,9 @@ class Resources:
     run_executor: RunExecutor
 
     @property
-    def store(self) -> VectorStore:
+    def entities(self) -> EntityCollection:
         """The collection that searches read now."""
-        return self.collections.active().store
+        return self.collections.active().entities
 
     @property
     def encoders(self) -> EncoderPair:
@@ -145,14 +146,16 @@ def _assembled(
     catalog = Catalog(database, images, on_commit, gate.admit)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
     generations = _generations(settings, indexer, keeper)
-    doctor = Reconciler(database, collections.store, images, gate.admit, on_commit)
+    doctor = Reconciler(database, collections.vector_database, images, gate.admit, on_commit)
     handlers: dict[RunKind, Handler] = {
         RunKind.import_: _import_handler(imports, catalog),
         RunKind.reindex: Reindexer(collections, settings.index_batch_size, on_commit),
         RunKind.doctor: doctor.handle,
-        RunKind.duplicates: DuplicateFinder(database, collections.store, images).handle,
-        RunKind.audit: Auditor(database, collections.store, search.calibrations.of).handle,
-        RunKind.map: MapMaker(database, collections.store).handle,
+        RunKind.duplicates: DuplicateFinder(database, collections.vector_database, images).handle,
+        RunKind.audit: Auditor(
+            database, collections.vector_database, search.calibrations.of
+        ).handle,
+        RunKind.map: MapMaker(database, collections.vector_database).handle,
         RunKind.generate: Generating(generations, keeper, search, settings.generation_label).handle,
     }
     run_executor = RunExecutor(database, handlers)
@@ -236,7 +239,7 @@ def _import_handler(imports: Imports, catalog: Catalog) -> Handler:
     return handle
 
 
-def open_store(settings: Settings, address: str) -> MilvusStore:
+def open_vector_database(settings: Settings, address: str) -> MilvusDatabase:
     """Milvus, as the settings name it: the file, which is then held, or the server."""
     options = MilvusOptions(
         index_type=settings.milvus_index_type,
@@ -249,11 +252,11 @@ def open_store(settings: Settings, address: str) -> MilvusStore:
         consistency=settings.milvus_consistency,
     )
     if settings.milvus_server is None:
-        return MilvusStore(settings.milvus_path, address, options)
+        return MilvusDatabase(settings.milvus_path, address, options)
     server = MilvusServer(settings.milvus_server, settings.milvus_token.get_secret_value())
     if server.tells_its_token:
         log.warning("PRODUCT_SEARCH_MILVUS_TOKEN goes over the network in the clear: use https")
-    return MilvusStore(server, address, options)
+    return MilvusDatabase(server, address, options)
 
 
 @contextmanager
@@ -279,12 +282,12 @@ def open_reconciler(settings: Settings) -> Iterator[Reconciler]:
     """
     with ExitStack() as stack:
         _make_data_dir(settings)
-        store = open_store(settings, "manage")
-        stack.callback(store.close)
+        vector_database = open_vector_database(settings, "manage")
+        stack.callback(vector_database.close)
         database = stack.enter_context(open_database(settings))
         gate = OutboxGate(database, settings.outbox_max_depth)
         images = ImageStore(settings.images_dir)
-        yield Reconciler(database, store, images, gate.admit, on_queued=lambda: None)
+        yield Reconciler(database, vector_database, images, gate.admit, on_queued=lambda: None)
 
 
 @contextmanager
@@ -294,14 +297,14 @@ def open_duplicate_finder(settings: Settings) -> Iterator[DuplicateFinder]:
     Raises as open_resources.
     """
     with open_reconciler(settings) as opened:
-        yield DuplicateFinder(opened.database, opened.store, opened.images)
+        yield DuplicateFinder(opened.database, opened.vector_database, opened.images)
 
 
 @contextmanager
 def open_auditor(settings: Settings) -> Iterator[Auditor]:
     """What `manage audit` compares with: both stores, and no encoder. Raises as open_resources."""
     with open_reconciler(settings) as opened:
-        yield Auditor(opened.database, opened.store, _calibrations(settings).find)
+        yield Auditor(opened.database, opened.vector_database, _calibrations(settings).find)
 
 
 def _calibrations(settings: Settings) -> Calibrations:
@@ -312,15 +315,15 @@ def _calibrations(settings: Settings) -> Calibrations:
 def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
     with ExitStack() as stack:
         # First, so that a second process is turned away before it has loaded any model.
-        store = open_store(settings, address)
-        stack.callback(store.close)
+        vector_database = open_vector_database(settings, address)
+        stack.callback(vector_database.close)
         database = stack.enter_context(open_database(settings))
         policy = events.ClaimPolicy(
             lease=timedelta(seconds=settings.index_lease_s),
             max_attempts=settings.index_max_attempts,
             first_pause=timedelta(seconds=settings.index_retry_delay_s),
         )
-        collections = LiveCollections(database, store, EncoderFolders(settings))
+        collections = LiveCollections(database, vector_database, EncoderFolders(settings))
         yield Indexer(database, ImageStore(settings.images_dir), collections, policy)
 
 

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 from orm_models import Database, Run
 from product_search.bootstrap.assemble import open_database
+from product_search.milvus.milvus_lite import FileLock, VectorFileBusy
 from product_search.runs import exclusive
 from product_search.runs.exclusive import ExclusiveKind
 from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import UNFINISHED, RunLost, RunState
 from product_search.settings import Settings
-from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
 

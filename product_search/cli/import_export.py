@@ -19,9 +19,9 @@ from product_search.catalog.products import Catalog
 from product_search.cli.follow import wait_while
 from product_search.errors import StartError
 from product_search.images.store import ImageStore
+from product_search.milvus.milvus_lite import FileLock, VectorFileBusy
 from product_search.outbox import counts as outbox_counts
 from product_search.settings import Settings
-from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
 

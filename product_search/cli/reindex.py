@@ -13,10 +13,10 @@ from product_search.cli.follow import find_run, wait_while
 from product_search.errors import StartError
 from product_search.indexing import collections, reindex
 from product_search.indexing.reindex import ReindexRefused
+from product_search.milvus.milvus_lite import FileLock, VectorFileBusy
 from product_search.runs import queue
 from product_search.runs.queue import UNFINISHED, RunKind, RunState
 from product_search.settings import Settings
-from vector_db import FileLock, VectorFileBusy
 
 log = logging.getLogger(__name__)
 

@@ -25,11 +25,12 @@ from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUna
 from product_search.images.store import ImageStore
 from product_search.indexing import collections
 from product_search.indexing.collections import Role
+from product_search.milvus.schema import EntityState
 from product_search.outbox import counts as outbox_state, events
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
 from product_search.runs.queue import Problem, RunKind
-from vector_db import EntityState, VectorStore
+from vector_db import EntityCollection, VectorDatabase
 
 PAGE = 1000  # rows, and entities, that are compared at once
 _OUR_COLLECTIONS = re.compile(r"product_v\d+_[0-9a-f]{12}")
@@ -84,7 +85,7 @@ class Reconciler:
     """
 
     database: Database
-    store: VectorStore
+    vector_database: VectorDatabase
     images: ImageStore
     admit: Callable[[int], None]
     on_queued: Callable[[], None]
@@ -113,7 +114,7 @@ class _Walk:
         self._claimed = context.claim
         self._options = DriftOptions.model_validate(dict(context.claim.options))
         self._progress = DriftProgress.model_validate(dict(context.claim.progress))
-        self._views: dict[str, VectorStore] = {}
+        self._views: dict[str, EntityCollection] = {}
 
     def to_the_end(self, check: Callable[[], None]) -> None:
         """Every step that is left; `check` may raise between two of them."""
@@ -130,7 +131,7 @@ class _Walk:
         """Which collections are to be compared, and are there others that nobody uses?"""
         with self._database.alone("collection"):  # none is being made or dropped meanwhile
             walked, known = self._database.read(_collections)
-            names = self._tools.store.collections()
+            names = self._tools.vector_database.list_collections()
             ours = {name for name in names if _OUR_COLLECTIONS.fullmatch(name)}
             unused = sorted(ours - known)
             self._drop(unused)
@@ -151,16 +152,16 @@ class _Walk:
             if name not in unused:
                 raise RunFailed(f"{name} 不是多余的集合；多余的有：{'、'.join(unused) or '无'}")
         for name in self._options.drop:
-            self._tools.store.drop_collection(name)
+            self._tools.vector_database.drop_collection(name)
 
     @property
-    def _view(self) -> VectorStore | None:
+    def _view(self) -> EntityCollection | None:
         """The collection that is being compared; None where it is gone."""
         name = self._progress.collection
         if name is None or name in self._progress.absent:
             return None
         if name not in self._views:  # another process may have made it
-            self._views[name] = self._tools.store.view(name)
+            self._views[name] = self._tools.vector_database.open_collection(name)
         return self._views[name]
 
     def _compare_page(self) -> None:
@@ -199,7 +200,7 @@ class _Walk:
         """A page of one collection and a page of another make no walk."""
         walked, _ = self._database.read(_collections)
         name = self._progress.collection
-        is_there = name is not None and self._tools.store.has_collection(name)
+        is_there = name is not None and self._tools.vector_database.has_collection(name)
         was_there = name is not None and name not in self._progress.absent
         if (walked, is_there) != (self._progress.collections, was_there):
             raise RunFailed("在用的向量集合在核对期间变了，请重新核对")

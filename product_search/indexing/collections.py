@@ -18,7 +18,8 @@ from data_models import VectorField
 from nlp_models import EncoderPair
 from orm_models import Database, VectorCollection
 from product_search.errors import AppError, EncoderError, VectorStoreUnavailable
-from vector_db import VectorStore, collection_name
+from product_search.milvus.schema import collection_name
+from vector_db import EntityCollection, VectorDatabase
 
 log = logging.getLogger(__name__)
 
@@ -66,20 +67,19 @@ class OpenCollection:
     """A collection and the only encoders that its vectors may be compared with."""
 
     encoders: EncoderPair
-    store: VectorStore
+    entities: EntityCollection
 
     @classmethod
-    def open(cls, encoders: EncoderPair, store: VectorStore) -> OpenCollection:
+    def open(cls, encoders: EncoderPair, vector_database: VectorDatabase) -> OpenCollection:
         """The collection that bears the encoders' fingerprint; it is made where there is none."""
-        own = store.beside()
         clip = encoders.image_text.dim
         dims = {
             VectorField.image_clip: clip,
             VectorField.text_clip: clip,
             VectorField.text_bge: encoders.text.dim,
         }
-        own.open_collection(collection_name(encoders.fingerprint), dims)
-        return cls(encoders, own)
+        name = collection_name(encoders.fingerprint)
+        return cls(encoders, vector_database.ensure_collection(name, dims))
 
     @property
     def name(self) -> str:
@@ -129,9 +129,11 @@ def _live() -> Select[VectorCollection]:
 class LiveCollections:
     """The live collections as this process has opened them."""
 
-    def __init__(self, database: Database, store: VectorStore, encoders: EncoderSource) -> None:
+    def __init__(
+        self, database: Database, vector_database: VectorDatabase, encoders: EncoderSource
+    ) -> None:
         self.database = database
-        self.store = store  # for what is no collection's own: making and dropping them
+        self.vector_database = vector_database
         self.encoders = encoders
         self._opened: dict[str, OpenCollection] = {}
         self._opening = threading.Lock()
@@ -225,9 +227,9 @@ class LiveCollections:
             found = self._opened.get(row.name)
             if found is None:
                 encoders = self.encoders_of(row)
-                if not self.store.has_collection(row.name):
+                if not self.vector_database.has_collection(row.name):
                     raise CollectionMissing(f"Milvus 里没有集合 {row.name}")
-                found = self._opened[row.name] = OpenCollection.open(encoders, self.store)
+                found = self._opened[row.name] = OpenCollection.open(encoders, self.vector_database)
             return found
 
     def encoders_of(self, row: VectorCollection) -> EncoderPair:
@@ -239,7 +241,7 @@ class LiveCollections:
 
     def create(self, encoders: EncoderPair) -> OpenCollection:
         """The collection of these encoders, made where there is none."""
-        made = OpenCollection.open(encoders, self.store)
+        made = OpenCollection.open(encoders, self.vector_database)
         self._opened[made.name] = made
         return made
 

@@ -21,11 +21,11 @@ from product_search.images.perceptual_hash import perceptual_hash
 from product_search.images.store import ImageStore
 from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import LiveCollections, OpenCollection, Role
+from product_search.milvus.schema import Entity
 from product_search.outbox import events
 from product_search.outbox.events import Claim, ClaimItem, ClaimPolicy
 from product_search.runs.background import keep_lease
 from product_search.text.analysis import document, document_terms, plain
-from vector_db import Entity
 
 log = logging.getLogger(__name__)
 
@@ -160,8 +160,8 @@ class Indexer:
         # What another worker has taken over meanwhile is its own to write.
         held = self._renew(claim)
         for target, made in entities:
-            target.store.upsert([entity for entity in made if entity.product_id in held])
-            target.store.delete([item.milvus_id for item in gone if item.product_id in held])
+            target.entities.upsert([entity for entity in made if entity.product_id in held])
+            target.entities.delete([item.milvus_id for item in gone if item.product_id in held])
         written = [item for item in items if item.product_id in held]
         looks = {one: perceptual_hash(picture) for one, picture in pictures.items()}
         self._settle(claim, written, products, failures, looks)

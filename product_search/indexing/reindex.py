@@ -18,11 +18,11 @@ from product_search.errors import EncoderError, StartError
 from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.startup import retire_collections
+from product_search.milvus.schema import collection_name
 from product_search.outbox import counts, events
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
 from product_search.runs.queue import RunKind, RunLost
-from vector_db import collection_name
 
 POLL_S = 0.2
 
@@ -164,7 +164,7 @@ class Reindexer:
         if name in {row.name for role, row in rows.items() if role is not Role.filling}:
             raise RunFailed(f"编码器 {encoders.name}（指纹 {encoders.fingerprint}）已经在用")
         with self._database.alone("collection"):  # nobody drops meanwhile what is made here
-            self.collections.store.drop_collection(name)  # left from another time
+            self.collections.vector_database.drop_collection(name)  # left from another time
             self.collections.create(encoders)
             return self._database.write(partial(_admit, context=context, encoders=encoders))
 
@@ -201,7 +201,7 @@ class Reindexer:
     def _drop_retired(self) -> None:
         with self._database.alone("collection"):
             for row in self._database.read(live_collections.fetch_retired):
-                self.collections.store.drop_collection(row.name)
+                self.collections.vector_database.drop_collection(row.name)
                 self._database.write(partial(_forget, name=row.name))
 
 

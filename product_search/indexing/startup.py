@@ -19,10 +19,10 @@ from product_search.indexing.collections import (
     ReleaseMismatch,
     Role,
 )
+from product_search.milvus.schema import collection_name
 from product_search.outbox import events
 from product_search.runs import queue as runs
 from product_search.runs.queue import RunKind
-from vector_db import collection_name
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def _any_product(session: Session) -> bool:
 def _open_active(
     collections: LiveCollections, active: VectorCollection, encoders: EncoderPair
 ) -> bool:
-    if not collections.store.has_collection(active.name):
+    if not collections.vector_database.has_collection(active.name):
         if not _queue_all(collections, encoders, active):
             return False
     elif active.encoder is None:
@@ -137,7 +137,7 @@ def _start_afresh(collections: LiveCollections, active: VectorCollection | None)
     if not _is_still(collections.database.read(live_collections.fetch_live), active):
         return False
     # Left from another time: nobody kept it in step.
-    collections.store.drop_collection(collection_name(encoders.fingerprint))
+    collections.vector_database.drop_collection(collection_name(encoders.fingerprint))
     if not _queue_all(collections, encoders, active):
         return False
     collections.create(encoders)

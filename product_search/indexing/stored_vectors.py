@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from orm_models import Database, Product
 from product_search.indexing import collections
 from product_search.indexing.collections import Role
-from vector_db import VectorStore
+from vector_db import EntityCollection, VectorDatabase
 
 PAGE = 1000  # products that are read at once
 
@@ -24,15 +24,18 @@ class ActiveVectors(NamedTuple):
 
     name: str
     fingerprint: str  # of the encoders
-    store: VectorStore
+    entities: EntityCollection
 
 
-def open_active_vectors(database: Database, store: VectorStore) -> ActiveVectors | None:
+def open_active_vectors(
+    database: Database, vector_database: VectorDatabase
+) -> ActiveVectors | None:
     """None before there is any. Raises VectorStoreUnavailable."""
     row = database.read(collections.fetch_live).get(Role.active)
-    if row is None or not store.has_collection(row.name):
+    if row is None or not vector_database.has_collection(row.name):
         return None
-    return ActiveVectors(row.name, row.encoder_fingerprint, store.view(row.name))
+    entities = vector_database.open_collection(row.name)
+    return ActiveVectors(row.name, row.encoder_fingerprint, entities)
 
 
 def iterate_products(

@@ -123,7 +123,7 @@ class Auditor(Insight):
 
     def analyse(self, context: RunContext) -> Result:
         """Compare every indexed product's image with its title, and keep the worst."""
-        active = open_active_vectors(self.database, self.store)
+        active = open_active_vectors(self.database, self.vector_database)
         curve = self.calibrated(active.fingerprint).pairs if active else None
         sample = self._sample(active, context)
         progress = AuditProgress(mismatched=None if curve is None else 0)
@@ -155,8 +155,8 @@ def _to_problem(finding: AuditFinding) -> Problem:
 
 def _load_pairs(active: ActiveVectors | None, keys: Sequence[int]) -> ImageTitlePairs:
     """Load the vectors of the entities that have both."""
-    images = active.store.vectors(VectorField.image_clip, keys) if active else {}
-    titles = active.store.vectors(VectorField.text_clip, keys) if active else {}
+    images = active.entities.vectors(VectorField.image_clip, keys) if active else {}
+    titles = active.entities.vectors(VectorField.text_clip, keys) if active else {}
     both = [key for key in keys if key in images and key in titles]
     return ImageTitlePairs(
         np.array(both, np.int64),

@@ -34,7 +34,7 @@ from product_search.insights.pca import Covariance, Plane
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import RunContext
 from product_search.runs.queue import RunClaim, RunKind, RunState
-from vector_db import VectorStore
+from vector_db import EntityCollection
 
 MAX_POINTS = 10_000
 _DECIMALS = 5
@@ -189,7 +189,7 @@ class MapMaker(Insight):
         field = MapOptions.model_validate(context.claim.options).field
         # First: what changes meanwhile makes the map stale.
         revision = self.database.read(_fetch_revision)
-        active = open_active_vectors(self.database, self.store)
+        active = open_active_vectors(self.database, self.vector_database)
         if active is None:
             raise VectorStoreUnavailable("还没有可以搜索的向量集合")
         return Result(self._compute(active, field, revision, context))
@@ -205,13 +205,15 @@ class MapMaker(Insight):
         keys: list[_Key] = []
         for rows in self.pages(context, _COLUMNS):
             page = [_Key(row.id, row.milvus_id) for row in rows]
-            keys += _add_vectors(covariance, active.store, field, page)
+            keys += _add_vectors(covariance, active.entities, field, page)
         plane = covariance.plane()
         sample = [keys[place] for place in spread_evenly(len(keys), self.max_points)]
         points: dict[int, tuple[float, float]] = {}
         for start in range(0, len(sample), self.page_size):
             context.check()
-            points |= _project(plane, active.store, field, sample[start : start + self.page_size])
+            points |= _project(
+                plane, active.entities, field, sample[start : start + self.page_size]
+            )
         return StoredMap(
             collection=active.name,
             revision=revision,
@@ -224,19 +226,19 @@ class MapMaker(Insight):
 
 
 def _add_vectors(
-    covariance: Covariance, store: VectorStore, field: VectorField, keys: Sequence[_Key]
+    covariance: Covariance, entities: EntityCollection, field: VectorField, keys: Sequence[_Key]
 ) -> list[_Key]:
     """Count the entities' vectors in, and return the keys that have a vector."""
-    found = store.vectors(field, [key.milvus_id for key in keys])
+    found = entities.vectors(field, [key.milvus_id for key in keys])
     covariance.add(np.array(list(found.values()), np.float32))
     return [key for key in keys if key.milvus_id in found]
 
 
 def _project(
-    plane: Plane, store: VectorStore, field: VectorField, keys: Sequence[_Key]
+    plane: Plane, entities: EntityCollection, field: VectorField, keys: Sequence[_Key]
 ) -> dict[int, tuple[float, float]]:
     """Return the points of the products by product_id, but for products that lost their vector."""
-    found = store.vectors(field, [key.milvus_id for key in keys])
+    found = entities.vectors(field, [key.milvus_id for key in keys])
     left = [key for key in keys if key.milvus_id in found]
     places = plane.project(np.array([found[key.milvus_id] for key in left], np.float32))
     rounded = places.round(_DECIMALS).tolist()

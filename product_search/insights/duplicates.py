@@ -32,7 +32,7 @@ from product_search.insights.insight import Insight, Result
 from product_search.insights.near_pairs import Listing, Pair, Products, find_near_pairs
 from product_search.runs.executor import RunContext
 from product_search.runs.queue import Problem, RunKind
-from vector_db import VectorStore
+from vector_db import EntityCollection
 
 MAX_LISTED = 500  # products of one group, and pairs
 _PROBLEM_KIND = "duplicates"
@@ -112,16 +112,16 @@ class DuplicateFinder(Insight):
         return Result(progress, [_to_problem(group) for group in groups])
 
     def _load(self, context: RunContext) -> Products:
-        active = open_active_vectors(self.database, self.store)
-        store = active.store if active else None
+        active = open_active_vectors(self.database, self.vector_database)
+        entities = active.entities if active else None
         listings: list[Listing] = []
         image_vectors: list[Floats] = []
         text_vectors: list[Floats] = []
         for rows in self.pages(context, _COLUMNS):
             listings += self._listings(rows)
             keys = [row.milvus_id for row in rows]
-            image_vectors.append(_load_vectors(store, VectorField.image_clip, keys))
-            text_vectors.append(_load_vectors(store, VectorField.text_bge, keys))
+            image_vectors.append(_load_vectors(entities, VectorField.image_clip, keys))
+            text_vectors.append(_load_vectors(entities, VectorField.text_bge, keys))
         return Products(listings, _stack(image_vectors), _stack(text_vectors))
 
     def _listings(self, rows: Sequence[Row[Any]]) -> list[Listing]:
@@ -172,9 +172,11 @@ def _to_problem(group: DuplicateGroup) -> Problem:
     return Problem(_PROBLEM_KIND, str(group.product_ids[0]), group.model_dump_json())
 
 
-def _load_vectors(store: VectorStore | None, field: VectorField, keys: Sequence[int]) -> Floats:
+def _load_vectors(
+    entities: EntityCollection | None, field: VectorField, keys: Sequence[int]
+) -> Floats:
     """Return (n, dim), zeros for entities without a vector; (n, 1) where no entity has any."""
-    found = store.vectors(field, keys) if store else {}
+    found = entities.vectors(field, keys) if entities else {}
     dim = max((len(vector) for vector in found.values()), default=1)
     none = np.zeros(dim, np.float32)
     return np.array([found.get(key, none) for key in keys], np.float32).reshape(len(keys), dim)

@@ -20,7 +20,7 @@ from product_search.runs import exclusive, queue
 from product_search.runs.exclusive import ExclusiveKind
 from product_search.runs.executor import LEASE, RunContext, RunFailed
 from product_search.runs.queue import Problem, RunClaim, RunState
-from vector_db import VectorStore
+from vector_db import VectorDatabase
 
 RunModel = TypeVar("RunModel", bound=SurveyRun)
 Columns = Sequence[InstrumentedAttribute[Any]]
@@ -39,7 +39,7 @@ class Insight(ABC):
     """Handler of one kind of run; any process that has the stores open can carry it out."""
 
     database: Database
-    store: VectorStore
+    vector_database: VectorDatabase
     page_size: int = field(default=PAGE, kw_only=True)  # products that are read at once
 
     # Whether somebody waits for the run: told where a store is down, they ask again. A run that

@@ -24,6 +24,7 @@ from orm_models import Database, Product, matching, products_by_milvus_id
 from product_search.catalog.rows import product_out
 from product_search.errors import NotCalibrated
 from product_search.indexing.collections import OpenCollection
+from product_search.milvus.collection import MAX_LIMIT
 from product_search.milvus.filters import passes
 from product_search.outbox import counts
 from product_search.search.calibration import Calibration, round_confidence
@@ -31,7 +32,6 @@ from product_search.search.cursors import Cursors
 from product_search.search.facets import Faceted, count_facets
 from product_search.search.plan import FIELDS, LegVectors, Plan
 from product_search.search.recall import HYBRID_DEPTH, Recall, RecalledHit, recall
-from vector_db import MAX_LIMIT
 
 # How many entities are recalled: more than a page needs, since some may have lost their row
 # meanwhile, and in few sizes, since Milvus orders equal scores otherwise for each size.
@@ -149,7 +149,7 @@ class Search:
     def _recall(self, limit: int, filters: SearchFilters) -> Recall:
         with self.plan.query.watch.stage("recall"):
             return recall(
-                self.collection.store,
+                self.collection.entities,
                 self.threads,
                 self.plan,
                 self.vectors,

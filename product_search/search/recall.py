@@ -19,7 +19,7 @@ from product_search.search.plan import (
     Plan,
 )
 from product_search.text.query import QueryText
-from vector_db import VectorStore
+from vector_db import EntityCollection
 
 # How deep each leg of a hybrid search is read. One depth for all its pages: of a deeper leg the
 # entities far down add to their fused scores, and would stand elsewhere on the next page.
@@ -50,7 +50,7 @@ class Recall:
 
 
 def recall(
-    store: VectorStore,
+    entities: EntityCollection,
     threads: Executor,
     plan: Plan,
     vectors: LegVectors,
@@ -69,9 +69,9 @@ def recall(
         return Recall([], is_complete=True)
     first, *others = plan.legs
     waiting = [
-        threads.submit(_search_leg, store, leg, plan, vectors, filters, limit) for leg in others
+        threads.submit(_search_leg, entities, leg, plan, vectors, filters, limit) for leg in others
     ]
-    hits = {first: _search_leg(store, first, plan, vectors, filters, limit)}
+    hits = {first: _search_leg(entities, first, plan, vectors, filters, limit)}
     hits |= {leg: future.result() for leg, future in zip(others, waiting, strict=True)}
     is_complete = all(len(of_leg) < limit for of_leg in hits.values())
     return Recall(fuse_legs(plan, hits, calibration), is_complete)
@@ -86,7 +86,7 @@ def fuse_legs(plan: Plan, hits: LegHits, calibration: Calibration) -> list[Recal
 
 
 def _search_leg(
-    store: VectorStore,
+    entities: EntityCollection,
     leg: Leg,
     plan: Plan,
     vectors: LegVectors,
@@ -95,9 +95,9 @@ def _search_leg(
 ) -> list[Hit]:
     if leg is Leg.bm25:
         terms = plan.inputs.bm25_terms
-        return store.search_text(terms, limit, filters) if terms else []
+        return entities.search_text(terms, limit, filters) if terms else []
     is_hybrid = plan.mode is SearchMode.hybrid
-    return store.search(FIELDS[leg], vectors[leg], limit, filters, with_terms=is_hybrid)
+    return entities.search(FIELDS[leg], vectors[leg], limit, filters, with_terms=is_hybrid)
 
 
 def _features(plan: Plan, hits: LegHits) -> dict[int, dict[str, float]]:

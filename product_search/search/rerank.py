@@ -21,7 +21,7 @@ from product_search.search.inputs import Query
 from product_search.search.plan import FIELDS, LegVectors, Plan, embed
 from product_search.search.recall import RecalledHit, fuse_legs
 from product_search.search.search import SearchService
-from vector_db import VectorStore
+from vector_db import EntityCollection
 
 
 def rerank_products(
@@ -61,11 +61,11 @@ def _rerank(
         (vectors,) = embed(collection.encoders, [plan])
     rows = {product.milvus_id: product for product in products}
     with query.watch.stage("recall"):
-        states = collection.store.states(list(rows)) if rows else []
+        states = collection.entities.states(list(rows)) if rows else []
         indexed = {state.milvus_id for state in states}
         # Words that ask for nothing say nothing of any product, whatever its vectors are.
         keys = [] if plan.asks_nothing else sorted(indexed)
-        leg_hits = _leg_hits(collection.store, plan, vectors, keys)
+        leg_hits = _leg_hits(collection.entities, plan, vectors, keys)
         calibration = search.calibrations.of(collection.encoders.fingerprint)
         recalled = fuse_legs(plan, leg_hits, calibration)
     recalled += _unranked_hits(plan, indexed - {hit.milvus_id for hit in recalled})
@@ -82,7 +82,7 @@ def _rerank(
 
 
 def _leg_hits(
-    store: VectorStore, plan: Plan, vectors: LegVectors, keys: Sequence[int]
+    entities: EntityCollection, plan: Plan, vectors: LegVectors, keys: Sequence[int]
 ) -> dict[Leg, list[Hit]]:
     """Return how each leg scores these entities; one without the leg's vector is no hit of it."""
     terms: dict[int, str] = {}
@@ -91,10 +91,10 @@ def _leg_hits(
         wanted = plan.inputs.bm25_terms
         hits: list[Hit] = []
         if wanted and keys:
-            hits = store.search_text(wanted, len(keys), SearchFilters(), only=keys)
+            hits = entities.search_text(wanted, len(keys), SearchFilters(), only=keys)
         leg_hits[Leg.bm25] = hits
         terms = {hit.milvus_id: hit.terms for hit in hits}
-    stored = {field: store.vectors(field, keys) for field in {FIELDS[leg] for leg in vectors}}
+    stored = {field: entities.vectors(field, keys) for field in {FIELDS[leg] for leg in vectors}}
     for leg, vector in vectors.items():
         field = FIELDS[leg]
         scores = cosines(vector, list(stored[field].values()))

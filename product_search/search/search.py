@@ -31,7 +31,7 @@ from product_search.search.execution import Search
 from product_search.search.inputs import InputReader, Query, QueryInputs, Stopwatch, Weighted
 from product_search.search.plan import LegVectors, Plan, Vector, embed, plan_legs
 from product_search.text.spelling import correct, is_doubtful
-from vector_db import VectorStore
+from vector_db import EntityCollection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -129,7 +129,7 @@ class SearchService:
     ) -> SearchResponse:
         watch = Stopwatch()
         with watch.stage("recall"):
-            vectors = _stored_vectors(collection.store, product, query.by)
+            vectors = _stored_vectors(collection.entities, product, query.by)
         request = SearchRequest(
             mode=SearchMode.hybrid if len(vectors) > 1 else SearchMode(next(iter(vectors)).value),
             product_id=product.id,
@@ -175,7 +175,7 @@ class SearchService:
         if not is_doubtful(text) or not text.terms:
             return query
         with query.watch.stage("recall"):
-            hits = collection.store.search_text(text.terms, _LIKELY, request.filters)
+            hits = collection.entities.search_text(text.terms, _LIKELY, request.filters)
         terms = [frozenset(hit.terms.split()) for hit in hits]
         corrected = correct(text, sorted(terms, key=text.coverage, reverse=True))
         if corrected is None:
@@ -194,7 +194,9 @@ def _result_or_error(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
         return error
 
 
-def _stored_vectors(store: VectorStore, product: Product, by: SimilarBy) -> dict[Leg, Vector]:
+def _stored_vectors(
+    entities: EntityCollection, product: Product, by: SimilarBy
+) -> dict[Leg, Vector]:
     """Return the product's vectors by the legs that look for them.
 
     Raises:
@@ -206,8 +208,10 @@ def _stored_vectors(store: VectorStore, product: Product, by: SimilarBy) -> dict
         raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
     images: Mapping[int, Vector] = {}
     if by is not SimilarBy.title and product.image_hash is not None:
-        images = store.vectors(VectorField.image_clip, [key])
-    titles = store.vectors(VectorField.text_bge, [key]) if by is not SimilarBy.picture else images
+        images = entities.vectors(VectorField.image_clip, [key])
+    titles = (
+        entities.vectors(VectorField.text_bge, [key]) if by is not SimilarBy.picture else images
+    )
     if key not in titles:
         raise ProductNotIndexed(f"商品 {product.id} 尚未建立索引，请稍后再试")
     vectors = {Leg.image_to_image: images[key]} if key in images else {}

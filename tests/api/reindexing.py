@@ -49,7 +49,7 @@ def held(collections: LiveCollections) -> dict[Role, dict[int, int]]:
     rows = collections.database.read(live_collections.fetch_live)
     found = {}
     for role, one in collections.open_all(rows):
-        states = one.store.scan(-1, 1000)
+        states = one.entities.scan(-1, 1000)
         assert {state.encoder_fingerprint for state in states} <= {one.encoders.fingerprint}
         found[role] = {state.product_id: state.revision for state in states}
     return found

@@ -114,7 +114,7 @@ def test_what_is_not_indexed_yet_is_skipped(shop: TestClient) -> None:
 
 def test_what_milvus_has_lost_is_skipped(shop: TestClient) -> None:
     made = filled(shop)
-    resources(shop).store.delete([int(made[1]["milvus_id"])])
+    resources(shop).entities.delete([int(made[1]["milvus_id"])])
     assert audited(shop)["last"]["skipped"] == 1
 
 

@@ -40,13 +40,15 @@ def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
 
 def test_every_vector_is_in_the_collection_of_its_encoder(api: TestClient) -> None:
     held = resources(api)
-    assert held.store.has_collection(f"product_v2_{held.encoders.fingerprint}")
+    assert held.collections.vector_database.has_collection(
+        f"product_v2_{held.encoders.fingerprint}"
+    )
 
 
 def test_without_a_database_the_service_is_down(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_self: object, _work: object) -> NoReturn:
+    def fail(*_arguments: object) -> NoReturn:
         raise DatabaseUnavailable("数据库暂时不可用")
 
     monkeypatch.setattr(type(resources(api).database), "read", fail)
@@ -72,7 +74,7 @@ def test_without_milvus_the_catalog_is_served_and_search_is_not(
         raise VectorStoreUnavailable("向量库暂时不可用")
 
     for name in ("ping", "search"):
-        monkeypatch.setattr(type(resources(api).store), name, fail)
+        monkeypatch.setattr(type(resources(api).entities), name, fail)
     status, body = health(api)
     assert (status, body["status"], body["vector_store"]) == (200, "degraded", "down")
     assert api.get("/product/list").status_code == 200

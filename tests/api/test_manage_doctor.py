@@ -14,13 +14,13 @@ from product_search.bootstrap import encoders
 from product_search.bootstrap.assemble import open_database
 from product_search.cli import manage
 from product_search.drift import reports
+from product_search.milvus.milvus_lite import FileLock
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE
 from product_search.runs.queue import RunKind
 from product_search.settings import Settings
 from tests.api.helpers import create, resources
 from tests.api.test_manage_import import settings as settings
-from vector_db import FileLock
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def drifted(settings: Settings) -> None:
     with TestClient(create_app(settings)) as api:
         lost = create(api, wait=True)
         create(api, wait=True, title="伞")
-        resources(api).store.delete([int(lost["milvus_id"])])
+        resources(api).entities.delete([int(lost["milvus_id"])])
 
 
 def test_without_a_service_the_command_walks_by_itself_and_loads_no_encoder(
@@ -62,7 +62,7 @@ def test_what_it_queued_the_next_start_of_the_service_does(settings: Settings) -
     assert manage.main(["doctor", "--repair"]) == 0
     with TestClient(create_app(settings)) as api:
         create(api, wait=True)
-        assert resources(api).store.count() == 3
+        assert resources(api).entities.count() == 3
 
 
 def test_an_empty_catalog_has_no_drift(
@@ -82,7 +82,7 @@ def test_a_service_that_holds_the_file_walks_for_the_command(
         assert settings.api_url in caplog.text
         assert manage.main(["doctor", "--repair"]) == 0
         create(api, wait=True)
-        assert resources(api).store.count() == 3
+        assert resources(api).entities.count() == 3
         assert manage.main(["doctor", "--drop", "product_v1_000000000000"]) == 2
         assert "product_v1_000000000000" in caplog.text
         assert capsys.readouterr().out == ""

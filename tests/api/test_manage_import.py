@@ -122,6 +122,6 @@ def test_while_a_service_runs_the_command_follows_its_indexing(
     with TestClient(create_app(settings)) as api:
         assert manage.main(["import", file]) == 0
         assert listed(api, index_status="indexed")["total"] == 2
-        assert resources(api).store.count() == 2
+        assert resources(api).entities.count() == 2
         assert search(api, "text_to_text", text="红色双肩包", top_k=1)[0]["product"]["sku"] == "A"
     assert settings.api_url in caplog.text

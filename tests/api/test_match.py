@@ -81,7 +81,7 @@ def test_a_products_image_and_title_stand_for_themselves(
 
 def test_a_product_need_not_be_indexed(api: TestClient, apple: str) -> None:
     fresh = create(api, wait=True, title="红苹果", image_base64=apple)
-    resources(api).store.delete([int(fresh["milvus_id"])])
+    resources(api).entities.delete([int(fresh["milvus_id"])])
     its = {"product_id": fresh["product_id"]}
     assert pairs(api, image=its, texts=[its])[0]["verdict"] == "match"
     assert api.delete(f"/product/{fresh['product_id']}").status_code == 204

@@ -23,13 +23,14 @@ from product_search.database.clock import database_clock
 from product_search.errors import VectorStoreUnavailable
 from product_search.images.store import content_hash
 from product_search.indexing.indexer import Indexer
+from product_search.milvus.schema import Entity
 from product_search.outbox.events import ClaimPolicy
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.sessions import reading
 from tests.stand_ins import StandIn
 from tests.unit.pictures import encoded, noise
-from vector_db import Entity, VectorStore
+from vector_db import EntityCollection
 
 LEASE = timedelta(hours=1)  # so long that no test on a slow machine renews it
 POLICY = ClaimPolicy(LEASE, max_attempts=3, first_pause=timedelta(seconds=2))
@@ -48,17 +49,17 @@ class Clock:
 
 
 class Watched:
-    """The real store; `before_upsert` is called while a write is on its way to it."""
+    """The real collection; `before_upsert` is called while a write is on its way to it."""
 
     def __init__(
-        self, real: VectorStore, before_upsert: Callable[[Sequence[Entity]], object]
+        self, real: EntityCollection, before_upsert: Callable[[Sequence[Entity]], object]
     ) -> None:
         self._real = real
         self._before_upsert = before_upsert
         self.delete = real.delete
 
     def upsert(self, entities: Sequence[Entity]) -> None:
-        """See VectorStore."""
+        """See EntityCollection."""
         self._before_upsert(entities)
         self._real.upsert(entities)
 
@@ -84,8 +85,8 @@ def indexer(api: TestClient, clock: Clock) -> Indexer:
 
 def watched(indexer: Indexer, before_upsert: Callable[[Sequence[Entity]], object]) -> Indexer:
     real = indexer.collections
-    store = cast(VectorStore, Watched(real.active().store, before_upsert))
-    return replace(indexer, collections=StandIn(real, store=store))
+    entities = cast(EntityCollection, Watched(real.active().entities, before_upsert))
+    return replace(indexer, collections=StandIn(real, entities=entities))
 
 
 def outbox_of(api: TestClient) -> tuple[int, int, int]:
@@ -101,7 +102,7 @@ def with_images(api: TestClient, count: int) -> list[int]:
 
 def revisions(indexer: Indexer) -> dict[int, int]:
     """What Milvus holds, by product."""
-    states = indexer.collections.active().store.scan(-1, 1000)
+    states = indexer.collections.active().entities.scan(-1, 1000)
     return {state.product_id: state.revision for state in states}
 
 

@@ -123,7 +123,7 @@ def test_the_others_of_a_poisoned_batch_are_indexed(api: TestClient, batch_size:
     for item in listed(api, index_status="failed")["items"]:
         assert item["index_error"]
         assert "Traceback" not in item["index_error"]
-    assert resources(api).store.count() == len(good)
+    assert resources(api).entities.count() == len(good)
     for title in good:
         (hit,) = search(api, "text_to_text", text=title, top_k=1)
         assert hit["product"]["title"] == title
@@ -135,12 +135,12 @@ def test_the_others_of_a_poisoned_batch_are_indexed(api: TestClient, batch_size:
 def test_a_deletion_in_a_poisoned_batch_is_carried_out(api: TestClient) -> None:
     gone = create(api, title="删掉的")
     index_all(api)
-    assert resources(api).store.count() == 1
+    assert resources(api).entities.count() == 1
     create(api, title="有毒的")
     assert api.delete(f"/product/{gone['product_id']}").status_code == 204
     create(api, title="无辜的")
     index_all(api)
-    assert resources(api).store.count() == 1
+    assert resources(api).entities.count() == 1
     assert by_status(api, "indexed") == ["无辜的"]
     assert by_status(api, "failed") == ["有毒的"]
 

@@ -40,7 +40,7 @@ def assert_whole(api: TestClient, products: list[dict[str, Any]]) -> None:
     """Everything is found in every mode, once the queue is empty."""
     assert create_all(api, [{"title": "最后一个"}])[0]["index_status"] == "indexed"
     assert listed(api, index_status="indexed")["total"] == len(products) + 1
-    assert resources(api).store.count() == len(products) + 1
+    assert resources(api).entities.count() == len(products) + 1
     first, second = (product["product_id"] for product in products)
     photo = {"image_base64": base64_of(PHOTO)}
     (hit,) = search(api, "image_to_image", **photo)
@@ -109,9 +109,11 @@ def test_a_collection_whose_encoders_are_gone_is_made_anew_with_those_that_are_c
         encoders = api.get("/health").json()["encoders"]
         assert encoders["name"] == "starter"
         assert_whole(api, products)
-        store = resources(api).store
-        assert store.has_collection(f"product_v2_{encoders['fingerprint']}")
-        until(lambda: not store.has_collection(before), "the end of what nobody can search")
+        vector_database = resources(api).collections.vector_database
+        assert vector_database.has_collection(f"product_v2_{encoders['fingerprint']}")
+        until(
+            lambda: not vector_database.has_collection(before), "the end of what nobody can search"
+        )
 
 
 def test_a_restart_indexes_nothing_anew(

@@ -122,9 +122,9 @@ def test_searches_and_writes_go_on_while_a_collection_is_filled_and_switched_to(
     before = (
         f"product_v2_{EncoderFolders(resources(api).settings).load_named('starter').fingerprint}"
     )
-    assert resources(api).store.has_collection(before)
+    assert resources(api).collections.vector_database.has_collection(before)
     assert command("--drop-old") == 0
-    assert not resources(api).store.has_collection(before)
+    assert not resources(api).collections.vector_database.has_collection(before)
     assert list(held(resources(api).collections)) == [Role.active]
     last = create(api, wait=True, title="最后的")["product_id"]
     assert last in ids(search(api, "text_to_text", text="最后的", top_k=100))
@@ -149,7 +149,7 @@ def test_a_reindexing_is_cancelled_and_what_it_filled_is_dropped(
         assert [f"{part}" in caplog.text for part in ("filling", "active", name)] == [True] * 3
         assert command("--cancel") == 0
         assert running.result() == 2
-    until(lambda: not collections.store.has_collection(name), "the end of the collection")
+    until(lambda: not collections.vector_database.has_collection(name), "the end of the collection")
     assert encoder_of(api) == "starter"
     create(api, wait=True, title="照常")
     assert listed(api, index_status="indexed")["total"] == PRODUCTS + 1

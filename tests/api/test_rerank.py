@@ -179,7 +179,7 @@ def test_none_may_be_there(api: TestClient) -> None:
 
 def test_a_product_that_is_not_indexed_yet_is_missing(api: TestClient, everyone: list[int]) -> None:
     fresh = create(api, wait=True, title="新来的雨伞")
-    resources(api).store.delete([int(fresh["milvus_id"])])
+    resources(api).entities.delete([int(fresh["milvus_id"])])
     answer = rerank(api, [fresh["product_id"], everyone[0]], text="雨伞")
     assert (answer["missing"], ids(answer["hits"])) == ([fresh["product_id"]], [everyone[0]])
     assert api.delete(f"/product/{fresh['product_id']}").status_code == 204

@@ -191,7 +191,9 @@ def test_without_a_store_no_query_is_answered(
         assert code_of(answer) == (503, "database_unavailable")
     with monkeypatch.context() as patched:
         patched.setattr(
-            type(resources(api).store), "search", fail(VectorStoreUnavailable("向量库暂时不可用"))
+            type(resources(api).entities),
+            "search",
+            fail(VectorStoreUnavailable("向量库暂时不可用")),
         )
         answer = api.post("/search/batch", json=queries)
         assert code_of(answer) == (503, "vector_store_unavailable")

@@ -61,7 +61,7 @@ def answer_to(api: TestClient, group: str, **fields: Any) -> dict[str, Any]:
 def test_a_deleted_product_is_dropped_and_counted_before_the_index_knows(frozen: Frozen) -> None:
     api, groups = frozen
     gone, *left = groups["甲"]
-    before = resources(api).store.count()
+    before = resources(api).entities.count()
     assert api.delete(path_of(gone)).status_code == 204
     by_image: dict[str, Any] = {"text": None, "image_base64": base64_of(photo("甲", 0))}
     for query in (
@@ -73,7 +73,7 @@ def test_a_deleted_product_is_dropped_and_counted_before_the_index_knows(frozen:
         answer = answer_to(api, "甲", **query)
         assert sorted(ids(answer["hits"])) == [product["product_id"] for product in left]
         assert answer["dropped"] == 1
-    assert resources(api).store.count() == before
+    assert resources(api).entities.count() == before
     assert code_of(api.get(path_of(gone))) == (404, "product_not_found")
 
 
@@ -144,7 +144,7 @@ def restarted(open_settings: Callable[[], Settings]) -> Iterator[tuple[TestClien
 def test_what_waited_is_indexed_by_the_next_start(restarted: tuple[TestClient, list[int]]) -> None:
     api, (gone, whole, _) = restarted
     assert listed(api, index_status="pending")["total"] == 0
-    assert resources(api).store.count() == 3
+    assert resources(api).entities.count() == 3
     found = ids(search(api, "text_to_text", text="完好的雨伞"))
     assert found[0] == whole
     assert gone not in found

@@ -169,7 +169,7 @@ def test_nothing_is_encoded(
 
 def test_a_product_that_is_not_indexed_yet_says_so(api: TestClient) -> None:
     (fresh,) = create_all(api, [{"title": "新来的书包", "image_base64": picture(9, 9)}])
-    resources(api).store.delete([int(fresh["milvus_id"])])
+    resources(api).entities.delete([int(fresh["milvus_id"])])
     for by in ("picture", "title", "both"):
         answer = api.get(f"/product/{fresh['product_id']}/similar", params={"by": by})
         assert code_of(answer) == (409, "product_not_indexed")

@@ -48,7 +48,7 @@ def test_before_the_first_walk_nothing_is_claimed(api: TestClient) -> None:
 
 def test_drift_is_told_everywhere_and_gone_after_the_repair(api: TestClient) -> None:
     product = create(api, wait=True)
-    resources(api).store.delete([int(product["milvus_id"])])
+    resources(api).entities.delete([int(product["milvus_id"])])
     found = walked(api, "/system/drift")
     assert (found["found"]["missing"], found["left"], found["repair"]) == (1, 1, False)
     assert found["examples"][0]["subject"] == str(product["product_id"])
@@ -60,7 +60,7 @@ def test_drift_is_told_everywhere_and_gone_after_the_repair(api: TestClient) -> 
     repaired = walked(api, "/system/repair")
     assert (repaired["repaired"]["missing"], repaired["left"], repaired["repair"]) == (1, 0, True)
     assert report(api)["newest"]["state"] == "done"
-    until(lambda: resources(api).store.count() == 1, "the repair")
+    until(lambda: resources(api).entities.count() == 1, "the repair")
     until(lambda: sample(api, "outbox_pending") == 0, "the end of the repair")
     assert sample(api, 'drift{kind="missing"}') == 0
     health = api.get("/health").json()

@@ -14,12 +14,12 @@ from sqlalchemy import URL, MetaData, create_engine, make_url, text
 
 from orm_models import Base, Database
 from product_search.bootstrap.migrate import current_revision, head_revision, migrate
-from product_search.milvus.options import IndexType
+from product_search.milvus.options import IndexType, MilvusOptions, MilvusServer
 from tests.milvus_servers import NetworkMilvus
-from vector_db import MilvusOptions, MilvusServer, MilvusStore, VectorStore
+from vector_db import MilvusDatabase, VectorDatabase
 
 MYSQL_URL = "PRODUCT_SEARCH_TEST_DATABASE_URL"
-# A real server for the suite of VectorStore, which drops and makes collections in it.
+# A real server for the suite of VectorDatabase, which drops and makes collections in it.
 MILVUS_URI = "PRODUCT_SEARCH_TEST_MILVUS_URI"
 MILVUS_TOKEN = "PRODUCT_SEARCH_TEST_MILVUS_TOKEN"
 # Its index, where that is to be another than a server's default (Milvus Lite's server: FLAT).
@@ -110,8 +110,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NetworkMilvus]
 @pytest.fixture(scope="module", params=MILVUSES)
 def backend(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[VectorStore]:
-    """An open store without any of COLLECTIONS."""
+) -> Iterator[VectorDatabase]:
+    """A vector database without any of COLLECTIONS."""
     place: Path | MilvusServer
     options = MilvusOptions()
     if request.param == "milvus_lite":
@@ -122,8 +122,8 @@ def backend(
     else:
         place = MilvusServer(os.environ[MILVUS_URI], os.environ.get(MILVUS_TOKEN, ""))
         options = MilvusOptions(index_type=given_index_type())
-    store = MilvusStore(place, "http://here:8000", options)
+    backend = MilvusDatabase(place, "http://here:8000", options)
     for name in COLLECTIONS:
-        store.drop_collection(name)
-    yield store
-    store.close()
+        backend.drop_collection(name)
+    yield backend
+    backend.close()

@@ -21,7 +21,8 @@ from product_search.indexing import collections
 from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import open_collections
-from product_search.milvus.schema import entity_row
+from product_search.milvus.collection import MilvusCollection
+from product_search.milvus.schema import EntityState, collection_name, entity_row
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import RunClaim, RunKind, RunState
@@ -30,7 +31,7 @@ from tests.contract.entities import entity
 from tests.encoders import OnePair, quick_encoders
 from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, noise
-from vector_db import EntityState, MilvusStore, collection_name
+from vector_db import MilvusDatabase
 
 IMAGE = encoded(noise((8, 8), 1), "PNG")
 OTHER = encoded(noise((8, 8), 2), "PNG")
@@ -38,20 +39,18 @@ NONE = dict.fromkeys(DriftKind, 0)
 UNUSED = "product_v1_0123456789ab"
 
 
-class MeddledStore(MilvusStore):
-    """A store that lets something happen right after the walk has read from it."""
+class MeddledCollection(MilvusCollection):
+    """A collection that lets something happen right after the check has read from it."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "test")
-        self.shared: dict[str, Any] = {"scan": None, "states": None, "asked": []}
+    shared: dict[str, Any]
 
     def scan(self, after: int, limit: int) -> list[EntityState]:
-        """See VectorStore."""
+        """See EntityCollection."""
         self.shared["asked"].append(limit)
         return self._meddled("scan", super().scan(after, limit))
 
     def states(self, milvus_ids: Sequence[int]) -> list[EntityState]:
-        """See VectorStore."""
+        """See EntityCollection."""
         self.shared["asked"].append(len(milvus_ids))
         return self._meddled("states", super().states(milvus_ids))
 
@@ -62,11 +61,26 @@ class MeddledStore(MilvusStore):
         return found
 
 
+class MeddledDatabase(MilvusDatabase):
+    """A file with meddled collections, which share what is to happen."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "test")
+        self.shared: dict[str, Any] = {"scan": None, "states": None, "asked": []}
+
+    def open_collection(self, name: str) -> MeddledCollection:
+        """See VectorDatabase."""
+        index_type = super().open_collection(name).index_type
+        opened = MeddledCollection(self.connection, self.options, name, index_type)
+        opened.shared = self.shared
+        return opened
+
+
 @pytest.fixture(scope="module")
-def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeddledStore]:
-    store = MeddledStore(tmp_path_factory.mktemp("milvus") / "milvus.db")
-    yield store
-    store.close()
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeddledDatabase]:
+    milvus = MeddledDatabase(tmp_path_factory.mktemp("milvus") / "milvus.db")
+    yield milvus
+    milvus.close()
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mysql"])
@@ -85,9 +99,9 @@ def database(
 class Shop:
     """A catalog, its indexer and its doctor, over the stores of one test."""
 
-    store: MeddledStore  # with the active collection open
+    entities: MeddledCollection  # the active one
 
-    def __init__(self, database: Database, milvus: MeddledStore, folder: Path) -> None:
+    def __init__(self, database: Database, milvus: MeddledDatabase, folder: Path) -> None:
         self.database, self.milvus = database, milvus
         self.ids: list[int] = []
         self.images = ImageStore(folder / "images")
@@ -105,20 +119,20 @@ class Shop:
             for table in (Product, OutboxEvent, Run, RunProblem, VectorCollection):
                 session.execute(delete(table))
             collections.add_collection(session, encoders, Role.active)
-        for name in self.milvus.collections():
+        for name in self.milvus.list_collections():
             if name != active:
                 self.milvus.drop_collection(name)
         self.start()
-        self.store.delete([entity.milvus_id for entity in self.store.scan(-1, 1000)])
-        self.store.shared.update(scan=None, states=None)
-        self.store.shared["asked"].clear()
+        self.entities.delete([entity.milvus_id for entity in self.entities.scan(-1, 1000)])
+        self.milvus.shared.update(scan=None, states=None)
+        self.milvus.shared["asked"].clear()
 
     def start(self) -> None:
         """As the service does."""
         open_collections(self.collections, is_service=True, is_alone=True)
-        store = self.collections.active().store
-        assert isinstance(store, MeddledStore)
-        self.store = store
+        entities = self.collections.active().entities
+        assert isinstance(entities, MeddledCollection)
+        self.entities = entities
 
     def create(self, title: str = "书包", image: bytes | None = IMAGE) -> ProductOut:
         product = self.catalog.create({"title": title}, image)
@@ -163,7 +177,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(database: Database, milvus: MeddledStore, tmp_path: Path) -> Shop:
+def shop(database: Database, milvus: MeddledDatabase, tmp_path: Path) -> Shop:
     return Shop(database, milvus, tmp_path)
 
 
@@ -183,11 +197,11 @@ def found(run: DriftRun) -> dict[DriftKind, int]:
 
 def write_entity(shop: Shop, key: int, **values: Any) -> None:
     """Write an entity behind the service's back."""
-    shop.store.upsert([entity(key, **values)])
+    shop.entities.upsert([entity(key, **values)])
 
 
 def lose_entity(shop: Shop) -> str:
-    shop.store.delete([shop.key(2)])
+    shop.entities.delete([shop.key(2)])
     return str(shop.ids[2])
 
 
@@ -210,7 +224,7 @@ def swap_image(shop: Shop) -> str:
 def embed_otherwise(shop: Shop) -> str:
     image_hash = content_hash(IMAGE)
     row = entity_row(entity(shop.key(2), product_id=shop.ids[2], image_path=image_hash), UNUSED)
-    shop.store._call("upsert", shop.store._collection, data=[row])
+    shop.entities._call("upsert", shop.entities.name, data=[row])
     return str(shop.ids[2])
 
 

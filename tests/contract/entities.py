@@ -1,4 +1,4 @@
-"""Small entities, and what the tests of a VectorStore share about them."""
+"""Small entities, and what the tests of an EntityCollection share about them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from data_models import DENSE_FIELDS, SearchFilters, VectorField
-from vector_db import Entity, Vector, VectorStore
+from product_search.milvus.schema import Entity, Vector
+from vector_db import EntityCollection
 
 DIM = 8
 DIMS = dict.fromkeys(DENSE_FIELDS, DIM)
@@ -53,9 +54,12 @@ def entity(milvus_id: int, vector: Vector | None = None, **values: Any) -> Entit
 
 
 def found(
-    store: VectorStore, field: VectorField = BGE, vector: Vector | None = None, **filters: Any
+    entities: EntityCollection,
+    field: VectorField = BGE,
+    vector: Vector | None = None,
+    **filters: Any,
 ) -> list[int]:
-    hits = store.search(field, unit(0) if vector is None else vector, 100, unchecked(**filters))
+    hits = entities.search(field, unit(0) if vector is None else vector, 100, unchecked(**filters))
     return [hit.milvus_id for hit in hits]
 
 

@@ -95,16 +95,16 @@ def test_what_can_not_be_repaired_is_left_beside_what_can(stocked: Shop) -> None
 
 def test_a_collection_that_nobody_uses_is_told_and_dropped_when_named(stocked: Shop) -> None:
     for name in (UNUSED, "product_catalogue"):  # the other one is another application's
-        stocked.milvus.beside().open_collection(name, DIMS)
+        stocked.milvus.ensure_collection(name, DIMS)
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.wrong_encoder: 1}, 1)
     assert walked.examples[0].subject == UNUSED
-    active = stocked.store._collection
+    active = stocked.entities.name
     for name in (active, "product_catalogue", "product_v1_ffffffffffff"):
         assert UNUSED in (stocked.refusal(drop=[UNUSED, name]) or "")
-    assert stocked.store.has_collection(UNUSED)
+    assert stocked.milvus.has_collection(UNUSED)
     assert stocked.walk(drop=[UNUSED]).left == 0
-    assert sorted(stocked.store.collections()) == ["product_catalogue", active]
+    assert sorted(stocked.milvus.list_collections()) == ["product_catalogue", active]
     assert found(stocked.walk()) == {}
 
 
@@ -115,7 +115,7 @@ def test_a_collection_that_nobody_uses_is_told_and_dropped_when_named(stocked: S
 def test_collections_that_are_kept_in_step_are_compared_and_no_others(
     stocked: Shop, role: Role, drifted: dict[DriftKind, int]
 ) -> None:
-    stocked.milvus.beside().open_collection(UNUSED, DIMS)
+    stocked.milvus.ensure_collection(UNUSED, DIMS)
     row = VectorCollection(name=UNUSED, role=role, encoder_fingerprint=UNUSED[-12:])
     with writing(stocked.database) as session:
         session.add(row)
@@ -127,7 +127,7 @@ def test_collections_that_are_kept_in_step_are_compared_and_no_others(
 def test_without_its_collection_every_product_is_missing_and_none_is_queued(
     stocked: Shop,
 ) -> None:
-    stocked.store.drop_collection(stocked.store._collection)
+    stocked.milvus.drop_collection(stocked.entities.name)
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing: 7}, 7)
     assert "重启服务会新建" in walked.examples[0].reason
@@ -139,9 +139,9 @@ def test_without_its_collection_every_product_is_missing_and_none_is_queued(
 
 def test_a_collection_that_changes_under_the_walk_ends_it(stocked: Shop) -> None:
     def drop() -> None:
-        stocked.store.drop_collection(stocked.store._collection)
+        stocked.milvus.drop_collection(stocked.entities.name)
 
-    stocked.store.shared["scan"] = drop
+    stocked.entities.shared["scan"] = drop
     claimed = stocked.begin()
     context = RunContext(stocked.database, claimed, threading.Event())
     assert execute(context, stocked.doctor(page=2).handle) is RunState.failed
@@ -154,16 +154,16 @@ def test_a_store_that_goes_away_ends_the_walk_with_its_reason(
     def fail() -> None:
         raise away("不在了")
 
-    stocked.store.shared["scan"] = fail
+    stocked.entities.shared["scan"] = fail
     assert stocked.refusal() == "不在了"
 
 
 def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked: Shop) -> None:
     for place in (0, 6):
-        stocked.store.delete([stocked.key(place)])
+        stocked.entities.delete([stocked.key(place)])
     claimed = stocked.begin(repair=True)
     stopping = threading.Event()
-    stocked.store.shared["scan"] = stopping.set
+    stocked.entities.shared["scan"] = stopping.set
     with pytest.raises(RunInterrupted):
         execute(RunContext(stocked.database, claimed, stopping), stocked.doctor(page=2).handle)
     with reading(stocked.database) as session:
@@ -197,7 +197,7 @@ def test_examples_are_bounded_and_those_of_earlier_runs_forgotten(
 ) -> None:
     monkeypatch.setattr(reports, "EXAMPLES", 3)
     keys = [stocked.key(place) for place in range(7)]
-    stocked.store.delete(keys)
+    stocked.entities.delete(keys)
     for _ in range(2):
         walked = stocked.walk(page=2)
         assert found(walked) == {DriftKind.missing: 7}

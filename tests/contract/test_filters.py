@@ -13,9 +13,10 @@ from hypothesis import given, settings, strategies as st
 
 from data_models import SearchFilters
 from product_search.milvus.filters import passes
+from product_search.milvus.options import MilvusOptions
 from tests.contract.entities import BGE, DIMS, IMAGE, entity, unit
 from tests.hostile import HOSTILE
-from vector_db import MilvusOptions, MilvusStore, VectorStore
+from vector_db import EntityCollection, MilvusDatabase, VectorDatabase
 
 # Keys and values that collide often; those that Milvus or JSON might take for others.
 KEYS = [
@@ -79,23 +80,22 @@ asked = st.dictionaries(keys, conditions, min_size=1, max_size=3)
 
 
 @pytest.fixture
-def store(backend: VectorStore) -> Iterator[VectorStore]:
+def entities(backend: VectorDatabase) -> Iterator[EntityCollection]:
     """An empty collection; making a new one for each test would take seconds."""
-    backend.open_collection("product_v1_000000000000", DIMS)
-    yield backend
-    backend.delete(list(range(1, 200)))
+    entities = backend.ensure_collection("product_v1_000000000000", DIMS)
+    yield entities
+    entities.delete(list(range(1, 200)))
 
 
-def passing(store: VectorStore, field: Any = BGE, **filters: Any) -> set[int]:
-    hits = store.search(field, unit(0), 200, SearchFilters.model_validate(filters))
+def passing(entities: EntityCollection, field: Any = BGE, **filters: Any) -> set[int]:
+    hits = entities.search(field, unit(0), 200, SearchFilters.model_validate(filters))
     return {hit.milvus_id for hit in hits}
 
 
 @pytest.fixture(scope="module")
-def stocked(backend: VectorStore) -> VectorStore:
+def stocked(backend: VectorDatabase) -> EntityCollection:
     """A collection that generated cases share; each replaces all that is in it."""
-    backend.open_collection("product_v1_cccccccccccc", DIMS)
-    return backend
+    return backend.ensure_collection("product_v1_cccccccccccc", DIMS)
 
 
 @settings(max_examples=100, deadline=None)
@@ -105,12 +105,11 @@ def stocked(backend: VectorStore) -> VectorStore:
     st.data(),
 )
 def test_what_passes_in_milvus_is_what_passes_in_python(
-    stocked: VectorStore,
+    stocked: EntityCollection,
     products: list[dict[str, Any]],
     questions: list[dict[str, Any]],
     data: st.DataObject,
 ) -> None:
-    stocked.open_collection("product_v1_cccccccccccc", DIMS)
     stocked.delete(list(range(1, 20)))
     stocked.upsert([entity(key, attributes=kept) for key, kept in enumerate(products, start=1)])
     there = [pair for kept in products for pair in _askable(kept)]
@@ -129,88 +128,88 @@ def _askable(kept: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield key, one
 
 
-def test_each_hostile_key_and_value_finds_its_own_product(store: VectorStore) -> None:
-    store.upsert([entity(key, attributes={text: text}) for key, text in enumerate(HOSTILE, 1)])
+def test_each_hostile_key_and_value_finds_its_own_product(entities: EntityCollection) -> None:
+    entities.upsert([entity(key, attributes={text: text}) for key, text in enumerate(HOSTILE, 1)])
     for key, text in enumerate(HOSTILE, 1):
-        assert passing(store, attributes={text: text}) == {key}, ascii(text)
-        assert passing(store, attributes={text: HOSTILE}) == {key}, ascii(text)
-        assert passing(store, attributes={text: "没有"}) == set(), ascii(text)
-        assert passing(store, attributes={text: {"gte": 0}}) == set(), ascii(text)
+        assert passing(entities, attributes={text: text}) == {key}, ascii(text)
+        assert passing(entities, attributes={text: HOSTILE}) == {key}, ascii(text)
+        assert passing(entities, attributes={text: "没有"}) == set(), ascii(text)
+        assert passing(entities, attributes={text: {"gte": 0}}) == set(), ascii(text)
 
 
-def test_each_hostile_element_of_a_list_finds_the_list(store: VectorStore) -> None:
-    store.upsert(
+def test_each_hostile_element_of_a_list_finds_the_list(entities: EntityCollection) -> None:
+    entities.upsert(
         [
             entity(1, attributes={"l": HOSTILE}),
             entity(2, attributes={"l": [[text] for text in HOSTILE]}),
         ]
     )
     for text in HOSTILE:
-        assert passing(store, attributes={"l": text}) == {1}, ascii(text)
+        assert passing(entities, attributes={"l": text}) == {1}, ascii(text)
     assert (
-        passing(store, attributes={"l": [text + "。" for text in HOSTILE if len(text) < 100]})
+        passing(entities, attributes={"l": [text + "。" for text in HOSTILE if len(text) < 100]})
         == set()
     )
 
 
-def test_as_many_conditions_as_a_filter_may_have_are_one_search(store: VectorStore) -> None:
+def test_as_many_conditions_as_a_filter_may_have_are_one_search(entities: EntityCollection) -> None:
     keys = [f'{place}"\\\n' * 20 for place in range(20)]
     values = [f"{place}\x01" * 33 for place in range(100)]
     one, some = dict.fromkeys(keys, values[99]), dict.fromkeys(keys, values[98:])
-    store.upsert([entity(1, attributes=one), entity(2, attributes=some), entity(3)])
-    assert passing(store, attributes=dict.fromkeys(keys, values)) == {1, 2}
-    store.upsert([entity(4, attributes=dict.fromkeys(keys, 5))])
+    entities.upsert([entity(1, attributes=one), entity(2, attributes=some), entity(3)])
+    assert passing(entities, attributes=dict.fromkeys(keys, values)) == {1, 2}
+    entities.upsert([entity(4, attributes=dict.fromkeys(keys, 5))])
     ends = {"gte": 5, "gt": 4, "lte": 5, "lt": 6}
     whole = {"category": ["a"], "price": {"gte": 0, "lte": 1}, "has_image": True}
-    assert passing(store, attributes=dict.fromkeys(keys, ends)) == {4}
-    assert passing(store, attributes=dict.fromkeys(keys, ends), **whole) == set()
+    assert passing(entities, attributes=dict.fromkeys(keys, ends)) == {4}
+    assert passing(entities, attributes=dict.fromkeys(keys, ends), **whole) == set()
 
 
-def test_long_lists_are_told_apart_by_many_at_once(store: VectorStore) -> None:
+def test_long_lists_are_told_apart_by_many_at_once(entities: EntityCollection) -> None:
     words = [f"词{place}{'长' * (place % 40)}" for place in range(160)]
-    store.upsert([entity(key, attributes={"l": words[key : key + 3]}) for key in range(1, 120)])
+    entities.upsert([entity(key, attributes={"l": words[key : key + 3]}) for key in range(1, 120)])
     some = [words[120:], words[1:2], words[60:160], [*words[5:100:9], 1.0, True]] * 20
 
     def asked(values: list[Any]) -> bool:
         wanted = {key for key in range(1, 120) if {*words[key : key + 3]} & {*values}}
-        return passing(store, attributes={"l": values}) == wanted
+        return passing(entities, attributes={"l": values}) == wanted
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(asked, some))
 
 
-def test_the_largest_attributes_are_found_by_their_last(store: VectorStore) -> None:
+def test_the_largest_attributes_are_found_by_their_last(entities: EntityCollection) -> None:
     largest = {f"{place:03}": "🎒" * 99 for place in range(143)}
     assert 15_500 < len(str(largest)) <= 16_000
-    store.upsert([entity(1, attributes=largest)])
-    assert passing(store, attributes={"142": "🎒" * 99}) == {1}
+    entities.upsert([entity(1, attributes=largest)])
+    assert passing(entities, attributes={"142": "🎒" * 99}) == {1}
 
 
-def test_products_with_and_without_an_image_are_parted(store: VectorStore) -> None:
-    store.upsert([entity(1), entity(2, image_clip_vector=None)])
-    assert passing(store, has_image=True) == {1}
-    assert passing(store, has_image=False) == {2}
-    assert passing(store, IMAGE, has_image=False) == set()
+def test_products_with_and_without_an_image_are_parted(entities: EntityCollection) -> None:
+    entities.upsert([entity(1), entity(2, image_clip_vector=None)])
+    assert passing(entities, has_image=True) == {1}
+    assert passing(entities, has_image=False) == {2}
+    assert passing(entities, IMAGE, has_image=False) == set()
 
 
-def test_moments_are_compared_to_the_microsecond(store: VectorStore) -> None:
+def test_moments_are_compared_to_the_microsecond(entities: EntityCollection) -> None:
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     tick = timedelta(microseconds=1)
     moments = [datetime(1, 1, 1, tzinfo=UTC), noon - tick, noon, noon + tick]
-    store.upsert([entity(key, created_at=moment) for key, moment in enumerate(moments, 1)])
-    assert passing(store, created_at={"gte": noon}) == {3, 4}
-    assert passing(store, created_at={"lte": noon}) == {1, 2, 3}
-    assert passing(store, created_at={"gte": "2026-01-01T20:00:00+08:00", "lte": noon}) == {3}
-    assert passing(store, created_at={"lte": "0001-01-01T00:00:00Z"}) == {1}
+    entities.upsert([entity(key, created_at=moment) for key, moment in enumerate(moments, 1)])
+    assert passing(entities, created_at={"gte": noon}) == {3, 4}
+    assert passing(entities, created_at={"lte": noon}) == {1, 2, 3}
+    assert passing(entities, created_at={"gte": "2026-01-01T20:00:00+08:00", "lte": noon}) == {3}
+    assert passing(entities, created_at={"lte": "0001-01-01T00:00:00Z"}) == {1}
 
 
 def test_a_filtered_search_asks_an_inverted_file_for_all_its_lists(tmp_path: Path) -> None:
-    store = MilvusStore(tmp_path / "milvus.db", "here", MilvusOptions("IVF_FLAT"))
+    vector_database = MilvusDatabase(tmp_path / "milvus.db", "here", MilvusOptions("IVF_FLAT"))
     try:
-        store.open_collection("product_v1_000000000000", DIMS)
-        store.upsert(
+        entities = vector_database.ensure_collection("product_v1_000000000000", DIMS)
+        entities.upsert(
             [entity(key, unit(key), brand="甲" if key % 2 else "乙") for key in range(1, 9)]
         )
-        assert passing(store, brand="甲") == {1, 3, 5, 7}
+        assert passing(entities, brand="甲") == {1, 3, 5, 7}
     finally:
-        store.close()
+        vector_database.close()

@@ -23,21 +23,22 @@ from product_search.indexing import collections
 from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import open_collections
+from product_search.milvus.options import MilvusOptions
 from product_search.settings import Settings
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.milvus_servers import NetworkMilvus
 from tests.sessions import reading
-from vector_db import MilvusOptions, MilvusStore
+from vector_db import MilvusDatabase
 
 SERVICES = 4
 PRODUCTS = 3
 
 
-class FarStore(MilvusStore):
+class FarDatabase(MilvusDatabase):
     """Over a slow network: what it says of a collection is old when it arrives."""
 
     def has_collection(self, name: str) -> bool:
-        """See VectorStore."""
+        """See VectorDatabase."""
         there = super().has_collection(name)
         time.sleep(0.3)
         return there
@@ -56,13 +57,13 @@ def indexers(network: NetworkMilvus, tmp_path: Path) -> Iterator[list[Indexer]]:
         for _ in range(PRODUCTS):
             catalog.create({"title": "书包"}, None)
         options = MilvusOptions(index_type="FLAT")  # the tests' server has no HNSW
-        stores = [FarStore(network.place, "test", options) for _ in range(SERVICES)]
-        for store in stores:
-            stack.callback(store.close)
+        vector_databases = [FarDatabase(network.place, "test", options) for _ in range(SERVICES)]
+        for vector_database in vector_databases:
+            stack.callback(vector_database.close)
         folders = EncoderFolders(Settings(encoder="starter", device="cpu"))
         yield [
-            Indexer(database, images, LiveCollections(database, store, folders))
-            for database, store in zip(databases, stores, strict=True)
+            Indexer(database, images, LiveCollections(database, vector_database, folders))
+            for database, vector_database in zip(databases, vector_databases, strict=True)
         ]
 
 
@@ -84,7 +85,7 @@ def test_one_collection_is_made_and_filled_once(
     assert {role: row.name for role, row in rows.items()} == {Role.active: active[0].name}
     assert rows[Role.active].encoder == "starter"
     assert sum(indexer.apply_oldest(100) for indexer in indexers) == PRODUCTS
-    assert [collection.store.count() for collection in active] == [PRODUCTS] * SERVICES
+    assert [collection.entities.count() for collection in active] == [PRODUCTS] * SERVICES
 
 
 @pytest.mark.parametrize("purpose", get_args(LockPurpose))

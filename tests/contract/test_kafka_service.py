@@ -80,7 +80,7 @@ def test_what_is_written_comes_through_kafka_into_milvus(api: TestClient) -> Non
     assert api.patch(address, json={"title": "蓝色双肩包"}).json()["index_status"] == "indexed"
     assert api.delete(f"/product/{gone['product_id']}").status_code == 204
     until_nothing_waits(resources(api).database)
-    (state,) = resources(api).store.scan(-1, 10)
+    (state,) = resources(api).entities.scan(-1, 10)
     assert (str(state.milvus_id), state.revision) == (made["milvus_id"], 2)
     health = api.get("/health").json()
     assert (health["status"], health["kafka"]) == ("ok", "ok")
@@ -144,7 +144,7 @@ def test_the_events_of_a_topic_that_is_lost_are_published_again(
         TestClient(create_app(over(new_topic(second.servers), settings))) as client,
     ):
         until_nothing_waits(resources(client).database)
-        assert len(resources(client).store.scan(-1, 10)) == 5
+        assert len(resources(client).entities.scan(-1, 10)) == 5
 
 
 def all_published(database: Database) -> bool:

@@ -14,32 +14,36 @@ import pytest
 
 from product_search.errors import StartError, VectorStoreUnavailable
 from product_search.milvus import milvus_lite
+from product_search.milvus.collection import MilvusCollection
+from product_search.milvus.milvus_lite import VectorFileBusy
 from product_search.milvus.options import IndexType, MilvusOptions
 from product_search.settings import ROOT
 from tests.contract.entities import DIMS, entity, found, unit
-from vector_db import MilvusStore, VectorFileBusy
+from vector_db import MilvusDatabase
+
+NAME = "product_v1_0123456789ab"
 
 
-def kill_milvus_lite(store: MilvusStore) -> None:
+def kill_milvus_lite(vector_database: MilvusDatabase) -> None:
     """End the child process as a crash would."""
-    process = store._link._server._p  # type: ignore[attr-defined]
+    process = vector_database.connection._source._server._p  # type: ignore[union-attr]
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def test_reopening_keeps_what_was_written(tmp_path: Path) -> None:
-    path, name = tmp_path / "数据 目录" / "milvus.db", "product_v1_0123456789ab"
-    first = MilvusStore(path, "a")
-    first.open_collection(name, DIMS)
-    first.upsert([entity(1, brand="拾光"), entity(2, unit(1))])
-    first.delete([2])
+    path = tmp_path / "数据 目录" / "milvus.db"
+    first = MilvusDatabase(path, "a")
+    entities = first.ensure_collection(NAME, DIMS)
+    entities.upsert([entity(1, brand="拾光"), entity(2, unit(1))])
+    entities.delete([2])
     first.close()
-    second = MilvusStore(path, "b")
+    second = MilvusDatabase(path, "b")
     try:
-        assert second.has_collection(name)
-        second.open_collection(name, DIMS)
-        assert second.count() == 1
-        assert found(second, brand="拾光") == [1]
+        assert second.has_collection(NAME)
+        entities = second.ensure_collection(NAME, DIMS)
+        assert entities.count() == 1
+        assert found(entities, brand="拾光") == [1]
     finally:
         second.close()
 
@@ -47,9 +51,10 @@ def test_reopening_keeps_what_was_written(tmp_path: Path) -> None:
 HELD = """
 import sys
 from pathlib import Path
-from vector_db import MilvusStore, VectorFileBusy
+from product_search.milvus.milvus_lite import VectorFileBusy
+from vector_db import MilvusDatabase
 try:
-    MilvusStore(Path(sys.argv[1]), "another process")
+    MilvusDatabase(Path(sys.argv[1]), "another process")
 except VectorFileBusy as busy:
     print(busy.holder)
 """
@@ -58,7 +63,7 @@ Open = Callable[[Path], str]
 
 def in_this_process(path: Path) -> str:
     with pytest.raises(VectorFileBusy) as caught:
-        MilvusStore(path, "another instance")
+        MilvusDatabase(path, "another instance")
     return caught.value.holder
 
 
@@ -72,9 +77,9 @@ def in_another_process(path: Path) -> str:
 def held(tmp_path: Path) -> Iterator[Path]:
     """A file that a store of this process holds."""
     path = tmp_path / "milvus.db"
-    store = MilvusStore(path, "http://127.0.0.1:8765")
+    vector_database = MilvusDatabase(path, "http://127.0.0.1:8765")
     yield path
-    store.close()
+    vector_database.close()
 
 
 @pytest.mark.parametrize("open_again", [in_this_process, in_another_process])
@@ -83,20 +88,25 @@ def test_a_file_that_is_held_is_refused_and_its_holder_named(held: Path, open_ag
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[MilvusStore]:
-    """A store over a file, with one entity."""
-    store = MilvusStore(tmp_path / "milvus.db", "a")
-    store.open_collection("product_v1_0123456789ab", DIMS)
-    store.upsert([entity(1)])
-    yield store
-    store.close()
+def vector_database(tmp_path: Path) -> Iterator[MilvusDatabase]:
+    """A file that holds one collection with one entity."""
+    vector_database = MilvusDatabase(tmp_path / "milvus.db", "a")
+    vector_database.ensure_collection(NAME, DIMS).upsert([entity(1)])
+    yield vector_database
+    vector_database.close()
+
+
+@pytest.fixture
+def opened(vector_database: MilvusDatabase) -> MilvusCollection:
+    """The collection of the file."""
+    return vector_database.open_collection(NAME)
 
 
 @pytest.mark.parametrize("calls", ["ping", "count", "scan", "search", "upsert", "delete"])
 def test_a_milvus_lite_that_was_killed_is_started_by_the_next_call(
-    opened: MilvusStore, calls: str
+    vector_database: MilvusDatabase, opened: MilvusCollection, calls: str
 ) -> None:
-    kill_milvus_lite(opened)
+    kill_milvus_lite(vector_database)
     match calls:
         case "ping":
             opened.ping()
@@ -112,14 +122,17 @@ def test_a_milvus_lite_that_was_killed_is_started_by_the_next_call(
 
 
 def test_a_file_that_is_lost_with_its_milvus_lite_is_an_outage_and_no_hang(
-    opened: MilvusStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vector_database: MilvusDatabase,
+    opened: MilvusCollection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(milvus_lite, "RESTART_PATIENCE_S", 0.5)
     monkeypatch.setattr(milvus_lite, "RESTART_PAUSE_S", 1)
     path = tmp_path / "milvus.db"
     kept = path.read_bytes()
     path.write_bytes(b"no database" * 1000)
-    kill_milvus_lite(opened)
+    kill_milvus_lite(vector_database)
     for _ in range(3):
         with pytest.raises(VectorStoreUnavailable) as caught:
             opened.count()
@@ -152,14 +165,14 @@ def test_what_only_a_server_can_do_is_refused_for_a_file(
     tmp_path: Path, options: MilvusOptions, named: str
 ) -> None:
     with pytest.raises(StartError, match=named):
-        MilvusStore(tmp_path / "milvus.db", "a", options)
+        MilvusDatabase(tmp_path / "milvus.db", "a", options)
     assert not (tmp_path / "milvus.db").exists()
 
 
 @pytest.mark.parametrize("name", ["milvus", "红.db", "a b.db", f"{'x' * 40}.db"])
 def test_a_name_that_milvus_lite_can_not_use_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(StartError, match="PRODUCT_SEARCH_MILVUS_URI"):
-        MilvusStore(tmp_path / name, "a")
+        MilvusDatabase(tmp_path / name, "a")
 
 
 @pytest.mark.parametrize("index_type", ["FLAT", "IVF_FLAT", "AUTOINDEX"])
@@ -167,10 +180,10 @@ def test_each_index_that_a_file_can_have_finds_the_nearest(
     tmp_path: Path, index_type: IndexType
 ) -> None:
     options = MilvusOptions(index_type=index_type)
-    store = MilvusStore(tmp_path / "milvus.db", "a", options)
+    vector_database = MilvusDatabase(tmp_path / "milvus.db", "a", options)
     try:
-        store.open_collection("product_v1_0123456789ab", DIMS)
-        store.upsert([entity(key, unit(key)) for key in range(1, 9)])
-        assert found(store, vector=unit(5))[0] == 5
+        entities = vector_database.ensure_collection(NAME, DIMS)
+        entities.upsert([entity(key, unit(key)) for key in range(1, 9)])
+        assert found(entities, vector=unit(5))[0] == 5
     finally:
-        store.close()
+        vector_database.close()

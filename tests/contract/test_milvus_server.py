@@ -12,12 +12,13 @@ import pytest
 
 from data_models import VectorField
 from product_search.errors import StartError, VectorStoreUnavailable
-from product_search.milvus.options import Consistency, MilvusOptions
+from product_search.milvus.collection import MilvusCollection
+from product_search.milvus.options import Consistency, MilvusOptions, MilvusServer
 from product_search.milvus.schema import MESSAGE_BYTES
 from tests.contract.entities import ALL, BGE, DIMS, entity, found, unit
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import free_port
-from vector_db import MilvusServer, MilvusStore
+from vector_db import MilvusDatabase
 
 NAME = "product_v1_0123456789ab"
 SECRET = "root:geheim"
@@ -25,118 +26,126 @@ SECRET = "root:geheim"
 FLAT = MilvusOptions(index_type="FLAT")
 
 
-def connected(network: NetworkMilvus, options: MilvusOptions = FLAT) -> MilvusStore:
-    return MilvusStore(network.place, "a", options)
+def connected(network: NetworkMilvus, options: MilvusOptions = FLAT) -> MilvusDatabase:
+    return MilvusDatabase(network.place, "a", options)
 
 
 @pytest.fixture
-def store(network: NetworkMilvus) -> Iterator[MilvusStore]:
+def server(network: NetworkMilvus) -> Iterator[MilvusDatabase]:
+    """A connection to the server."""
+    server = connected(network)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def entities(server: MilvusDatabase) -> MilvusCollection:
     """An empty collection on the server."""
-    store = connected(network)
-    store.drop_collection(NAME)
-    store.open_collection(NAME, DIMS)
-    yield store
-    store.close()
+    server.drop_collection(NAME)
+    return server.ensure_collection(NAME, DIMS)
 
 
-def test_two_stores_see_what_either_writes(network: NetworkMilvus, store: MilvusStore) -> None:
+def test_two_connections_see_what_either_writes(
+    network: NetworkMilvus, entities: MilvusCollection
+) -> None:
     other = connected(network)
-    other.open_collection(NAME, DIMS)
-    store.upsert([entity(1)])
-    other.upsert([entity(2)])
-    assert sorted(found(store)) == sorted(found(other)) == [1, 2]
+    others = other.ensure_collection(NAME, DIMS)
+    entities.upsert([entity(1)])
+    others.upsert([entity(2)])
+    assert sorted(found(entities)) == sorted(found(others)) == [1, 2]
     other.close()
-    assert store.count() == 2
+    assert entities.count() == 2
 
 
 def test_a_collection_that_many_make_at_once_is_made_once(network: NetworkMilvus) -> None:
-    stores = [connected(network) for _ in range(6)]
-    stores[0].drop_collection(NAME)
-    together = threading.Barrier(len(stores))
+    servers = [connected(network) for _ in range(6)]
+    servers[0].drop_collection(NAME)
+    together = threading.Barrier(len(servers))
 
-    def start(place: int) -> None:
+    def start(place: int) -> MilvusCollection:
         together.wait()
-        stores[place].open_collection(NAME, DIMS)
-        stores[place].upsert([entity(place + 1)])
+        entities = servers[place].ensure_collection(NAME, DIMS)
+        entities.upsert([entity(place + 1)])
+        return entities
 
-    with ThreadPoolExecutor(len(stores)) as threads:
-        list(threads.map(start, range(len(stores))))
-    assert [store.count() for store in stores] == [len(stores)] * len(stores)
-    for store in stores:
-        store.close()
+    with ThreadPoolExecutor(len(servers)) as threads:
+        opened = list(threads.map(start, range(len(servers))))
+    assert [entities.count() for entities in opened] == [len(servers)] * len(servers)
+    for server in servers:
+        server.close()
 
 
 def test_a_start_that_ended_before_the_indexes_were_made_is_made_good(
-    network: NetworkMilvus, store: MilvusStore
+    network: NetworkMilvus, server: MilvusDatabase
 ) -> None:
-    store.drop_collection(NAME)
-    store._create(NAME, DIMS)
+    server.drop_collection(NAME)
+    server._create(NAME, DIMS)
     again = connected(network)
-    again.open_collection(NAME, DIMS)
-    again.upsert([entity(1)])
-    assert found(again) == [1]
+    entities = again.ensure_collection(NAME, DIMS)
+    entities.upsert([entity(1)])
+    assert found(entities) == [1]
     again.close()
 
 
 def test_a_lost_server_is_an_outage_and_its_return_is_noticed(
-    network: NetworkMilvus, store: MilvusStore
+    network: NetworkMilvus, server: MilvusDatabase, entities: MilvusCollection
 ) -> None:
-    store.upsert([entity(1)])
+    entities.upsert([entity(1)])
     network.kill()
     for _ in range(2):
         for call in (
-            store.ping,
-            store.count,
-            lambda: store.search(BGE, unit(0), 10, ALL),
-            lambda: store.scan(-1, 10),
-            lambda: store.upsert([entity(2)]),
-            lambda: store.delete([1]),
-            lambda: store.has_collection(NAME),
+            entities.ping,
+            entities.count,
+            lambda: entities.search(BGE, unit(0), 10, ALL),
+            lambda: entities.scan(-1, 10),
+            lambda: entities.upsert([entity(2)]),
+            lambda: entities.delete([1]),
+            lambda: server.has_collection(NAME),
         ):
             with pytest.raises(VectorStoreUnavailable):
                 call()
     network.start()
-    assert until_it_answers(store) == 1
-    store.upsert([entity(2, unit(1))])
-    assert found(store) == [1, 2]
+    assert until_it_answers(entities) == 1
+    entities.upsert([entity(2, unit(1))])
+    assert found(entities) == [1, 2]
 
 
-def until_it_answers(store: MilvusStore) -> int:
+def until_it_answers(entities: MilvusCollection) -> int:
     """The connection waits a little longer after each attempt that failed."""
     pause = threading.Event()
     for _ in range(300):
         try:
-            return store.count()
+            return entities.count()
         except VectorStoreUnavailable:
             pause.wait(0.1)
-    raise AssertionError("the store does not recover")
+    raise AssertionError("Milvus does not recover")
 
 
 def test_a_server_that_is_not_there_is_named_and_its_token_is_not() -> None:
     uri = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(VectorStoreUnavailable) as caught:
-        MilvusStore(MilvusServer(uri, SECRET), "a")
+        MilvusDatabase(MilvusServer(uri, SECRET), "a")
     assert uri in str(caught.value)
     assert "geheim" not in f"{caught.value} {caught.value.__cause__} {MilvusServer(uri, SECRET)}"
 
 
 def test_an_index_that_the_server_refuses_is_named(network: NetworkMilvus) -> None:
-    store = connected(network, MilvusOptions())
+    server = connected(network, MilvusOptions())
     with pytest.raises(StartError, match="HNSW"):
-        store.open_collection("product_v1_refused", DIMS)
-    store.drop_collection("product_v1_refused")
-    store.close()
+        server.ensure_collection("product_v1_refused", DIMS)
+    server.drop_collection("product_v1_refused")
+    server.close()
 
 
 def test_an_index_that_differs_from_the_setting_is_kept_and_said(
-    network: NetworkMilvus, store: MilvusStore, caplog: pytest.LogCaptureFixture
+    network: NetworkMilvus, entities: MilvusCollection, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = connected(network, MilvusOptions(index_type="IVF_FLAT"))
     with caplog.at_level(logging.WARNING):
-        other.open_collection(NAME, DIMS)
+        others = other.ensure_collection(NAME, DIMS)
     assert "FLAT, not IVF_FLAT" in caplog.text
-    other.upsert([entity(1)])
-    assert found(other) == [1]
+    others.upsert([entity(1)])
+    assert found(others) == [1]
     other.close()
 
 
@@ -144,19 +153,19 @@ def test_an_index_that_differs_from_the_setting_is_kept_and_said(
 def test_a_search_names_its_consistency_and_a_count_is_always_strong(
     network: NetworkMilvus, level: Consistency, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = connected(network, MilvusOptions(index_type="FLAT", consistency=level))
-    store.open_collection(NAME, DIMS)
-    asked = watched(store, monkeypatch, "search", "query")
-    found(store)
-    store.count()
+    server = connected(network, MilvusOptions(index_type="FLAT", consistency=level))
+    entities = server.ensure_collection(NAME, DIMS)
+    asked = watched(server, monkeypatch, "search", "query")
+    found(entities)
+    entities.count()
     assert asked == [level, "Strong"]
-    store.close()
+    server.close()
 
 
-def watched(store: MilvusStore, monkeypatch: pytest.MonkeyPatch, *methods: str) -> list[str]:
+def watched(server: MilvusDatabase, monkeypatch: pytest.MonkeyPatch, *methods: str) -> list[str]:
     """The consistency levels that the client is then asked for; it answers as ever."""
     asked: list[str] = []
-    client, _ = store._link.client()
+    client, _ = server.connection.client()
 
     def watch(method: str) -> None:
         real = getattr(client, method)
@@ -173,9 +182,9 @@ def watched(store: MilvusStore, monkeypatch: pytest.MonkeyPatch, *methods: str) 
 
 
 def test_what_is_written_at_once_goes_in_messages_that_a_server_takes(
-    store: MilvusStore, monkeypatch: pytest.MonkeyPatch
+    server: MilvusDatabase, entities: MilvusCollection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, _ = store._link.client()
+    client, _ = server.connection.client()
     sizes: list[int] = []
     real = client._handler._stub.Upsert
 
@@ -185,19 +194,21 @@ def test_what_is_written_at_once_goes_in_messages_that_a_server_takes(
 
     monkeypatch.setattr(client._handler._stub, "Upsert", upsert)
     title, label = "🎒" * 500, "\x01" * 100
-    store.upsert(
+    entities.upsert(
         [entity(key, title=title, brand=label, category=label) for key in range(1, 13_001)]
     )
-    assert store.count() == 13_000
+    assert entities.count() == 13_000
     assert len(sizes) == 3
     assert max(sizes) <= MESSAGE_BYTES
     assert sum(sizes) > 2 * MESSAGE_BYTES
-    store.delete(range(1, 13_001))
-    assert store.count() == 0
+    entities.delete(range(1, 13_001))
+    assert entities.count() == 0
 
 
-def test_the_collection_takes_the_longest_texts_by_bytes(store: MilvusStore) -> None:
-    client, _ = store._link.client()
+def test_the_collection_takes_the_longest_texts_by_bytes(
+    server: MilvusDatabase, entities: MilvusCollection
+) -> None:
+    client, _ = server.connection.client()
     fields = client.describe_collection(NAME)["fields"]
     bytes_of = {f["name"]: f["params"].get("max_length") for f in fields}
     assert bytes_of["title"] >= len(("🎒" * 500).encode())
@@ -206,11 +217,11 @@ def test_the_collection_takes_the_longest_texts_by_bytes(store: MilvusStore) -> 
 
 
 def test_a_scan_keeps_the_limit_where_each_shard_gives_its_own(
-    store: MilvusStore, monkeypatch: pytest.MonkeyPatch
+    server: MilvusDatabase, entities: MilvusCollection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Milvus 2.3.5 with two shards was seen to answer limit 10 by 19 rows."""
-    store.upsert([entity(key) for key in range(1, 41)])
-    client, _ = store._link.client()
+    entities.upsert([entity(key) for key in range(1, 41)])
+    client, _ = server.connection.client()
     real = client.query
 
     def query(*arguments: Any, **named: Any) -> Any:
@@ -219,5 +230,5 @@ def test_a_scan_keeps_the_limit_where_each_shard_gives_its_own(
         return [row for part in parts for row in real(*arguments, filter=part, **named)]
 
     monkeypatch.setattr(client, "query", query)
-    assert [state.milvus_id for state in store.scan(-1, 10)] == list(range(1, 11))
-    assert [state.milvus_id for state in store.scan(4, 10)] == list(range(5, 15))
+    assert [state.milvus_id for state in entities.scan(-1, 10)] == list(range(1, 11))
+    assert [state.milvus_id for state in entities.scan(4, 10)] == list(range(5, 15))

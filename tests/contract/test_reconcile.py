@@ -58,7 +58,7 @@ def test_drift_is_found_repaired_through_the_outbox_and_gone(
     stocked.index()
     after = stocked.walk()
     assert found(after) == {}
-    assert after.products == after.entities == stocked.store.count()
+    assert after.products == after.entities == stocked.entities.count()
 
 
 def test_stores_in_step_have_no_drift_however_they_are_paged(stocked: Shop) -> None:
@@ -70,7 +70,7 @@ def test_stores_in_step_have_no_drift_however_they_are_paged(stocked: Shop) -> N
 @pytest.mark.parametrize("page", [1, 2, 3, 100])
 def test_every_drift_is_found_once_however_the_stores_are_paged(stocked: Shop, page: int) -> None:
     for place in (0, 1, 5):
-        stocked.store.delete([stocked.key(place)])
+        stocked.entities.delete([stocked.key(place)])
     newest = stocked.key(6)
     for key in (5, 6, 7, newest + 1, newest + 2):
         write_entity(stocked, key)
@@ -83,7 +83,7 @@ def test_no_page_is_larger_than_asked(stocked: Shop) -> None:
     for key in range(1, 8):
         write_entity(stocked, key)
     stocked.walk(repair=True, page=2)
-    asked = stocked.store.shared["asked"]
+    asked = stocked.entities.shared["asked"]
     assert len(asked) > 7
     assert max(asked) <= 4  # suspects come from a page of rows and a page of entities
 
@@ -104,7 +104,7 @@ def test_products_that_were_given_up_are_counted_apart(stocked: Shop) -> None:
         session.execute(
             update(Product).where(Product.id == stocked.ids[0]).values(index_status="failed")
         )
-    stocked.store.delete([stocked.key(0)])
+    stocked.entities.delete([stocked.key(0)])
     walked = stocked.walk()
     assert (walked.failed, walked.found) == (1, NONE)
 
@@ -138,9 +138,9 @@ def test_what_happens_between_the_readings_is_no_drift(
         if indexed_at_once:
             stocked.index()
 
-    stocked.store.shared[place] = meddle
+    stocked.entities.shared[place] = meddle
     walked = stocked.walk(repair=True)
-    assert stocked.store.shared[place] is None
+    assert stocked.entities.shared[place] is None
     if (happening, indexed_at_once, place) == (queued_again, True, "states"):
         # The revision is as before and nothing waits: no reading can tell. It is queued once more.
         assert found(walked) == {DriftKind.stale_revision: 1}
@@ -158,7 +158,7 @@ def test_a_product_that_is_queued_between_the_readings_is_not_queued_twice(stock
             product = session.get_one(Product, stocked.ids[-1])
             events.record(session, product, events.Operation.upsert)
 
-    stocked.store.shared["states"] = queue
+    stocked.entities.shared["states"] = queue
     assert found(stocked.walk(repair=True)) == {}
     assert stocked.database.read(counts.fetch_counts).pending == 1
 
@@ -168,7 +168,7 @@ def test_a_product_that_comes_while_the_stores_are_read_is_no_drift(stocked: Sho
         stocked.create("新")
         stocked.index()
 
-    stocked.store.shared["scan"] = come
+    stocked.entities.shared["scan"] = come
     assert found(stocked.walk(repair=True, page=3)) == {}
 
 

@@ -128,14 +128,14 @@ def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked
 
 
 def test_products_without_any_collection_are_skipped(stocked: Shop) -> None:
-    stocked.milvus.drop_collection(stocked.store._collection)
+    stocked.milvus.drop_collection(stocked.entities.name)
     found = audited(stocked)
     assert found.last is not None
     assert (found.last.checked, found.last.skipped) == (0, 5)
 
 
 def test_a_map_waits_until_milvus_has_its_collection(stocked: Shop) -> None:
-    stocked.milvus.drop_collection(stocked.store._collection)
+    stocked.milvus.drop_collection(stocked.entities.name)
     assert isinstance(asked(stocked), MapComputing)
     with pytest.raises(VectorStoreUnavailable):
         draw(stocked, map_maker(stocked))

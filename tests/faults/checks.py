@@ -15,9 +15,9 @@ from nlp_models import EncoderPair
 from orm_models import OutboxEvent, Product, Run, VectorCollection
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import Role
+from product_search.milvus.schema import collection_name
 from product_search.runs import queue
 from product_search.text.analysis import document, plain
-from vector_db import collection_name
 
 _SAME = 1e-4  # numbers of a vector that was computed in another batch
 _MOST = 16_384

@@ -23,6 +23,7 @@ from product_search.catalog.rows import product_out
 from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
 from product_search.images.store import ImageStore
+from product_search.milvus.schema import collection_name
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import RunKind
@@ -36,7 +37,7 @@ from tests.milvus_servers import NetworkMilvus
 from tests.servers import free_port
 from tests.sessions import reading
 from tests.unit.checkpoints import write_clip
-from vector_db import MilvusStore, collection_name
+from vector_db import MilvusDatabase
 
 
 def _nothing() -> None:
@@ -177,15 +178,17 @@ class Place(ABC):
         afterwards()
         until(self._is_quiet, "the end of the indexing")
         wrong = self._http_differences()
-        with self.opened_store() as store, reading(self.database) as session:
+        with self.opened_vectors() as vector_database, reading(self.database) as session:
             rows = session.scalars(select(Product)).all()
             wrong += self.ledger.lost_writes(rows)
-            client, _ = store._link.client()  # the one that can read vectors
+            client, _ = vector_database.connection.client()  # the one that can read vectors
             wrong += checks.drift(session, client, self.images, self.encoders)
-            return wrong + self._doctors_verdict(store)
+            return wrong + self._doctors_verdict(vector_database)
 
-    def _doctors_verdict(self, store: MilvusStore) -> list[str]:
-        doctor = Reconciler(self.database, store, self.images, lambda _: None, lambda: None)
+    def _doctors_verdict(self, vector_database: MilvusDatabase) -> list[str]:
+        doctor = Reconciler(
+            self.database, vector_database, self.images, lambda _: None, lambda: None
+        )
         claimed = exclusive.start(self.database, RunKind.doctor, {}, LEASE)
         execute(RunContext(self.database, claimed, threading.Event()), doctor.handle)
         found = self.database.read(reports.fetch_run, claimed.id)
@@ -218,7 +221,7 @@ class Place(ABC):
 
     @abstractmethod
     @contextmanager
-    def opened_store(self) -> Iterator[MilvusStore]:
+    def opened_vectors(self) -> Iterator[MilvusDatabase]:
         """Milvus, for this process to read; the service is ended first where it must be."""
         yield NotImplemented
 
@@ -234,14 +237,14 @@ class Embedded(Place):
     name = "SQLite, Milvus Lite"
 
     @contextmanager
-    def opened_store(self) -> Iterator[MilvusStore]:
+    def opened_vectors(self) -> Iterator[MilvusDatabase]:
         """See Place."""
         self.stop_all()  # Milvus Lite's file admits one process
-        store = MilvusStore(self.settings.milvus_path, "test")
+        vector_database = MilvusDatabase(self.settings.milvus_path, "test")
         try:
-            yield store
+            yield vector_database
         finally:
-            store.close()
+            vector_database.close()
 
 
 class Networked(Place):
@@ -264,13 +267,13 @@ class Networked(Place):
         empty_tables(self.database)
 
     @contextmanager
-    def opened_store(self) -> Iterator[MilvusStore]:
+    def opened_vectors(self) -> Iterator[MilvusDatabase]:
         """See Place."""
-        store = MilvusStore(self.milvus.place, "test")
+        vector_database = MilvusDatabase(self.milvus.place, "test")
         try:
-            yield store
+            yield vector_database
         finally:
-            store.close()
+            vector_database.close()
 
     def close(self) -> None:
         """See Place."""

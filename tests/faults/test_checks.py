@@ -30,8 +30,8 @@ def test_every_difference_between_the_stores_is_found(place: Place) -> None:
         load.wait(60)
     assert place.drift() == []
 
-    with place.opened_store() as store, reading(place.database) as session:
-        milvus, _ = store._link.client()
+    with place.opened_vectors() as vector_database, reading(place.database) as session:
+        milvus, _ = vector_database.connection.client()
 
         def found() -> list[str]:
             session.expire_all()
@@ -67,10 +67,10 @@ def test_work_that_waits_and_writes_that_are_lost_are_found(place: Place) -> Non
         session.execute(update(Product).where(Product.id == third.id).values(sku="X-1"))
         fourth = session.scalars(select(Product).order_by(Product.id.desc()).limit(1)).one()
         record(session, fourth, Operation.upsert)
-    with place.opened_store() as store, reading(place.database) as session:
+    with place.opened_vectors() as vector_database, reading(place.database) as session:
         rows = session.scalars(select(Product)).all()
         told = "\n".join(place.ledger.lost_writes(rows))
-        milvus, _ = store._link.client()
+        milvus, _ = vector_database.connection.client()
         assert any(
             line.endswith("waits")
             for line in checks.drift(session, milvus, place.images, place.encoders)

@@ -17,10 +17,10 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from data_models import VectorField
 from orm_models import Database, OutboxEvent, Product, VectorCollection
 from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.images.store import ImageStore
+from product_search.milvus.options import MilvusOptions
 from product_search.outbox import counts
 from product_search.outbox.kafka import Consumer, KafkaTopic
 from product_search.settings import Settings
@@ -30,7 +30,7 @@ from tests.kafka_servers import KAFKA, MockKafka, new_topic
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import running_api
 from tests.sessions import reading
-from vector_db import MilvusOptions, MilvusStore
+from vector_db import MilvusDatabase
 
 # How long Kafka is down; half a minute where there is time for it.
 DOWN_S = float(os.environ.get("PRODUCT_SEARCH_TEST_OUTAGE_S", "4"))
@@ -64,12 +64,13 @@ class Shop:
             revisions = {row.milvus_id: row.revision for row in session.scalars(select(Product))}
             statuses = set(session.scalars(select(Product.index_status)))
             (collection,) = session.scalars(select(VectorCollection.name))
-        store = MilvusStore(self.milvus.place, "test", MilvusOptions(index_type="FLAT"))
+        vector_database = MilvusDatabase(
+            self.milvus.place, "test", MilvusOptions(index_type="FLAT")
+        )
         try:
-            store.open_collection(collection, dict.fromkeys(VectorField, DIM))
-            states = store.scan(-1, 10_000)
+            states = vector_database.open_collection(collection).scan(-1, 10_000)
         finally:
-            store.close()
+            vector_database.close()
         assert {state.milvus_id: state.revision for state in states} == revisions
         assert len(states) == len(revisions)
         assert statuses <= {"indexed"}

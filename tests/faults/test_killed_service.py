@@ -12,11 +12,12 @@ from product_search.bootstrap.assemble import open_database
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.products import Catalog
 from product_search.images.store import ImageStore
+from product_search.milvus.schema import collection_name
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until
 from tests.conftest import SAMPLE
 from tests.servers import forked, running_api, service_environment
-from vector_db import MilvusStore, collection_name
+from vector_db import MilvusDatabase
 
 
 def _count(settings: Settings, status: IndexStatus | None) -> int:
@@ -61,16 +62,15 @@ def _check_milvus_holds_exactly_the_catalog(settings: Settings) -> None:
         ).items:
             products += page
     encoders = EncoderFolders(settings).load_chosen()
-    store = MilvusStore(settings.milvus_path, "test")
+    vector_database = MilvusDatabase(settings.milvus_path, "test")
     try:
-        assert store.has_collection(collection_name(encoders.fingerprint))
-        store.open_collection(
-            collection_name(encoders.fingerprint), {VectorField.text_bge: encoders.text.dim}
-        )
-        assert store.count() == len(products)
+        name = collection_name(encoders.fingerprint)
+        assert vector_database.has_collection(name)
+        entities = vector_database.open_collection(name)
+        assert entities.count() == len(products)
         any_vector = encoders.text.encode_queries(["商品"])[0]
-        hits = store.search(VectorField.text_bge, any_vector, 1000, SearchFilters())
+        hits = entities.search(VectorField.text_bge, any_vector, 1000, SearchFilters())
         assert {hit.milvus_id for hit in hits} == {int(item.milvus_id) for item in products}
     finally:
-        store.close()
+        vector_database.close()
     assert {product.sku for product in products} == _sample_skus()

@@ -57,9 +57,11 @@ class Step:
 def during_activation(place: Place, chance: random.Random, _load: Load) -> int:
     """The service dies while it makes its collection, and workers wait for it."""
     place.stop_all()
-    with place.opened_store() as store:
-        store.drop_collection(place.collection)
-    making = Failpoint("vector_db:MilvusStore._call", "before", chance.randint(1, 11))
+    with place.opened_vectors() as vector_database:
+        vector_database.drop_collection(place.collection)
+    making = Failpoint(
+        "product_search.milvus.connection:MilvusConnection.call", "before", chance.randint(1, 11)
+    )
     place.start("service", making)
     place.start_missing()
     place.wait_for_death("service")

@@ -12,9 +12,9 @@ from hypothesis import given, strategies as st
 
 from data_models import PriceRange, SearchFilters
 from product_search.milvus import schema
-from product_search.milvus.schema import filter_expression
+from product_search.milvus.milvus_lite import FileLock, VectorFileBusy
+from product_search.milvus.schema import collection_name, filter_expression
 from tests.contract.entities import DIMS
-from vector_db import FileLock, VectorFileBusy, collection_name
 
 TEXTS = st.text(max_size=50)
 

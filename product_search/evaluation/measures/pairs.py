@@ -43,8 +43,8 @@ def read_pairs(resources: Resources, half: int) -> list[Pair]:
     in_order = select(Product.milvus_id, Product.category).where(*photos).order_by(Product.id)
     rows = resources.database.read(lambda session: session.execute(in_order).all())[half::2]
     keys = [key for key, _ in rows]
-    images = resources.store.vectors(VectorField.image_clip, keys)
-    titles = resources.store.vectors(VectorField.text_clip, keys)
+    images = resources.entities.vectors(VectorField.image_clip, keys)
+    titles = resources.entities.vectors(VectorField.text_clip, keys)
     pairs = []
     for place, (key, category) in enumerate(rows):
         others = [*rows[place + 1 :], *rows[:place]]

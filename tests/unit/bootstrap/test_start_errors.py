@@ -13,8 +13,8 @@ from orm_models import Database
 from product_search.bootstrap.assemble import open_database
 from product_search.cli import manage
 from product_search.errors import AppError, EncoderError, StartError
+from product_search.milvus.milvus_lite import VectorFileBusy
 from product_search.settings import Settings, load_settings
-from vector_db import VectorFileBusy
 
 BAD_URLS = [
     "nonsense",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from product_search.bootstrap.assemble import open_store
+from product_search.bootstrap.assemble import open_vector_database
 from product_search.errors import AppError
 from product_search.milvus import schema
 from product_search.milvus.options import IndexType, MilvusOptions, MilvusServer
@@ -83,7 +83,7 @@ def test_a_token_in_the_clear_is_warned_of_and_not_said(
         milvus_token="root:geheim",
     )
     with caplog.at_level(logging.DEBUG), pytest.raises(AppError) as caught:
-        open_store(chosen, "a")
+        open_vector_database(chosen, "a")
     assert "PRODUCT_SEARCH_MILVUS_TOKEN" in caplog.text
     assert "geheim" not in f"{caplog.text} {caught.value} {caught.value.__cause__}"
 

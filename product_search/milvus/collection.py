@@ -1,0 +1,200 @@
+"""One loaded Milvus collection: its entities written, searched and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from product_search.errors import VectorStoreUnavailable
+from product_search.milvus.connection import COLLECTION_GONE, TIMEOUT_S, MilvusConnection
+from product_search.milvus.options import MilvusOptions
+from product_search.milvus.schema import (
+    BM25,
+    DELETE_KEYS,
+    STATE_FIELDS,
+    TERMS,
+    Entity,
+    EntityState,
+    Vector,
+    entity_row,
+    entity_state,
+    filter_expression,
+    messages,
+)
+from product_search.schemas.filters import SearchFilters
+from product_search.schemas.search import Hit, VectorField
+
+MAX_LIMIT = 16_384
+LOAD_TIMEOUT_S = 600.0  # of a large collection, at the start
+PING_TIMEOUT_S = 5.0
+VECTORS_AT_ONCE = 1000  # some 2 MB in one answer
+
+
+class MilvusCollection:
+    """An EntityCollection (see vector_db) on pymilvus; usable until the connection is closed."""
+
+    def __init__(
+        self, connection: MilvusConnection, options: MilvusOptions, name: str, index_type: str
+    ) -> None:
+        """Load the collection, whose dense vectors have an index of this type."""
+        self.name = name
+        self.index_type = index_type
+        self._connection = connection
+        self._options = options
+        self._loaded_in = 0  # the start of Milvus in which the collection was loaded
+        self._load(LOAD_TIMEOUT_S)
+
+    def upsert(self, entities: Sequence[Entity]) -> None:
+        """See EntityCollection."""
+        rows = [entity_row(entity, self.name) for entity in entities]
+        for part in messages(rows):
+            self._call("upsert", self.name, data=part)
+
+    def delete(self, milvus_ids: Sequence[int]) -> None:
+        """See EntityCollection."""
+        for start in range(0, len(milvus_ids), DELETE_KEYS):
+            part = list(milvus_ids[start : start + DELETE_KEYS])
+            self._call("delete", self.name, ids=part)
+
+    def search(
+        self,
+        field: VectorField,
+        vector: Vector,
+        limit: int,
+        filters: SearchFilters,
+        *,
+        with_terms: bool = False,
+    ) -> list[Hit]:
+        """See EntityCollection."""
+        limit = min(limit, MAX_LIMIT)
+        is_filtered = filters != SearchFilters()
+        params = self._options.search(self.index_type, limit, is_filtered=is_filtered)
+        found: list[list[dict[str, Any]]] = self._call(
+            "search",
+            self.name,
+            data=[vector.tolist()],
+            anns_field=field.value,
+            limit=limit,
+            filter=filter_expression(filters, image_leg=field is VectorField.image_clip),
+            search_params={"metric_type": "COSINE", "params": params},
+            output_fields=[TERMS] if with_terms else [],
+            consistency_level=self._options.consistency,
+        )
+        return [
+            Hit(int(hit["id"]), _score(hit["distance"]), field, hit["entity"].get(TERMS, ""))
+            for hit in found[0]
+        ]
+
+    def search_text(
+        self,
+        terms: str,
+        limit: int,
+        filters: SearchFilters,
+        *,
+        only: Sequence[int] | None = None,
+    ) -> list[Hit]:
+        """See EntityCollection."""
+        field = VectorField.text_bm25
+        conditions = [filter_expression(filters, image_leg=False)]
+        if only is not None:
+            conditions.append(f"primary_key in {list(only)}")
+        try:
+            found: list[list[dict[str, Any]]] = self._call(
+                "search",
+                self.name,
+                data=[terms],
+                anns_field=field.value,
+                limit=min(limit, MAX_LIMIT),
+                filter=" and ".join(filter(None, conditions)),
+                search_params={"metric_type": BM25[1]},
+                output_fields=[TERMS],
+                consistency_level=self._options.consistency,
+            )
+        except VectorStoreUnavailable:
+            if self.count():  # Milvus Lite has no statistics of terms before the first entity
+                raise
+            return []
+        return [
+            Hit(int(hit["id"]), round(float(hit["distance"]), 6), field, hit["entity"][TERMS])
+            for hit in found[0]
+        ]
+
+    def count(self) -> int:
+        """See EntityCollection."""
+        rows = self._query("", ["count(*)"], consistency_level="Strong")
+        return int(rows[0]["count(*)"])
+
+    def scan(self, after: int, limit: int) -> list[EntityState]:
+        """See EntityCollection."""
+        limit = min(limit, MAX_LIMIT)
+        rows = self._query(
+            f"primary_key > {after}",
+            STATE_FIELDS,
+            limit=limit,
+            # As pymilvus's own iterator asks: without them, not all Milvuses give the smallest.
+            iterator="True",
+            reduce_stop_for_best="True",
+        )
+        # A server with several shards gives the smallest of each: past the limit, keys are missing.
+        states = sorted((entity_state(row) for row in rows), key=lambda state: state.milvus_id)
+        return states[:limit]
+
+    def states(self, milvus_ids: Sequence[int]) -> list[EntityState]:
+        """See EntityCollection."""
+        condition = f"primary_key in {list(milvus_ids)}"
+        rows = self._query(condition, STATE_FIELDS, consistency_level="Strong")
+        return [entity_state(row) for row in rows]
+
+    def vectors(self, field: VectorField, milvus_ids: Sequence[int]) -> dict[int, Vector]:
+        """See EntityCollection."""
+        found: dict[int, Vector] = {}
+        for start in range(0, len(milvus_ids), VECTORS_AT_ONCE):
+            part = list(milvus_ids[start : start + VECTORS_AT_ONCE])
+            rows = self._query(
+                f"primary_key in {part}",
+                ["primary_key", field.value],
+                consistency_level=self._options.consistency,
+            )
+            for row in rows:
+                vector = np.asarray(row[field.value], np.float32)
+                if vector.any():  # zeros stand for a vector that is not there
+                    found[int(row["primary_key"])] = vector
+        return found
+
+    def ping(self) -> None:
+        """See EntityCollection."""
+        if self.name not in self._call("list_collections", timeout=PING_TIMEOUT_S):
+            raise VectorStoreUnavailable(COLLECTION_GONE)
+
+    def _query(self, condition: str, fields: Sequence[str], **named: Any) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._call(
+            "query", self.name, filter=condition, output_fields=list(fields), **named
+        )
+        return rows
+
+    def _call(self, method: str, *arguments: Any, timeout: float = TIMEOUT_S, **named: Any) -> Any:
+        """Call Milvus; where it was started again since, load the collection first."""
+        _, start = self._connection.client()
+        if self._loaded_in != start:
+            self._load(timeout)
+        try:
+            return self._connection.call(method, *arguments, timeout=timeout, **named)
+        except VectorStoreUnavailable:
+            self._loaded_in = 0  # a server that comes back may have to load it
+            raise
+
+    def _load(self, timeout: float) -> None:
+        _, start = self._connection.client()
+        # A file that is opened again, and some servers, have their collections unloaded.
+        replicas = self._options.replicas
+        self._connection.call(
+            "load_collection", self.name, replica_number=replicas, timeout=timeout
+        )
+        self._loaded_in = start
+
+
+def _score(cosine: float) -> float:
+    """Drop the last digits, in which equal vectors differ by the order of the sums."""
+    return max(-1.0, min(1.0, round(float(cosine), 6)))

@@ -1,0 +1,87 @@
+"""The connection to Milvus: its embedded file or a server, and how its errors are raised."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from pymilvus import MilvusClient, MilvusException
+from pymilvus.exceptions import ErrorCode
+
+from product_search.errors import VectorStoreUnavailable
+from product_search.milvus.milvus_lite import NOT_AVAILABLE, MilvusLiteFile
+from product_search.milvus.options import MilvusServer
+
+log = logging.getLogger(__name__)
+# Its stack traces repeat what is raised to us as VectorStoreUnavailable.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 10.0
+COLLECTION_GONE = "Milvus 里没有要用的集合：若是被删除的，请重启服务，它会新建在用的集合并重新索引"
+
+
+class MilvusConnection:
+    """Calls of one Milvus, from any thread; all collections of a process share the connection."""
+
+    def __init__(self, place: Path | MilvusServer, address: str) -> None:
+        """Open the file, which this process then holds until `close`, or connect to the server.
+
+        `address` is where this process can be reached; it is written into the file's lock file.
+
+        Raises:
+            VectorFileBusy: another process holds the file.
+            StartError: the file's name can't be used.
+            VectorStoreUnavailable: Milvus Lite does not start, or the server does not answer.
+        """
+        self._source = (
+            MilvusLiteFile(place, address) if isinstance(place, Path) else _ServerClient(place)
+        )
+
+    def client(self) -> tuple[MilvusClient, int]:
+        """Return a client, and how many times Milvus was started: then it has nothing loaded."""
+        return self._source.client()
+
+    def call(self, method: str, *arguments: Any, timeout: float = TIMEOUT_S, **named: Any) -> Any:
+        """Return what the client's method returns. Raises VectorStoreUnavailable."""
+        client, _ = self.client()
+        with _translated(method):
+            return getattr(client, method)(*arguments, timeout=timeout, **named)
+
+    def close(self) -> None:
+        """Let go of the server, or stop Milvus Lite and release its file."""
+        self._source.close()
+
+
+class _ServerClient:
+    """A client of a Milvus server, which anybody may use at the same time."""
+
+    def __init__(self, server: MilvusServer) -> None:
+        try:
+            self._client = MilvusClient(
+                uri=server.uri, token=server.token, timeout=CONNECT_TIMEOUT_S, dedicated=True
+            )
+        except (MilvusException, grpc.RpcError) as error:
+            hint = "请检查地址、令牌与网络"
+            raise VectorStoreUnavailable(f"无法连接 Milvus 服务器 {server.uri}：{hint}") from error
+
+    def client(self) -> tuple[MilvusClient, int]:
+        return self._client, 1
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@contextmanager
+def _translated(method: str) -> Iterator[None]:
+    try:
+        yield
+    # ValueError: grpc's, of a channel that another thread has closed to start Milvus Lite again.
+    except (MilvusException, grpc.RpcError, ValueError) as error:
+        log.debug("Milvus %s: %s", method, error)
+        is_gone = getattr(error, "code", None) == ErrorCode.COLLECTION_NOT_FOUND
+        raise VectorStoreUnavailable(COLLECTION_GONE if is_gone else NOT_AVAILABLE) from error
