@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from email.message import Message
 from typing import IO
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from product_search.api.bodies import drain
+from product_search.api.bodies import FORM, drain
+from product_search.api.multipart import FormParserError, FormReader, Part, boundary_of
 from product_search.bulk.uploads import saving
 from product_search.errors import (
     AppError,
@@ -28,7 +26,7 @@ _WRITTEN_AT_ONCE = 1 << 20
 async def receive_file(
     request: Request, stream: IO[bytes], max_bytes: int, check_name: Callable[[str], object]
 ) -> str:
-    """Write the file of the form's one field `file` to the stream: the name that it was sent under.
+    """Write the file of the form's one field `file` to the stream; return the file's name.
 
     `check_name` is told that name before the content is read, and raises where it won't do.
     `max_bytes` bounds the whole body.
@@ -37,7 +35,7 @@ async def receive_file(
         UnsupportedMediaType, InvalidRequest, PayloadTooLarge, StorageUnavailable.
     """
     form = _FileForm(_boundary(request), check_name)
-    expected = int(request.headers.get("content-length", "0"))
+    expected = _content_length(request)
     received, more = 0, True
     while more:
         message = await request.receive()
@@ -57,51 +55,50 @@ async def receive_file(
     return form.filename()
 
 
+def _content_length(request: Request) -> int:
+    """Return what the client says it sends; 0 where it does not say so in digits."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+
+
 def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise PayloadTooLarge(f"上传过大：最多 {max_bytes} 字节")
 
 
 def _boundary(request: Request) -> bytes:
-    header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    boundary = header.get_boundary()
-    if header.get_content_type() != "multipart/form-data" or not boundary:
-        raise UnsupportedMediaType(f"请求体应为 multipart/form-data，文件在字段 {FIELD} 中")
-    return boundary.encode("latin-1")
+    content_type = request.headers.get("content-type", "")
+    boundary = boundary_of(content_type)
+    if content_type.partition(";")[0].strip().lower() != FORM or not boundary:
+        raise UnsupportedMediaType(f"请求体应为 {FORM}，文件在字段 {FIELD} 中")
+    return boundary
 
 
 class _FileForm:
-    """A form of one file, taken apart as it comes."""
+    """A form of one file, of which what has come waits to be written."""
 
     def __init__(self, boundary: bytes, check_name: Callable[[str], object]) -> None:
         self.waiting = 0
         self._check_name = check_name
         self._content: list[bytes] = []
         self._filename: str | None = None
-        self._header = b""
-        self._value = b""
-        self._disposition = b""
-        self._is_whole = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin_part,
-                "on_header_field": self._add_header,
-                "on_header_value": self._add_value,
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._begin_content,
-                "on_part_data": self._add_content,
-                "on_end": self._end,
-            },
-        )
+        try:
+            self._reader = FormReader(boundary)
+        except FormParserError as error:
+            raise _malformed(error) from error
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes apart. Raises InvalidRequest."""
+        """Take the next bytes apart. Raises InvalidRequest, and what `check_name` raises."""
         try:
-            self._parser.write(chunk)
+            found = self._reader.feed(chunk)
         except FormParserError as error:
-            raise InvalidRequest(f"multipart 请求体有误：{error}") from error
+            raise _malformed(error) from error
+        for one in found:
+            if isinstance(one, Part):
+                self._begin(one)
+            else:
+                self._content.append(one)
+                self.waiting += len(one)
 
     def write_to(self, stream: IO[bytes]) -> None:
         """Write what has come of the file. Raises StorageUnavailable."""
@@ -110,42 +107,24 @@ class _FileForm:
         self._content, self.waiting = [], 0
 
     def filename(self) -> str:
-        """The file's name, once all of it has come. Raises InvalidRequest."""
-        if not self._is_whole:
+        """Return the file's name, once all of it has come. Raises InvalidRequest."""
+        if not self._reader.is_whole:
             raise InvalidRequest("multipart 请求体有误：缺少结束边界，内容不完整")
         if self._filename is None:
             raise InvalidRequest(f"请求有误：{FIELD}：缺少必填项", {FIELD: "缺少必填项"})
         return self._filename
 
-    def _begin_part(self) -> None:
-        self._header = self._value = self._disposition = b""
-
-    def _add_header(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _add_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _end_header(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._header = self._value = b""
-
-    def _begin_content(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        field = options.get(b"name", b"").decode(errors="replace")[:100]
+    def _begin(self, part: Part) -> None:
+        field = (part.name or b"").decode(errors="replace")[:100]
         if field != FIELD:
             raise InvalidRequest(f"请求有误：{field}：未知字段", {field: "未知字段"})
         if self._filename is not None:
             raise InvalidRequest(f"请求有误：{FIELD}：字段重复", {FIELD: "字段重复"})
-        if not options.get(b"filename"):
+        if not part.filename:
             raise InvalidRequest(f"请求有误：{FIELD}：应为文件", {FIELD: "应为文件"})
-        self._filename = options[b"filename"].decode(errors="replace")
-        self._check_name(self._filename)
+        self._filename = part.filename
+        self._check_name(part.filename)
 
-    def _add_content(self, data: bytes, start: int, end: int) -> None:
-        self._content.append(data[start:end])
-        self.waiting += end - start
 
-    def _end(self) -> None:
-        self._is_whole = True
+def _malformed(error: FormParserError) -> InvalidRequest:
+    return InvalidRequest(f"multipart 请求体有误：{error}")

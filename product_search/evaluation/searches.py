@@ -54,9 +54,9 @@ def open_catalog(
 def search(service: SearchService, query: Query, mode: Mode, **fields: Any) -> SearchResponse:
     """Search for the best DEPTH products whatever their confidence, unless `fields` say else."""
     fields = {"top_k": DEPTH, "min_confidence": 0, **query.fields, **mode, **fields}
-    context = {"upload": query.content is not None}
-    request = SearchRequest.model_validate(fields, context=context)
-    return service.search(request, query.content)
+    if query.content is not None:
+        fields["image"] = query.content
+    return service.search(SearchRequest.model_validate(fields))
 
 
 def rank(service: SearchService, queries: Mapping[str, Query], mode: Mode) -> dict[str, list[str]]:

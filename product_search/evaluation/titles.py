@@ -50,7 +50,6 @@ class _Case:
 
     qid: str
     request: TitlesRequest
-    content: bytes | None
     products: Sequence[ProductOut]
 
 
@@ -59,7 +58,7 @@ def _product_cases(resources: Resources) -> Iterator[_Case]:
     for product in _products(resources.catalog):
         if product.image_url is not None:
             request = TitlesRequest(product_id=product.product_id)
-            yield _Case(f"product-{product.product_id}", request, None, [product])
+            yield _Case(f"product-{product.product_id}", request, [product])
 
 
 def _image_cases(resources: Resources, folder: Path, photos: Path) -> Iterator[_Case]:
@@ -67,17 +66,17 @@ def _image_cases(resources: Resources, folder: Path, photos: Path) -> Iterator[_
     qrels = trec.read_qrels(folder / "qrels.txt")
     ids = searches.product_ids(resources.database)
     for qid, query in queries.read_image_queries(folder / "queries.tsv", photos).items():
-        request = TitlesRequest.model_validate({}, context={"upload": True})
+        request = TitlesRequest(image=query.content)
         graded = qrels.get(qid, {}).items()
         products = [resources.catalog.get(ids[sku]) for sku, grade in graded if grade >= FITS]
-        yield _Case(qid, request, query.content, products)
+        yield _Case(qid, request, products)
 
 
 def _report(resources: Resources, cases: Sequence[_Case], line: float) -> None:
     """Print how many suggestions this line makes and how many are right, by half and kind."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for case in cases:
-        suggestion = suggest_titles(resources.search, case.request, case.content, line).suggestion
+        suggestion = suggest_titles(resources.search, case.request, line).suggestion
         key = half_of(case.qid), kind_of(case.qid)
         counts.setdefault(key, Counter())[_verdict(suggestion, case.products)] += 1
     for half in HALVES:

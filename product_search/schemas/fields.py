@@ -19,6 +19,8 @@ from pydantic import (
     PlainSerializer,
     WithJsonSchema,
 )
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 MAX_TITLE = 500
 MAX_QUERY = 512
@@ -124,6 +126,21 @@ Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
 Attributes = Annotated[dict[str, JsonValue], AfterValidator(_check_attributes)]
 ProductId = Annotated[Whole, Field(ge=1, le=INT64_MAX)]
 Query = Annotated[str, Field(min_length=1, max_length=MAX_QUERY), AfterValidator(_not_blank)]
+
+
+def _only_bytes(value: object) -> object:
+    """Refuse what JSON can hold: over JSON there is no such field."""
+    if not isinstance(value, bytes):
+        raise PydanticCustomError("extra_forbidden", "Extra inputs are not permitted")
+    return value
+
+
+# The bytes of a file that came beside a form's fields; no field of JSON bodies.
+Upload = Annotated[
+    SkipJsonSchema[bytes | None],
+    BeforeValidator(_only_bytes),
+    Field(exclude=True, repr=False),
+]
 
 
 def _as_list(value: object) -> object:

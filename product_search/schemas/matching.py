@@ -11,13 +11,12 @@ from pydantic import (
     ConfigDict,
     Field,
     SkipValidation,
-    ValidationInfo,
     model_validator,
 )
 
 from product_search.errors import ErrorBody
 from product_search.schemas import examples
-from product_search.schemas.fields import MAX_TOP_K, ProductId, Query, Strict, Whole
+from product_search.schemas.fields import MAX_TOP_K, ProductId, Query, Strict, Upload, Whole
 from product_search.schemas.products import FilterQuery
 from product_search.schemas.search import SearchHit, SearchRequest, SearchResponse, TookMs
 
@@ -69,12 +68,11 @@ class RerankRequest(Strict):
     )
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    image: Upload = None
 
     @model_validator(mode="after")
-    def _something_to_fit(self, info: ValidationInfo) -> Self:
-        """The context's `upload` says that a file `image` came beside these fields."""
-        uploaded = bool((info.context or {}).get("upload"))
-        if self.text is None and self.image_base64 is None and not uploaded:
+    def _check_inputs(self) -> Self:
+        if self.text is None and self.image_base64 is None and self.image is None:
             raise ValueError("text 与 image_base64（或文件 image）至少给出一个")
         return self
 
@@ -203,12 +201,11 @@ class TitlesRequest(Strict):
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     product_id: ProductId | None = Field(None, description="该商品的图片；不含它自己的标题")
     top_k: Whole = Field(5, ge=1, le=MAX_TITLES)
+    image: Upload = None
 
     @model_validator(mode="after")
-    def _one_image(self, info: ValidationInfo) -> Self:
-        """The context's `upload` says that a file `image` came beside these fields."""
-        uploaded = bool((info.context or {}).get("upload"))
-        has_image = uploaded or self.image_base64 is not None
+    def _one_image(self) -> Self:
+        has_image = self.image is not None or self.image_base64 is not None
         if has_image == (self.product_id is not None):
             raise ValueError("image_base64（或文件 image）、product_id 须给出一个，且只能一个")
         return self

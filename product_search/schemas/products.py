@@ -11,7 +11,6 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -26,6 +25,7 @@ from product_search.schemas.fields import (
     Price,
     Strict,
     Title,
+    Upload,
     Whole,
 )
 from product_search.schemas.filters import PriceRange, SearchFilters
@@ -50,17 +50,17 @@ class ProductCreate(Strict):
     generation: PictureOfGeneration | None = Field(
         None, description="POST /generate 的一张图片，代替 image_base64"
     )
+    image: Upload = None
 
     @model_validator(mode="after")
-    def _one_image(self, info: ValidationInfo) -> Self:
-        _check_one_image(self, info)
+    def _one_image(self) -> Self:
+        _check_one_image(self)
         return self
 
 
-def _check_one_image(body: ProductCreate | ProductPatch, info: ValidationInfo) -> None:
-    """The context's `upload` says that a file `image` came beside these fields."""
-    uploaded = bool((info.context or {}).get("upload"))
-    if body.generation is not None and (uploaded or "image_base64" in body.model_fields_set):
+def _check_one_image(body: ProductCreate | ProductPatch) -> None:
+    has_another = body.image is not None or "image_base64" in body.model_fields_set
+    if body.generation is not None and has_another:
         raise ValueError("image_base64（或文件 image）与 generation 只能给出一个")
 
 
@@ -80,6 +80,7 @@ class ProductPatch(Strict):
     generation: PictureOfGeneration | None = Field(
         None, description="POST /generate 的一张图片，代替 image_base64；不能为 null"
     )
+    image: Upload = None
 
     @field_validator("title", "generation")
     @classmethod
@@ -89,8 +90,8 @@ class ProductPatch(Strict):
         return value
 
     @model_validator(mode="after")
-    def _one_image(self, info: ValidationInfo) -> Self:
-        _check_one_image(self, info)
+    def _one_image(self) -> Self:
+        _check_one_image(self)
         return self
 
 

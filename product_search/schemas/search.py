@@ -11,7 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationInfo,
     model_validator,
 )
 
@@ -24,6 +23,7 @@ from product_search.schemas.fields import (
     ProductId,
     Query,
     Strict,
+    Upload,
     Whole,
 )
 from product_search.schemas.filters import Facets, SearchFilters
@@ -190,6 +190,7 @@ class SearchRequest(Strict):
     sort: SearchSort = SearchSort.relevance
     facets: bool = Field(False, description="回答里附上符合查询的商品按分类、品牌、价位的个数")
     explain: bool = Field(False, description="回答里说明每个商品从哪来、为何排在这里")
+    image: Upload = None
 
     @property
     def chosen_mode(self) -> SearchMode:
@@ -215,10 +216,8 @@ class SearchRequest(Strict):
         return sum(len(text or "") for text in texts)
 
     @model_validator(mode="after")
-    def _inputs_that_fit(self, info: ValidationInfo) -> Self:
-        """The context's `upload` says that a file `image` came beside these fields."""
-        uploaded = bool((info.context or {}).get("upload"))
-        has_file = uploaded or self.image_base64 is not None
+    def _check_inputs(self) -> Self:
+        has_file = self.image is not None or self.image_base64 is not None
         if has_file and self.generation is not None:
             raise ValueError("image_base64（或文件 image）与 generation 只能给出一个")
         has_image = has_file or self.generation is not None

@@ -115,11 +115,8 @@ class InputReader:
     images: ImageStore
     synonyms: Synonyms
 
-    def read(self, request: SearchRequest, image: bytes | None = None) -> Query:
+    def read(self, request: SearchRequest) -> Query:
         """Return the request with its inputs.
-
-        `image` are the bytes of the query's image where they came beside the request, and not in
-        its `image_base64`.
 
         Raises:
             InvalidImage, ImageTooLarge, ImageTooManyPixels: an image can't be read.
@@ -129,7 +126,8 @@ class InputReader:
         """
         watch = Stopwatch()
         with watch.stage("decode"):
-            if image is None and request.image_base64 is not None:
+            image = request.image
+            if request.image_base64 is not None:
                 image = from_base64(request.image_base64)
             inputs = self._inputs(request, image)
         digest = search_hash(

@@ -24,26 +24,19 @@ from product_search.search.search import SearchService
 from vector_db import EntityCollection
 
 
-def rerank_products(
-    search: SearchService, request: RerankRequest, image: bytes | None = None
-) -> RerankResponse:
+def rerank_products(search: SearchService, request: RerankRequest) -> RerankResponse:
     """Return the products as a hybrid search that finds just these would order them.
 
     Its legs are computed from what is stored: cosines with the stored vectors, and BM25 among
-    these products alone. `image` are the bytes of the query's image where they came beside the
-    request.
+    these products alone.
 
     Raises:
         InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """
-    fields = {
-        "mode": SearchMode.hybrid,
-        "text": request.text,
-        "image_base64": request.image_base64,
-    }
-    hybrid = SearchRequest.model_validate(fields, context={"upload": image is not None})
-    query = search.inputs.read(hybrid, image)
+    given = {name: value for name, value in request if value is not None}
+    del given["product_ids"]
+    query = search.inputs.read(SearchRequest.model_validate({"mode": SearchMode.hybrid} | given))
     with query.watch.stage("hydrate"):
         products = search.database.read(products_by_id, request.product_ids)
     return search.collections.query(_rerank, search, query, products, request.product_ids)

@@ -49,10 +49,8 @@ class SearchService:
     calibrations: Calibrations
     threads: Executor  # where the legs of a search run
 
-    def search(self, request: SearchRequest, image: bytes | None = None) -> SearchResponse:
+    def search(self, request: SearchRequest) -> SearchResponse:
         """Return the products nearest to the query that pass the filters.
-
-        `image` are the bytes of the query's image where they came beside the request.
 
         Raises:
             InvalidRequest: the legs don't suit the inputs.
@@ -63,7 +61,7 @@ class SearchService:
             NotCalibrated: `min_confidence` is asked for, and there is none.
             DatabaseUnavailable, VectorStoreUnavailable: a store is down.
         """
-        query = self.inputs.read(request, image)
+        query = self.inputs.read(request)
         return self.collections.query(self._search, query)
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchResponse | AppError]:

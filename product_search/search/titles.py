@@ -32,28 +32,21 @@ _COLOUR = "颜色"
 def suggest_titles(
     search: SearchService,
     request: TitlesRequest,
-    image: bytes | None = None,
     min_confidence: float = KIND_LINE,
 ) -> TitlesResponse:
     """Return the existing titles nearest to the image, each once, and a new one of the best.
 
-    A product's own title is not among those for its image. `image` are the image's bytes where
-    they came beside the request; titles below `min_confidence` don't count.
+    A product's own title is not among those for its image; titles below `min_confidence` don't
+    count.
 
     Raises:
         InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
         ProductNotFound, ProductWithoutImage, ImageNotFound: of the product.
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """
-    fields = {
-        "mode": SearchMode.image_to_text,
-        "product_id": request.product_id,
-        "image_base64": request.image_base64,
-        "top_k": MAX_TOP_K,
-        "min_confidence": 0,
-    }
-    by_image = SearchRequest.model_validate(fields, context={"upload": image is not None})
-    response = search.search(by_image, image)
+    given = {name: value for name, value in request if value is not None}
+    page = {"mode": SearchMode.image_to_text, "top_k": MAX_TOP_K, "min_confidence": 0}
+    response = search.search(SearchRequest.model_validate(given | page))
     titles = distinct_titles(
         hit
         for hit in response.hits

@@ -42,7 +42,7 @@ class Answer(Protocol):
 
 def resources(api: TestClient) -> Resources:
     """What the running service holds."""
-    return cast(Resources, cast(FastAPI, api.app).state.resources)
+    return cast(Resources, cast(FastAPI, api.app).state.service.resources)
 
 
 def base64_of(content: bytes) -> str:

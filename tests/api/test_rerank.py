@@ -190,10 +190,8 @@ def test_products_are_never_encoded_again(api: TestClient, everyone: list[int]) 
     pictures = Images(real.image_text)
     counted = Counted(real.name, real.text, cast(ImageTextEncoder, pictures), real.device)
     watched = replace(retrieval, collections=StandIn(retrieval.collections, counted))
-    request = RerankRequest.model_validate(
-        {"product_ids": everyone, "text": "雨伞"}, context={"upload": True}
-    )
-    answer = rerank_products(watched, request, PHOTOS[0])
+    request = RerankRequest(product_ids=everyone, text="雨伞", image=PHOTOS[0])
+    answer = rerank_products(watched, request)
     assert answer.total == len(everyone)
     assert set(counted.texts) == {"雨伞"}
     assert len(pictures.given) == 1

@@ -60,7 +60,7 @@ def api(settings: Settings) -> Iterator[TestClient]:
 
 
 def resources(api: TestClient) -> Resources:
-    held = api.app.state.resources  # type: ignore[attr-defined]
+    held = api.app.state.service.resources  # type: ignore[attr-defined]
     assert isinstance(held, Resources)
     return held
 

@@ -222,8 +222,7 @@ def test_an_image_mode_takes_an_image_or_a_product(mode: SearchMode) -> None:
     assert not mode.takes_text
     assert request(mode=mode, image_base64="AA==").image_base64 == "AA=="
     assert request(mode=mode, product_id=1).product_id == 1
-    upload = SearchRequest.model_validate({"mode": mode}, context={"upload": True})
-    assert upload.image_base64 is None
+    assert request(mode=mode, image=b"file").image_base64 is None
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,14 @@ from data_models import (
 )
 from product_search import errors
 from product_search.api import images
-from product_search.api.bodies import documented_body, read_json
+from product_search.api.bodies import Body, json_body
+from product_search.api.dependencies import Generations, Runs
 from product_search.api.errors import BODY_ERRORS, documented
-from product_search.bootstrap.assemble import Resources
 from product_search.generation.generations import PATH
 
 router = APIRouter(tags=["图片生成"])
+
+GenerationBody = Annotated[Body[GenerationRequest], json_body(GenerationRequest)]
 
 _ONE = (errors.GenerationNotFound, errors.InvalidRequest, errors.DatabaseUnavailable)
 
@@ -41,19 +43,14 @@ _ONE = (errors.GenerationNotFound, errors.InvalidRequest, errors.DatabaseUnavail
         errors.DatabaseUnavailable,
         *BODY_ERRORS,
     ),
-    openapi_extra=documented_body(GenerationRequest),
 )
-async def generate(request: Request) -> GenerationAccepted:
+def generate(body: GenerationBody, generations: Generations, runs: Runs) -> GenerationAccepted:
     """按文字、商品或两者生成 1–4 张图片，在后台进行，一次一个；进度见 `GET /generate/{id}`。
 
     图片的文件里写明由模型生成；同样的设置（含 seed）得到同样的图片。
     """
-    raw = await read_json(request)
-    resources: Resources = request.app.state.resources
-    accepted = await raw.answered(
-        GenerationRequest, lambda body: resources.generations.queue(body.model)
-    )
-    resources.run_executor.wake()
+    accepted = generations.queue(body.checked())
+    runs.wake()
     return accepted
 
 
@@ -63,18 +60,16 @@ async def generate(request: Request) -> GenerationAccepted:
     responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
 )
 def list_generations(
-    request: Request, query: Annotated[GenerationQuery, Query()]
+    query: Annotated[GenerationQuery, Query()], generations: Generations
 ) -> GenerationPage:
     """各次生成，新的在前，一页。"""
-    resources: Resources = request.app.state.resources
-    return resources.generations.page(query)
+    return generations.page(query)
 
 
 @router.get(f"{PATH}/{{generation_id}}", summary="一次图片生成", responses=documented(*_ONE))
-def get_generation(request: Request, generation_id: ProductId) -> GenerationOut:
+def get_generation(generation_id: ProductId, generations: Generations) -> GenerationOut:
     """状态、按步的进度，和完成后的图片：与文字最相符的在前。"""
-    resources: Resources = request.app.state.resources
-    return resources.generations.get(generation_id)
+    return generations.get(generation_id)
 
 
 @router.delete(
@@ -83,10 +78,9 @@ def get_generation(request: Request, generation_id: ProductId) -> GenerationOut:
     summary="取消图片生成",
     responses=documented(errors.GenerationFinished, errors.OutcomeUnknown, *_ONE),
 )
-def cancel_generation(request: Request, generation_id: ProductId) -> None:
+def cancel_generation(generation_id: ProductId, generations: Generations) -> None:
     """取消：排队的立刻取消，进行中的在当前一步之后停下。"""
-    resources: Resources = request.app.state.resources
-    resources.generations.cancel(generation_id)
+    generations.cancel(generation_id)
 
 
 @router.get(
@@ -99,12 +93,12 @@ def get_generated_image(
     request: Request,
     generation_id: ProductId,
     number: Annotated[Whole, Path(ge=1, le=MAX_GENERATED)],
+    generations: Generations,
     size: images.Size = None,
 ) -> Response:
     """生成的图片（PNG），或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
-    resources: Resources = request.app.state.resources
     wanted = PictureOfGeneration(generation_id=generation_id, number=number)
-    picture = resources.generations.picture(wanted, int(size) if size else None)
+    picture = generations.picture(wanted, int(size) if size else None)
     return images.answer(request, picture)
 
 
@@ -115,11 +109,10 @@ def get_generated_image(
     responses=documented(errors.ImageNotFound, *_ONE)
     | {200: {"content": {"image/webp": {}}, "description": "目前的样子，WebP"}},
 )
-def get_preview(request: Request, generation_id: ProductId) -> Response:
+def get_preview(generation_id: ProductId, generations: Generations) -> Response:
     """正在生成的图片目前的样子；每步不一定有新的。"""
-    resources: Resources = request.app.state.resources
     return Response(
-        resources.generations.preview(generation_id),
+        generations.preview(generation_id),
         media_type="image/webp",
         headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )

@@ -9,9 +9,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from data_models import INT64_MAX, ImportAccepted, ImportStatus, ProductId, Whole
 from product_search import errors
+from product_search.api.dependencies import Imports, Runs
 from product_search.api.errors import documented
 from product_search.api.uploads import FIELD, receive_file
-from product_search.bootstrap.assemble import Resources
 from product_search.bulk.sources import kind_of
 
 PATH = "/product/import"
@@ -57,17 +57,15 @@ _FORM = {
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
     },
 )
-async def start_import(request: Request) -> ImportAccepted:
+async def start_import(request: Request, imports: Imports, runs: Runs) -> ImportAccepted:
     """按 sku 新增或更新文件里的商品。回答 202 时文件已存妥；导入在后台进行，服务重启后接着做。"""
-    resources: Resources = request.app.state.resources
-    imports = resources.imports
     upload = await run_in_threadpool(imports.new_upload)
     try:
         name = await receive_file(request, upload.stream, imports.max_bytes, kind_of)
         import_id = await run_in_threadpool(imports.queue, upload, name)
     finally:
         await run_in_threadpool(upload.close)
-    resources.run_executor.wake()
+    runs.wake()
     return ImportAccepted(import_id=import_id, status_url=f"{PATH}/{import_id}")
 
 
@@ -77,11 +75,10 @@ async def start_import(request: Request) -> ImportAccepted:
     responses=documented(errors.ImportNotFound, errors.InvalidRequest, errors.DatabaseUnavailable),
 )
 def get_import(
-    request: Request,
     import_id: ProductId,
+    imports: Imports,
     after: Annotated[Whole, Query(ge=0, le=INT64_MAX, description="上一页的 next_after")] = 0,
     limit: Annotated[Whole, Query(ge=1, le=1000, description="一页坏行的数目")] = 100,
 ) -> ImportStatus:
     """进度、计数，和一页坏行（行号与原因）。"""
-    resources: Resources = request.app.state.resources
-    return resources.imports.status(import_id, after, limit)
+    return imports.status(import_id, after, limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from data_models import (
     AuditPage,
@@ -18,8 +18,8 @@ from data_models import (
     MapQuery,
 )
 from product_search import errors
+from product_search.api.dependencies import Database, Maps, Runs
 from product_search.api.errors import QUEUE_ERRORS, documented
-from product_search.bootstrap.assemble import Resources
 from product_search.insights import audit, duplicates
 
 DUPLICATES_PATH = "/product/duplicates"
@@ -32,34 +32,32 @@ _QUEUE_ERRORS = documented(*QUEUE_ERRORS)
 
 
 @router.get(DUPLICATES_PATH, summary="重复的商品", responses=_PAGE_ERRORS)
-def get_duplicates(request: Request, query: Annotated[DuplicatesQuery, Query()]) -> DuplicatesPage:
+def get_duplicates(
+    query: Annotated[DuplicatesQuery, Query()], database: Database
+) -> DuplicatesPage:
     """最近一次完成的查重找到的各组商品，一页；和最新一次查重的状态。"""
-    resources: Resources = request.app.state.resources
-    return resources.database.read(duplicates.fetch_page, query)
+    return database.read(duplicates.fetch_page, query)
 
 
 @router.post(DUPLICATES_PATH, status_code=202, summary="查重", responses=_QUEUE_ERRORS)
-def find_duplicates(request: Request) -> DuplicateRun:
+def find_duplicates(database: Database, runs: Runs) -> DuplicateRun:
     """排队一次查重：图片与标题都相近的商品；结果见 `GET /product/duplicates`。"""
-    resources: Resources = request.app.state.resources
-    run = duplicates.enqueue(resources.database)
-    resources.run_executor.wake()
+    run = duplicates.enqueue(database)
+    runs.wake()
     return run
 
 
 @router.get(AUDIT_PATH, summary="图文不符的商品", responses=_PAGE_ERRORS)
-def get_audit(request: Request, query: Annotated[AuditQuery, Query()]) -> AuditPage:
+def get_audit(query: Annotated[AuditQuery, Query()], database: Database) -> AuditPage:
     """最近一次完成的核查：图片与标题最不相符的在前，一页；和最新一次核查的状态。"""
-    resources: Resources = request.app.state.resources
-    return resources.database.read(audit.fetch_page, query)
+    return database.read(audit.fetch_page, query)
 
 
 @router.post(AUDIT_PATH, status_code=202, summary="核查图文", responses=_QUEUE_ERRORS)
-def start_audit(request: Request) -> AuditRun:
+def start_audit(database: Database, runs: Runs) -> AuditRun:
     """排队一次核查：用已存的向量比较每个商品的图片与标题；结果见 `GET /product/audit`。"""
-    resources: Resources = request.app.state.resources
-    run = audit.enqueue(resources.database)
-    resources.run_executor.wake()
+    run = audit.enqueue(database)
+    runs.wake()
     return run
 
 
@@ -70,14 +68,13 @@ def start_audit(request: Request) -> AuditRun:
     | {202: {"model": MapComputing, "description": "第一张还在计算：稍后再问"}},
 )
 def get_map(
-    request: Request, response: Response, query: Annotated[MapQuery, Query()]
+    query: Annotated[MapQuery, Query()], maps: Maps, response: Response
 ) -> CatalogMap | MapComputing:
     """各商品在平面上的位置：某种向量的主成分（PCA），相近的商品相邻。
 
     在后台计算，商品不变就不再算；变了以后先给出旧的（`stale`），同时计算新的。
     """
-    resources: Resources = request.app.state.resources
-    found = resources.maps.get(query.field)
+    found = maps.get(query.field)
     if isinstance(found, MapComputing):
         response.status_code = 202
     return found

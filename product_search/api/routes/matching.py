@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
 from data_models import (
     MatchRequest,
@@ -18,30 +18,29 @@ from data_models import (
     TitlesResponse,
 )
 from product_search import errors
-from product_search.api.bodies import documented_body, read_body, read_json
+from product_search.api.bodies import Body, json_body, json_or_form
+from product_search.api.dependencies import Search
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, STORE_ERRORS, documented
-from product_search.bootstrap.assemble import Resources
+from product_search.schemas import examples
 from product_search.search.match import match_pairs
 from product_search.search.rerank import rerank_products
 from product_search.search.titles import suggest_titles
 
 router = APIRouter(tags=["搜索"])
 
+RerankBody = Annotated[Body[RerankRequest], json_or_form(RerankRequest, examples.RERANK_FORM)]
+MatchBody = Annotated[Body[MatchRequest], json_body(MatchRequest)]
+TitlesBody = Annotated[Body[TitlesRequest], json_or_form(TitlesRequest, examples.TITLES_FORM)]
+
 
 @router.post(
     "/rerank",
     summary="给商品排序",
     responses=documented(*BODY_ERRORS, *IMAGE_ERRORS, *STORE_ERRORS),
-    openapi_extra=documented_body(RerankRequest),
 )
-async def rerank(request: Request) -> RerankResponse:
+def rerank(body: RerankBody, search: Search) -> RerankResponse:
     """给出的商品按与文字、图片的符合程度排序，用的是已存的向量；请求体为 JSON 或 multipart。"""
-    raw = await read_body(request)
-    resources: Resources = request.app.state.resources
-    return await raw.answered(
-        RerankRequest,
-        lambda body: rerank_products(resources.search, body.model, body.upload),
-    )
+    return rerank_products(search, body.checked())
 
 
 @router.post(
@@ -55,13 +54,10 @@ async def rerank(request: Request) -> RerankResponse:
         *IMAGE_ERRORS,
         *STORE_ERRORS,
     ),
-    openapi_extra=documented_body(MatchRequest),
 )
-async def match(request: Request) -> MatchResponse:
+def match(body: MatchBody, search: Search) -> MatchResponse:
     """一张图片与 1–64 个标题，或一个标题与 1–64 张图片：每一对的分数、置信度与结论。"""
-    raw = await read_json(request)
-    resources: Resources = request.app.state.resources
-    return await raw.answered(MatchRequest, lambda body: match_pairs(resources.search, body.model))
+    return match_pairs(search, body.checked())
 
 
 @router.get(
@@ -77,11 +73,10 @@ async def match(request: Request) -> MatchResponse:
     ),
 )
 def get_similar(
-    request: Request, product_id: ProductId, query: Annotated[SimilarQuery, Query()]
+    product_id: ProductId, query: Annotated[SimilarQuery, Query()], search: Search
 ) -> SearchResponse:
     """图片、标题或两者都与该商品相近的商品，不含它自己；用的是已存的向量，可加条件。"""
-    resources: Resources = request.app.state.resources
-    return resources.search.similar(product_id, query)
+    return search.similar(product_id, query)
 
 
 @router.post(
@@ -95,12 +90,7 @@ def get_similar(
         *IMAGE_ERRORS,
         *STORE_ERRORS,
     ),
-    openapi_extra=documented_body(TitlesRequest),
 )
-async def find_titles(request: Request) -> TitlesResponse:
+def find_titles(body: TitlesBody, search: Search) -> TitlesResponse:
     """与图片最相近的已有标题，以及由它们一致之处拼成的建议；请求体为 JSON 或 multipart。"""
-    raw = await read_body(request)
-    resources: Resources = request.app.state.resources
-    return await raw.answered(
-        TitlesRequest, lambda body: suggest_titles(resources.search, body.model, body.upload)
-    )
+    return suggest_titles(search, body.checked())

@@ -21,11 +21,13 @@ from data_models import (
 )
 from product_search import errors
 from product_search.api import images
-from product_search.api.bodies import Body, documented_body, read_body
+from product_search.api.bodies import Body, json_or_form
+from product_search.api.dependencies import Catalog, Running, Service
 from product_search.api.errors import documented
-from product_search.bootstrap.assemble import Resources
+from product_search.catalog import products
 from product_search.catalog.products import KEEP_IMAGE, Image
 from product_search.images.decoding import from_base64
+from product_search.schemas import examples
 
 router = APIRouter(tags=["商品"])
 
@@ -47,6 +49,8 @@ _BODY_ERRORS = (
     errors.OutcomeUnknown,
     errors.StorageUnavailable,
 )
+CreateBody = Annotated[Body[ProductCreate], json_or_form(ProductCreate, examples.PRODUCT_FORM)]
+PatchBody = Annotated[Body[ProductPatch], json_or_form(ProductPatch, examples.CHANGE_FORM)]
 Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再回答（最长 30 秒）")]
 
 
@@ -55,27 +59,17 @@ Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再�
     status_code=201,
     summary="新增商品",
     responses=documented(*_BODY_ERRORS),
-    openapi_extra=documented_body(ProductCreate),
 )
-async def create_product(request: Request, wait: Wait = False) -> ProductCreated:
+async def create_product(body: CreateBody, service: Running, wait: Wait = False) -> ProductCreated:
     """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）；
     也可用生成的图片（`generation`），商品会标明 `image_generated`。
 
     目录里已有的相同商品列在 `duplicates`，不妨碍新增。
     """
-    raw = await read_body(request)
-    resources: Resources = request.app.state.resources
-
-    def create(body: Body[ProductCreate]) -> ProductCreated:
-        fields = body.model.model_dump(exclude=_IMAGES)
-        image = _image(body)
-        given = image if isinstance(image, bytes | PictureOfGeneration) else None
-        return resources.catalog.create(fields, given)
-
-    product = await raw.answered(ProductCreate, create)
+    product = await run_in_threadpool(_create, service.resources.catalog, body)
     if not wait:
         return product
-    settled = await _settled(resources, product)
+    settled = await _settled(service, product)
     return ProductCreated(**dict(settled) | {"duplicates": product.duplicates})
 
 
@@ -84,10 +78,9 @@ async def create_product(request: Request, wait: Wait = False) -> ProductCreated
     summary="商品列表",
     responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
 )
-def list_products(request: Request, query: Annotated[ProductListQuery, Query()]) -> ProductPage:
+def list_products(query: Annotated[ProductListQuery, Query()], catalog: Catalog) -> ProductPage:
     """按条件分页列出商品；用 `after_id` 可走遍整个目录。"""
-    resources: Resources = request.app.state.resources
-    return resources.catalog.list(query)
+    return catalog.list(query)
 
 
 @router.get(
@@ -95,31 +88,22 @@ def list_products(request: Request, query: Annotated[ProductListQuery, Query()])
     summary="查看商品",
     responses=documented(errors.ProductNotFound, errors.InvalidRequest, errors.DatabaseUnavailable),
 )
-def get_product(request: Request, product_id: ProductId) -> ProductOut:
+def get_product(product_id: ProductId, catalog: Catalog) -> ProductOut:
     """一个商品。"""
-    resources: Resources = request.app.state.resources
-    return resources.catalog.get(product_id)
+    return catalog.get(product_id)
 
 
 @router.patch(
     "/product/{product_id}",
     summary="修改商品",
     responses=documented(errors.ProductNotFound, *_BODY_ERRORS),
-    openapi_extra=documented_body(ProductPatch),
 )
-async def update_product(request: Request, product_id: ProductId, wait: Wait = False) -> ProductOut:
+async def update_product(
+    product_id: ProductId, body: PatchBody, service: Running, wait: Wait = False
+) -> ProductOut:
     """只改给出的字段；`null` 清空，`image_base64: null` 删除图片，文件 `image` 替换图片。"""
-    raw = await read_body(request)
-    resources: Resources = request.app.state.resources
-
-    def update(body: Body[ProductPatch]) -> ProductOut:
-        changes = body.model.model_dump(exclude=_IMAGES, exclude_unset=True)
-        if changes.get("attributes", ...) is None:
-            changes["attributes"] = {}
-        return resources.catalog.update(product_id, changes, _image(body))
-
-    product = await raw.answered(ProductPatch, update)
-    return await _settled(resources, product) if wait else product
+    product = await run_in_threadpool(_update, service.resources.catalog, product_id, body)
+    return await _settled(service, product) if wait else product
 
 
 @router.delete(
@@ -134,10 +118,9 @@ async def update_product(request: Request, product_id: ProductId, wait: Wait = F
         errors.OutcomeUnknown,
     ),
 )
-def delete_product(request: Request, product_id: ProductId) -> None:
+def delete_product(product_id: ProductId, catalog: Catalog) -> None:
     """删除商品；它立刻不再出现在任何回答里。"""
-    resources: Resources = request.app.state.resources
-    resources.catalog.delete(product_id)
+    catalog.delete(product_id)
 
 
 @router.get(
@@ -156,32 +139,46 @@ def delete_product(request: Request, product_id: ProductId) -> None:
 def get_image(
     request: Request,
     product_id: ProductId,
+    catalog: Catalog,
     size: images.Size = None,
 ) -> Response:
     """商品图片的原文件，或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
-    resources: Resources = request.app.state.resources
-    picture = resources.catalog.image(product_id, int(size) if size else None)
+    picture = catalog.image(product_id, int(size) if size else None)
     return images.answer(request, picture)
 
 
-def _image(body: Body[ProductCreate] | Body[ProductPatch]) -> Image:
-    """The image that the body brings, None to remove it, or KEEP_IMAGE."""
-    if body.upload is not None:
-        return body.upload
-    if body.model.generation is not None:
-        return body.model.generation
-    if "image_base64" not in body.model.model_fields_set:
+def _create(catalog: products.Catalog, body: Body[ProductCreate]) -> ProductCreated:
+    product = body.checked()
+    image = _image(product)
+    given = image if isinstance(image, bytes | PictureOfGeneration) else None
+    return catalog.create(product.model_dump(exclude=_IMAGES), given)
+
+
+def _update(catalog: products.Catalog, product_id: int, body: Body[ProductPatch]) -> ProductOut:
+    patch = body.checked()
+    changes = patch.model_dump(exclude=_IMAGES, exclude_unset=True)
+    if changes.get("attributes", ...) is None:
+        changes["attributes"] = {}
+    return catalog.update(product_id, changes, _image(patch))
+
+
+def _image(body: ProductCreate | ProductPatch) -> Image:
+    """Return the image that the body brings, None to remove it, or KEEP_IMAGE."""
+    if body.image is not None:
+        return body.image
+    if body.generation is not None:
+        return body.generation
+    if "image_base64" not in body.model_fields_set:
         return KEEP_IMAGE
-    text = body.model.image_base64
-    return None if text is None else from_base64(text)
+    return None if body.image_base64 is None else from_base64(body.image_base64)
 
 
-async def _settled(resources: Resources, product: ProductOut) -> ProductOut:
-    """The product once its indexing has ended, or as it is when the wait has.
+async def _settled(service: Service, product: ProductOut) -> ProductOut:
+    """Return the product once its indexing has ended, or as it is when the wait has.
 
     The row is polled, since the indexing may be another process's.
     """
-    current = product
+    resources, current = service.resources, product
     with anyio.move_on_after(resources.settings.wait_timeout_s):
         while current.index_status is IndexStatus.pending:
             await anyio.sleep(_POLL_S)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from data_models import (
     MAX_BATCH_IMAGES,
@@ -15,18 +16,16 @@ from data_models import (
     SearchResponse,
 )
 from product_search import errors
-from product_search.api.bodies import (
-    Body,
-    documented_body,
-    read_body,
-    read_json,
-    validated,
-)
+from product_search.api.bodies import Body, json_body, json_or_form, validated
+from product_search.api.dependencies import Search
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, STORE_ERRORS, documented
-from product_search.bootstrap.assemble import Resources
 from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
+from product_search.schemas import examples
 
 router = APIRouter(tags=["搜索"])
+
+SearchBody = Annotated[Body[SearchRequest], json_or_form(SearchRequest, examples.SEARCH_FORM)]
+BatchBody = Annotated[Body[BatchRequest], json_body(BatchRequest)]
 
 
 @router.post(
@@ -45,47 +44,34 @@ router = APIRouter(tags=["搜索"])
         *IMAGE_ERRORS,
         *STORE_ERRORS,
     ),
-    openapi_extra=documented_body(SearchRequest),
 )
-async def search(request: Request) -> SearchResponse:
+def search(body: SearchBody, search: Search) -> SearchResponse:
     """按文字、图片、商品或它们的组合搜索；请求体为 JSON 或 multipart（文件 `image`）。
 
     只给文字时是 hybrid：按词（BM25）、按意思（BGE）、按图片（CLIP）同时找，合成一个次序。
     `confidence` 是符合查询的概率；没有商品达到 `min_confidence` 时 `no_match` 为 true，
     `near_misses` 里是最接近的几个。用 `next_cursor` 翻页，期间的增删不会造成重复或遗漏。
     """
-    raw = await read_body(request)
-    resources: Resources = request.app.state.resources
-    return await raw.answered(
-        SearchRequest,
-        lambda body: resources.search.search(body.model, body.upload),
-    )
+    return search.search(body.checked())
 
 
 @router.post(
     "/search/batch",
     summary="一次搜索多个查询",
     responses=documented(*BODY_ERRORS, *STORE_ERRORS),
-    openapi_extra=documented_body(BatchRequest),
 )
-async def search_batch(request: Request) -> BatchResponse:
+def search_batch(body: BatchBody, search: Search) -> BatchResponse:
     """1 到 64 个查询，一起编码；`results` 与查询一一对应，一个有误不影响其他。
 
     一批里图片或文字过多时，放不下的查询得到 `payload_too_large`，其他照常回答。
     """
-    raw = await read_json(request)
-    resources: Resources = request.app.state.resources
-
-    def answer(body: Body[BatchRequest]) -> BatchResponse:
-        asked = list(_bounded(_query(value) for value in body.model.queries))
-        requests = [one for one in asked if not isinstance(one, AppError)]
-        answers = iter(resources.search.search_batch(requests))
-        results = [one if isinstance(one, AppError) else next(answers) for one in asked]
-        return BatchResponse(
-            results=[one.body() if isinstance(one, AppError) else one for one in results]
-        )
-
-    return await raw.answered(BatchRequest, answer)
+    asked = list(_bounded(_query(value) for value in body.checked().queries))
+    requests = [one for one in asked if not isinstance(one, AppError)]
+    answers = iter(search.search_batch(requests))
+    results = [one if isinstance(one, AppError) else next(answers) for one in asked]
+    return BatchResponse(
+        results=[one.body() if isinstance(one, AppError) else one for one in results]
+    )
 
 
 def _query(value: object) -> SearchRequest | InvalidRequest:

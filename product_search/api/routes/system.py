@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from data_models import DoctorRun, DriftReport, RunsPage, SurveyQuery
 from product_search import errors
 from product_search.api import metrics
+from product_search.api.dependencies import Database, Running, Runs
 from product_search.api.errors import QUEUE_ERRORS, documented
-from product_search.bootstrap.assemble import Resources
 from product_search.drift import reports
 from product_search.outbox import counts
 from product_search.runs import listing
@@ -25,28 +25,24 @@ _QUEUE_ERRORS = documented(*QUEUE_ERRORS)
     summary="两个存储是否一致",
     responses=documented(errors.DatabaseUnavailable),
 )
-def get_drift(request: Request) -> DriftReport:
+def get_drift(database: Database) -> DriftReport:
     """最近一次完成的核对找到了什么、修复了什么，以及最新一次核对的状态。"""
-    resources: Resources = request.app.state.resources
-    return resources.database.read(reports.fetch_report)
+    return database.read(reports.fetch_report)
 
 
 @router.post("/system/drift", status_code=202, summary="核对两个存储", responses=_QUEUE_ERRORS)
-def check_drift(request: Request) -> DoctorRun:
+def check_drift(database: Database, runs: Runs) -> DoctorRun:
     """排队一次核对，不修复；结果见 `GET /system/drift`。"""
-    return _queued(request, reports.DriftOptions())
+    run = reports.enqueue(database, reports.DriftOptions())
+    runs.wake()
+    return run
 
 
 @router.post("/system/repair", status_code=202, summary="核对并修复", responses=_QUEUE_ERRORS)
-def repair_drift(request: Request) -> DoctorRun:
+def repair_drift(database: Database, runs: Runs) -> DoctorRun:
     """排队一次核对，并经由 outbox 修复找到的不一致；结果见 `GET /system/drift`。"""
-    return _queued(request, reports.DriftOptions(repair=True))
-
-
-def _queued(request: Request, options: reports.DriftOptions) -> DoctorRun:
-    resources: Resources = request.app.state.resources
-    run = reports.enqueue(resources.database, options)
-    resources.run_executor.wake()
+    run = reports.enqueue(database, reports.DriftOptions(repair=True))
+    runs.wake()
     return run
 
 
@@ -55,10 +51,9 @@ def _queued(request: Request, options: reports.DriftOptions) -> DoctorRun:
     summary="后台运行",
     responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
 )
-def get_runs(request: Request, query: Annotated[SurveyQuery, Query()]) -> RunsPage:
+def get_runs(query: Annotated[SurveyQuery, Query()], database: Database) -> RunsPage:
     """导入、换编码器、核对、查重、图文核查、目录图：排队的、进行中的和已结束的，新的在前。"""
-    resources: Resources = request.app.state.resources
-    return resources.database.read(listing.list_runs, query)
+    return database.read(listing.list_runs, query)
 
 
 @router.get(
@@ -68,11 +63,10 @@ def get_runs(request: Request, query: Annotated[SurveyQuery, Query()]) -> RunsPa
     responses=documented(errors.DatabaseUnavailable)
     | {200: {"content": {"text/plain": {}}, "description": "Prometheus 文本格式"}},
 )
-def get_metrics(request: Request) -> Response:
+def get_metrics(service: Running) -> Response:
     """待建索引的改动，以及最近一次核对剩下的不一致（按种类）。"""
-    resources: Resources = request.app.state.resources
-    database = resources.database
-    text = request.app.state.metrics.read(
+    database = service.resources.database
+    text = service.metrics.read(
         database.read(counts.fetch_counts), database.read(reports.fetch_last)
     )
     return Response(text, media_type=metrics.MEDIA_TYPE)

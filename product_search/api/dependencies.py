@@ -1,0 +1,80 @@
+"""What routes need of the running service: the only reader of `app.state`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import anyio
+from fastapi import Depends, FastAPI, Request
+
+import orm_models
+from product_search.api import metrics
+from product_search.bootstrap import assemble
+from product_search.bulk import uploads
+from product_search.catalog import products
+from product_search.generation import generations
+from product_search.insights import catalog_map
+from product_search.runs import executor
+from product_search.search import search
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the application holds while it runs."""
+
+    resources: assemble.Resources
+    metrics: metrics.Metrics = field(default_factory=metrics.Metrics)
+    # Threads of its own: health answers also while every other one waits for a store.
+    health_threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
+
+
+def provide(app: FastAPI, resources: assemble.Resources) -> None:
+    """Give the app's routes what they need."""
+    app.state.service = Service(resources)
+
+
+# Coroutines all of them: FastAPI calls plain functions in a thread, which costs more than they do.
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Running = Annotated[Service, Depends(_service)]
+
+
+async def _catalog(service: Running) -> products.Catalog:
+    return service.resources.catalog
+
+
+async def _database(service: Running) -> orm_models.Database:
+    return service.resources.database
+
+
+async def _generations(service: Running) -> generations.Generations:
+    return service.resources.generations
+
+
+async def _imports(service: Running) -> uploads.Imports:
+    return service.resources.imports
+
+
+async def _maps(service: Running) -> catalog_map.Maps:
+    return service.resources.maps
+
+
+async def _runs(service: Running) -> executor.RunExecutor:
+    return service.resources.run_executor
+
+
+async def _search(service: Running) -> search.SearchService:
+    return service.resources.search
+
+
+Catalog = Annotated[products.Catalog, Depends(_catalog)]
+Database = Annotated[orm_models.Database, Depends(_database)]
+Generations = Annotated[generations.Generations, Depends(_generations)]
+Imports = Annotated[uploads.Imports, Depends(_imports)]
+Maps = Annotated[catalog_map.Maps, Depends(_maps)]
+Runs = Annotated[executor.RunExecutor, Depends(_runs)]
+Search = Annotated[search.SearchService, Depends(_search)]

@@ -1,0 +1,93 @@
+"""What FastAPI leaves out of OpenAPI: bodies that a dependency reads, and nulls in examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+import data_models
+from product_search.api.bodies import FORM, JSON, JSON_FIELDS, BodyReader
+from product_search.schemas.examples import Example
+
+Schema = dict[str, Any]
+_REF = "#/components/schemas/{model}"
+
+
+class App(FastAPI):
+    """The application; its OpenAPI describes each body that a BodyReader reads."""
+
+    def openapi(self) -> Schema:
+        """Return the OpenAPI document, which is made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            schemas = document["components"]["schemas"]
+            for path, method, reader in self._readers():
+                document["paths"][path][method]["requestBody"] = _request_body(reader)
+            schemas |= _schemas(reader for _, _, reader in self._readers())
+            _restore_nulls(schemas)
+            self.openapi_schema = document
+        return self.openapi_schema
+
+    def _readers(self) -> Iterator[tuple[str, str, BodyReader[BaseModel]]]:
+        """Yield the path, the method and the reader of each operation that has one."""
+        for route in iter_route_contexts(self.routes):
+            dependant = getattr(route, "dependant", None)
+            for dependency in dependant.dependencies if dependant else ():
+                if isinstance(dependency.call, BodyReader):
+                    for method in route.methods or ():
+                        yield route.path_format or "", method.lower(), dependency.call
+
+
+def _request_body(reader: BodyReader[BaseModel]) -> Schema:
+    names = {JSON: reader.kind.__name__}
+    if reader.form_example is not None:
+        names[FORM] = _form_name(reader.kind)
+    content = {
+        media_type: {"schema": {"$ref": _REF.format(model=name)}}
+        for media_type, name in names.items()
+    }
+    return {"required": True, "content": content}
+
+
+def _form_name(kind: type[BaseModel]) -> str:
+    return f"{kind.__name__}Form"
+
+
+def _schemas(readers: Iterable[BodyReader[BaseModel]]) -> Schema:
+    """Return the schemas of the bodies, and of what is in them, by name."""
+    forms = {reader.kind: reader.form_example for reader in readers}
+    _, top = models_json_schema([(kind, "validation") for kind in forms], ref_template=_REF)
+    schemas: Schema = dict(top["$defs"])
+    for kind, example in forms.items():
+        if example is not None:
+            name = _form_name(kind)
+            schemas[name] = _form_schema(schemas[kind.__name__], example) | {"title": name}
+    return schemas
+
+
+def _form_schema(schema: Schema, example: Example) -> Schema:
+    """Return the multipart twin of a JSON body.
+
+    Each field bears its part of the example, since Swagger UI fills in a form field by field.
+    """
+    properties = {k: v for k, v in schema["properties"].items() if k != "image_base64"}
+    for name in JSON_FIELDS:
+        if name in properties:
+            properties[name] = {"type": "string", "description": "JSON 文本"}
+    properties["image"] = {"type": "string", "format": "binary", "description": "图片文件"}
+    for name, value in example.items():
+        properties[name] = properties[name] | {"examples": [value]}
+    return schema | {"properties": properties, "examples": [example]}
+
+
+def _restore_nulls(schemas: Schema) -> None:
+    """Put back what is null in examples: FastAPI drops it, answers have it."""
+    for name, schema in schemas.items():
+        if "examples" in schema and hasattr(data_models, name):
+            kind: type[BaseModel] = getattr(data_models, name)
+            schema["examples"] = kind.model_json_schema()["examples"]
