@@ -1,4 +1,4 @@
-"""Door: `python -m product_search.evaluation.audit`, disagreements planted and looked for."""
+"""`python -m product_search.evaluation.audit`: how well an audit finds swapped images."""
 
 from __future__ import annotations
 
@@ -30,70 +30,71 @@ from product_search.text.analysis import plain
 SHARE = 0.1  # of the products that get another one's image
 ROUNDS = 10
 FIRST = 10
-_ENCODED_AT_ONCE = 64
+BATCH = 64  # images that are encoded at once
 
 
-class Order(NamedTuple):
-    """How well an order has the planted products first; means of all rounds."""
+class Ranking(NamedTuple):
+    """How well a ranking has the swapped products first; means over all rounds."""
 
     average_precision: float
     at_first: float  # precision of the first FIRST
-    at_planted: float  # precision of as many as were planted
+    at_planted: float  # precision of as many as were swapped
 
 
 @dataclass(frozen=True)
 class Figures:
-    """By each score, and what the verdict says of those that are wrong and of those that are not.
+    """The ranking by each score, and the shares of swapped and other products told a mismatch.
 
     The shares are None where the encoders have no curve.
     """
 
     planted: int
-    by_cosine: Order
-    by_standing: Order
-    told: float | None
-    told_wrongly: float | None
+    by_cosine: Ranking
+    by_relative_score: Ranking
+    mismatch_of_planted: float | None
+    mismatch_of_others: float | None
 
 
 def measure(
     pairs: ImageTitlePairs, kinds: Sequence[str], curve: Curve | None, rounds: int
 ) -> Figures:
-    """In each round other products get each other's images, across kinds."""
-    cosine, standing, told, wrongly = [], [], [], []
+    """Swap images of other products in each round, across kinds, and rank them by both scores."""
+    by_cosine, by_relative_score, of_planted, of_others = [], [], [], []
     count = 0
     for turn in range(rounds):
         swapped, is_wrong = plant(pairs, kinds, random.Random(turn))
         count += int(is_wrong.sum())
-        cosine.append(_order(swapped.scores, is_wrong))
-        standing.append(_order(relative_scores(swapped, _sample(swapped)), is_wrong))
+        by_cosine.append(_rank(swapped.scores, is_wrong))
+        by_relative_score.append(_rank(relative_scores(swapped, _sample(swapped)), is_wrong))
         if curve is not None:
-            below = [curve.confidence({FEATURE: float(one)}) < curve.line for one in swapped.scores]
-            told.append(np.mean(np.array(below)[is_wrong]))
-            wrongly.append(np.mean(np.array(below)[~is_wrong]))
+            confidences = [curve.confidence({FEATURE: float(score)}) for score in swapped.scores]
+            is_mismatch = np.array(confidences) < curve.line
+            of_planted.append(np.mean(is_mismatch[is_wrong]))
+            of_others.append(np.mean(is_mismatch[~is_wrong]))
     return Figures(
         planted=count,
-        by_cosine=Order(*np.mean(cosine, axis=0)),
-        by_standing=Order(*np.mean(standing, axis=0)),
-        told=float(np.mean(told)) if told else None,
-        told_wrongly=float(np.mean(wrongly)) if wrongly else None,
+        by_cosine=Ranking(*np.mean(by_cosine, axis=0)),
+        by_relative_score=Ranking(*np.mean(by_relative_score, axis=0)),
+        mismatch_of_planted=float(np.mean(of_planted)) if of_planted else None,
+        mismatch_of_others=float(np.mean(of_others)) if of_others else None,
     )
 
 
 def plant(
     pairs: ImageTitlePairs, kinds: Sequence[str], rng: random.Random
 ) -> tuple[ImageTitlePairs, NDArray[np.bool_]]:
-    """A share of the products with the image of one of another kind; and which they are."""
+    """Give a share of the products images of another kind; return the pairs and which are wrong."""
     chosen = sorted(
         rng.sample(range(len(kinds)), round(SHARE * len(kinds))), key=lambda place: kinds[place]
     )
     # Each group of a kind moves past its own end; only a kind of more than half may meet itself.
     most = max(Counter(kinds[place] for place in chosen).values())
     givers = chosen[most:] + chosen[:most]
-    pictures, is_wrong = pairs.images.copy(), np.zeros(len(kinds), np.bool_)
+    images, is_wrong = pairs.images.copy(), np.zeros(len(kinds), np.bool_)
     for place, giver in zip(chosen, givers, strict=True):
         if kinds[place] != kinds[giver]:
-            pictures[place], is_wrong[place] = pairs.images[giver], True
-    return ImageTitlePairs(pairs.keys, pictures, pairs.titles), is_wrong
+            images[place], is_wrong[place] = pairs.images[giver], True
+    return ImageTitlePairs(pairs.keys, images, pairs.titles), is_wrong
 
 
 def _sample(pairs: ImageTitlePairs) -> ImageTitlePairs:
@@ -101,62 +102,62 @@ def _sample(pairs: ImageTitlePairs) -> ImageTitlePairs:
     return ImageTitlePairs(pairs.keys[places], pairs.images[places], pairs.titles[places])
 
 
-def _order(scores: NDArray[np.float32], is_wrong: NDArray[np.bool_]) -> Order:
+def _rank(scores: NDArray[np.float32], is_wrong: NDArray[np.bool_]) -> Ranking:
     worst_first = is_wrong[np.argsort(scores, kind="stable")]
-    return Order(
+    return Ranking(
         float(average_precision_score(is_wrong, -scores)),
         float(worst_first[:FIRST].mean()),
         float(worst_first[: is_wrong.sum()].mean()),
     )
 
 
-def encoded(listings: Sequence[Listing], encoders: EncoderPair) -> ImageTitlePairs:
-    """Their images and titles, as indexing encodes them."""
+def encode(listings: Sequence[Listing], encoders: EncoderPair) -> ImageTitlePairs:
+    """Encode images and titles as indexing does."""
     parts = [
         encoders.image_text.encode_images(
-            [decode(one.picture) for one in listings[start : start + _ENCODED_AT_ONCE]]
+            [decode(listing.image) for listing in listings[start : start + BATCH]]
         )
-        for start in range(0, len(listings), _ENCODED_AT_ONCE)
+        for start in range(0, len(listings), BATCH)
     ]
-    titles = encoders.image_text.encode_texts([plain(one.title) for one in listings])
+    titles = encoders.image_text.encode_texts([plain(listing.title) for listing in listings])
     return ImageTitlePairs(np.arange(len(listings)), np.concatenate(parts), titles)
 
 
 def kinds_of(listings: Sequence[Listing]) -> list[str]:
-    """Categories; of photos, which have none, the name of the thing."""
-    return [one.category or one.title.split()[0] for one in listings]
+    """Return the categories; for photos, which have none, the names of the things."""
+    return [listing.category or listing.title.split()[0] for listing in listings]
 
 
 def _show(name: str, products: int, figures: Figures) -> None:
     sys.stdout.write(f"{name}: {products} products, {figures.planted} planted in {ROUNDS} rounds\n")
-    for score, order in (("cosine", figures.by_cosine), ("standing", figures.by_standing)):
+    for score, ranking in (("cosine", figures.by_cosine), ("standing", figures.by_relative_score)):
         sys.stdout.write(
-            f"  {score:8}  average precision {order.average_precision:.3f}  "
-            f"precision@{FIRST} {order.at_first:.3f}  "
-            f"precision@planted {order.at_planted:.3f}\n"
+            f"  {score:8}  average precision {ranking.average_precision:.3f}  "
+            f"precision@{FIRST} {ranking.at_first:.3f}  "
+            f"precision@planted {ranking.at_planted:.3f}\n"
         )
-    if figures.told is not None:
+    if figures.mismatch_of_planted is not None:
         sys.stdout.write(
-            f"  verdict mismatch of {figures.told:.3f} of the planted, "
-            f"{figures.told_wrongly:.3f} of the others\n"
+            f"  verdict mismatch of {figures.mismatch_of_planted:.3f} of the planted, "
+            f"{figures.mismatch_of_others:.3f} of the others\n"
         )
     sys.stdout.flush()
 
 
 def main() -> int:
-    """0; 2 where it can't be done, with the reason."""
+    """Return 0; 2 after an error, whose reason is logged."""
     return command.run("evaluation.audit", command.add_photo_sets, _report)
 
 
 def _report(options: argparse.Namespace) -> int:
-    """How both scores order planted disagreements, and what the verdict says of them."""
+    """Print how both scores rank swapped images, and how often the verdict is a mismatch."""
     settings = load_settings()
     encoders = EncoderFolders(settings).load_chosen()
     calibrations = Calibrations(settings.calibrations_dir, settings.shipped_calibrations)
     curve = calibrations.find(encoders.fingerprint).pairs
     for name, read in listing_sets(options.photos).items():
         listings = read()
-        figures = measure(encoded(listings, encoders), kinds_of(listings), curve, ROUNDS)
+        figures = measure(encode(listings, encoders), kinds_of(listings), curve, ROUNDS)
         _show(name, len(listings), figures)
     return 0
 

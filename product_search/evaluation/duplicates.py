@@ -1,4 +1,4 @@
-"""Door: `python -m product_search.evaluation.duplicates`, copies planted and looked for."""
+"""`python -m product_search.evaluation.duplicates`: how many planted copies are found."""
 
 from __future__ import annotations
 
@@ -14,16 +14,8 @@ from nlp_models import EncoderPair
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.catalog.identity import title_key
 from product_search.evaluation import command
-from product_search.evaluation.sets.listings import (
-    Change,
-    Listing,
-    Retitled,
-    Variant,
-    copy,
-    halves,
-    listing_sets,
-    variant,
-)
+from product_search.evaluation.sets.copies import ImageChange, TitleChange, Variant, copy, variant
+from product_search.evaluation.sets.listings import Listing, listing_sets, split_halves
 from product_search.grouping import group_pairs
 from product_search.images.decoding import decode
 from product_search.images.perceptual_hash import perceptual_hash
@@ -37,7 +29,7 @@ _VARIANTS = (None, Variant.other_colour, None, Variant.other_size)
 
 @dataclass
 class Figures:
-    """Pairs counted: how many were planted and how many of these found, by kind; and wrong ones."""
+    """How many pairs were planted, how many of these found, by kind of change; and wrong pairs."""
 
     planted: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
@@ -45,41 +37,41 @@ class Figures:
 
     @property
     def recall(self) -> float:
-        """Of the planted pairs, those that were found."""
+        """Return the share of the planted pairs that were found."""
         return self.found["all"] / max(1, self.planted["all"])
 
     @property
     def precision(self) -> float:
-        """Of the pairs that were found, those that were planted."""
+        """Return the share of the found pairs that were planted."""
         return self.found["all"] / max(1, self.found["all"] + self.wrong)
 
     def count(self, kinds: Iterable[str], found: bool) -> None:
-        """One planted pair."""
+        """Count a planted pair under each of its kinds."""
         for kind in (*kinds, "all"):
             self.planted[kind] += 1
             self.found[kind] += found
 
 
 def measure(
-    listings: Sequence[Listing], encoders: EncoderPair, changes: Sequence[Change], rounds: int
+    listings: Sequence[Listing], encoders: EncoderPair, changes: Sequence[ImageChange], rounds: int
 ) -> Figures:
-    """In each round a copy of every product is planted.
+    """Plant a copy of every listing in each round, and count the pairs that are found.
 
-    Every second one has a variant too, which is no copy of it. A copy's change and its new title
-    go round, so that after as many rounds as there are changes every product has had every one.
+    Every second listing has a variant too, which is no copy of it. The changes of image and title
+    go round, so that after as many rounds as there are changes every listing has had every one.
     """
     figures = Figures()
     for turn in range(rounds):
         rng = random.Random(turn)
         shelf = list(listings)
-        copies: dict[tuple[int, int], tuple[Change, Retitled]] = {}
-        for place, one in enumerate(listings):
+        copies: dict[tuple[int, int], tuple[ImageChange, TitleChange]] = {}
+        for place, listing in enumerate(listings):
             change = changes[(place + turn) % len(changes)]
-            retitled = tuple(Retitled)[(place // len(changes) + turn) % len(Retitled)]
-            copies[place, len(shelf)] = (change, retitled)
-            shelf.append(copy(one, change, retitled, rng))
+            retitling = tuple(TitleChange)[(place // len(changes) + turn) % len(TitleChange)]
+            copies[place, len(shelf)] = (change, retitling)
+            shelf.append(copy(listing, change, retitling, rng))
             kind = _VARIANTS[(place + turn) % len(_VARIANTS)]
-            other = variant(one, kind, rng) if kind else None
+            other = variant(listing, kind, rng) if kind else None
             if other is not None:
                 shelf.append(other)
         found = _pairs_in_groups(find_near_pairs(_products(shelf, encoders)))
@@ -90,33 +82,33 @@ def measure(
 
 
 def _pairs_in_groups(pairs: Iterable[tuple[int, int, object, float]]) -> set[tuple[int, int]]:
-    """Every two products of a group, whether a pair or a chain of pairs has put them there."""
+    """Return every two listings of a group, whether joined by a pair or by a chain of pairs."""
     groups = group_pairs((first, second) for first, second, *_ in pairs)
     return {pair for group in groups for pair in combinations(group, 2)}
 
 
 def _products(listings: Sequence[Listing], encoders: EncoderPair) -> Products:
-    images = [decode(one.picture) for one in listings]
+    images = [decode(listing.image) for listing in listings]
     documents, _ = encoders.encode_products(
-        [document(one.title, one.category, one.description) for one in listings],
-        [plain(one.title) for one in listings],
+        [document(listing.title, listing.category, listing.description) for listing in listings],
+        [plain(listing.title) for listing in listings],
     )
     compared = [
         Compared(
             product_id=place,
-            title=one.title,
-            attributes=one.attributes,
-            title_key=title_key(one.title, one.brand),
-            image_hash=str(hash(one.picture)),
+            title=listing.title,
+            attributes=listing.attributes,
+            title_key=title_key(listing.title, listing.brand),
+            image_hash=str(hash(listing.image)),
             perceptual_hash=perceptual_hash(image),
         )
-        for place, (one, image) in enumerate(zip(listings, images, strict=True))
+        for place, (listing, image) in enumerate(zip(listings, images, strict=True))
     ]
     return Products(compared, encoders.image_text.encode_images(images), documents)
 
 
 def _show(name: str, figures: Figures) -> None:
-    kinds = [*Change, *Retitled, "all"]
+    kinds = [*ImageChange, *TitleChange, "all"]
     recalls = "  ".join(
         f"{kind} {figures.found[kind] / figures.planted[kind]:.3f}" for kind in kinds
     )
@@ -128,7 +120,7 @@ def _show(name: str, figures: Figures) -> None:
 
 
 def main() -> int:
-    """0; 2 where it can't be done, with the reason."""
+    """Return 0; 2 after an error, whose reason is logged."""
     return command.run("evaluation.duplicates", _add_arguments, _report)
 
 
@@ -138,13 +130,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    """Precision and recall of one half."""
+    """Print precision and recall of one half of each set."""
     encoders = EncoderFolders(load_settings()).load_chosen()
     total = Figures()
     for name, listings in listing_sets(options.photos).items():
-        tuning, reported = halves(listings(), random.Random(1))
+        tuning, reported = split_halves(listings(), random.Random(1))
         part = tuning if options.half == "tuning" else reported
-        figures = measure(part, encoders, tuple(Change), rounds=ROUNDS)
+        figures = measure(part, encoders, tuple(ImageChange), rounds=ROUNDS)
         _show(name, figures)
         total.planted.update(figures.planted)
         total.found.update(figures.found)

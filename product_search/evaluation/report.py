@@ -33,7 +33,7 @@ def table(results: Results) -> Iterator[str]:
     yield "| mode | " + " | ".join(MEASURES) + " |"
     yield "|---" * (1 + len(MEASURES)) + "|"
     for mode, found in estimates(results).items():
-        cells = (f"{one.mean:.3f} ({one.low:.3f}–{one.high:.3f})" for one in found.values())
+        cells = (f"{each.mean:.3f} ({each.low:.3f}–{each.high:.3f})" for each in found.values())
         yield f"| {mode} | " + " | ".join(cells) + " |"
 
 
@@ -61,7 +61,7 @@ def comparisons(results: Results, pairs: Iterable[Sequence[str]]) -> Iterator[st
 def document(results: Results, about: Mapping[str, Any]) -> dict[str, Any]:
     """Return all estimates and values as JSON, for a later gate."""
     means = {
-        mode: {name: vars(one) for name, one in found.items()}
+        mode: {name: vars(each) for name, each in found.items()}
         for mode, found in estimates(results).items()
     }
     return {**about, "estimates": means, "per_query": results}
@@ -97,11 +97,11 @@ def plot(results: Results, path: Path) -> None:
     found = estimates(results)
     width = 0.8 / len(found)
     for place, (mode, by_name) in enumerate(found.items()):
-        ones = list(by_name.values())
-        means = [one.mean for one in ones]
-        errors = [[o.mean - o.low for o in ones], [o.high - o.mean for o in ones]]
-        at = [group + place * width for group in range(len(ones))]
-        axes.bar(at, means, width, yerr=errors, label=mode, capsize=2)
+        means = [each.mean for each in by_name.values()]
+        below = [each.mean - each.low for each in by_name.values()]
+        above = [each.high - each.mean for each in by_name.values()]
+        at = [group + place * width for group in range(len(means))]
+        axes.bar(at, means, width, yerr=[below, above], label=mode, capsize=2)
     axes.set_xticks([group + 0.4 - width / 2 for group in range(len(MEASURES))], list(MEASURES))
     axes.set_ylim(0, 1)
     axes.legend()

@@ -6,7 +6,8 @@ import random
 
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.evaluation.duplicates import measure
-from product_search.evaluation.sets.listings import Change, halves, sample_listings
+from product_search.evaluation.sets.copies import ImageChange
+from product_search.evaluation.sets.listings import sample_listings, split_halves
 from product_search.settings import ROOT, Settings
 
 PRODUCTS = 90
@@ -14,9 +15,11 @@ PRODUCTS = 90
 
 def test_planted_copies_are_found_and_variants_are_not() -> None:
     encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).load_chosen()
-    _, reported = halves(sample_listings(ROOT / "sample_data" / "catalog.csv"), random.Random(1))
+    _, reported = split_halves(
+        sample_listings(ROOT / "sample_data" / "catalog.csv"), random.Random(1)
+    )
     # One round: a copy of each, by one change each.
-    figures = measure(reported[:PRODUCTS], encoders, tuple(Change), rounds=1)
+    figures = measure(reported[:PRODUCTS], encoders, tuple(ImageChange), rounds=1)
     assert figures.planted["all"] == PRODUCTS
     assert figures.precision >= 0.98
     assert figures.recall >= 0.90

@@ -1,4 +1,4 @@
-"""The measuring stick: formats, measures against hand-made figures, the gate."""
+"""TREC's formats, measures against hand-made figures, the gate, the commands."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def test_the_table_and_the_plot_name_every_mode(tmp_path: Path) -> None:
     assert "text_to_text" in (tmp_path / "plot.svg").read_text("utf-8")
 
 
-@pytest.mark.parametrize("door", ["__main__", "audit", "calibrate", "duplicates", "full", "titles"])
-def test_every_door_explains_itself(
-    door: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["__main__", "audit", "calibrate", "duplicates", "full", "titles"])
+def test_every_command_explains_itself(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = importlib.import_module(f"product_search.evaluation.{door}")
+    module = importlib.import_module(f"product_search.evaluation.{name}")
     monkeypatch.setattr("sys.argv", ["evaluation", "--help"])
     with pytest.raises(SystemExit) as ended:
         module.main()
