@@ -89,7 +89,7 @@ def walk(
 ) -> DriftRun:
     """A whole walk."""
     claimed = exclusive.start(database, RunKind.doctor, {"repair": repair}, LEASE)
-    doctor = Reconciler(database, vector_database, images, lambda _: None, lambda: None)
+    doctor = Reconciler(database, vector_database, images)
     execute(RunContext(database, claimed, threading.Event()), doctor.handle)
     return database.read(reports.fetch_run, claimed.id)
 

@@ -212,7 +212,7 @@ def _run(
     products: Sequence[dict[str, str]],
     settings: Settings,
 ) -> None:
-    catalog = Catalog(indexer.database, indexer.images, lambda: None)
+    catalog = Catalog(indexer.database, indexer.images)
     with _phase(f"write {count} products"):
         _load(catalog, count, products)
     with _phase("index them"):

@@ -88,7 +88,7 @@ def _ignore(_counts: ImportCounts) -> None:
 
 
 def _measure(name: str, database: Database, folder: Path) -> None:
-    catalog = Catalog(database, ImageStore(folder / "images"), lambda: None)
+    catalog = Catalog(database, ImageStore(folder / "images"))
     file = folder / "rows.csv"
     run_import = partial(import_file, catalog, file, folder, _ignore)
     bare, imported = [], []

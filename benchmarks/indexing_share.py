@@ -69,7 +69,7 @@ def _encode(encoders: EncoderPair, rows: Sequence[Row], batch_size: int) -> floa
 
 def _index(indexer: Indexer, rows: Sequence[Row], batch_size: int) -> float:
     """Rows a second from the outbox to the searchable entity; writing the products is not timed."""
-    catalog = Catalog(indexer.database, indexer.images, lambda: None)
+    catalog = Catalog(indexer.database, indexer.images)
     columns = [{"title": title, **catalog.keep_image(kept)} for title, kept in rows]
     indexer.database.write(lambda session: [insert_product(session, row) for row in columns])
     begun = time.perf_counter()

@@ -1,23 +1,23 @@
-"""The only place where things are assembled, and closed again in reverse."""
+"""The only place where services are assembled, and closed again in reverse order."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
 from product_search.bootstrap.encoders import EncoderFolders
-from product_search.bootstrap.loops import open_indexing, running_relay
-from product_search.bootstrap.migrate import open_schema
+from product_search.bootstrap.loops import open_indexing_loop, open_relay_loop
+from product_search.bootstrap.stores import Stores, open_stores
 from product_search.bulk.importer import import_rows
 from product_search.bulk.uploads import Imports
 from product_search.catalog.products import Catalog
-from product_search.database.transactions import Pool
 from product_search.drift.reconciler import Reconciler
 from product_search.errors import StartError
 from product_search.generation.diffusers import ImageGenerator, Keeper, open_generator
@@ -31,7 +31,6 @@ from product_search.indexing.startup import open_collections
 from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.insights.duplicates import DuplicateFinder
-from product_search.milvus.options import MilvusOptions, MilvusServer
 from product_search.outbox import events
 from product_search.outbox.admission import OutboxGate
 from product_search.runs import queue
@@ -44,7 +43,7 @@ from product_search.search.inputs import InputReader
 from product_search.search.search import SearchService
 from product_search.settings import Settings
 from product_search.text.synonyms import Synonyms
-from vector_db import EntityCollection, MilvusDatabase
+from vector_db import EntityCollection
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ _LEG_THREADS = 32  # of all searches together; one leg of each runs in the searc
 
 @dataclass(frozen=True)
 class Resources:
-    """What a running service holds; its door starts `run_executor`, where runs are to be taken."""
+    """What a running service holds; whoever opens it starts `run_executor`, where runs are due."""
 
     settings: Settings
     database: Database
@@ -70,22 +69,22 @@ class Resources:
 
     @property
     def entities(self) -> EntityCollection:
-        """The collection that searches read now."""
+        """The active collection, which searches read now."""
         return self.collections.active().entities
 
     @property
     def encoders(self) -> EncoderPair:
-        """The encoders that searches use now."""
+        """The encoders of the active collection, which searches use now."""
         return self.collections.active().encoders
 
     def start_runs(self) -> None:
-        """Take queued runs, but for the kinds that the settings leave to another process."""
-        left = set() if self.settings.generation_in_process else {RunKind.generate}
-        self.run_executor.start(*(set(RunKind) - left))
+        """Carry out runs, but for the kinds that the settings leave to another process."""
+        elsewhere = set() if self.settings.generation_in_process else {RunKind.generate}
+        self.run_executor.start(*(set(RunKind) - elsewhere))
 
     @property
     def encoder_hint(self) -> str | None:
-        """What to do where the settings choose other encoders than those that answer."""
+        """What to do where the settings choose other encoders than searches use; else None."""
         chosen = EncoderFolders(self.settings).chosen_name
         if chosen == self.encoders.name:
             return None
@@ -99,9 +98,12 @@ class Resources:
 def open_resources(
     settings: Settings, address: str, *, is_service: bool = False
 ) -> Iterator[Resources]:
-    """Everything, with the indexing loop running; Milvus Lite's file is held by this process.
+    """Open everything, with the indexing loop running; Milvus Lite's file is held by this process.
 
-    `address` is where this process can be reached, for those who find the file held.
+    Args:
+        settings: what to open.
+        address: where this process can be reached, for those who find the file held.
+        is_service: whether it may make collections for products that are there already.
 
     Raises:
         VectorFileBusy: another process holds the file.
@@ -109,48 +111,98 @@ def open_resources(
         StartError: a setting can't be used, or a live collection's encoders can't be loaded.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
-    _check_who_indexes(settings)
-    with ExitStack() as stack:
-        _make_data_dir(settings)
-        indexer = stack.enter_context(_open_indexer(settings, address))
-        if settings.milvus_server is None:
-            _end_dead_claims(indexer.database)
-        open_collections(
-            indexer.collections, is_service=is_service, is_alone=settings.milvus_server is None
+    is_alone = settings.milvus_server is None
+    if is_alone and not settings.index_in_process:
+        raise StartError(
+            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
         )
-        loop = stack.enter_context(open_indexing(settings, indexer))
+    with ExitStack() as stack:
+        stores = stack.enter_context(open_stores(settings, address))
+        if is_alone:
+            _release_claims_of_the_dead(stores.database)
+        indexer = _indexer(settings, stores)
+        open_collections(indexer.collections, is_service=is_service, is_alone=is_alone)
+        indexing_loop = stack.enter_context(open_indexing_loop(settings, indexer))
         if settings.index_in_process:
-            loop.start()
-        relay = stack.enter_context(running_relay(settings, indexer.database))
+            indexing_loop.start()
+        relay_loop = stack.enter_context(open_relay_loop(settings, stores.database))
         search = stack.enter_context(open_search(settings, indexer))
         keeper = Keeper(_generator(settings), settings.generation_idle_s)
         stack.callback(keeper.close)
-        resources = _assembled(settings, indexer, search, loop, relay, keeper)
+        resources = _assemble(settings, indexer, search, indexing_loop, relay_loop, keeper)
         stack.callback(resources.run_executor.stop)
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
         yield resources
 
 
-def _assembled(
+def _release_claims_of_the_dead(database: Database) -> None:
+    """Release every claim: who holds Milvus Lite's file is the only service there is."""
+    database.write(events.release_all)
+    database.write(queue.release_all, set(RunKind) - {RunKind.local_import})
+
+
+def _indexer(settings: Settings, stores: Stores) -> Indexer:
+    policy = events.ClaimPolicy(
+        lease=timedelta(seconds=settings.index_lease_s),
+        max_attempts=settings.index_max_attempts,
+        first_pause=timedelta(seconds=settings.index_retry_delay_s),
+    )
+    collections = LiveCollections(stores.database, stores.vector_database, EncoderFolders(settings))
+    return Indexer(stores.database, stores.images, collections, policy)
+
+
+@contextmanager
+def open_search(settings: Settings, indexer: Indexer) -> Iterator[SearchService]:
+    """Open the search service over the collections that the indexer fills.
+
+    Raises:
+        StartError: the synonyms or the active encoders' calibration can't be read.
+    """
+    calibrations = _calibrations(settings)
+    # A damaged file is told at the start.
+    calibrations.find(indexer.collections.active().encoders.fingerprint)
+    with ThreadPoolExecutor(_LEG_THREADS, "leg") as threads:
+        yield SearchService(
+            database=indexer.database,
+            inputs=InputReader(indexer.database, indexer.images, Synonyms(settings.synonyms_path)),
+            collections=indexer.collections,
+            cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
+            calibrations=calibrations,
+            threads=threads,
+        )
+
+
+def _calibrations(settings: Settings) -> Calibrations:
+    return Calibrations(settings.calibrations_dir, settings.shipped_calibrations)
+
+
+def _generator(settings: Settings) -> ImageGenerator:
+    return open_generator(
+        settings.generation_folder,
+        resolve_device(settings.device),
+        offload=settings.generation_offload,
+        vae_tiling=settings.generation_vae_tiling,
+    )
+
+
+def _assemble(
     settings: Settings,
     indexer: Indexer,
     search: SearchService,
-    loop: Loop,
-    relay: Loop | None,
+    indexing_loop: Loop,
+    relay_loop: Loop | None,
     keeper: Keeper,
 ) -> Resources:
     database, images, collections = indexer.database, indexer.images, indexer.collections
-    on_commit = (relay or loop).wake
-    gate = OutboxGate(database, settings.outbox_max_depth)
-    catalog = Catalog(database, images, on_commit, gate.admit)
+    gate = OutboxGate(database, settings.outbox_max_depth, wake=(relay_loop or indexing_loop).wake)
+    catalog = Catalog(database, images, gate)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
     generations = _generations(settings, indexer, keeper)
-    doctor = Reconciler(database, collections.vector_database, images, gate.admit, on_commit)
-    handlers: dict[RunKind, Handler] = {
-        RunKind.import_: _import_handler(imports, catalog),
-        RunKind.reindex: Reindexer(collections, settings.index_batch_size, on_commit),
-        RunKind.doctor: doctor.handle,
+    handlers: Mapping[RunKind, Handler] = {
+        RunKind.import_: partial(_import, imports, catalog),
+        RunKind.reindex: Reindexer(collections, settings.index_batch_size, gate).handle,
+        RunKind.doctor: Reconciler(database, collections.vector_database, images, gate).handle,
         RunKind.duplicates: DuplicateFinder(database, collections.vector_database, images).handle,
         RunKind.audit: Auditor(
             database, collections.vector_database, search.calibrations.of
@@ -164,8 +216,8 @@ def _assembled(
         database=database,
         images=images,
         collections=collections,
-        indexing_loop=loop,
-        relay_loop=relay,
+        indexing_loop=indexing_loop,
+        relay_loop=relay_loop,
         catalog=catalog,
         search=search,
         imports=imports,
@@ -186,178 +238,53 @@ def _generations(settings: Settings, indexer: Indexer, keeper: Keeper) -> Genera
     )
 
 
-def _generator(settings: Settings) -> ImageGenerator:
-    return open_generator(
-        settings.generation_folder,
-        resolve_device(settings.device),
-        offload=settings.generation_offload,
-        vae_tiling=settings.generation_vae_tiling,
-    )
-
-
-@contextmanager
-def open_search(settings: Settings, indexer: Indexer) -> Iterator[SearchService]:
-    """What answers searches.
-
-    Raises StartError where the synonyms or the active encoders' calibration can't be read.
-    """
-    calibrations = _calibrations(settings)
-    active = indexer.collections.active().encoders.fingerprint
-    calibrations.find(active)  # a damaged file is told at once
-    with ThreadPoolExecutor(_LEG_THREADS, "leg") as threads:
-        yield SearchService(
-            database=indexer.database,
-            inputs=InputReader(indexer.database, indexer.images, Synonyms(settings.synonyms_path)),
-            collections=indexer.collections,
-            cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
-            calibrations=calibrations,
-            threads=threads,
-        )
-
-
-def _check_who_indexes(settings: Settings) -> None:
-    if settings.milvus_server is None and not settings.index_in_process:
-        raise StartError(
-            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
-        )
-
-
-def _end_dead_claims(database: Database) -> None:
-    """Who holds Milvus Lite's file is the one service: claims are of one that has died."""
-    database.write(events.release_all)
-    taken_here = set(RunKind) - {RunKind.local_import}
-    database.write(queue.release_all, taken_here)
-
-
-def _import_handler(imports: Imports, catalog: Catalog) -> Handler:
-    def handle(context: RunContext) -> None:
-        options = context.claim.options
-        context.on_finish(lambda: imports.remove(options))
-        with imports.source(options) as source:
-            import_rows(context, catalog, source)
-
-    return handle
-
-
-def open_vector_database(settings: Settings, address: str) -> MilvusDatabase:
-    """Milvus, as the settings name it: the file, which is then held, or the server."""
-    options = MilvusOptions(
-        index_type=settings.milvus_index_type,
-        index_params=settings.milvus_index_params,
-        search_params=settings.milvus_search_params,
-        replicas=settings.milvus_replicas,
-        shards=settings.milvus_shards,
-        mmap=settings.milvus_mmap,
-        partition_key=settings.milvus_partition_key,
-        consistency=settings.milvus_consistency,
-    )
-    if settings.milvus_server is None:
-        return MilvusDatabase(settings.milvus_path, address, options)
-    server = MilvusServer(settings.milvus_server, settings.milvus_token.get_secret_value())
-    if server.tells_its_token:
-        log.warning("PRODUCT_SEARCH_MILVUS_TOKEN goes over the network in the clear: use https")
-    return MilvusDatabase(server, address, options)
+def _import(imports: Imports, catalog: Catalog, context: RunContext) -> None:
+    """Carry out the import of an uploaded file, which is removed once its run has finished."""
+    options = context.claim.options
+    context.on_finish(partial(imports.remove, options))
+    with imports.source(options) as source:
+        import_rows(context, catalog, source)
 
 
 @contextmanager
 def open_worker(settings: Settings) -> Iterator[Indexer]:
-    """What a worker indexes with; the collections are not yet open.
+    """Open what a worker indexes with; the collections are not yet open.
 
-    Raises as open_resources; StartError where Milvus is a file, which the service holds.
+    Raises:
+        StartError: Milvus is a file, which the service holds; and as open_resources.
     """
     if settings.milvus_server is None:
         raise StartError(
             "Milvus Lite 的文件只容一个进程，由服务自己建立索引；"
             "要另开 worker，请改用 Milvus 服务（PRODUCT_SEARCH_MILVUS_URI）"
         )
-    with _open_indexer(settings, "worker") as indexer:
-        yield indexer
+    with open_stores(settings, "worker") as stores:
+        yield _indexer(settings, stores)
 
 
 @contextmanager
 def open_reconciler(settings: Settings) -> Iterator[Reconciler]:
-    """What `manage doctor` walks with: both stores, and no encoder.
-
-    Raises as open_resources.
-    """
-    with ExitStack() as stack:
-        _make_data_dir(settings)
-        vector_database = open_vector_database(settings, "manage")
-        stack.callback(vector_database.close)
-        database = stack.enter_context(open_database(settings))
-        gate = OutboxGate(database, settings.outbox_max_depth)
-        images = ImageStore(settings.images_dir)
-        yield Reconciler(database, vector_database, images, gate.admit, on_queued=lambda: None)
+    """Open what `manage doctor` checks with: the stores, and no encoder; raise as open_stores."""
+    with open_stores(settings, "manage") as stores:
+        gate = OutboxGate(stores.database, settings.outbox_max_depth)
+        yield Reconciler(stores.database, stores.vector_database, stores.images, gate)
 
 
 @contextmanager
 def open_duplicate_finder(settings: Settings) -> Iterator[DuplicateFinder]:
-    """What `manage duplicates` searches with: both stores, and no encoder.
-
-    Raises as open_resources.
-    """
-    with open_reconciler(settings) as opened:
-        yield DuplicateFinder(opened.database, opened.vector_database, opened.images)
+    """Open what `manage duplicates` searches with: the stores, and no encoder."""
+    with open_stores(settings, "manage") as stores:
+        yield DuplicateFinder(stores.database, stores.vector_database, stores.images)
 
 
 @contextmanager
 def open_auditor(settings: Settings) -> Iterator[Auditor]:
-    """What `manage audit` compares with: both stores, and no encoder. Raises as open_resources."""
-    with open_reconciler(settings) as opened:
-        yield Auditor(opened.database, opened.vector_database, _calibrations(settings).find)
+    """Open what `manage audit` compares with: the stores, and no encoder."""
+    with open_stores(settings, "manage") as stores:
+        yield Auditor(stores.database, stores.vector_database, _calibrations(settings).find)
 
 
-def _calibrations(settings: Settings) -> Calibrations:
-    return Calibrations(settings.calibrations_dir, settings.shipped_calibrations)
-
-
-@contextmanager
-def _open_indexer(settings: Settings, address: str) -> Iterator[Indexer]:
-    with ExitStack() as stack:
-        # First, so that a second process is turned away before it has loaded any model.
-        vector_database = open_vector_database(settings, address)
-        stack.callback(vector_database.close)
-        database = stack.enter_context(open_database(settings))
-        policy = events.ClaimPolicy(
-            lease=timedelta(seconds=settings.index_lease_s),
-            max_attempts=settings.index_max_attempts,
-            first_pause=timedelta(seconds=settings.index_retry_delay_s),
-        )
-        collections = LiveCollections(database, vector_database, EncoderFolders(settings))
-        yield Indexer(database, ImageStore(settings.images_dir), collections, policy)
-
-
-def open_catalog(settings: Settings, database: Database, on_commit: Callable[[], None]) -> Catalog:
-    """The catalog's use cases over an open database."""
+def open_catalog(settings: Settings, database: Database) -> Catalog:
+    """Return the catalog over an open database, for a process that does not index."""
     gate = OutboxGate(database, settings.outbox_max_depth)
-    return Catalog(database, ImageStore(settings.images_dir), on_commit, gate.admit)
-
-
-@contextmanager
-def open_database(settings: Settings) -> Iterator[Database]:
-    """The relational store, its tables there. Raises StartError where they are to be migrated."""
-    database = connect_database(settings)
-    try:
-        open_schema(database)
-        yield database
-    finally:
-        database.close()
-
-
-def connect_database(settings: Settings) -> Database:
-    """The relational store, whatever its tables are."""
-    _make_data_dir(settings)
-    pool = Pool(
-        size=settings.database_pool_size,
-        max_overflow=settings.database_max_overflow,
-        timeout_s=settings.database_pool_timeout_s,
-        recycle_s=settings.database_pool_recycle_s,
-    )
-    return Database(settings.sqlalchemy_url, pool)
-
-
-def _make_data_dir(settings: Settings) -> None:
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(f"PRODUCT_SEARCH_DATA_DIR 无法使用：{error}") from error
+    return Catalog(database, ImageStore(settings.images_dir), gate)

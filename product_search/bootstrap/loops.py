@@ -1,14 +1,14 @@
-"""The loops that index and that publish to Kafka, as the settings name them."""
+"""The loops that index and that publish to Kafka, as the settings ask for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 
 from orm_models import Database
 from product_search.indexing.indexer import Indexer
-from product_search.indexing.kafka_consumer import consume
 from product_search.outbox.kafka import Consumer, KafkaTopic, Publisher
 from product_search.outbox.relay import Relay
 from product_search.runs.background import Loop
@@ -16,29 +16,33 @@ from product_search.settings import Settings
 
 
 @contextmanager
-def open_indexing(settings: Settings, indexer: Indexer) -> Iterator[Loop]:
-    """The loop that indexes what waits, with Kafka what its messages name; ended at the end.
+def open_indexing_loop(settings: Settings, indexer: Indexer) -> Iterator[Loop]:
+    """Open the loop that indexes: the oldest events, or with Kafka what its messages name.
 
-    Raises StartError where an option of Kafka's can't be used.
+    It is not started, and stopped at the end.
+
+    Raises:
+        StartError: an option of Kafka's can't be used.
     """
     topic, limit = _kafka_topic(settings), settings.index_batch_size
     with ExitStack() as stack:
         if topic is None:
-            loop = Loop("indexing", lambda: indexer.apply_oldest(limit))
+            loop = Loop("indexing", partial(indexer.apply_oldest, limit))
         else:
-            member = Consumer(topic)
-            stack.callback(member.close)
-            # It waits for messages by itself.
-            loop = Loop("indexing", lambda: consume(member, indexer, limit), idle_s=0)
+            consumer = Consumer(topic)
+            stack.callback(consumer.close)
+            # The step itself waits for messages.
+            loop = Loop("indexing", partial(indexer.consume, consumer, limit), idle_s=0)
         stack.callback(loop.stop)
         yield loop
 
 
 @contextmanager
-def running_relay(settings: Settings, database: Database) -> Iterator[Loop | None]:
-    """The loop that publishes to Kafka what waits; None where the settings name no Kafka.
+def open_relay_loop(settings: Settings, database: Database) -> Iterator[Loop | None]:
+    """Start the loop that publishes events to Kafka, stopped at the end; None without Kafka.
 
-    Raises StartError where an option of Kafka's can't be used.
+    Raises:
+        StartError: an option of Kafka's can't be used.
     """
     topic = _kafka_topic(settings)
     if topic is None:

@@ -164,7 +164,7 @@ class _Import:
             self._context.check()
             self._wait_for_room(len(batch))
             self._write_whole_or_singly(batch)
-            self._catalog.on_commit()
+            self._catalog.gate.notify()
 
     def _pass_over(self, rows: Iterable[Row | BadRow]) -> None:
         """Rows that were done before this process took the run: only their skus are wanted."""
@@ -221,7 +221,7 @@ class _Import:
         """An import has time: it goes on once enough of the index work that waits is done."""
         while True:
             try:
-                return self._catalog.admit(rows)
+                return self._catalog.gate.admit(rows)
             except OutboxFull as error:
                 log.info("%s：导入暂停 %d 秒", error, error.retry_after_s)
                 self._context.stopping.wait(error.retry_after_s)

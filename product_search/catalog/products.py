@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
@@ -32,6 +32,7 @@ from product_search.errors import DuplicateSku, ImageNotFound
 from product_search.images.provenance import says_generated
 from product_search.images.store import ImageStore, StoredImage
 from product_search.outbox import events
+from product_search.outbox.admission import OpenGate
 from product_search.runs import generations
 
 _RETRY_BATCH = 500
@@ -46,10 +47,6 @@ NewImage = bytes | PictureOfGeneration | None
 Image = NewImage | _KeepImage
 
 
-def _admit_all(_events: int) -> None:
-    """Admit every write: the default gate."""
-
-
 @dataclass(frozen=True)
 class Catalog:
     """The catalog's use cases: one transaction each, outbox event included.
@@ -57,15 +54,13 @@ class Catalog:
     Attributes:
         database: the store of the rows.
         images: the store of the images that rows name.
-        on_commit: called after each write that left index work.
-        admit: called before each write with the number of events that it may leave; raises
-            OutboxFull where these are too many.
+        gate: asked before each write whether the outbox has room for its events, and notified
+            after each write that left some.
     """
 
     database: Database
     images: ImageStore
-    on_commit: Callable[[], None]
-    admit: Callable[[int], None] = _admit_all
+    gate: OpenGate = field(default_factory=OpenGate)
 
     def create(self, fields: Mapping[str, Any], image: NewImage) -> ProductCreated:
         """Add a product, and name the products that it duplicates.
@@ -80,7 +75,7 @@ class Catalog:
             GenerationNotFound, ImageNotFound: there is no such generated image.
             OutboxFull: too much index work waits. After none of these anything was written.
         """
-        self.admit(1)
+        self.gate.admit(1)
         columns = dict(fields) | self.keep_image(image)
         key = title_key(columns["title"], columns.get("brand"))
         # Generated images prove nothing of the goods: the same one may stand for any of them.
@@ -92,7 +87,7 @@ class Catalog:
 
         with _unique_sku(fields):
             product, duplicates = self.database.write(add)
-        self.on_commit()
+        self.gate.notify()
         return ProductCreated(**dict(product_out(product)), duplicates=duplicates)
 
     def get(self, product_id: int) -> ProductOut:
@@ -116,7 +111,7 @@ class Catalog:
         """
         self.get(product_id)  # before an image is stored for nobody
         if changes.keys() & INDEXED_COLUMNS or not isinstance(image, _KeepImage):
-            self.admit(1)
+            self.gate.admit(1)
         columns = dict(changes)
         if not isinstance(image, _KeepImage):
             columns |= self.keep_image(image)
@@ -128,7 +123,7 @@ class Catalog:
 
         with _unique_sku(changes):
             product = self.database.write(change)
-        self.on_commit()
+        self.gate.notify()
         return product_out(product)
 
     def delete(self, product_id: int) -> None:
@@ -137,7 +132,7 @@ class Catalog:
         Raises ProductNotFound, OutboxFull.
         """
         self.get(product_id)
-        self.admit(1)
+        self.gate.admit(1)
 
         def remove(session: Session) -> None:
             product = find_product(session, product_id, for_update=True)
@@ -145,7 +140,7 @@ class Catalog:
             session.delete(product)
 
         self.database.write(remove)
-        self.on_commit()
+        self.gate.notify()
 
     def retry(self, product_id: int | None = None) -> int:
         """Enqueue the product, or all products, whose indexing was given up; return their count.
@@ -164,7 +159,7 @@ class Catalog:
             if not retried:
                 return count
             count, last = count + len(retried), retried[-1]
-            self.on_commit()
+            self.gate.notify()
 
     def list(self, query: ProductListQuery) -> ProductPage:
         """Return one page of the products that meet the query."""

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from data_models import DriftKind, DriftRun
-from product_search.bootstrap.assemble import open_database, open_reconciler
+from product_search.bootstrap.assemble import open_reconciler
+from product_search.bootstrap.stores import open_database
 from product_search.cli.follow import run_to_end
 from product_search.drift import reports
 from product_search.drift.reports import DriftOptions

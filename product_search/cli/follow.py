@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from orm_models import Database, Run
-from product_search.bootstrap.assemble import open_database
+from product_search.bootstrap.stores import open_database
 from product_search.milvus.milvus_lite import FileLock, VectorFileBusy
 from product_search.runs import exclusive
 from product_search.runs.exclusive import ExclusiveKind

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from data_models import ImportCounts
 from orm_models import Database
-from product_search.bootstrap.assemble import open_catalog, open_database, open_resources
+from product_search.bootstrap.assemble import open_catalog, open_resources
+from product_search.bootstrap.stores import open_database
 from product_search.bulk.exporter import export_catalog
 from product_search.bulk.importer import Report, import_file
 from product_search.bulk.sources import kind_of, open_source
@@ -55,7 +56,7 @@ def _open_catalog(settings: Settings) -> Iterator[tuple[Catalog, str | None]]:
             yield resources.catalog, None
     except VectorFileBusy as busy:
         with open_database(settings) as database:
-            yield open_catalog(settings, database, lambda: None), busy.holder
+            yield open_catalog(settings, database), busy.holder
 
 
 def _report(report: Report) -> None:

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from data_models import AuditPage, AuditQuery, DuplicatesPage, DuplicatesQuery
 from orm_models import Database
-from product_search.bootstrap.assemble import open_auditor, open_database, open_duplicate_finder
+from product_search.bootstrap.assemble import open_auditor, open_duplicate_finder
+from product_search.bootstrap.stores import open_database
 from product_search.cli.follow import run_to_end
 from product_search.insights import audit, duplicates
 from product_search.runs.queue import RunKind

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from contextlib import closing
 
-from product_search.bootstrap.assemble import connect_database, open_catalog, open_database
+from product_search.bootstrap.assemble import open_catalog
 from product_search.bootstrap.migrate import current_revision, migrate
+from product_search.bootstrap.stores import connect_database, open_database
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,6 @@ def migrate_tables(settings: Settings) -> int:
 def retry(settings: Settings, product_id: int | None) -> int:
     """Enqueue the product, or all whose indexing was given up."""
     with open_database(settings) as database:
-        queued = open_catalog(settings, database, lambda: None).retry(product_id)
+        queued = open_catalog(settings, database).retry(product_id)
     log.info("已重新排队 %d 件商品", queued)
     return 0

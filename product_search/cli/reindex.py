@@ -8,7 +8,8 @@ from typing import Any
 from tqdm import tqdm
 
 from orm_models import Database
-from product_search.bootstrap.assemble import open_database, open_resources
+from product_search.bootstrap.assemble import open_resources
+from product_search.bootstrap.stores import open_database
 from product_search.cli.follow import find_run, wait_while
 from product_search.errors import StartError
 from product_search.indexing import collections, reindex

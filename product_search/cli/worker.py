@@ -8,7 +8,7 @@ import threading
 
 from product_search.bootstrap import logs
 from product_search.bootstrap.assemble import open_worker
-from product_search.bootstrap.loops import open_indexing
+from product_search.bootstrap.loops import open_indexing_loop
 from product_search.errors import AppError, StartError
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import open_existing_collections
@@ -48,7 +48,7 @@ def run(settings: Settings, indexer: Indexer, stopping: threading.Event) -> None
         log.info("等待服务建好向量集合（一直等待时，请重启服务）")
         if stopping.wait(_POLL_S):
             return
-    with open_indexing(settings, indexer) as loop:
+    with open_indexing_loop(settings, indexer) as loop:
         loop.start()
         log.info("开始建立索引")
         # Over and over: a signal that comes just before a wait without end does not end it.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -27,6 +27,7 @@ from product_search.indexing import collections
 from product_search.indexing.collections import Role
 from product_search.milvus.schema import EntityState
 from product_search.outbox import counts as outbox_state, events
+from product_search.outbox.admission import OpenGate
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
 from product_search.runs.queue import Problem, RunKind
@@ -81,14 +82,13 @@ class Facts:
 class Reconciler:
     """Carries out the doctor's runs; any process that has the stores open can.
 
-    `admit` is asked before repairs are queued, and `on_queued` told after.
+    The gate is asked before repairs are enqueued, and notified after.
     """
 
     database: Database
     vector_database: VectorDatabase
     images: ImageStore
-    admit: Callable[[int], None]
-    on_queued: Callable[[], None]
+    gate: OpenGate = field(default_factory=OpenGate)
     page: int = PAGE
 
     def handle(self, context: RunContext) -> None:
@@ -294,7 +294,7 @@ class _Walk:
 
         self._progress, queued = self._database.write(confirm)
         if queued:
-            self._tools.on_queued()
+            self._tools.gate.notify()
 
     def _states(self, keys: Iterable[int]) -> dict[int, EntityState]:
         wanted = list(keys)
@@ -312,7 +312,7 @@ class _Walk:
         if not self._options.repair or not count or self._view is None:
             return False
         try:
-            self._tools.admit(count)
+            self._tools.gate.admit(count)
         except OutboxFull:
             return False
         return True

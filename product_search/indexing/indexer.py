@@ -24,11 +24,13 @@ from product_search.indexing.collections import LiveCollections, OpenCollection,
 from product_search.milvus.schema import Entity
 from product_search.outbox import events
 from product_search.outbox.events import Claim, ClaimItem, ClaimPolicy
+from product_search.outbox.kafka import Consumer
 from product_search.runs.background import keep_lease
 from product_search.text.analysis import document, document_terms, plain
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.5  # how long a step waits for Kafka's messages
 _LOCKED_S = 0.02  # a transaction that marks a product's events is over by then
 _LOCKED_AT_MOST_S = 5.0
 Rows = Mapping[Role, VectorCollection]
@@ -77,6 +79,25 @@ class Indexer:
                 until = time.monotonic() + _LOCKED_AT_MOST_S
             else:
                 time.sleep(_LOCKED_S)
+
+    def consume(self, consumer: Consumer, limit: int) -> int:
+        """Index the products of the next messages and commit these; return how many products.
+
+        A product that nobody waits for, that is claimed, pauses or stays locked, is passed over:
+        the first is a duplicate, the others are published again when they are due.
+
+        Raises what apply_products raises, and KafkaUnavailable; the messages then come again.
+        """
+        batch = consumer.take(limit, POLL_S)
+        if batch is None:
+            return 0
+        try:
+            self.apply_products(batch.product_ids)
+        except Exception:  # whatever it was, the messages must come again
+            consumer.rewind(batch)
+            raise
+        consumer.commit(batch)
+        return len(batch.product_ids)
 
     def _look(self, among: Collection[int] | None) -> tuple[Rows, bool]:
         """The collections to write to, and whether products, or some of these, can be claimed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.startup import retire_collections
 from product_search.milvus.schema import collection_name
 from product_search.outbox import counts, events
+from product_search.outbox.admission import OpenGate
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
 from product_search.runs.queue import RunKind, RunLost
@@ -120,19 +121,19 @@ class Reindexer:
 
     Filling goes through the outbox: the run only queues products, a batch ahead of the indexers.
     So a product is filled in under the claim that every write of it is done under, and no write
-    or deletion can be overtaken; `wake` tells this process's indexer.
+    or deletion can be overtaken; `gate` tells this process's indexer.
     """
 
     collections: LiveCollections
     batch: int
-    wake: Callable[[], None]
+    gate: OpenGate
 
     @property
     def _database(self) -> Database:
         return self.collections.database
 
-    def __call__(self, context: RunContext) -> None:
-        """See Handler."""
+    def handle(self, context: RunContext) -> None:
+        """Carry out the run; see Handler in runs.executor."""
         if "encoder" in context.claim.options:
             self._fill_and_switch(context)
         else:
@@ -178,7 +179,7 @@ class Reindexer:
             queued, progress = self._database.write(step)
             if not queued:
                 return progress
-            self.wake()
+            self.gate.notify()
             if rate:
                 context.stopping.wait(max(0.0, queued / rate - (time.monotonic() - began)))
 

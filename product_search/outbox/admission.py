@@ -14,48 +14,75 @@ _FRESH_S = 1.0
 _PATIENCE_S = 5.0
 
 
-class OutboxGate:
-    """Lets a write pass while fewer events than `max_depth` wait.
+class OpenGate:
+    """Default gate: admit every write, wake nobody."""
 
-    The depth is counted at most once a second, and no further than `max_depth`; what passes in
+    def admit(self, events: int) -> None:
+        """Admit a write that adds so many events. Overridden to refuse one by an exception."""
+
+    def notify(self) -> None:
+        """Tell whoever reads the outbox that events were committed. Overridden to wake a loop."""
+
+
+class OutboxGate(OpenGate):
+    """Admits a write while fewer events than `max_depth` wait, and wakes the outbox's reader.
+
+    The depth is counted at most once a second, and no further than `max_depth`; what is admitted in
     between is added to it. Other processes' writes are therefore seen up to a second late.
 
     One write counts, and the others go by the last count meanwhile: a database that does not answer
-    keeps none of them waiting for another. After `_PATIENCE_S` another one counts in its place.
+    keeps none of them waiting for another. After `_PATIENCE_S` seconds another write counts in its
+    place.
     """
 
     def __init__(
-        self, database: Database, max_depth: int, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        max_depth: int,
+        clock: Callable[[], float] = time.monotonic,
+        wake: Callable[[], None] | None = None,
     ) -> None:
+        """Bind the gate to the outbox of `database`; `notify` calls `wake`."""
         self._database = database
         self._max_depth = max_depth
         self._clock = clock
+        self._wake = wake
         self._lock = threading.Lock()
-        self._counted = 0
-        self._passed = 0  # since it was counted
+        self._depth = 0
+        self._admitted = 0  # since the depth was counted
         self._fresh_until = float("-inf")
-        self._count = 0  # the number of the last count that was begun
-        self._count_ends = float("-inf")  # when that is given up
+        self._count = 0  # number of the last count that was begun
+        self._count_ends = float("-inf")  # when that count is given up
 
     def admit(self, events: int) -> None:
-        """Let a write pass that leaves so many events. Raises OutboxFull, DatabaseUnavailable."""
+        """Admit a write that adds so many events.
+
+        Raises:
+            OutboxFull: too many events wait.
+            DatabaseUnavailable: the database does not answer.
+        """
         with self._lock:
-            before = self._passed
+            before = self._admitted
             count = self._begin_count()
         if count is not None:
             self._finish_count(count, before)
         with self._lock:
             if self._looks_full():
                 raise OutboxFull("待建立索引的改动过多，请稍后重试")
-            self._passed += events
+            self._admitted += events
+
+    def notify(self) -> None:
+        """Wake the loop that reads the outbox: events were committed."""
+        if self._wake is not None:
+            self._wake()
 
     def _looks_full(self) -> bool:
-        return self._counted + self._passed >= self._max_depth
+        return self._depth + self._admitted >= self._max_depth
 
     def _begin_count(self) -> int | None:
-        """The number of the count that the caller is to make, if any."""
+        """Return the number of the count that the caller has to make, if any."""
         now = self._clock()
-        may_have_room = self._looks_full() and self._passed > 0
+        may_have_room = self._looks_full() and self._admitted > 0
         if now < self._count_ends or (now < self._fresh_until and not may_have_room):
             return None
         self._count += 1
@@ -68,9 +95,9 @@ class OutboxGate:
             counted = self._database.read(counts.count_up_to, self._max_depth)
         finally:
             with self._lock:
-                if count == self._count:  # else another has taken its place
+                if count == self._count:  # else a later count has taken its place
                     self._count_ends = float("-inf")
                     self._fresh_until = self._clock() + _FRESH_S  # also where it failed
                     if counted is not None:
-                        self._counted = counted
-                        self._passed -= before  # what has passed meanwhile may not be in it
+                        self._depth = counted
+                        self._admitted -= before  # later admissions may not be in the count

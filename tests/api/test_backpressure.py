@@ -178,20 +178,23 @@ def test_an_import_waits_for_room(
     monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 2)
     monkeypatch.setattr(OutboxFull, "retry_after_s", 0.01)
     clock = [0.0]
-    gate = OutboxGate(resources(api).database, DEPTH, lambda: clock[0])
     paused: list[float] = []
 
-    def admit(events: int) -> None:
+    class DrainedGate(OutboxGate):
         """Whoever is refused finds the outbox emptied when it asks again."""
-        try:
-            gate.admit(events)
-        except OutboxFull:
-            paused.append(clock[0])
-            drain(api)
-            clock[0] += 5
-            raise
 
-    catalog = replace(resources(api).catalog, admit=admit)
+        def admit(self, events: int) -> None:
+            """See OutboxGate."""
+            try:
+                super().admit(events)
+            except OutboxFull:
+                paused.append(clock[0])
+                drain(api)
+                clock[0] += 5
+                raise
+
+    gate = DrainedGate(resources(api).database, DEPTH, lambda: clock[0])
+    catalog = replace(resources(api).catalog, gate=gate)
     file = tmp_path / "a.csv"
     file.write_text("sku,title\n" + "".join(f"{n},书包\n" for n in range(9)), "utf-8")
     report = import_file(catalog, file, tmp_path, lambda _counts: None)

@@ -61,7 +61,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     (folder / "images").mkdir(parents=True)
     (folder / "images" / "a.png").write_bytes(PNG)
     (tmp_path / "secret.png").write_bytes(PNG)
-    yield Shop(Catalog(database, ImageStore(tmp_path / "kept"), lambda: None), folder)
+    yield Shop(Catalog(database, ImageStore(tmp_path / "kept")), folder)
     database.close()
 
 

@@ -34,7 +34,7 @@ def hostile(tmp_path: Path) -> Iterator[Shop]:
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "a.png").write_bytes(encoded(four_colours(), "PNG"))
-    yield Shop(Catalog(database, ImageStore(tmp_path / "kept"), lambda: None), folder)
+    yield Shop(Catalog(database, ImageStore(tmp_path / "kept")), folder)
     database.close()
 
 

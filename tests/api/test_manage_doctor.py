@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from main import create_app
 from product_search.bootstrap import encoders
-from product_search.bootstrap.assemble import open_database
+from product_search.bootstrap.stores import open_database
 from product_search.cli import manage
 from product_search.drift import reports
 from product_search.milvus.milvus_lite import FileLock

@@ -23,6 +23,7 @@ from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import open_collections
 from product_search.milvus.collection import MilvusCollection
 from product_search.milvus.schema import EntityState, collection_name, entity_row
+from product_search.outbox.admission import OpenGate
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import RunClaim, RunKind, RunState
@@ -96,6 +97,17 @@ def database(
     database.close()
 
 
+class SwitchGate(OpenGate):
+    """A gate that refuses while `is_full` is set."""
+
+    is_full = False
+
+    def admit(self, events: int) -> None:
+        """See OpenGate."""
+        if self.is_full:
+            raise OutboxFull("满")
+
+
 class Shop:
     """A catalog, its indexer and its doctor, over the stores of one test."""
 
@@ -108,8 +120,8 @@ class Shop:
         self.collections = LiveCollections(database, milvus, OnePair(quick_encoders()))
         self.indexer = Indexer(database, self.images, self.collections)
         self._start_afresh()
-        self.catalog = Catalog(database, self.images, lambda: None)
-        self.is_full = False
+        self.catalog = Catalog(database, self.images)
+        self.gate = SwitchGate()
 
     def _start_afresh(self) -> None:
         """Empty stores; the collection is kept where it is there, since making it takes long."""
@@ -148,12 +160,8 @@ class Shop:
         while self.indexer.apply_oldest(100):
             pass
 
-    def admit(self, _events: int) -> None:
-        if self.is_full:
-            raise OutboxFull("满")
-
     def doctor(self, page: int = 100) -> Reconciler:
-        return Reconciler(self.database, self.milvus, self.images, self.admit, lambda: None, page)
+        return Reconciler(self.database, self.milvus, self.images, self.gate, page)
 
     def begin(self, repair: bool = False, drop: Sequence[str] = ()) -> RunClaim:
         wanted = {"repair": repair, "drop": list(drop)}

@@ -33,7 +33,7 @@ OnProgress = Callable[[ImportCounts], object]
 
 @pytest.fixture
 def catalog(database: Database, tmp_path: Path) -> Catalog:
-    return Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    return Catalog(database, ImageStore(tmp_path / "images"))
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def catalog(database: Database, tmp_path: Path) -> Catalog:
-    return Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    return Catalog(database, ImageStore(tmp_path / "images"))
 
 
 def create(catalog: Catalog, count: int = 1) -> list[int]:

@@ -27,7 +27,7 @@ LEASE = timedelta(seconds=60)
 
 @pytest.fixture
 def catalog(database: Database, tmp_path: Path) -> Catalog:
-    return Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    return Catalog(database, ImageStore(tmp_path / "images"))
 
 
 def add(database: Database, **roles: Role) -> None:

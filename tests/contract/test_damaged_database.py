@@ -41,7 +41,7 @@ def database(path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def catalog(database: Database, tmp_path: Path) -> Catalog:
-    return Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    return Catalog(database, ImageStore(tmp_path / "images"))
 
 
 def _noise(content: bytes) -> bytes:

@@ -56,7 +56,7 @@ TEXTS = [
 
 @pytest.fixture
 def catalog(database: Database, tmp_path: Path) -> Catalog:
-    return Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    return Catalog(database, ImageStore(tmp_path / "images"))
 
 
 def create(catalog: Catalog, **fields: Any) -> ProductOut:

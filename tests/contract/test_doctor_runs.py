@@ -184,11 +184,11 @@ def test_a_walk_that_was_cut_off_goes_on_at_the_key_that_it_had_reached(stocked:
 
 def test_repairs_that_the_outbox_has_no_room_for_are_left_to_the_next_run(stocked: Shop) -> None:
     lose_entity(stocked)
-    stocked.is_full = True
+    stocked.gate.is_full = True
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing: 1}, 1)
     assert stocked.database.read(counts.fetch_counts).pending == 0
-    stocked.is_full = False
+    stocked.gate.is_full = False
     assert stocked.walk(repair=True).left == 0
 
 

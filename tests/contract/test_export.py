@@ -32,7 +32,7 @@ ATTRIBUTES: list[dict[str, Any]] = [
 
 
 def catalogue(database: Database, folder: Path) -> Catalog:
-    return Catalog(database, ImageStore(folder), lambda: None)
+    return Catalog(database, ImageStore(folder))
 
 
 def everything(catalog: Catalog) -> list[ProductOut]:

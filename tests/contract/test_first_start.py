@@ -53,7 +53,7 @@ def indexers(network: NetworkMilvus, tmp_path: Path) -> Iterator[list[Indexer]]:
         for database in databases:
             stack.callback(database.close)
         empty_tables(databases[0])
-        catalog = Catalog(databases[0], images, lambda: None)
+        catalog = Catalog(databases[0], images)
         for _ in range(PRODUCTS):
             catalog.create({"title": "书包"}, None)
         options = MilvusOptions(index_type="FLAT")  # the tests' server has no HNSW

@@ -27,7 +27,7 @@ WANTED: dict[ListSort, list[int]] = {
 @pytest.fixture
 def catalog(database: Database, tmp_path: Path) -> Catalog:
     """Products with these prices, every other one in a category."""
-    catalog = Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    catalog = Catalog(database, ImageStore(tmp_path / "images"))
     for place, price in enumerate(PRICES):
         fields = {"title": str(place), "category": "双数" if place % 2 == 0 else None}
         catalog.create(fields | {"price": price and Decimal(price)}, None)

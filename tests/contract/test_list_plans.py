@@ -48,7 +48,7 @@ def catalog(
     database.write(lambda session: session.execute(insert(Product), rows))
     if on_mysql:  # what InnoDB does by itself, some seconds later
         database.read(lambda session: session.execute(text("ANALYZE TABLE product")).all())
-    yield Catalog(database, ImageStore(folder / "images"), lambda: None)
+    yield Catalog(database, ImageStore(folder / "images"))
     database.close()
 
 

@@ -56,7 +56,7 @@ def proxied_url(proxy: CuttingProxy) -> str:
 def catalog(proxied_url: str, tmp_path: Path) -> Iterator[Catalog]:
     database = Database(proxied_url)
     database.ping()  # a connection that is then found lost
-    yield Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    yield Catalog(database, ImageStore(tmp_path / "images"))
     database.close()
 
 
@@ -222,7 +222,7 @@ def test_a_server_that_says_nothing_is_given_up_where_the_url_bounds_the_wait(
     proxy: CuttingProxy, proxied_url: str, direct: Engine, tmp_path: Path
 ) -> None:
     database = Database(f"{proxied_url}&read_timeout=1")
-    catalog = Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    catalog = Catalog(database, ImageStore(tmp_path / "images"))
     proxy.hang_at(INSERT)
     catalog.create({"title": "一"}, None)
     proxy.hang_at(INSERT, times=2)

@@ -14,7 +14,6 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 
 from orm_models import Base, Database, Product, VectorCollection
-from product_search.bootstrap.assemble import open_database
 from product_search.bootstrap.migrate import (
     COMMAND,
     current_revision,
@@ -22,6 +21,7 @@ from product_search.bootstrap.migrate import (
     migrate,
     open_schema,
 )
+from product_search.bootstrap.stores import open_database
 from product_search.catalog.products import Catalog
 from product_search.catalog.rows import product_out
 from product_search.cli import manage
@@ -217,7 +217,7 @@ def test_a_service_migrates_sqlite_itself_and_refuses_a_server_that_is_behind(
     assert definitions(empty) == {}
     migrate(empty)
     with open_database(settings) as database:
-        catalog = Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+        catalog = Catalog(database, ImageStore(tmp_path / "images"))
         assert catalog.create({"title": "书包"}, None).product_id == 1
 
 

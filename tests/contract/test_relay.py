@@ -65,7 +65,7 @@ def relay(database: Database, publisher: Publisher, clock: Clock) -> Relay:
 
 @pytest.fixture
 def catalog(database: Database, tmp_path: Path) -> Catalog:
-    return Catalog(database, ImageStore(tmp_path / "images"), lambda: None)
+    return Catalog(database, ImageStore(tmp_path / "images"))
 
 
 @pytest.fixture

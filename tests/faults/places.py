@@ -186,9 +186,7 @@ class Place(ABC):
             return wrong + self._doctors_verdict(vector_database)
 
     def _doctors_verdict(self, vector_database: MilvusDatabase) -> list[str]:
-        doctor = Reconciler(
-            self.database, vector_database, self.images, lambda _: None, lambda: None
-        )
+        doctor = Reconciler(self.database, vector_database, self.images)
         claimed = exclusive.start(self.database, RunKind.doctor, {}, LEASE)
         execute(RunContext(self.database, claimed, threading.Event()), doctor.handle)
         found = self.database.read(reports.fetch_run, claimed.id)

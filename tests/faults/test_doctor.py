@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import httpx
 
-from product_search.bootstrap.assemble import open_database
+from product_search.bootstrap.stores import open_database
 from product_search.drift import reports
 from product_search.settings import Settings
 from tests.clock import DEADLINE_S, until

@@ -126,7 +126,7 @@ def shop(
         address, _ = stack.enter_context(running_api(settings.data_dir))
         database = Database(settings.sqlalchemy_url)
         stack.callback(database.close)
-        catalog = Catalog(database, ImageStore(settings.images_dir), lambda: None)
+        catalog = Catalog(database, ImageStore(settings.images_dir))
         yield Shop(address, settings, topic, milvus, database, catalog)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import httpx
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, SearchFilters, VectorField
-from product_search.bootstrap.assemble import open_database
 from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.stores import open_database
 from product_search.catalog.products import Catalog
 from product_search.images.store import ImageStore
 from product_search.milvus.schema import collection_name
@@ -22,7 +22,7 @@ from vector_db import MilvusDatabase
 
 def _count(settings: Settings, status: IndexStatus | None) -> int:
     with open_database(settings) as database:
-        catalog = Catalog(database, ImageStore(settings.images_dir), lambda: None)
+        catalog = Catalog(database, ImageStore(settings.images_dir))
         return catalog.list(ProductListQuery(index_status=status, page_size=1)).total
 
 
@@ -55,7 +55,7 @@ def test_a_service_killed_during_an_import_indexes_every_product_when_started_ag
 
 def _check_milvus_holds_exactly_the_catalog(settings: Settings) -> None:
     with open_database(settings) as database:
-        catalog = Catalog(database, ImageStore(settings.images_dir), lambda: None)
+        catalog = Catalog(database, ImageStore(settings.images_dir))
         products: list[ProductOut] = []
         while page := catalog.list(
             ProductListQuery(after_id=products[-1].product_id if products else 0, page_size=100)

@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import QueuePool
 
-from product_search.bootstrap.assemble import connect_database
 from product_search.bootstrap.migrate import migrate
+from product_search.bootstrap.stores import connect_database
 from product_search.errors import DatabaseUnavailable
 from product_search.settings import ROOT, Settings
 

@@ -10,7 +10,7 @@ import torch
 
 from nlp_models import resolve_device
 from orm_models import Database
-from product_search.bootstrap.assemble import open_database
+from product_search.bootstrap.stores import open_database
 from product_search.cli import manage
 from product_search.errors import AppError, EncoderError, StartError
 from product_search.milvus.milvus_lite import VectorFileBusy

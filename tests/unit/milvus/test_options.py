@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from product_search.bootstrap.assemble import open_vector_database
+from product_search.bootstrap.stores import open_vector_database
 from product_search.errors import AppError
 from product_search.milvus import schema
 from product_search.milvus.options import IndexType, MilvusOptions, MilvusServer
