@@ -1,230 +1,52 @@
-"""Pictures from words, or for a product: asked for, followed, compared with the words, and used."""
+"""Images from words, or for a product: enqueued, followed, compared with the words, and used."""
 
 from __future__ import annotations
 
-from functools import partial
-from html import escape
-from typing import Any, TypeVar
-
 import streamlit as st
 
-from data_models import (
-    MAX_GENERATED,
-    MAX_QUERY,
-    GenerationOut,
-    GenerationStyle,
-    ProductOut,
-    is_blank,
-)
-from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo import html
-from product_search.demo.errors import error_text, show_errors
-from product_search.demo.inputs import without_none
-from product_search.demo.language import N_, _, option_name, widget_key
+from data_models import GenerationOut
+from product_search.client import ApiClient
+from product_search.demo.errors import show_errors
+from product_search.demo.language import _
 from product_search.demo.navigation import begin_page
-from product_search.demo.views import attach, generations
-
-STYLES = {
-    GenerationStyle.main: N_("白底主图"),
-    GenerationStyle.scene: N_("场景图"),
-    GenerationStyle.detail: N_("细节图"),
-    GenerationStyle.poster: N_("海报"),
-}
-Number = TypeVar("Number", int, float)
-SIZES = ["512x512", "768x768", "1024x1024", "512x768", "768x512", "256x256"]
+from product_search.demo.views.generation_form import show_form
+from product_search.demo.views.generations import (
+    show_attachment,
+    show_gallery,
+    show_generation,
+    shown_generation_id,
+)
 
 
 def generate_page() -> None:
-    """What is wanted beside what has come of it, and under both what was generated before."""
+    """Show the form beside its outcome, and under both what was generated before."""
     client, health = begin_page(_("生成图片"))
     if health is None:
         return
     st.caption(_("写下想要的商品图片，最符合文字的排在前面。生成的图片不是照片，都有标记。"))
-    shown = generations.show_id()
+    generation_id = shown_generation_id()
     left, right = st.columns([2, 3], gap="large")
     with right:
-        found = _show_result(client, shown)
+        generation = _show_outcome(client, generation_id)
     with left:
-        _show_form(client, _product(client), is_busy=found is not None and found.is_under_way)
-    generations.show_gallery(client, found.generation_id if found is not None else None)
+        show_form(client, is_busy=generation is not None and generation.is_under_way)
+    show_gallery(client, generation.generation_id if generation is not None else None)
 
 
-def _show_result(client: ApiClient, shown: int | None) -> GenerationOut | None:
-    attach.show_attaching(client)
+def _show_outcome(client: ApiClient, generation_id: int | None) -> GenerationOut | None:
+    show_attachment(client)
     problem: str | None = st.session_state.get("generation_problem")
     if problem is not None:
         st.error(problem, icon=":material/error:")
         return None
-    if shown is None:
+    if generation_id is None:
         st.info(_("这里会出现生成的图片。"), icon=":material/image:")
         return None
     with show_errors():
-        found = client.get_generation(shown)
-        generations.show_generation(client, found)
-        return found
+        generation = client.get_generation(generation_id)
+        show_generation(client, generation)
+        return generation
     return None
-
-
-# For a product
-
-
-def _product(client: ApiClient) -> ProductOut | None:
-    """The product that an image is wanted of: that of the address, else the one before."""
-    given = st.query_params.get("product")
-    if given is not None:
-        is_number = given.isdecimal() and len(given) < 20
-        st.session_state["generation_product"] = int(given) if is_number else None
-    product_id: int | None = st.session_state.get("generation_product")
-    if product_id is None:
-        return None
-    st.query_params["product"] = str(product_id)
-    product = None
-    with st.container(horizontal=True, wrap=False, vertical_alignment="center", key="of_product"):
-        with show_errors():
-            product = client.get_product(product_id)
-            st.html(_product_html(client, product))
-        st.button(
-            _("移除"),
-            key="drop_product",
-            icon=":material/close:",
-            type="tertiary",
-            on_click=_drop_product,
-        )
-    return product
-
-
-def _product_html(client: ApiClient, product: ProductOut) -> str:
-    note = _("按它的标题、分类与属性生成")
-    return (
-        f'<div class="ps-row"><div class="ps-cells">'
-        f"{html.thumbnail_html(client, product, 128)}"
-        f'<div><div class="ps-title">{escape(product.title)}</div>'
-        f'<div class="ps-sub">{note}</div></div></div></div>'
-    )
-
-
-def _drop_product() -> None:
-    st.session_state["generation_product"] = None
-    st.query_params.pop("product", None)
-
-
-# What is wanted
-
-
-def _show_form(client: ApiClient, product: ProductOut | None, *, is_busy: bool) -> None:
-    values = _wanted(product) | _more_inputs()
-    pressed = st.button(
-        _("正在生成…") if is_busy else _("开始生成"),
-        key="generate",
-        type="primary",
-        icon=":material/auto_awesome:",
-        disabled=is_busy,
-    )
-    if not pressed:
-        return
-    if "prompt" not in values and "product_id" not in values:
-        st.info(_("请先写下想要的图片。"))
-        return
-    try:
-        accepted = client.generate(values)
-    except (ApiUnreachable, ApiError, ValueError) as error:
-        st.session_state["generation_problem"] = error_text(error)
-    else:
-        generations.show(accepted.generation_id)
-    st.rerun()
-
-
-def _wanted(product: ProductOut | None) -> dict[str, Any]:
-    """The words, the style and the product, as far as they are given."""
-    words = st.text_area(
-        _("想要的图片") if product is None else _("还要怎样（可不填）"),
-        key="generation_prompt",
-        height=120,
-        max_chars=MAX_QUERY,
-        placeholder=_("例如：红色双肩包，皮革，放在木桌上"),
-        persist_state="session",
-    )
-    style = st.pills(
-        _("风格"),
-        list(STYLES),
-        default=GenerationStyle.main,
-        format_func=partial(option_name, STYLES),
-        key=widget_key("generation_style"),
-        wrap=True,
-        persist_state="session",
-    )
-    return without_none(
-        {
-            "prompt": None if is_blank(words) else words,
-            "style": style,
-            "product_id": product and product.product_id,
-        }
-    )
-
-
-def _more_inputs() -> dict[str, Any]:
-    """The settings that most people leave as they are, as far as they are given."""
-    with st.expander(_("更多"), icon=":material/tune:", key="more"):
-        negative = st.text_input(
-            _("不要出现的"),
-            key="generation_negative",
-            max_chars=MAX_QUERY,
-            placeholder=_("例如：文字、水印、人"),
-            persist_state="session",
-        )
-        left, right = st.columns(2, wrap=False)
-        with left:
-            width, height = _size()
-            steps = _number(_("步数"), "steps", 1, 100, 1)
-        with right:
-            n = st.selectbox(
-                _("张数"),
-                range(1, MAX_GENERATED + 1),
-                key="generation_n",
-                filter_mode=None,
-                persist_state="session",
-            )
-            guidance = _number(_("贴近文字的程度"), "guidance", 0.0, 20.0, 0.5)
-        seed = _number(_("种子"), "seed", 0, 2**32 - 1, 1)
-        st.caption(_("同样的设置与种子，生成同样的图片。"))
-    return without_none(
-        {
-            "negative_prompt": None if is_blank(negative) else negative,
-            "width": width,
-            "height": height,
-            "n": n,
-            "steps": steps,
-            "guidance": guidance,
-            "seed": seed,
-        }
-    )
-
-
-def _size() -> tuple[int, int]:
-    size = st.selectbox(
-        _("尺寸"),
-        SIZES,
-        format_func=lambda one: one.replace("x", " × "),
-        key="generation_size",
-        filter_mode=None,
-        persist_state="session",
-    )
-    width, height = size.split("x")
-    return int(width), int(height)
-
-
-def _number(label: str, name: str, least: Number, most: Number, step: Number) -> Number | None:
-    value: Number | None = st.number_input(
-        label,
-        min_value=least,
-        max_value=most,
-        value=None,
-        step=step,
-        placeholder=_("自动"),
-        key=f"generation_{name}",
-        persist_state="session",
-    )
-    return value
 
 
 generate_page()

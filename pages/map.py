@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from datetime import datetime
 from functools import partial
-from html import escape
-from typing import Any
 
-import plotly.graph_objects as go
 import streamlit as st
 
-from data_models import (
-    CatalogMap,
-    MapComputing,
-    MapField,
-    MapPoint,
-    ProductListQuery,
-    ProductOut,
-    VectorField,
-)
-from product_search.client import ApiClient
-from product_search.demo import html
+from data_models import CatalogMap, MapField, VectorField
 from product_search.demo.errors import show_errors
-from product_search.demo.language import N_, _, language, option_name
-from product_search.demo.navigation import begin_page, open_in_catalog, open_search
+from product_search.demo.language import N_, _, option_name
+from product_search.demo.navigation import begin_page
+from product_search.demo.views.map import await_map, show_map
 
 FIELDS: dict[MapField, str] = {
     VectorField.image_clip: N_("图片"),
@@ -36,70 +22,10 @@ NEAR = {
     VectorField.text_bge: N_("每个点是一件商品；离得近，就是标题的意思相近。"),
     VectorField.text_clip: N_("每个点是一件商品；离得近，就是标题说的东西看上去相近。"),
 }
-# At least 3:1 on the light and on the dark ground alike.
-COLOURS = (
-    "#2f86d6",
-    "#d9700f",
-    "#2a9d6a",
-    "#d6457c",
-    "#8d68d8",
-    "#a9821f",
-    "#1697a6",
-    "#cf4b45",
-    "#6c9020",
-    "#b060b0",
-)
-OTHERS_COLOUR = "#868e8b"
-_HEIGHT = 540
-_TITLED = 2000  # products whose titles the map shows itself: twenty requests, once for each map
-# Plotly shows words at the cursor, and no images. Bound again as the cursor comes in, since
-# Streamlit draws the plot when it likes.
-_TIP = """<script>
-window.psMap ??= (() => {
-  const tip = Object.assign(document.createElement("div"), { className: "ps-tip", hidden: true });
-  tip.setAttribute("role", "tooltip");
-  const picture = document.createElement("img");
-  picture.alt = "";
-  picture.onerror = () => { picture.hidden = true; };
-  const words = document.createElement("div");
-  tip.append(picture, words);
-  const show = ({ points, event }) => {
-    const [, title, address] = points[0].customdata;
-    if (picture.src !== address) {
-      picture.removeAttribute("src");
-      picture.hidden = false;
-      picture.src = address;
-    }
-    words.textContent = title;
-    document.querySelector(".stApp").append(tip);
-    tip.hidden = false;
-    const { width, height } = tip.getBoundingClientRect();
-    const left = event.clientX + 16, top = event.clientY - height / 2;
-    tip.style.left = `${left + width < innerWidth ? left : Math.max(0, left - width - 32)}px`;
-    tip.style.top = `${Math.max(8, Math.min(top, innerHeight - height - 8))}px`;
-  };
-  const hide = () => { tip.hidden = true; };
-  document.addEventListener("pointerover", ({ target }) => {
-    const plot = target.closest?.(".st-key-map .js-plotly-plot");
-    if (!plot) return hide();
-    for (const [name, act] of [["plotly_hover", show], ["plotly_unhover", hide]]) {
-      plot.removeListener?.(name, act);
-      plot.on?.(name, act);
-    }
-  });
-  return true;
-})();
-</script>"""
-
-# Where the plot fills the window, the product is below it.
-_SEEN = """<script>
-requestAnimationFrame(() => document.querySelector(".st-key-map_product")
-  ?.scrollIntoView({ block: "nearest", behavior: "smooth" }));
-</script>"""
 
 
 def map_page() -> None:
-    """The map of one vector field."""
+    """Show the map of a vector field."""
     client, health = begin_page(_("目录图"))
     if health is None:
         return
@@ -118,161 +44,13 @@ def map_page() -> None:
     if isinstance(found, CatalogMap):
         st.caption(_(NEAR[field]))
         if found.stale:
-            _await(client, field, found.computed_at)
+            await_map(client, field, found.computed_at)
         if found.points:
-            _show_map(client, found)
+            show_map(client, found)
         else:
             st.info(_("还没有可以画的商品。先导入一些商品吧。"), icon=":material/upload_file:")
     elif found is not None:
-        _await(client, field, None)
-
-
-def _facts(drawn: CatalogMap) -> str:
-    """How much of the catalog the map shows, and how truly."""
-    has_images = drawn.field is VectorField.image_clip
-    shown = (
-        _("显示有图片的 {total} 件中的 {shown} 件")
-        if has_images
-        else _("显示 {total} 件中的 {shown} 件")
-    )
-    kept = _("横竖两个方向留住了全部差别的 {share}").format(
-        share=f"{sum(drawn.explained_variance):.0%}"
-    )
-    return f"{shown.format(total=drawn.total, shown=drawn.shown)} · {kept}"
-
-
-@st.fragment(run_every=2)
-def _await(client: ApiClient, field: MapField, before: datetime | None) -> None:
-    """Ask until there is another map than the one of `before`; the page then shows it."""
-    with show_errors():
-        found = client.get_map(field)
-        if isinstance(found, CatalogMap) and found.computed_at != before:
-            st.rerun()
-        if isinstance(found, MapComputing) and found.error:
-            failed = _("上一次没有算成：{reason}").format(reason=html.plain(found.error))
-            st.warning(failed, icon=":material/warning:")
-    words = _("正在计算这张图，好了会自己显示。")
-    if before is not None:
-        when = html.time_text(before)
-        words = _("商品有了变化，正在重新计算；现在显示的是 {when} 的。").format(when=when)
-    st.html(f'<div class="ps-busy" role="status"><span></span>{words}</div>')
-
-
-@st.fragment
-def _show_map(client: ApiClient, drawn: CatalogMap) -> None:
-    left, right = st.columns([3, 1], gap="medium")
-    with left.container(key="map"):
-        event: Any = st.plotly_chart(
-            _figure(client, drawn),
-            key=f"map_{drawn.field.name}",
-            on_select="rerun",
-            selection_mode="points",
-            config={"displayModeBar": False},
-            alt=_("目录图：{count} 件商品，按分类着色").format(count=drawn.shown),
-        )
-        st.html(_TIP, unsafe_allow_javascript=True)
-        st.caption(_facts(drawn))
-    with right:
-        points = event.selection.points
-        if points:
-            _show_product(client, int(points[0]["customdata"][0]))
-        else:
-            hint = _("指着一个点看它的图片，点一下看是哪件商品。拖出一块可以放大，双击还原。")
-            st.info(hint, icon=":material/touch_app:")
-
-
-def _figure(client: ApiClient, drawn: CatalogMap) -> go.Figure:
-    titles = {}
-    if drawn.total <= _TITLED:
-        with show_errors():
-            titles = _titles(client, client.base_url, drawn.computed_at, language())
-    traces = [
-        go.Scatter(
-            x=[point.x for point in points],
-            y=[point.y for point in points],
-            customdata=[_told(client, point, titles) for point in points],
-            name=escape(name),
-            mode="markers",
-            marker={"color": colour, "size": 9, "opacity": 0.85, "line": {"width": 0}},
-            selected={"marker": {"size": 16, "opacity": 1}},
-            unselected={"marker": {"opacity": 0.4}},
-            hoverinfo="none",
-        )
-        for name, colour, points in _coloured(drawn.points)
-    ]
-    axis = {"visible": False, "automargin": False}
-    return go.Figure(
-        traces,
-        go.Layout(
-            height=_HEIGHT,
-            margin={"l": 0, "r": 0, "t": 8, "b": 8},
-            xaxis=axis,
-            yaxis=axis,
-            legend={"orientation": "h", "yanchor": "top", "y": -0.02, "title": None},
-            showlegend=True,
-            hovermode="closest",
-        ),
-    )
-
-
-def _coloured(points: list[MapPoint]) -> list[tuple[str, str, list[MapPoint]]]:
-    """The categories' names, colours and points, the largest first; the small ones together."""
-    sizes = Counter(point.category or _("未分类") for point in points)
-    colours = {
-        name: colour for (name, _size), colour in zip(sizes.most_common(), COLOURS, strict=False)
-    }
-    others = _("其他")
-    groups: defaultdict[str, list[MapPoint]] = defaultdict(list)
-    for point in points:
-        name = point.category or _("未分类")
-        groups[name if name in colours else others].append(point)
-    small = groups.pop(others, [])
-    found = [(name, colour, groups[name]) for name, colour in colours.items() if name in groups]
-    return [*found, (others, OTHERS_COLOUR, small)] if small else found
-
-
-def _told(client: ApiClient, point: MapPoint, titles: dict[int, str]) -> tuple[int, str, str]:
-    """What the page knows of a point: the product's id, its title, and its image's address."""
-    number = point.product_id
-    untold = f"{point.category or _('未分类')} · {_('编号 {number}').format(number=number)}"
-    return number, titles.get(number, untold), client.image_url_by_id(number, 256)
-
-
-@st.cache_data(max_entries=4, ttl=600, show_spinner=False)
-def _titles(
-    _client: ApiClient, url: str, computed_at: datetime, chosen_language: str
-) -> dict[int, str]:
-    """The titles of all products, as long as the map is the same. `url` tells APIs apart."""
-    found: dict[int, str] = {}
-    last = 0
-    while items := _client.list_products(ProductListQuery(after_id=last, page_size=100)).items:
-        found |= {item.product_id: _title(item) for item in items}
-        last = items[-1].product_id
-    return found
-
-
-def _title(product: ProductOut) -> str:
-    """The title, marked where the image over it is no photo."""
-    return f"{product.title} · {_('AI 生成')}" if product.image_generated else product.title
-
-
-def _show_product(client: ApiClient, product_id: int) -> None:
-    with show_errors():
-        product = client.get_product(product_id)
-        # Another text for each product: a script that is the same isn't run again.
-        st.html(f"<i hidden>{product_id}</i>{_SEEN}", unsafe_allow_javascript=True)
-        with st.container(key="map_product", gap="small"):
-            st.html(html.card_html(client, product))
-            if st.button(
-                _("找相似"),
-                key="similar",
-                type="primary",
-                icon=":material/search:",
-                width="stretch",
-            ):
-                open_search({"like": str(product_id)})
-            if st.button(_("编辑"), key="edit", icon=":material/edit:", width="stretch"):
-                open_in_catalog(product_id)
+        await_map(client, field, None)
 
 
 map_page()

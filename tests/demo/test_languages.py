@@ -20,7 +20,7 @@ CATALOG = LOCALES / "en" / "LC_MESSAGES" / f"{DOMAIN}.po"
 HAN = re.compile("[\u3400-\u9fff]")
 NAMES = re.compile(r"{(\w*)}")
 # What is the same in both languages, by intent: queries to try, names of languages and of columns.
-SAME = {"EXAMPLES", "LANGUAGES", "LABEL", "ALIASES"}
+SAME = {"EXAMPLE_QUERIES", "LANGUAGES", "LABEL", "ALIASES"}
 
 
 def page_files() -> list[Path]:

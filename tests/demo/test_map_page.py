@@ -42,7 +42,7 @@ def test_each_product_is_a_point_with_its_image_in_the_colour_of_its_category(
     assert address == f"{service.base_url}/product/{number}/image?size=256"
 
 
-@pytest.mark.usefixtures("api_url", "catalogue_map")
+@pytest.mark.usefixtures("api_url", "catalog_map")
 def test_it_is_told_what_near_means_and_how_much_is_shown() -> None:
     page = opened(PAGE)
     assert "图片看上去相近" in said(page)

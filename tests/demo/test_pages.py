@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from data_models import ProductListQuery, SearchMode
 from product_search.client import ApiClient, ApiError
 from product_search.demo.errors import error_text
-from product_search.demo.views.query import AUTO, EXAMPLES, MODE_NAMES
+from product_search.demo.views.search.query import AUTO, EXAMPLE_QUERIES, MODE_NAMES
 from product_search.settings import ROOT
 from tests.demo.pages import Upload, html, opened, said, titles
 
@@ -93,7 +93,7 @@ def test_words_and_an_image_are_one_query(apple: Upload) -> None:
 def test_an_example_query_is_asked_by_a_click() -> None:
     page = opened()
     page.button(key="example_1").click().run()
-    assert page.text_input(key="text").value == EXAMPLES[1]
+    assert page.text_input(key="text").value == EXAMPLE_QUERIES[1]
     assert "书包" in titles(page)[0] or "双肩包" in titles(page)[0]
 
 

@@ -1,48 +1,61 @@
-"""Pictures that are compared with titles: chosen by upload or from the catalog, and judged."""
+"""The matching page: an image with titles, a title with images, and the match of each pair."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from html import escape
 from typing import Any, NamedTuple
 
 import streamlit as st
 
-from data_models import MAX_TITLE, MatchPair, ProductListQuery, ProductOut, Verdict, is_blank
-from product_search.client import ApiClient
+from data_models import (
+    MAX_MATCHED,
+    MAX_QUERY,
+    MAX_TITLE,
+    MatchPair,
+    ProductListQuery,
+    ProductOut,
+    Verdict,
+    is_blank,
+)
+from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html
-from product_search.demo.errors import show_errors
+from product_search.demo.errors import error_text, show_errors
 from product_search.demo.image_input import IMAGE_TYPES, MAX_MB, ImageInput
 from product_search.demo.language import N_, _, option_name
 
+TITLES, IMAGES = "titles", "pictures"
+# A pair for each of the many, or what is wrong with which of them.
+Answer = list[MatchPair] | dict[int, str]
 _UPLOAD, _CATALOG = "upload", "catalogue"
 _SOURCES = {_UPLOAD: N_("上传图片"), _CATALOG: N_("从目录里选")}
 _FOUND = 6  # products that are offered
 
 
-class Candidate(NamedTuple):
-    """A chosen image; its number is given once."""
+class ChosenImage(NamedTuple):
+    """Chosen image, of a file or a product; its number is never used again."""
 
     number: int
-    given: ImageInput | ProductOut
+    source: ImageInput | ProductOut
 
-    def as_image(self) -> dict[str, Any]:
-        """As the API takes it."""
-        if isinstance(self.given, ProductOut):
-            return {"product_id": self.given.product_id}
-        return {"image_base64": base64.b64encode(self.given.content).decode("ascii")}
+    def as_request(self) -> dict[str, Any]:
+        """Return the image as the API takes it."""
+        if isinstance(self.source, ProductOut):
+            return {"product_id": self.source.product_id}
+        return {"image_base64": base64.b64encode(self.source.content).decode("ascii")}
 
 
-def chosen(key: str) -> list[Candidate]:
-    """The images that were chosen under this key; they outlive their widgets."""
-    found: list[Candidate] = st.session_state.get(f"{key}_chosen", [])
+def _chosen_images(key: str) -> list[ChosenImage]:
+    """Return the images that were chosen under this key; they outlive their widgets."""
+    found: list[ChosenImage] = st.session_state.get(f"{key}_chosen", [])
     return found
 
 
-def choose_images(client: ApiClient, key: str, limit: int) -> None:
-    """Widgets to choose with: a single image takes the place of the one before."""
-    if len(chosen(key)) >= limit > 1:
+def _image_inputs(client: ApiClient, key: str, limit: int) -> None:
+    """Ask for images; with a limit of 1 a new image takes the place of the image before."""
+    if len(_chosen_images(key)) >= limit > 1:
         st.caption(_("最多 {count} 张图片，已经满了。").format(count=limit))
         return
     source = st.segmented_control(
@@ -63,7 +76,7 @@ def choose_images(client: ApiClient, key: str, limit: int) -> None:
 
 
 def _upload(key: str, limit: int) -> None:
-    """A new uploader for each choice: what was removed must not come back."""
+    """Ask for files, with a new uploader for each choice: a removed file must not come back."""
     number = st.session_state.get(f"{key}_uploads", 0)
     files = st.file_uploader(
         _("图片"),
@@ -84,9 +97,16 @@ def _upload(key: str, limit: int) -> None:
 def offer_products(
     client: ApiClient, key: str, choose: Callable[[ProductOut], None], *, with_image: bool
 ) -> None:
-    """Products by words of their titles, each to be chosen; or only those that have an image.
+    """Offer products by words of their titles, and call `choose` with the chosen product.
 
-    Raises as ApiClient does.
+    Args:
+        client: The client of the API.
+        key: Prefix of the widgets' keys.
+        choose: What to do with the chosen product.
+        with_image: Whether a product without an image can't be chosen.
+
+    Raises:
+        ApiError, ApiUnreachable: As ApiClient does.
     """
     words = st.text_input(
         _("找商品"),
@@ -118,46 +138,46 @@ def offer_products(
                 )
 
 
-def _add(key: str, limit: int, given: ImageInput | ProductOut) -> None:
-    before = [] if limit == 1 else chosen(key)
-    if len(before) >= limit or any(given == other.given for other in before):
+def _add(key: str, limit: int, source: ImageInput | ProductOut) -> None:
+    before = [] if limit == 1 else _chosen_images(key)
+    if len(before) >= limit or any(source == other.source for other in before):
         return
     number = st.session_state.get(f"{key}_given", 0)
     st.session_state[f"{key}_given"] = number + 1
-    st.session_state[f"{key}_chosen"] = [*before, Candidate(number, given)]
+    st.session_state[f"{key}_chosen"] = [*before, ChosenImage(number, source)]
 
 
-def remove_button(key: str, candidate: Candidate) -> None:
-    """Takes the image away again."""
+def _remove_button(key: str, image: ChosenImage) -> None:
+    """Show a button that takes the image away again."""
     st.button(
         _("移除"),
-        key=f"{key}_remove_{candidate.number}",
+        key=f"{key}_remove_{image.number}",
         icon=":material/close:",
         type="tertiary",
         on_click=_remove,
-        args=(key, candidate.number),
+        args=(key, image.number),
     )
 
 
 def _remove(key: str, number: int) -> None:
-    kept = [candidate for candidate in chosen(key) if candidate.number != number]
+    kept = [image for image in _chosen_images(key) if image.number != number]
     st.session_state[f"{key}_chosen"] = kept
 
 
-def image_html(client: ApiClient, given: ImageInput | ProductOut, size: int = 256) -> str:
-    """The image in a square."""
-    if isinstance(given, ProductOut):
-        return html.thumbnail_html(client, given, size)
-    return f'<div class="ps-pic">{html.preview_html(given.content, given.name)}</div>'
+def _image_html(client: ApiClient, source: ImageInput | ProductOut, size: int = 256) -> str:
+    """Return the image in a square."""
+    if isinstance(source, ProductOut):
+        return html.thumbnail_html(client, source, size)
+    return f'<div class="ps-pic">{html.preview_html(source.content, source.name)}</div>'
 
 
-def name_of(given: ImageInput | ProductOut) -> str:
-    """The product's title, or the file's name."""
-    return given.title if isinstance(given, ProductOut) else given.name
+def _image_name(source: ImageInput | ProductOut) -> str:
+    """Return the product's title, or the file's name."""
+    return source.title if isinstance(source, ProductOut) else source.name
 
 
 def verdict_html(pair: MatchPair) -> str:
-    """Whether image and title belong together, and how sure that is."""
+    """Return whether image and title match, and how sure that is."""
     fit = html.fit_html(pair.confidence, pair.score)
     if pair.verdict is None:
         return fit
@@ -166,6 +186,152 @@ def verdict_html(pair: MatchPair) -> str:
     return f'<div class="ps-judgement">{badge}{fit}</div>'
 
 
-def best_first(pairs: Sequence[MatchPair]) -> list[int]:
-    """The places of the pairs in their order."""
-    return sorted(range(len(pairs)), key=lambda place: -pairs[place].score)
+def _best_first(pairs: Sequence[MatchPair]) -> list[int]:
+    """Return the places of the pairs, the best first."""
+    return sorted(range(len(pairs)), key=[-pair.score for pair in pairs].__getitem__)
+
+
+# An image with titles
+
+
+def show_titles_view(client: ApiClient) -> None:
+    """Compare an image with titles."""
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        chosen = _chosen_images(TITLES)
+        for image in chosen:
+            with st.container(key="the_picture", gap="xsmall"):
+                st.html(_image_html(client, image.source, 512))
+                st.caption(html.plain(_image_name(image.source)))
+                _remove_button(TITLES, image)
+        if not chosen:
+            _image_inputs(client, TITLES, limit=1)
+    with right:
+        text = st.text_area(
+            _("标题（每行一个）"),
+            key="match_titles",
+            height=150,
+            placeholder=_("红色双肩包 大容量\n蓝色拉杆箱 20 寸\n…"),
+            persist_state="session",
+        )
+        titles = [line.strip() for line in (text or "").splitlines() if line.strip()]
+        _compare_button(TITLES)
+        if not chosen or not titles:
+            st.info(_("放入一张图片，写下几个标题，就能看到哪个相符。"), icon=":material/rule:")
+            return
+        values = {"image": chosen[0].as_request(), "texts": [{"text": title} for title in titles]}
+        answer = _answer(client, TITLES, (chosen[0].number, *titles), values)
+        if isinstance(answer, dict):
+            lines = [_line_html(titles[place], _error_html(why)) for place, why in answer.items()]
+        else:
+            best = _best_first(answer)
+            lines = [_line_html(titles[one], verdict_html(answer[one])) for one in best]
+        st.html(f'<ol class="ps-verdicts">{"".join(lines)}</ol>')
+
+
+def _line_html(title: str, foot: str) -> str:
+    return f'<li><div class="ps-title">{escape(title)}</div>{foot}</li>'
+
+
+def _error_html(why: str) -> str:
+    return f'<div class="ps-wrong">{escape(why)}</div>'
+
+
+# A title with images
+
+
+def show_images_view(client: ApiClient) -> None:
+    """Compare a title with images."""
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        title = st.text_input(
+            _("标题"),
+            key="match_title",
+            max_chars=MAX_QUERY,
+            placeholder=_("例如：红色双肩包 大容量"),
+            persist_state="session",
+        )
+        _compare_button(IMAGES)
+        _image_inputs(client, IMAGES, limit=MAX_MATCHED)
+    with right:
+        _show_images(client, (title or "").strip())
+
+
+def _show_images(client: ApiClient, title: str) -> None:
+    chosen = _chosen_images(IMAGES)
+    answer: Answer = {}
+    if not title or not chosen:
+        words = _("写下一个标题，放入几张图片，就能看到哪张相符。")
+        st.info(words, icon=":material/rule:")
+    else:
+        values = {"text": {"text": title}, "images": [one.as_request() for one in chosen]}
+        query = (title, *(image.number for image in chosen))
+        answer = _answer(client, IMAGES, query, values)
+    order = range(len(chosen)) if isinstance(answer, dict) else _best_first(answer)
+    with st.container(key="results_pictures"):
+        for place in order:
+            _show_image(client, chosen[place], _foot(answer, place))
+
+
+def _foot(answer: Answer, place: int) -> str:
+    if isinstance(answer, dict):
+        return _error_html(answer[place]) if place in answer else ""
+    return verdict_html(answer[place])
+
+
+def _show_image(client: ApiClient, image: ChosenImage, foot: str) -> None:
+    with st.container(key=f"candidate_{image.number}", gap="xsmall"):
+        name = escape(_image_name(image.source))
+        st.html(
+            f'<div class="ps-card" role="article">'
+            f"{_image_html(client, image.source)}"
+            f'<div class="ps-labels">{name}</div>{foot}</div>'
+        )
+        _remove_button(IMAGES, image)
+
+
+# The match
+
+
+def _compare_button(view: str) -> None:
+    """Show the button that also compares anew; what was typed is compared as soon as it is left."""
+    st.button(
+        _("比对"),
+        key=f"compare_{view}",
+        type="primary",
+        icon=":material/compare:",
+        on_click=st.session_state.pop,
+        args=(f"answer_{view}", None),
+    )
+
+
+def _answer(client: ApiClient, view: str, query: Hashable, values: dict[str, Any]) -> Answer:
+    """Return the API's answer; it is asked once only, for as long as the query is the same."""
+    known = st.session_state.get(f"answer_{view}")
+    if known is not None and known[0] == query:
+        pairs: list[MatchPair] = known[1]
+        return pairs
+    try:
+        with st.spinner(_("正在比对…")):
+            pairs = client.match(values).pairs
+    except ApiError as error:
+        errors = _errors_by_place(error)
+        if not errors:
+            st.error(error_text(error), icon=":material/error:")
+        return errors
+    except (ApiUnreachable, ValueError) as error:
+        st.error(error_text(error), icon=":material/error:")
+        return {}
+    st.session_state[f"answer_{view}"] = (query, pairs)
+    return pairs
+
+
+def _errors_by_place(error: ApiError) -> dict[int, str]:
+    """Return the reasons by place, as of `texts.1.text` or `images.1`; none for other fields."""
+    errors = {}
+    for name, why in (error.body.fields or {}).items():
+        place = name.split(".")[1:2]
+        if not place or not place[0].isdecimal():
+            return {}
+        errors[int(place[0])] = why
+    return errors

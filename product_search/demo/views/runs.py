@@ -1,4 +1,4 @@
-"""Long work as the pages show it: its name, its state, how far it is and when it ends."""
+"""Runs as the pages show them: name, state, progress, and the time that is left."""
 
 from __future__ import annotations
 
@@ -46,46 +46,46 @@ _COUNTED = {
 }
 _DROPS = N_("删除旧集合")
 _REPAIRS = N_("核对并修复")
-# Long enough to even out batches, short enough to follow a change of pace.
-_KEPT = 30
+# Long enough to even out batches, short enough to follow a change of speed.
+_SAMPLES = 30
 
 
 @dataclass
-class Pace:
-    """How much was done at which moments, as one visitor's page has seen it."""
+class Throughput:
+    """How much of a run was done at which moments, as a visitor's page has seen it."""
 
-    seen: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
 
     def add(self, done: int) -> None:
-        """So much is done now."""
-        self.seen.append((time.monotonic(), done))
+        """Record how much is done now."""
+        self.samples.append((time.monotonic(), done))
 
     @property
-    def rate(self) -> float | None:
-        """How much is done in a second; None before it can be told."""
-        if len(self.seen) < 2:
+    def per_second(self) -> float | None:
+        """Return how much is done in a second; None before that can be told."""
+        if len(self.samples) < 2:
             return None
-        (began, first), (now, last) = self.seen[0], self.seen[-1]
+        (began, first), (now, last) = self.samples[0], self.samples[-1]
         return (last - first) / (now - began) if now > began and last > first else None
 
 
-def pace_of(run_id: int) -> Pace:
-    """That of the run which is being looked at; it begins anew with another."""
-    kept: tuple[int, Pace] | None = st.session_state.get("pace")
+def throughput_of(run_id: int) -> Throughput:
+    """Return the throughput of the run that the page shows; another run starts anew."""
+    kept: tuple[int, Throughput] | None = st.session_state.get("pace")
     if kept is None or kept[0] != run_id:
-        kept = st.session_state["pace"] = (run_id, Pace())
+        kept = st.session_state["pace"] = (run_id, Throughput())
     return kept[1]
 
 
 def share(done: int | None, total: int | None) -> float | None:
-    """How much of it is done, from 0 to 1; None where that is not known."""
+    """Return how much is done, from 0 to 1; None where that is not known."""
     if done is None or total is None:
         return None
     return min(1.0, done / total) if total else 1.0
 
 
 def duration(seconds: float) -> str:
-    """As people say it, to two units at most."""
+    """Return a duration as people say it, in two units at most."""
     whole = max(1, round(seconds))
     if whole < 60:
         return _("{count} 秒").format(count=whole)
@@ -94,19 +94,19 @@ def duration(seconds: float) -> str:
     return _("{hours} 小时 {minutes} 分").format(hours=whole // 3600, minutes=whole % 3600 // 60)
 
 
-def moment(at: datetime) -> str:
-    """In the visitor's time zone, where the browser has told it."""
+def exact_time_text(moment: datetime) -> str:
+    """Return the moment to the second in the visitor's time zone, where the browser tells it."""
     zone = None
     if st.context.timezone:
         try:
             zone = ZoneInfo(st.context.timezone)
         except (ZoneInfoNotFoundError, ValueError):  # the browser's word
             zone = None
-    return at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def run_name(run: RunOut) -> str:
-    """What the run does, and on what."""
+    """Return what the run does, and on what."""
     if run.kind == "doctor":
         return _(_REPAIRS) if run.subject == "repair" else _(KIND_NAMES[run.kind])
     if run.kind == "reindex" and run.subject is None:
@@ -118,20 +118,20 @@ def run_name(run: RunOut) -> str:
 
 
 def run_html(run: RunOut) -> str:
-    """One run: its name and state, a bar while it is under way, and when it was."""
+    """Return a run's name and state, a bar while it is under way, and when it was."""
     state = f'<span class="ps-badge ps-state-{run.state}">{_(STATE_NAMES[run.state])}</span>'
-    facts = [text for text in (_counted(run), _when(run)) if text]
+    facts = [text for text in (_count_text(run), _when_text(run)) if text]
     error = f'<div class="ps-status ps-failed">{escape(run.error)}</div>' if run.error else ""
     return (
         f'<div class="ps-run"><div class="ps-run-head">'
         f'<span class="ps-title">{escape(run_name(run))}</span>{state}</div>'
-        f"{bar_html(run) if run.is_under_way else ''}"
+        f"{_bar_html(run) if run.is_under_way else ''}"
         f'<div class="ps-labels">{escape(" · ".join(facts))}</div>{error}</div>'
     )
 
 
-def bar_html(run: RunOut) -> str:
-    """How far it is; a bar that only moves where that is not known."""
+def _bar_html(run: RunOut) -> str:
+    """Return a progress bar, which only moves where the progress is not known."""
     done, label = share(run.done, run.total), escape(run_name(run), quote=True)
     if done is None:
         return f'<div class="ps-bar ps-unknown" role="progressbar" aria-label="{label}"></div>'
@@ -142,7 +142,7 @@ def bar_html(run: RunOut) -> str:
     )
 
 
-def _counted(run: RunOut) -> str | None:
+def _count_text(run: RunOut) -> str | None:
     if run.done is None:
         return None
     partly, whole = _COUNTED.get(run.kind, _PRODUCTS)
@@ -151,8 +151,8 @@ def _counted(run: RunOut) -> str | None:
     return _(whole).format(done=f"{run.done:,}")
 
 
-def _when(run: RunOut) -> str:
-    began = moment(run.started_at or run.created_at)
+def _when_text(run: RunOut) -> str:
+    began = exact_time_text(run.started_at or run.created_at)
     if run.started_at is None or run.finished_at is None:
         return began
     took = duration((run.finished_at - run.started_at).total_seconds())

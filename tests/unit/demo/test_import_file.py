@@ -12,15 +12,15 @@ import pytest
 from product_search.bulk import tables
 from product_search.bulk.sources import open_source
 from product_search.bulk.tables import BadRow, Row
-from product_search.demo.views.import_file import (
+from product_search.demo.import_file import (
     FIELDS,
     IMAGE,
     FileUnreadable,
     ImportFile,
-    guessed,
-    missing,
+    guess_columns,
+    missing_fields,
     read_file,
-    renamed,
+    rename_columns,
 )
 from tests.conftest import SAMPLE
 from tests.zips import TABLE, damaged, encrypted, named_in, zipped
@@ -36,7 +36,7 @@ def read(name: str, content: str | bytes) -> ImportFile:
 def taken(file: ImportFile, folder: Path, **mapping: int) -> list[Row | BadRow]:
     """The rows that the API reads of the renamed file; the mapping is the guess unless given."""
     path = folder / f"sent{Path(file.name).suffix.lower()}"
-    path.write_bytes(renamed(file, mapping or file.guess))
+    path.write_bytes(rename_columns(file, mapping or file.guess))
     with open_source(path, path.suffix) as source:
         return list(source.rows())
 
@@ -66,12 +66,12 @@ def test_our_fields_are_those_of_the_api() -> None:
     ],
 )
 def test_columns_are_guessed_by_their_names(columns: list[str], found: dict[str, int]) -> None:
-    assert guessed(columns) == found
+    assert guess_columns(columns) == found
 
 
 def test_what_is_required_and_not_there_is_told() -> None:
-    assert missing({"price": 0}) == ["sku", "title"]
-    assert missing({"sku": 0, "title": 0}) == []
+    assert missing_fields({"price": 0}) == ["sku", "title"]
+    assert missing_fields({"sku": 0, "title": 0}) == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
@@ -91,7 +91,7 @@ def test_a_table_of_any_encoding_and_delimiter_is_renamed(
 def test_a_table_that_has_our_names_is_sent_as_it_is() -> None:
     content = "sku,title\r\nA,书包\r\n".encode("gb18030")
     file = read("a.csv", content)
-    assert renamed(file, file.guess) == content
+    assert rename_columns(file, file.guess) == content
 
 
 def test_one_column_may_be_taken_for_two_fields(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_zip_is_packed_anew_with_its_images_whoever_named_them(
     file = read_file("a.zip", content)
     assert file.columns == ("货号", "名称", "图片")
     path = tmp_path / "sent.zip"
-    path.write_bytes(renamed(file, file.guess))
+    path.write_bytes(rename_columns(file, file.guess))
     with open_source(path, ".zip") as source:
         assert values(list(source.rows())) == [{"sku": "A", "title": "书包", IMAGE: "图/包.png"}]
         assert source.picture("图/包.png") == PICTURE

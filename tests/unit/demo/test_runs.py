@@ -1,4 +1,4 @@
-"""Long work as the pages show it."""
+"""Runs as the pages show them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 
 from data_models import RunOut
 from product_search.demo.views import runs
-from product_search.demo.views.runs import Pace
+from product_search.demo.views.runs import Throughput
 
 
-def test_a_pace_is_told_once_something_was_done() -> None:
-    pace = Pace()
-    pace.add(100)
-    assert pace.rate is None
-    pace.add(100)
-    assert pace.rate is None
-    pace.seen.clear()
-    pace.seen += [(10.0, 100), (14.0, 300)]
-    assert pace.rate == 50
+def test_a_throughput_is_told_once_something_was_done() -> None:
+    throughput = Throughput()
+    throughput.add(100)
+    assert throughput.per_second is None
+    throughput.add(100)
+    assert throughput.per_second is None
+    throughput.samples.clear()
+    throughput.samples += [(10.0, 100), (14.0, 300)]
+    assert throughput.per_second == 50
 
 
 @pytest.mark.parametrize(

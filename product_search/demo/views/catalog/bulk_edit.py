@@ -18,8 +18,7 @@ from product_search.demo.html import plain, price_text
 from product_search.demo.inputs import MAX_PRICE, label_or_none
 from product_search.demo.language import N_, _, option_name
 from product_search.demo.service import labels_or_none
-from product_search.demo.views import catalog
-from product_search.demo.views.catalog import Notice
+from product_search.demo.views.catalog.state import Notice, chosen_ids, finish
 
 KEEP, FIXED, PERCENT = "keep", "fixed", "percent"
 PRICE_NAMES = {KEEP: N_("不改价格"), FIXED: N_("统一定价"), PERCENT: N_("按百分比")}
@@ -28,27 +27,27 @@ _CENT = Decimal("0.01")
 
 @dataclass(frozen=True)
 class Bulk:
-    """An open dialog: the products as they were when it was opened."""
+    """Open dialog: the products as they were when it was opened, and how many are gone."""
 
     number: int
     products: list[ProductOut]
     gone: int
 
     def key(self, name: str) -> str:
-        """Another for each opening, so that none starts with another's values."""
+        """Return a widget key of this opening, so that none starts with another's values."""
         return f"bulk{self.number}_{name}"
 
 
 class Change(NamedTuple):
-    """A product and its new values, as the API takes them; none where nothing changes."""
+    """Product and its new values as the API takes them; no values where nothing changes."""
 
     product: ProductOut
     values: dict[str, Any]
 
 
 def open_bulk(client: ApiClient) -> None:
-    """Open the dialog for what is chosen; products that are gone are chosen no longer."""
-    chosen, products, gone = catalog.chosen(), [], 0
+    """Open the dialog for the chosen products; products that are gone are chosen no longer."""
+    chosen, products, gone = chosen_ids(), [], 0
     for product_id in sorted(chosen):
         try:
             products.append(client.get_product(product_id))
@@ -71,9 +70,9 @@ def open_bulk(client: ApiClient) -> None:
 
 
 def show_bulk(client: ApiClient, bulk: Bulk) -> None:
-    """The dialog; it stays open until it is answered."""
+    """Show the dialog; it stays open until it is answered."""
     title = _("批量修改 {count} 件商品").format(count=len(bulk.products))
-    st.dialog(title, width="medium", icon=":material/edit_note:", on_dismiss=_close)(_show)(
+    st.dialog(title, width="medium", icon=":material/edit_note:", on_dismiss=_close)(_show_dialog)(
         client, bulk
     )
 
@@ -82,7 +81,7 @@ def _close() -> None:
     st.session_state["bulk"] = None
 
 
-def _show(client: ApiClient, bulk: Bulk) -> None:
+def _show_dialog(client: ApiClient, bulk: Bulk) -> None:
     if bulk.gone:
         gone = _("另有 {count} 件已被删除，不再选中。")
         st.caption(f":orange[{gone.format(count=bulk.gone)}]")
@@ -93,12 +92,14 @@ def _show(client: ApiClient, bulk: Bulk) -> None:
     _show_preview(changes, count)
     with st.container(horizontal=True):
         label = _("修改 {count} 件").format(count=count) if count else _("修改")
-        agreed = st.button(label, key=bulk.key("carry_out"), type="primary", disabled=not count)
+        is_confirmed = st.button(
+            label, key=bulk.key("carry_out"), type="primary", disabled=not count
+        )
         if st.button(_("取消"), key=bulk.key("cancel")):
             _close()
             st.rerun()
-    if agreed:
-        catalog.finish(_carry_out(client, changes, count))
+    if is_confirmed:
+        finish(_update_all(client, changes, count))
 
 
 def _category_input(client: ApiClient, bulk: Bulk) -> str | None:
@@ -114,7 +115,7 @@ def _category_input(client: ApiClient, bulk: Bulk) -> str | None:
 
 
 def _price_inputs(bulk: Bulk) -> tuple[str, Decimal | None]:
-    """How prices change, and by or to what."""
+    """Ask how prices change, and by or to what."""
     kind: str = st.segmented_control(
         _("价格"),
         list(PRICE_NAMES),
@@ -148,7 +149,7 @@ def _change(product: ProductOut, category: str | None, kind: str, amount: Decima
 
 
 def _new_price(product: ProductOut, kind: str, amount: Decimal | None) -> Decimal | None:
-    """None where it stays: there is no percentage of a price that is not known."""
+    """Return the new price; None where it stays: an unknown price has no percentage."""
     if amount is None or kind == FIXED:
         return amount
     if product.price is None:
@@ -163,7 +164,7 @@ def _show_preview(changes: list[Change], count: int) -> None:
     else:
         st.caption(_("选定新的分类或价格后，这里会列出改动。"))
     head = "".join(f"<th>{name}</th>" for name in (_("商品"), _("分类"), _("价格")))
-    rows = "".join(map(_preview_row, changes))
+    rows = "".join(map(_row_html, changes))
     label = _("改动预览")
     st.html(
         f'<div class="ps-changes" tabindex="0" role="region" aria-label="{label}">'
@@ -171,24 +172,24 @@ def _show_preview(changes: list[Change], count: int) -> None:
     )
 
 
-def _preview_row(change: Change) -> str:
+def _row_html(change: Change) -> str:
     product, values = change
     price = f"¥{values['price']}" if "price" in values else None
-    category = _step(product.category or _("未分类"), values.get("category"))
-    cells = (escape(product.title), category, _step(price_text(product), price))
+    category = _change_html(product.category or _("未分类"), values.get("category"))
+    cells = (escape(product.title), category, _change_html(price_text(product), price))
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
-def _step(old: str, new: str | None) -> str:
+def _change_html(old: str, new: str | None) -> str:
     return escape(old) if new is None else f"<s>{escape(old)}</s> <b>{escape(new)}</b>"
 
 
-def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Notice:
-    """Send the changes one by one; what failed stays chosen, the rest does not.
+def _update_all(client: ApiClient, changes: Iterable[Change], count: int) -> Notice:
+    """Update the products one by one; what failed stays chosen, the rest does not.
 
     The choice follows each answer, so that it is true as well where this is broken off.
     """
-    chosen, bar, done = catalog.chosen(), st.progress(0.0), 0
+    chosen, bar, done = chosen_ids(), st.progress(0.0), 0
     problems: list[str] = []
     for product, values in changes:
         if not values:
@@ -197,7 +198,7 @@ def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Noti
         try:
             client.update_product(product.product_id, values)
         except (ApiError, ValueError) as error:
-            problems.append(f"**{plain(product.title)}**：{_in_a_line(error)}")
+            problems.append(f"**{plain(product.title)}**：{_error_line(error)}")
         except ApiUnreachable as error:  # nor would it answer for the others
             problems.append(error_text(error))
             break
@@ -213,7 +214,7 @@ def _carry_out(client: ApiClient, changes: Iterable[Change], count: int) -> Noti
     return Notice(text, problems=tuple(problems), is_error=not done)
 
 
-def _in_a_line(error: ApiError | ValueError) -> str:
+def _error_line(error: ApiError | ValueError) -> str:
     if isinstance(error, ApiError) and error.body.fields:
         reasons = error.body.fields.items()
         return "；".join(f"{field_name(name)} {plain(why)}" for name, why in reasons)

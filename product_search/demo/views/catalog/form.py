@@ -1,4 +1,4 @@
-"""The form of one product: a new one, or one that is there."""
+"""The form of one product, new or known."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from product_search.demo.image_input import IMAGE_TYPES, MAX_MB, ImageInput
 from product_search.demo.inputs import json_object, without_none
 from product_search.demo.language import N_, _
 from product_search.demo.navigation import open_generator
-from product_search.demo.views.catalog import Notice, close_form, finish
+from product_search.demo.views.catalog.state import Notice, close_form, finish
 
 TO_CORRECT = N_("尚未保存：请修改标红的字段。")
 FIELDS = ("title", "sku", "category", "brand", "price", "description", "attributes")
@@ -33,30 +33,52 @@ FIELDS = ("title", "sku", "category", "brand", "price", "description", "attribut
 
 @dataclass
 class Form:
-    """The open form: the product it edits (None: a new one), and what goes with it."""
+    """Open form: the product it edits (None: a new one), and what goes with it."""
 
     number: int
     product: ProductOut | None
-    picture: ImageInput | None = None
+    image: ImageInput | None = None
     titles: TitlesResponse | None = None
     replaced_title: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
     message: str | None = None
 
     def key(self, name: str) -> str:
-        """Another for each form that is opened, so that none starts with another's words."""
+        """Return a widget key of this form, so that none starts with another's words."""
         return f"form{self.number}_{name}"
 
     @property
     def has_own_image(self) -> bool:
-        """Whether the product has an image already."""
+        """Tell whether the product has an image already."""
         return self.product is not None and self.product.image_url is not None
 
 
-def open_form(client: ApiClient, product_id: int | None = None) -> None:
-    """Open a form, which the address then names; where it can't be, a notice says why.
+def current_form() -> Form | None:
+    """Return the open form, if any."""
+    form: Form | None = st.session_state.get("form")
+    return form
 
-    The address keeps a product that can't be asked for now: it is opened once the API is back.
+
+def open_form_of_address(client: ApiClient) -> None:
+    """Open the form of the product that the address names, unless it is open already."""
+    given = st.query_params.get("product")
+    form = current_form()
+    known = str(form.product.product_id) if form is not None and form.product else None
+    if given is None or given == known:
+        return
+    if given.isdecimal() and len(given) < 20:
+        open_form(client, int(given))
+        return
+    close_form()
+    unknown = _("没有编号为“{given}”的商品。").format(given=html.plain(given[:40]))
+    st.session_state["notice"] = Notice(unknown, is_error=True)
+
+
+def open_form(client: ApiClient, product_id: int | None = None) -> None:
+    """Open the form of a product, or of a new one; a notice says why where that fails.
+
+    The address then names the product. It keeps one that the API can't give now: its form opens
+    once the API is back.
     """
     product = None
     if product_id is not None:
@@ -72,7 +94,7 @@ def open_form(client: ApiClient, product_id: int | None = None) -> None:
         st.session_state[name] = None
     st.session_state["forms"] = st.session_state.get("forms", 0) + 1
     form = Form(st.session_state["forms"], product)
-    for name, text in _shown(product).items():
+    for name, text in _initial_texts(product).items():
         st.session_state[form.key(name)] = text
     st.session_state["form"] = form
     if product is not None:
@@ -80,7 +102,7 @@ def open_form(client: ApiClient, product_id: int | None = None) -> None:
 
 
 def show_form(client: ApiClient, form: Form) -> None:
-    """The form, until it is saved or closed."""
+    """Show the form, until it is saved or closed."""
     if st.button(_("返回列表"), key="back", icon=":material/arrow_back:", type="tertiary"):
         close_form()
         st.rerun()
@@ -99,21 +121,21 @@ def show_form(client: ApiClient, form: Form) -> None:
 
 
 def _image_inputs(client: ApiClient, form: Form) -> bool:
-    """The image that will be saved; True where the present one shall go."""
+    """Ask for the image that will be saved; True where the present one shall go."""
     remove = False
-    if form.picture is not None:
-        st.html(html.preview_html(form.picture.content, form.picture.name))
+    if form.image is not None:
+        st.html(html.preview_html(form.image.content, form.image.name))
         st.button(
             _("移除图片"),
             key=form.key("drop"),
             icon=":material/close:",
-            on_click=_take_image,
+            on_click=_set_image,
             args=(form, None),
         )
     else:
         if form.product is not None and form.has_own_image:
-            picture = html.thumbnail_html(client, form.product, 256)
-            st.html(f'<div class="ps-current">{picture}</div>')
+            current = html.thumbnail_html(client, form.product, 256)
+            st.html(f'<div class="ps-current">{current}</div>')
             remove = st.checkbox(
                 _("删除现在的图片"), key=form.key("remove"), persist_state="session"
             )
@@ -127,7 +149,7 @@ def _image_inputs(client: ApiClient, form: Form) -> bool:
             label,
             type=IMAGE_TYPES,
             key=key,
-            on_change=_take_upload,
+            on_change=_set_upload,
             args=(form, key),
             max_upload_size=MAX_MB,
         )
@@ -135,26 +157,26 @@ def _image_inputs(client: ApiClient, form: Form) -> bool:
     return remove
 
 
-def _take_upload(form: Form, key: str) -> None:
+def _set_upload(form: Form, key: str) -> None:
     upload = st.session_state[key]
     if upload is not None:
-        _take_image(form, ImageInput(upload.name, upload.getvalue()))
+        _set_image(form, ImageInput(upload.name, upload.getvalue()))
 
 
-def _take_image(form: Form, picture: ImageInput | None) -> None:
-    """Another image wants other titles. It is kept here: an uploader forgets on other pages."""
-    form.picture, form.titles = picture, None
+def _set_image(form: Form, image: ImageInput | None) -> None:
+    """Keep the image, which an uploader forgets on other pages, and drop the titles of another."""
+    form.image, form.titles = image, None
     form.errors.pop("image", None)
 
 
 def _show_titles(client: ApiClient, form: Form, remove: bool) -> None:
-    """Titles for the image that will be saved, each to be taken by a click."""
-    if form.picture is None and (remove or not form.has_own_image):
+    """Suggest titles for the image that will be saved, each to be taken by a click."""
+    if form.image is None and (remove or not form.has_own_image):
         return
     label, icon = _("为图片推荐标题"), ":material/auto_awesome:"
     if st.button(label, key=form.key("suggest"), icon=icon):
         with show_errors(), st.spinner(_("正在看图…")):
-            form.titles = _titles(client, form)
+            form.titles = _suggest_titles(client, form)
     answer = form.titles
     if answer is None:
         return
@@ -171,9 +193,9 @@ def _show_titles(client: ApiClient, form: Form, remove: bool) -> None:
             _title_button(form, str(number), hit.title, share)
 
 
-def _titles(client: ApiClient, form: Form) -> TitlesResponse:
-    if form.picture is not None:
-        return client.suggest_titles(form.picture.content)
+def _suggest_titles(client: ApiClient, form: Form) -> TitlesResponse:
+    if form.image is not None:
+        return client.suggest_titles(form.image.content)
     return client.suggest_titles(product_id=form.product.product_id if form.product else None)
 
 
@@ -182,13 +204,13 @@ def _title_button(form: Form, name: str, title: str, mark: str) -> None:
         f"{html.plain(title)} {mark}",
         key=form.key(f"title_{name}"),
         type="tertiary",
-        on_click=_take_title,
+        on_click=_set_title,
         args=(form, title),
     )
 
 
-def _take_title(form: Form, title: str) -> None:
-    """Into the title's box; the words that stood there can be had back."""
+def _set_title(form: Form, title: str) -> None:
+    """Put a title into its box; the words that stood there can be had back."""
     key = form.key("title")
     typed: str = st.session_state[key]
     form.replaced_title = None if is_blank(typed) or typed == title else typed
@@ -196,8 +218,8 @@ def _take_title(form: Form, title: str) -> None:
 
 
 def _field_inputs(form: Form) -> dict[str, str]:
-    """What is typed in each field, and under it what was wrong with it."""
-    typed = {"title": _line(form, "title", MAX_TITLE, label=_("标题（必填）"))}
+    """Ask for each field, and show under it what was wrong with it."""
+    typed = {"title": _line_input(form, "title", MAX_TITLE, label=_("标题（必填）"))}
     if form.replaced_title is not None:
         label = _("恢复“{title}”").format(title=html.plain(form.replaced_title))
         st.button(
@@ -205,23 +227,23 @@ def _field_inputs(form: Form) -> dict[str, str]:
             key=form.key("restore"),
             type="tertiary",
             icon=":material/undo:",
-            on_click=_take_title,
+            on_click=_set_title,
             args=(form, form.replaced_title),
         )
     left, right = st.columns(2)
     with left:
-        typed["price"] = _line(form, "price", 20, placeholder=_("例如：129.00"))
-        typed["category"] = _line(form, "category", MAX_LABEL)
+        typed["price"] = _line_input(form, "price", 20, placeholder=_("例如：129.00"))
+        typed["category"] = _line_input(form, "category", MAX_LABEL)
     with right:
-        typed["sku"] = _line(form, "sku", MAX_LABEL)
-        typed["brand"] = _line(form, "brand", MAX_LABEL)
-    typed["description"] = _area(form, "description", _("描述"), MAX_DESCRIPTION)
+        typed["sku"] = _line_input(form, "sku", MAX_LABEL)
+        typed["brand"] = _line_input(form, "brand", MAX_LABEL)
+    typed["description"] = _area_input(form, "description", _("描述"), MAX_DESCRIPTION)
     example = _('例如：{"颜色": "红"}')
-    typed["attributes"] = _area(form, "attributes", _("属性（JSON 对象）"), None, example)
+    typed["attributes"] = _area_input(form, "attributes", _("属性（JSON 对象）"), None, example)
     return typed
 
 
-def _line(
+def _line_input(
     form: Form,
     name: str,
     limit: int,
@@ -239,7 +261,7 @@ def _line(
     return text
 
 
-def _area(
+def _area_input(
     form: Form, name: str, label: str, limit: int | None, placeholder: str | None = None
 ) -> str:
     text = st.text_area(
@@ -258,8 +280,8 @@ def _show_error(form: Form, name: str) -> None:
         st.markdown(f":red[{html.plain(form.errors[name])}]")
 
 
-def _shown(product: ProductOut | None) -> dict[str, str]:
-    """The words that the fields start with."""
+def _initial_texts(product: ProductOut | None) -> dict[str, str]:
+    """Return the text that each field starts with."""
     if product is None:
         return dict.fromkeys(FIELDS, "")
     texts = {name: str(getattr(product, name) or "") for name in FIELDS}
@@ -271,14 +293,14 @@ def _shown(product: ProductOut | None) -> dict[str, str]:
 
 
 def _save(client: ApiClient, form: Form, typed: dict[str, str], remove: bool) -> None:
-    """Send what was changed; on success back to the list, else the form keeps what was wrong."""
+    """Send what was changed; go back to the list, or keep in the form what was wrong."""
     form.errors, form.message = {}, None
-    shown = _shown(form.product)
+    initial = _initial_texts(form.product)
     # Compared as words: what nobody touched isn't sent, even where a box can't show it exactly.
     values = {
         name: _value(form, name, text)
         for name, text in typed.items()
-        if form.product is None or text != shown[name]
+        if form.product is None or text != initial[name]
     }
     if remove:
         values["image_base64"] = None
@@ -298,7 +320,7 @@ def _save(client: ApiClient, form: Form, typed: dict[str, str], remove: bool) ->
 
 
 def _send(client: ApiClient, form: Form, values: dict[str, Any]) -> ProductOut:
-    image = form.picture.content if form.picture is not None else None
+    image = form.image.content if form.image is not None else None
     if form.product is None:
         # A title left empty is sent all the same: the API says what is wrong with it.
         return client.create_product(without_none(values), image, wait=True)
@@ -306,7 +328,7 @@ def _send(client: ApiClient, form: Form, values: dict[str, Any]) -> ProductOut:
 
 
 def _value(form: Form, name: str, text: str) -> Any:
-    """The field as the API takes it: as typed; a blank box is no value."""
+    """Return the field as the API takes it: as typed; a blank box is no value."""
     if name == "title":
         return text
     if is_blank(text):
@@ -320,7 +342,7 @@ def _value(form: Form, name: str, text: str) -> Any:
 
 
 def _place_errors(form: Form, error: ApiError) -> None:
-    """Each reason to its field; what has no field on the page goes to the top."""
+    """Put each reason to its field; what has no field on the page goes to the top."""
     if error.body.code in IMAGE_ERRORS:
         form.errors["image"] = error.body.message
     elsewhere = not form.errors and not error.body.fields

@@ -1,4 +1,4 @@
-"""What is asked on the search page: its widgets, its address, and the request to the API."""
+"""The query of the search page: its inputs, its address, and the fields of its request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from data_models import (
 )
 from product_search.client import ApiClient
 from product_search.demo.html import image_html, plain
-from product_search.demo.image_input import Region
+from product_search.demo.image_input import Region, query_image
 from product_search.demo.inputs import label_or_none, price_inputs, without_none
 from product_search.demo.language import N_, _, option_name, widget_key
 from product_search.demo.service import labels_or_none, product_title
@@ -46,7 +46,7 @@ SORT_NAMES = {
     SearchSort.price_desc: N_("价格从高到低"),
     SearchSort.newest: N_("最新的在前"),
 }
-EXAMPLES = ("露营要带的", "红色双肩包", "xigua", "不要无线的鼠标", "送长辈的礼物")
+EXAMPLE_QUERIES = ("露营要带的", "红色双肩包", "xigua", "不要无线的鼠标", "送长辈的礼物")
 RESULT_COUNTS = [10, 20, 50, 100]
 # Products that the results should be like, or not like: the address has them too.
 LIKED, UNLIKED = "like", "unlike"
@@ -56,8 +56,34 @@ _MAX_DIGITS = 18  # of a number in the address: what is longer is none of ours
 _BOUND: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 
 
-def mode_input() -> str:
-    """AUTO or a SearchMode."""
+def query_inputs(client: ApiClient) -> tuple[dict[str, Any] | None, bytes | None]:
+    """Ask for the query.
+
+    Returns:
+        The request's fields, None where there is no query; and the uploaded image.
+    """
+    mode = _mode_input()
+    st.caption(_(MODE_NOTES[mode]))
+    takes_text = mode == AUTO or SearchMode(mode).takes_text
+    takes_image = mode == AUTO or not SearchMode(mode).takes_text
+    left, right = st.columns([3, 2], gap="medium") if takes_text and takes_image else [st] * 2
+    text = image = region = generated = None
+    if takes_text:
+        with left.container():
+            text = _text_input()
+            _show_example_products(client)
+    if takes_image:
+        with right.container():
+            generated = _generated_image()
+            if generated is not None:
+                _show_generated_image(client, generated)
+            else:
+                image, region = query_image()
+    return _query_fields(mode, text, image, region, generated), image
+
+
+def _mode_input() -> str:
+    """Ask for AUTO or a SearchMode."""
     _take_from_address("mode", MODE_NAMES, AUTO)
     mode: str | None = st.segmented_control(
         _("搜索方式"),
@@ -71,8 +97,8 @@ def mode_input() -> str:
     return mode or AUTO
 
 
-def text_input() -> str | None:
-    """The words to search for; Enter or the button asks again."""
+def _text_input() -> str | None:
+    """Ask for the words to search for; Enter or the button searches again."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text: str = st.text_input(
             _("搜索词"),
@@ -90,20 +116,20 @@ def text_input() -> str | None:
     return None
 
 
-def show_examples() -> None:
-    """Queries to begin with."""
+def show_example_queries() -> None:
+    """Offer queries to begin with."""
     st.caption(_("试试这些："))
     with st.container(horizontal=True, key="examples"):
-        for number, words in enumerate(EXAMPLES):
-            st.button(words, key=f"example_{number}", on_click=_ask, args=(words,))
+        for number, words in enumerate(EXAMPLE_QUERIES):
+            st.button(words, key=f"example_{number}", on_click=_search_for, args=(words,))
 
 
-def _ask(words: str) -> None:
+def _search_for(words: str) -> None:
     st.session_state["text"] = words
 
 
 def filter_inputs(client: ApiClient) -> dict[str, Any]:
-    """The filters as the API takes them."""
+    """Ask for the filters, and return them as the API takes them."""
     st.subheader(_("筛选"), anchor=False)
     labels = labels_or_none(client)
     category = _label_input(_("分类"), labels.categories, "category")
@@ -138,7 +164,7 @@ def _amount(price: Decimal | None) -> str | None:
 
 
 def order_inputs() -> tuple[SearchSort, int, bool]:
-    """The order, how many results at once, and whether only what fits is shown."""
+    """Ask for the order, how many results to show at once, and whether only what fits."""
     _take_from_address("sort", SORT_NAMES, str(SearchSort.relevance))
     sort = st.selectbox(
         _("排序"),
@@ -160,7 +186,7 @@ def order_inputs() -> tuple[SearchSort, int, bool]:
 
 
 def show_facet(label: str, name: str, counts: Sequence[FacetCount]) -> None:
-    """The values that the results have; a click filters by one."""
+    """Offer the values that the results have; a click filters by a value."""
     chosen = st.session_state.get(name, [])
     offered = [one for one in counts if one.value not in chosen][:8]
     if len(offered) < 2:
@@ -182,8 +208,8 @@ def _filter_by(name: str, value: str) -> None:
     st.session_state[name] = [*st.session_state.get(name, []), value]
 
 
-def examples(kind: str) -> list[int]:
-    """The product_ids of LIKED or UNLIKED, in the order in which they came."""
+def example_ids(kind: str) -> list[int]:
+    """Return the product_ids of LIKED or UNLIKED, in the order in which they came."""
     if kind not in st.session_state:
         given = st.query_params.get(kind, "").split(",")
         known = {int(one) for one in given if one.isdecimal() and len(one) <= _MAX_DIGITS}
@@ -194,23 +220,23 @@ def examples(kind: str) -> list[int]:
 
 
 def add_example(kind: str, product_id: int) -> None:
-    """A product becomes an example of what is wanted, or not wanted; the other is forgotten."""
+    """Make a product an example of what is wanted or not, and no longer of the other."""
     for one in (LIKED, UNLIKED):
-        kept = [known for known in examples(one) if known != product_id]
+        kept = [known for known in example_ids(one) if known != product_id]
         st.session_state[one] = [*kept, product_id][-MAX_PARTS // 2 :] if one == kind else kept
     st.session_state[widget_key("mode")] = AUTO
 
 
-def drop_example(kind: str, product_id: int) -> None:
-    """The product is no example any more."""
-    st.session_state[kind] = [one for one in examples(kind) if one != product_id]
+def _drop_example(kind: str, product_id: int) -> None:
+    """Take a product out of the examples."""
+    st.session_state[kind] = [one for one in example_ids(kind) if one != product_id]
 
 
-def show_examples_chosen(client: ApiClient) -> None:
-    """The products that the query is composed of; a click takes one out."""
+def _show_example_products(client: ApiClient) -> None:
+    """Show the products that the query is composed of; a click takes a product out."""
     names = {LIKED: _("像"), UNLIKED: _("不像")}
     icons = {LIKED: ":material/thumb_up:", UNLIKED: ":material/thumb_down:"}
-    chosen = [(kind, one) for kind in names for one in examples(kind)]
+    chosen = [(kind, one) for kind in names for one in example_ids(kind)]
     if not chosen:
         return
     with st.container(horizontal=True, key="composed"):
@@ -221,13 +247,13 @@ def show_examples_chosen(client: ApiClient) -> None:
                 key=f"drop_{kind}_{product_id}",
                 icon=icons[kind],
                 help=_("从查询里去掉"),
-                on_click=drop_example,
+                on_click=_drop_example,
                 args=(kind, product_id),
             )
 
 
-def generated() -> PictureOfGeneration | None:
-    """The generated image that the query is; the address has it as `generation=12-1`."""
+def _generated_image() -> PictureOfGeneration | None:
+    """Return the generated image to search by; the address has it as `generation=12-1`."""
     if "generation" not in st.session_state:
         given = st.query_params.get("generation", "")
         number, _dash, place = given.partition("-")
@@ -240,15 +266,15 @@ def generated() -> PictureOfGeneration | None:
     return found
 
 
-def _image_name(picture: PictureOfGeneration | None) -> str:
-    return f"{picture.generation_id}-{picture.number}" if picture else ""
+def _generated_name(image: PictureOfGeneration | None) -> str:
+    return f"{image.generation_id}-{image.number}" if image else ""
 
 
-def show_generated(client: ApiClient, picture: PictureOfGeneration) -> None:
-    """The generated image in the place of an uploaded one; a click takes it out."""
+def _show_generated_image(client: ApiClient, image: PictureOfGeneration) -> None:
+    """Show the generated image in place of an uploader; a click takes it out."""
     name = "drop_generated"
     st.button(_("移除图片"), key=name, icon=":material/close:", on_click=_drop_generated)
-    url = client.generated_image_url(picture, 512)
+    url = client.generated_image_url(image, 512)
     with st.container(key="generated_query"):
         st.html(image_html(url, _("生成的图片"), is_generated=True))
 
@@ -257,47 +283,47 @@ def _drop_generated() -> None:
     st.session_state["generation"] = None
 
 
-def request(
+def _query_fields(
     mode: str,
     text: str | None,
     image: bytes | None,
     region: Region | None,
     generated: PictureOfGeneration | None,
 ) -> dict[str, Any] | None:
-    """The query of the request, without an uploaded image; None where nothing is asked for."""
-    has_picture = image is not None or generated is not None
-    picture = {"region": region, "generation": generated and generated.model_dump()}
+    """Return the request's fields but for an uploaded image; None where there is no query."""
+    has_image = image is not None or generated is not None
+    by_image = {"region": region, "generation": generated and generated.model_dump()}
     if mode != AUTO:
         if SearchMode(mode).takes_text:
             return None if text is None else {"mode": mode, "text": text}
-        return {"mode": mode, **picture} if has_picture else None
-    parts = [{"product_id": one, "weight": 1.0} for one in examples(LIKED)]
-    parts += [{"product_id": one, "weight": _UNLIKED_WEIGHT} for one in examples(UNLIKED)]
-    if text is None and not has_picture and not examples(LIKED):
+        return {"mode": mode, **by_image} if has_image else None
+    parts = [{"product_id": one, "weight": 1.0} for one in example_ids(LIKED)]
+    parts += [{"product_id": one, "weight": _UNLIKED_WEIGHT} for one in example_ids(UNLIKED)]
+    if text is None and not has_image and not example_ids(LIKED):
         return None
-    is_composed = bool(parts) or (text is not None and has_picture)
+    is_composed = bool(parts) or (text is not None and has_image)
     return {
         "mode": SearchMode.hybrid if is_composed else None,
         "text": text,
         "parts": parts or None,
-        **picture,
+        **by_image,
     }
 
 
 def _take_from_address(name: str, known: Collection[str], default: str) -> None:
-    """Of widgets whose options are shown in either language, the address keeps the value."""
+    """Set a widget whose options are shown in either language by the value in the address."""
     given = st.query_params.get(name, default)
     st.session_state.setdefault(widget_key(name), given if given in known else default)
 
 
 def keep_in_address(offset: int) -> None:
-    """What no widget keeps there by itself; what is as it always is is taken out."""
+    """Keep in the address what no widget keeps there by itself, but for defaults."""
     values = {
         "mode": st.session_state[widget_key("mode")].removeprefix(AUTO),
         "sort": st.session_state[widget_key("sort")].removeprefix(SearchSort.relevance),
         "offset": str(offset or ""),
-        **{kind: ",".join(map(str, examples(kind))) for kind in (LIKED, UNLIKED)},
-        "generation": _image_name(generated()),
+        **{kind: ",".join(map(str, example_ids(kind))) for kind in (LIKED, UNLIKED)},
+        "generation": _generated_name(_generated_image()),
     }
     for name, value in values.items():
         if value:

@@ -1,7 +1,7 @@
-"""A file to import as the pages read it: its columns, its first rows, and the same file renamed.
+"""Files to import: their columns, their first rows, and the same file with columns renamed.
 
-The API takes tables whose columns bear its own names. Here the columns of a file are found, guessed
-at, and given those names; every row keeps its line, so that the API's bad rows are the file's.
+The API takes tables whose columns bear its fields' names. Here the columns of a file are read,
+matched with fields, and renamed; a row keeps its line, so that the API's bad rows are the file's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ALIASES = {
     IMAGE: "图片 图片路径 图片文件 图片名 主图 商品图片 image picture photo img image_file",
 }
 FIELDS = tuple(ALIASES)
-Places = Mapping[str, int]  # by our field, the place of the column that it is taken from
+ColumnMapping = Mapping[str, int]  # by field, the place of the column that it is taken from
 _TABLES = (".csv", ".jsonl")
 _ENCODINGS = ("utf-8-sig", "gb18030")
 _DELIMITERS = (",", "\t", ";", "|")
@@ -60,12 +60,12 @@ csv.field_size_limit(_MAX_ROW + 1)
 
 
 class FileUnreadable(Exception):
-    """The file can't be imported as it is; the message says why, to the visitor."""
+    """Error of a file that can't be imported; the message says why to the visitor."""
 
 
 @dataclass(frozen=True)
 class ImportFile:
-    """A file that was chosen: its columns, and the cells of its first rows by column."""
+    """Chosen file: its columns, and the cells of its first rows by column."""
 
     name: str
     content: bytes = field(repr=False)
@@ -77,20 +77,24 @@ class ImportFile:
 
     @property
     def is_zip(self) -> bool:
-        """Whether it can have images."""
+        """Tell whether the file can hold images."""
         return _suffix(self.name) == ".zip"
 
     @property
     def guess(self) -> dict[str, int]:
-        """The columns that seem to be our fields; a table without images can name none."""
-        found = guessed(self.columns)
+        """Return the mapping that the columns' names suggest; only a ZIP can hold images."""
+        found = guess_columns(self.columns)
         if not self.is_zip:
             found.pop(IMAGE, None)
         return found
 
 
 def read_file(name: str, content: bytes) -> ImportFile:
-    """The file's columns and first rows. Raises FileUnreadable."""
+    """Read the columns and first rows of a file.
+
+    Raises:
+        FileUnreadable: Where the file is no table in a known encoding, or no ZIP with one table.
+    """
     kind = _suffix(name)
     if kind not in (*_TABLES, ".zip"):
         raise FileUnreadable(_("只支持 CSV、JSONL 和 ZIP 文件。"))
@@ -107,8 +111,8 @@ def read_file(name: str, content: bytes) -> ImportFile:
     return ImportFile(name, content, table, encoding, delimiter, columns, rows)
 
 
-def guessed(columns: Sequence[str]) -> dict[str, int]:
-    """Our fields, each with the first column whose name means it; a column goes to one field."""
+def guess_columns(columns: Sequence[str]) -> dict[str, int]:
+    """Map each field to the first column whose name means it; a column goes to one field."""
     folded = [_folded(column) for column in columns]
     found: dict[str, int] = {}
     for name, aliases in ALIASES.items():
@@ -119,21 +123,25 @@ def guessed(columns: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def missing(mapping: Places) -> list[str]:
-    """The required fields that no column is taken for."""
+def missing_fields(mapping: ColumnMapping) -> list[str]:
+    """Return the required fields that no column is taken for."""
     return [name for name in REQUIRED if name not in mapping]
 
 
-def renamed(file: ImportFile, mapping: Places) -> bytes:
-    """The file as the API takes it: the chosen columns under our names. Raises FileUnreadable."""
-    if _fits_already(file, mapping):
+def rename_columns(file: ImportFile, mapping: ColumnMapping) -> bytes:
+    """Return the file as the API takes it: the chosen columns under its fields' names.
+
+    Raises:
+        FileUnreadable: Where a ZIP is damaged, or too large to be packed anew.
+    """
+    if _is_named_already(file, mapping):
         return file.content
     if not file.is_zip:
-        return _renamed_table(file, file.content, mapping)
-    return _repacked(file, mapping)
+        return _rename_table(file, file.content, mapping)
+    return _rename_zip(file, mapping)
 
 
-def _fits_already(file: ImportFile, mapping: Places) -> bool:
+def _is_named_already(file: ImportFile, mapping: ColumnMapping) -> bool:
     named = {column: place for place, column in enumerate(file.columns)}
     return file.delimiter == "," and len(named) == len(file.columns) and named == dict(mapping)
 
@@ -165,7 +173,7 @@ def _text(raw: bytes, encoding: str) -> io.TextIOWrapper:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row: its cells, none of an empty line, None of what is no CSV; and the lines it takes."""
+    """Row of a CSV: its cells ([]: an empty line; None: no CSV), and the lines that it takes."""
 
     cells: list[str] | None
     lines: tuple[str, ...]
@@ -193,9 +201,10 @@ def _csv_rows(raw: bytes, encoding: str, delimiter: str) -> Iterator[_Row]:
 
 
 def _delimiter(raw: bytes, encoding: str) -> str:
-    """The one that makes the most columns of the header; a comma where none does."""
+    """Return the delimiter that makes the most columns of the header; a comma where none does."""
     header = _text(raw, encoding).readline(_MAX_ROW)
-    return max(_DELIMITERS, key=lambda one: len(next(csv.reader([header], delimiter=one), [])))
+    counts = {one: len(next(csv.reader([header], delimiter=one), [])) for one in _DELIMITERS}
+    return max(_DELIMITERS, key=counts.__getitem__)
 
 
 def _csv_start(
@@ -209,9 +218,9 @@ def _csv_start(
     return tuple(header), tuple(itertools.islice(whole, _SHOWN))
 
 
-def _renamed_csv(file: ImportFile, raw: bytes, mapping: Places) -> Iterator[str]:
+def _rename_csv(file: ImportFile, raw: bytes, mapping: ColumnMapping) -> Iterator[str]:
     rows = _csv_rows(raw, file.encoding, file.delimiter)
-    yield _on_as_many_lines(list(mapping), next(rows))
+    yield _csv_lines(list(mapping), next(rows))
     for row in rows:
         if row.cells is None:
             yield "".join(row.lines)  # for the API to refuse
@@ -221,11 +230,11 @@ def _renamed_csv(file: ImportFile, raw: bytes, mapping: Places) -> Iterator[str]
             cells = [cells[place] for place in mapping.values()]
         elif cells:  # as many too few or too many as before, for the API to refuse
             cells = [""] * max(1, len(mapping) + len(cells) - len(file.columns))
-        yield _on_as_many_lines(cells, row)
+        yield _csv_lines(cells, row)
 
 
-def _on_as_many_lines(cells: Sequence[str], row: _Row) -> str:
-    """The cells as CSV; a cell that is left out may have held line ends, which empty lines keep."""
+def _csv_lines(cells: Sequence[str], row: _Row) -> str:
+    """Return the cells as CSV on as many lines as the row: cells left out may have held several."""
     written = io.StringIO(newline="")
     csv.writer(written).writerow(cells)
     written.seek(0)
@@ -245,7 +254,7 @@ def _json_object(line: str) -> dict[str, Any] | None:
 
 
 def _jsonl_start(raw: bytes, encoding: str) -> tuple[tuple[str, ...], tuple[tuple[Any, ...], ...]]:
-    """Any row may be the first with some column, so all of them are read."""
+    """Read all rows: any may be the first with some column."""
     names: dict[str, None] = {}
     first: list[dict[str, Any]] = []
     for line in _text(raw, encoding):
@@ -260,7 +269,7 @@ def _jsonl_start(raw: bytes, encoding: str) -> tuple[tuple[str, ...], tuple[tupl
     return columns, tuple(tuple(row.get(name) for name in columns) for row in first)
 
 
-def _renamed_jsonl(file: ImportFile, raw: bytes, mapping: Places) -> Iterator[str]:
+def _rename_jsonl(file: ImportFile, raw: bytes, mapping: ColumnMapping) -> Iterator[str]:
     names = {name: file.columns[place] for name, place in mapping.items()}
     for line in _text(raw, file.encoding):
         row = _json_object(line)
@@ -271,8 +280,8 @@ def _renamed_jsonl(file: ImportFile, raw: bytes, mapping: Places) -> Iterator[st
             yield json.dumps(chosen) + "\n"
 
 
-def _renamed_table(file: ImportFile, raw: bytes, mapping: Places) -> bytes:
-    lines = _renamed_csv if _suffix(file.table) == ".csv" else _renamed_jsonl
+def _rename_table(file: ImportFile, raw: bytes, mapping: ColumnMapping) -> bytes:
+    lines = _rename_csv if _suffix(file.table) == ".csv" else _rename_jsonl
     return "".join(lines(file, raw, mapping)).encode()
 
 
@@ -280,7 +289,7 @@ def _renamed_table(file: ImportFile, raw: bytes, mapping: Places) -> bytes:
 
 
 def _table_of(content: bytes) -> tuple[str, bytes]:
-    """The name and the bytes of the one table in a ZIP. Raises FileUnreadable."""
+    """Return the name and the bytes of the one table in a ZIP."""
     with _unzipped(content) as archive:
         entries = _entries(archive)
         tables = [name for name in entries if _is_table(name)]
@@ -293,8 +302,8 @@ def _table_of(content: bytes) -> tuple[str, bytes]:
         return tables[0], archive.read(entry)
 
 
-def _repacked(file: ImportFile, mapping: Places) -> bytes:
-    """The ZIP with its table renamed; images don't get smaller, so they are only stored."""
+def _rename_zip(file: ImportFile, mapping: ColumnMapping) -> bytes:
+    """Pack the ZIP anew with its table renamed; images don't get smaller, so they are stored."""
     packed = io.BytesIO()
     with _unzipped(file.content) as archive, zipfile.ZipFile(packed, "w") as fresh:
         entries = _entries(archive)
@@ -306,7 +315,7 @@ def _repacked(file: ImportFile, mapping: Places) -> bytes:
             with suppress(*_ZIP_ERRORS):
                 if name != file.table:
                     fresh.writestr(name, archive.read(entry))
-        table = _renamed_table(file, archive.read(entries[file.table]), mapping)
+        table = _rename_table(file, archive.read(entries[file.table]), mapping)
         fresh.writestr(file.table, table, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
@@ -321,12 +330,12 @@ def _unzipped(content: bytes) -> Iterator[zipfile.ZipFile]:
 
 
 def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The files of the ZIP by the names that were meant."""
+    """Return the files of the ZIP by the names that were meant."""
     return {_name(entry): entry for entry in archive.infolist() if not entry.is_dir()}
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """Without the UTF-8 mark zipfile reads any bytes as cp437; Windows writes GB18030."""
+    """Return the name that was meant: unmarked names are read as cp437; Windows writes GB18030."""
     if not entry.flag_bits & _NAME_IS_UTF_8:
         for encoding in ("utf-8", "gb18030"):
             with suppress(UnicodeError):
@@ -335,6 +344,6 @@ def _name(entry: zipfile.ZipInfo) -> str:
 
 
 def _is_table(name: str) -> bool:
-    """Whether it is a table that a person sees; macOS adds hidden twins of every file."""
+    """Tell whether the file is a table and not hidden: macOS adds a hidden twin of every file."""
     hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
     return _suffix(name) in _TABLES and not hidden

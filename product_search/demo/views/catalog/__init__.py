@@ -1,0 +1,1 @@
+"""The catalog page: its list, its form and its dialogs."""

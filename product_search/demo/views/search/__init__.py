@@ -1,0 +1,1 @@
+"""The search page: the query and the results."""
