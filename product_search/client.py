@@ -48,6 +48,7 @@ class ApiError(Exception):
     """Error answer of the API: its HTTP status, and its body with code and message."""
 
     def __init__(self, status: int, body: ErrorBody) -> None:
+        """Take the answer's status and body; the body's message is the error's text."""
         super().__init__(body.message)
         self.status = status
         self.body = body

@@ -1,1 +1,1 @@
-"""The pieces of the operators' pages."""
+"""The demo's pages, which know the service by its HTTP API alone."""

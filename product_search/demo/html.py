@@ -1,4 +1,4 @@
-"""The pages' own HTML: images, cards and rows of products; their classes are in demo.css.
+"""The HTML of the pages: images, cards and rows of products; its classes are in demo.css.
 
 Whatever a user or a shop typed is escaped here before it reaches Markdown or HTML.
 """
@@ -27,7 +27,7 @@ _STYLE = Path(__file__).with_name("demo.css")
 
 
 def show_style() -> None:
-    """The classes of this module's HTML, and our words in place of Streamlit's English ones."""
+    """Show nothing but style: this module's classes, and words in place of Streamlit's English."""
     st.html(_STYLE)
     words = {"--ps-choose": _("选择图片"), "--ps-or-drop": _("或拖到这里 · 每张不超过 10 MB")}
     values = "".join(f'{name}:"{text}";' for name, text in words.items())
@@ -35,35 +35,35 @@ def show_style() -> None:
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape a text, so that Markdown shows it as it is."""
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])", r"\\\1", text)
 
 
-def shortened(title: str) -> str:
-    """A title for the middle of a sentence."""
+def shorten(title: str) -> str:
+    """Cut a title for the middle of a sentence."""
     return title if len(title) <= _IN_A_SENTENCE else f"{title[:_IN_A_SENTENCE]}…"
 
 
 def preview_html(content: bytes, name: str) -> str:
-    """The image for the browser to decode: broken bytes show the words, and never raise here."""
+    """Return the image for the browser to decode; broken bytes show the words, and never raise."""
     data = base64.b64encode(content).decode("ascii")
     alt = escape(_("{name}（浏览器无法预览）").format(name=name), quote=True)
     return f'<img class="ps-preview" src="data:image/png;base64,{data}" alt="{alt}">'
 
 
 def time_text(moment: datetime) -> str:
-    """The moment where the visitor is."""
+    """Return the moment to the minute where the visitor is."""
     offset = st.context.timezone_offset or 0  # minutes from there to UTC
     return f"{moment.astimezone(timezone(timedelta(minutes=-offset))):%Y-%m-%d %H:%M}"
 
 
 def price_text(product: ProductOut) -> str:
-    """The price with its sign, or that there is none."""
+    """Return the price with its sign, or that there is none."""
     return _("价格未填") if product.price is None else f"¥{product.price}"
 
 
 def thumbnail_html(client: ApiClient, product: ProductOut, size: int) -> str:
-    """The product's image, or a box that says that there is none."""
+    """Return the product's image, or a box that says that there is none."""
     url = client.image_url(product, size)
     if url is None:
         return f'<div class="ps-pic ps-none">{_("暂无图片")}</div>'
@@ -71,7 +71,7 @@ def thumbnail_html(client: ApiClient, product: ProductOut, size: int) -> str:
 
 
 def image_html(url: str, alt: str, *, is_generated: bool) -> str:
-    """An image in a square, marked where it is no photo."""
+    """Return an image in a square, marked where it is generated."""
     mark = f'<span class="ps-made">{_("AI 生成")}</span>' if is_generated else ""
     return (
         f'<div class="ps-pic"><img src="{escape(url, quote=True)}"'
@@ -80,7 +80,7 @@ def image_html(url: str, alt: str, *, is_generated: bool) -> str:
 
 
 def card_html(client: ApiClient, product: ProductOut, foot: str = "") -> str:
-    """A product with its image; `foot` is HTML to go under it."""
+    """Return a product with its image; `foot` is HTML to go under it."""
     labels = [product.brand or _("品牌未填"), product.category or _("未分类")]
     return (
         '<div class="ps-card" role="article">'
@@ -92,7 +92,7 @@ def card_html(client: ApiClient, product: ProductOut, foot: str = "") -> str:
 
 
 def confidence_html(confidence: float) -> str:
-    """How likely the product is meant, as a bar and a number."""
+    """Return how likely the product is meant, as a bar and a number."""
     label, share = _("符合度"), f"{confidence:.0%}"
     return (
         f'<div class="ps-fit"><span class="ps-score">{label} {share}</span>'
@@ -103,7 +103,7 @@ def confidence_html(confidence: float) -> str:
 
 
 def fit_html(confidence: float | None, score: float) -> str:
-    """The confidence, or the bare score where nothing was calibrated."""
+    """Return the confidence, or the bare score where nothing was calibrated."""
     if confidence is None:
         bare = _("相似度 {score}").format(score=f"{score:.3f}")
         return f'<span class="ps-score">{bare}</span>'
@@ -111,7 +111,7 @@ def fit_html(confidence: float | None, score: float) -> str:
 
 
 def row_head_html() -> str:
-    """The names of a row's columns, where it is wide enough to have columns."""
+    """Return the names of a row's columns, seen where the row is wide enough to have columns."""
     names = (_("商品"), _("分类"), _("品牌"), _("价格"), _("索引状态"))
     cells = "".join(f"<div>{escape(name)}</div>" for name in names)
     return (
@@ -120,7 +120,7 @@ def row_head_html() -> str:
 
 
 def row_html(client: ApiClient, product: ProductOut) -> str:
-    """One product of the catalog: in columns where there is room for them, else in lines."""
+    """Return a product of the catalog: in columns where there is room for them, else in lines."""
     unknown = " ps-none" if product.price is None else ""
     under = f'<div class="ps-sub">{escape(product.sku)}</div>' if product.sku else ""
     if product.index_error:
@@ -136,5 +136,5 @@ def row_html(client: ApiClient, product: ProductOut) -> str:
 
 
 def status_html(status: IndexStatus) -> str:
-    """The index status as a badge."""
+    """Return the index status as a badge."""
     return f'<span class="ps-badge ps-is-{status}">{escape(_(STATUS_NAMES[status]))}</span>'

@@ -36,24 +36,19 @@ window.psPaste ??= document.addEventListener("paste", (event) => {
 
 @dataclass(frozen=True)
 class ImageInput:
-    """What was chosen, unchecked; it outlives the uploader, which forgets on another page."""
+    """Chosen file, unchecked; it outlives the uploader, which forgets on another page."""
 
     name: str
     content: bytes
 
 
-def image_input(label: str, key: str) -> bytes | None:
-    """An uploader with a preview; the bytes that were chosen, unchecked."""
-    upload = st.file_uploader(label, type=IMAGE_TYPES, key=key, max_upload_size=MAX_MB)
-    if upload is None:
-        return None
-    content = upload.getvalue()
-    st.html(preview_html(content, upload.name))
-    return content
-
-
 def query_image() -> tuple[bytes | None, Region | None]:
-    """The image to search with, and the part that was chosen of it: x, y, width, height."""
+    """Ask for the image to search by, and the part of it that counts.
+
+    Returns:
+        The file's bytes, unchecked, and the region as x, y, width, height in pixels of the upright
+        image; None for what is not chosen.
+    """
     kept: ImageInput | None = st.session_state.get("picture")
     if kept is None:
         kept = _upload()
@@ -64,14 +59,14 @@ def query_image() -> tuple[bytes | None, Region | None]:
         st.button(_("移除图片"), key="remove_picture", icon=":material/close:", on_click=_remove)
         is_part = st.toggle(_("只用图片的一部分"), key="is_part", persist_state="session")
     if is_part:
-        region = _chosen_region(kept)
+        region = _region_input(kept)
     else:
         st.html(preview_html(kept.content, kept.name))
     return kept.content, region
 
 
 def _upload() -> ImageInput | None:
-    """A new uploader for each image: a removed one must not come back."""
+    """Ask for a file, with a new uploader for each image: a removed one must not come back."""
     number = st.session_state.get("pictures", 0)
     with st.container(key="picture"):
         upload = st.file_uploader(
@@ -92,20 +87,20 @@ def _remove() -> None:
     st.session_state["pictures"] = st.session_state.get("pictures", 0) + 1
 
 
-def _chosen_region(picture: ImageInput) -> Region | None:
-    small = _small(picture.content)
+def _region_input(image: ImageInput) -> Region | None:
+    small = _small(image.content)
     if small is None:
         st.caption(_("这张图片无法在这里裁剪。"))
         return None
-    shown, size = small
+    thumbnail, size = small
     box = st_cropper(
-        shown,
+        thumbnail,
         # Not all of it: its corners would be out of reach.
         default_coords=(
-            shown.width // 10,
-            shown.width * 9 // 10,
-            shown.height // 10,
-            shown.height * 9 // 10,
+            thumbnail.width // 10,
+            thumbnail.width * 9 // 10,
+            thumbnail.height // 10,
+            thumbnail.height * 9 // 10,
         ),
         box_color="#1f6f5c",
         return_type="box",
@@ -113,11 +108,11 @@ def _chosen_region(picture: ImageInput) -> Region | None:
         should_resize_image=False,
     )
     st.caption(_("点一下方框，再拖动它或它的边角：按框内的部分搜索。"))
-    return _region(box, shown.size, size)
+    return _region(box, thumbnail.size, size)
 
 
 def _region(box: dict[str, float], shown: tuple[int, int], whole: tuple[int, int]) -> Region:
-    """In the upright image's own pixels, whatever of the box is outside left off."""
+    """Scale the box to the upright image's own pixels, and cut off what is outside."""
     scale = whole[0] / shown[0]
     left = min(max(0, round(box["left"] * scale)), whole[0] - 1)
     top = min(max(0, round(box["top"] * scale)), whole[1] - 1)
@@ -128,14 +123,14 @@ def _region(box: dict[str, float], shown: tuple[int, int], whole: tuple[int, int
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _small(content: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
-    """The image upright, as small as it is shown, and its own size; None if it can't be read."""
+    """Return the upright image as small as it is shown, and its own size; None if unreadable."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as picture:
-                if picture.width * picture.height > _CROPPED_PIXELS:
+            with Image.open(io.BytesIO(content)) as image:
+                if image.width * image.height > _CROPPED_PIXELS:
                     return None
-                upright = ImageOps.exif_transpose(picture).convert("RGBA")
+                upright = ImageOps.exif_transpose(image).convert("RGBA")
     except (
         OSError,
         ValueError,

@@ -1,1 +1,1 @@
-"""What the pages show, a module each."""
+"""The sections of the pages: a module or package a page, and what several pages show."""

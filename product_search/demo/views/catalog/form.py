@@ -356,7 +356,7 @@ def _place_errors(form: Form, error: ApiError) -> None:
 
 
 def _saved_text(product: ProductOut) -> str:
-    title = html.plain(html.shortened(product.title))
+    title = html.plain(html.shorten(product.title))
     if product.index_status is IndexStatus.indexed:
         return _("已保存“{title}”，现在可以搜索到它。").format(title=title)
     if product.index_status is IndexStatus.pending:

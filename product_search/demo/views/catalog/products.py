@@ -316,7 +316,7 @@ def show_dialog(client: ApiClient) -> None:
 
 
 def _confirm_deletion(client: ApiClient, product: ProductOut) -> None:
-    title = html.plain(html.shortened(product.title))
+    title = html.plain(html.shorten(product.title))
     st.warning(_("确认删除“{title}”？删除后不能恢复。").format(title=title))
     with st.container(horizontal=True):
         is_confirmed = st.button(_("确认删除"), key="confirm_delete", type="primary")
