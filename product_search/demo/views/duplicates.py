@@ -51,7 +51,7 @@ class Part(NamedTuple):
         return max(ours, key=lambda pair: pair.similarity)
 
 
-def parts(group: DuplicateGroup, threshold: float) -> list[Part]:
+def split_group(group: DuplicateGroup, threshold: float) -> list[Part]:
     """Split the group into what its pairs of at least this similarity hold together."""
     strong = [pair for pair in group.pairs if pair.similarity >= threshold]
     return [
@@ -91,7 +91,7 @@ def show_groups(client: ApiClient, page: DuplicatesPage) -> None:
         width=420,
         persist_state="session",
     )
-    alike = [(group, part) for group in page.groups for part in parts(group, percent / 100)]
+    alike = [(group, part) for group in page.groups for part in split_group(group, percent / 100)]
     if not alike:
         st.info(_("这一批里没有这么相似的。可以把上面的界线调低。"), icon=":material/tune:")
     with show_errors():
