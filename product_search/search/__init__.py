@@ -1,1 +1,1 @@
-"""From a query to a page of hits."""
+"""Search: from a query to a page of hits; also match, rerank, similar products, titles."""

@@ -63,6 +63,7 @@ class Calibrations:
     """The calibrations in some folders, by the fingerprint of encoders."""
 
     def __init__(self, *folders: Path) -> None:
+        """Prepare for the folders, of which the first that has a calibration counts."""
         self._folders = folders
         self._known: dict[str, Calibration] = {}
 

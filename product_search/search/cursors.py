@@ -46,6 +46,7 @@ class Cursors:
     """Writes and reads cursors with one key."""
 
     def __init__(self, key: bytes) -> None:
+        """Prepare to sign with the key."""
         self._serializer = URLSafeSerializer(key, salt="cursor", signer_kwargs=_SIGNER)
 
     def write(self, search: str, collection: str, product_ids: frozenset[int]) -> str:

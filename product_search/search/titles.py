@@ -17,7 +17,7 @@ from data_models import (
     TitleSuggestion,
 )
 from product_search.search.search import SearchService
-from product_search.text.analysis import Kind, folded, pieces, words
+from product_search.text.analysis import Script, fold, pieces, words
 
 # The confidence from which a title says what kind of thing the image shows. Lower than a
 # search's, below which the title is not the image's own: chosen on the tuning half of
@@ -75,7 +75,7 @@ def distinct_titles(hits: Iterable[SearchHit]) -> list[SearchHit]:
     """Return the first hit of each title, in whatever width and case it is written."""
     first: dict[str, SearchHit] = {}
     for hit in hits:
-        first.setdefault(folded(hit.product.title), hit)
+        first.setdefault(fold(hit.product.title), hit)
     return list(first.values())
 
 
@@ -140,7 +140,7 @@ def _texts(name: str, hit: SearchHit) -> list[str]:
 
 def _words(title: str) -> list[str]:
     """Return the words that may name a thing; colours are attributes."""
-    han = [piece.text for piece in pieces(folded(title)) if piece.kind is Kind.han]
+    han = [piece.text for piece in pieces(fold(title)) if piece.script is Script.han]
     found = [word for text in han for word, _, _ in words(text)]
     return [word for word in found if len(word) > 1 and not word.endswith("色")]
 

@@ -1,1 +1,1 @@
-"""Words: analysis, synonyms, the query's text, spelling."""
+"""Text: normalisation, terms, synonyms, text queries and their spelling."""

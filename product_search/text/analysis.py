@@ -1,4 +1,4 @@
-"""The one normalisation that indexing and search share: plain text for encoders, terms for BM25.
+"""The normalisation that indexing and search share: plain text for encoders, terms for BM25.
 
 Terms are parted by spaces, so that every Milvus takes them as they are: words by a dictionary,
 measures in one unit, model numbers whole, and pairs of pinyin syllables, which wrong homophones
@@ -20,7 +20,8 @@ import opencc
 import rjieba
 from pypinyin import lazy_pinyin, pinyin_dict
 
-# What a unit is counted in, and how many of those it is. Names as `folded` has them.
+# By a unit's name, as `fold` writes it: the unit that its measures are told in, and how many of
+# those it is.
 UNITS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("g", "克"), ("g", "1")),
     **dict.fromkeys(("kg", "千克", "公斤"), ("g", "1000")),
@@ -56,63 +57,66 @@ _PIECES = re.compile(
 _MEASURE = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})")
 _ALL_HAN = re.compile(rf"[{_HAN}]+")
 _SEPARATORS = re.compile(r"[-*×/._+#]")
-_DESCRIBED = 200  # characters
+_MAX_DESCRIPTION = 200  # characters
 _SIZE_KEYS = ("尺码", "鞋码", "码数")
 _KEY_UNIT = re.compile(r".*?([a-z]+)")
 
 
 def plain(text: str) -> str:
-    """NFKC, simplified characters, single spaces: what encoders are given."""
+    """Return the text as encoders are given it: NFKC, simplified characters, single spaces."""
     return " ".join(_simplified(unicodedata.normalize("NFKC", text)).split())
 
 
 def document(title: str, category: str | None, description: str | None) -> str:
-    """What the text encoder is given of a product; the end of a long description adds nothing."""
-    about = f"。{description[:_DESCRIBED]}" if description else ""
+    """Return what the text encoder is given of a product.
+
+    A long description is cut: its end adds nothing.
+    """
+    about = f"。{description[:_MAX_DESCRIPTION]}" if description else ""
     return plain(f"{category or ''} {title}{about}")
 
 
 def document_terms(
     title: str, brand: str | None, category: str | None, attributes: Mapping[str, Any]
 ) -> str:
-    """The terms of a product."""
+    """Return the terms of a product, parted by spaces."""
     texts = [title, brand or "", category or "", *_attribute_texts(attributes)]
     return " ".join(term for text in texts for term in terms(text))
 
 
 def terms(text: str) -> Iterator[str]:
-    """The terms of any text, in its order."""
-    for piece in pieces(folded(text)):
-        if piece.kind is Kind.han:
+    """Yield the terms of the text, in its order."""
+    for piece in pieces(fold(text)):
+        if piece.script is Script.han:
             yield from (word for word, _, _ in words(piece.text))
             yield from sounds(syllables_of(piece.text))
         else:
             yield from latin_terms(piece.text)
 
 
-def folded(text: str) -> str:
-    """Plain, and in lower case."""
+def fold(text: str) -> str:
+    """Return the plain text in lower case."""
     return plain(text).lower()
 
 
-class Kind(Enum):
-    """What a piece of a text is made of."""
+class Script(Enum):
+    """The script of a piece of text."""
 
     han = "han"
     latin = "latin"  # a word, a model number, or a measure, whose unit may be a Chinese one
 
 
 class Piece(NamedTuple):
-    """A piece of a folded text, and where in it it begins and ends."""
+    """A piece of a folded text, and where in the text it begins and ends."""
 
-    kind: Kind
+    script: Script
     text: str
     start: int
     end: int
 
 
 def pieces(text: str) -> Iterator[Piece]:
-    """Those of a folded text, in their order; what is between them is left out.
+    """Yield the pieces of a folded text, in its order; what is between them is left out.
 
     A number in characters with its unit (三吨) comes twice: as it is, and as a measure (3吨).
     """
@@ -120,14 +124,14 @@ def pieces(text: str) -> Iterator[Piece]:
         piece, start, end = found.group(), found.start(), found.end()
         is_counted = found.lastgroup == "counted"
         is_han = is_counted or found.lastgroup == "han"
-        yield Piece(Kind.han if is_han else Kind.latin, piece, start, end)
-        measure = _counted(piece) if is_counted else None
+        yield Piece(Script.han if is_han else Script.latin, piece, start, end)
+        measure = _in_digits(piece) if is_counted else None
         if measure is not None:
-            yield Piece(Kind.latin, measure, start, end)
+            yield Piece(Script.latin, measure, start, end)
 
 
-def _measured(piece: str) -> str | None:
-    """The measure in the unit that its kind is counted in; None for what is none."""
+def _measure(piece: str) -> str | None:
+    """Return a measure in the unit of `UNITS`; None where the piece is no measure."""
     found = _MEASURE.fullmatch(piece)
     if found is None:
         return None
@@ -136,15 +140,15 @@ def _measured(piece: str) -> str | None:
     return f"{amount:f}{unit}"
 
 
-def _counted(piece: str) -> str | None:
-    """A number in characters and its unit, in digits."""
+def _in_digits(piece: str) -> str | None:
+    """Return a number in characters and its unit, in digits; None where it is no number."""
     unit = next(name for name in _UNITS_BY_LENGTH if piece.endswith(name))
     number = _number(piece.removesuffix(unit))
     return None if number is None else f"{number}{unit}"
 
 
 def _number(text: str) -> int | None:
-    """Up to 999 in characters; None for what is no number."""
+    """Return the number, up to 999, in Chinese characters; None where the text is no number."""
     found = re.fullmatch(r"(?:(.)百)?零?(?:(.?)十)?(.?)", text)
     if found is None:
         return None
@@ -158,46 +162,50 @@ def _number(text: str) -> int | None:
 
 
 def latin_terms(piece: str) -> list[str]:
-    """A word, a measure in its unit, or a model number: whole without its separators, its parts."""
-    measure = _measured(piece)
+    """Return the terms of a piece in Latin letters and digits.
+
+    These are a word, a measure in its unit, or a model number without its separators, and then
+    its parts.
+    """
+    measure = _measure(piece)
     if measure is not None:
         return [measure]
     parts = [part for part in _SEPARATORS.split(piece) if part]
     if len(parts) == 1:
         return parts
-    return ["".join(parts), *(_measured(part) or part for part in parts if len(part) > 1)]
+    return ["".join(parts), *(_measure(part) or part for part in parts if len(part) > 1)]
 
 
 def words(piece: str) -> list[tuple[str, int, int]]:
-    """Words of Chinese characters, those within longer ones too: each with its start and end."""
+    """Return the words of a Chinese piece, words within words too, each with its start and end."""
     found = rjieba.tokenize(piece, "search")
     return [(str(word), int(start), int(end)) for word, start, end in found]
 
 
 def is_known(word: str) -> bool:
-    """Whether the dictionary has it; `words` also guesses at what may be one."""
+    """Return whether the dictionary has the word; `words` also guesses at what may be one."""
     return bool(rjieba.has_word(word))
 
 
 def is_han(word: str) -> bool:
-    """Whether it is of Chinese characters alone."""
+    """Return whether the word is of Chinese characters alone."""
     return _ALL_HAN.fullmatch(word) is not None
 
 
 def syllables_of(piece: str) -> list[str]:
-    """The pinyin of Chinese characters, a syllable each."""
+    """Return the pinyin of a Chinese piece, a syllable for each character."""
     return list(lazy_pinyin(piece))
 
 
 def sounds(syllables: Iterable[str]) -> Iterator[str]:
-    """Pairs of syllables that follow each other."""
+    """Yield a term for each pair of syllables that follow each other."""
     for first, second in itertools.pairwise(syllables):
         yield f"~{first}.{second}"
 
 
 @lru_cache(maxsize=4096)
-def romanised(word: str) -> tuple[str, ...]:
-    """The word as the fewest syllables of pinyin; none for what is no pinyin."""
+def split_pinyin(word: str) -> tuple[str, ...]:
+    """Split a Latin word into the fewest pinyin syllables; none where the word is no pinyin."""
     known = _pinyin()
     best: list[tuple[str, ...] | None] = [()]
     for end in range(1, len(word) + 1):
@@ -212,8 +220,12 @@ def romanised(word: str) -> tuple[str, ...]:
 
 @cache
 def _pinyin() -> frozenset[str]:
-    """Every syllable, without its tone, as lazy_pinyin writes it."""
-    marked = {one for all_ in pinyin_dict.pinyin_dict.values() for one in all_.split(",")}
+    """Return every syllable, without its tone, as lazy_pinyin writes it."""
+    marked = {
+        syllable
+        for readings in pinyin_dict.pinyin_dict.values()
+        for syllable in readings.split(",")
+    }
     return frozenset(_without_tone(syllable) for syllable in marked)
 
 
@@ -226,7 +238,7 @@ def _attribute_texts(attributes: Mapping[str, Any]) -> Iterator[str]:
     for key, value in attributes.items():
         for one in value if isinstance(value, list) else [value]:
             if one is True:
-                yield key  # 可折叠: true is the words of its key; false says nothing that is there
+                yield key  # 可折叠: true says its key; false says nothing that is there
             elif isinstance(one, str):
                 yield one
             elif isinstance(one, int | float) and one is not False:
@@ -234,7 +246,7 @@ def _attribute_texts(attributes: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unit_of(key: str) -> str:
-    """Of 尺码: 42 and 承重kg: 50, the unit that the number is in."""
+    """Return the unit that the key's numbers are in: 码 of 尺码, kg of 承重kg."""
     if key in _SIZE_KEYS:
         return "码"
     found = _KEY_UNIT.fullmatch(key.lower())

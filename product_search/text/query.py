@@ -1,4 +1,4 @@
-"""What is known of a query's words: the terms to look for, and how much of it a product covers."""
+"""Text queries: the terms to look for, and how much of the query a product covers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from product_search.text import analysis as texts
-from product_search.text.analysis import Kind, Piece
+from product_search.text.analysis import Piece, Script
 from product_search.text.synonyms import Synonyms
 
-# Words that ask for nothing: a product that has only these in common has nothing in common.
-_EMPTY = frozenset(
+# Stop words: a product that has only these in common with a query has nothing in common.
+_STOP_WORDS = frozenset(
     "的得地了着过吗呢吧啊呀哦嘛和与或是在有把被给对从为以及之其这那个我你他它们很最都也就还要不没无用能可会让"
 ) | {"不是", "没有", "可以", "什么", "东西", "适合", "不要", "一个", "那种", "这种", "需要", "想要"}
 # What a match is worth for the characters that it covers.
@@ -29,7 +29,7 @@ _NUMBER_WEIGHT = 2.0  # of a word or number in Latin letters, in characters
 
 
 class Span(NamedTuple):
-    """A product that has all the terms covers these cells of the query, with this credit."""
+    """Cells of a query, the terms that a product must have to cover them, and with what credit."""
 
     terms: frozenset[str]
     cells: range
@@ -47,7 +47,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class QueryText:
-    """A text query: as encoders are given it, and by its cells."""
+    """A text query: as encoders are given it, in cells, and what covers these."""
 
     plain: str
     cells: tuple[Cell, ...]
@@ -55,12 +55,12 @@ class QueryText:
 
     @property
     def is_phrase(self) -> bool:
-        """Whether it says more than names: phrases are less near to what they mean."""
+        """Whether the query says more than names: phrases are less near to what they mean."""
         return any(not cell.weight for cell in self.cells)
 
     @property
     def words(self) -> list[range]:
-        """Where words of the dictionary of more than one character are."""
+        """The cells of each word of the dictionary that has more than one character."""
         return [
             span.cells
             for span in self.spans
@@ -69,12 +69,12 @@ class QueryText:
 
     @property
     def terms(self) -> str:
-        """What BM25 looks for; empty where the query has nothing to say."""
+        """The terms for BM25, parted by spaces; empty where the query has only stop words."""
         said = [span for span in self.spans if any(self.cells[cell].weight for cell in span.cells)]
         return " ".join(dict.fromkeys(term for span in said for term in sorted(span.terms)))
 
     def coverage(self, terms: Collection[str]) -> float:
-        """The share of the query, from 0 to 1, that a product with these terms has."""
+        """Return the share of the query, from 0 to 1, that a product with these terms covers."""
         whole = math.fsum(cell.weight for cell in self.cells)
         if not whole:
             return 0.0
@@ -83,7 +83,7 @@ class QueryText:
         return math.fsum(had) / whole
 
     def credits(self, terms: Collection[str]) -> list[float]:
-        """How well a product with these terms covers each cell, from 0 to 1."""
+        """Return how well, from 0 to 1, a product with these terms covers each cell."""
         credits = [0.0] * len(self.cells)
         for span in self.spans:
             if span.terms.issubset(terms):
@@ -93,9 +93,9 @@ class QueryText:
 
 
 def without_negations(text: str) -> tuple[str, list[str]]:
-    """What a text wants, and what it says that it does not: 鼠标 不要无线的 is 鼠标, not 无线.
+    """Split a text into what it wants and what it does not: 鼠标 不要无线的 is 鼠标, not 无线.
 
-    A text that is nothing but that is left as it is.
+    A text that only says what it does not want is left as it is.
     """
     plain = texts.plain(text)
     unwanted = [found[1] for found in _NEGATION.finditer(plain)]
@@ -104,42 +104,42 @@ def without_negations(text: str) -> tuple[str, list[str]]:
 
 
 def analyse(text: str, synonyms: Synonyms) -> QueryText:
-    """The query's cells and everything that covers some of them."""
-    folded = texts.folded(text)
-    cells = _Cells()
+    """Return the text in cells, with all that covers some of them."""
+    folded = texts.fold(text)
+    cells = _CellBuilder()
     for piece in texts.pieces(folded):
         cells.add(piece)
-    cells.join_romanised(folded)
-    for found in synonyms.found(folded):
-        covered = cells.between(found.start, found.end)
-        for other in found.others:
-            terms = frozenset(term for term in texts.terms(other) if not term.startswith("~"))
+    cells.join_pinyin(folded)
+    for word in synonyms.find(folded):
+        covered = cells.between(word.start, word.end)
+        for synonym in word.synonyms:
+            terms = frozenset(term for term in texts.terms(synonym) if not term.startswith("~"))
             if terms:
                 cells.spans.append(Span(terms, covered, _SYNONYM))
     return QueryText(texts.plain(text), tuple(cells.cells), tuple(cells.spans))
 
 
-class _Cells:
-    """The cells as they are found, and what covers them."""
+class _CellBuilder:
+    """Collects the cells of a query and the spans that cover them."""
 
     def __init__(self) -> None:
         self.cells: list[Cell] = []
         self.spans: list[Span] = []
 
     def add(self, piece: Piece) -> None:
-        """The piece's cells; a second piece at the same place covers the cells of the first."""
-        if piece.kind is Kind.han:
+        """Add the piece's cells; a second piece at the same place covers the cells of the first."""
+        if piece.script is Script.han:
             self._add_han(piece)
         else:
             self._add_latin(piece)
 
     def between(self, start: int, end: int) -> range:
-        """The cells that begin in this part of the text."""
+        """Return the cells that begin in this part of the text."""
         inside = [place for place, cell in enumerate(self.cells) if start <= cell.start < end]
         return range(inside[0], inside[-1] + 1) if inside else range(0)
 
-    def join_romanised(self, text: str) -> None:
-        """Sounds that two romanised words make together: lanya erji has ya.er too."""
+    def join_pinyin(self, text: str) -> None:
+        """Add the sounds that two words in pinyin make together: lanya erji has ya.er too."""
         for place, (one, other) in enumerate(itertools.pairwise(self.cells)):
             between = text[one.start + len(one.text) : other.start]
             both = (one.syllable, other.syllable)
@@ -148,7 +148,7 @@ class _Cells:
 
     def _add_han(self, piece: Piece) -> None:
         found = texts.words(piece.text)
-        said = {cell for word, *ends in found if word not in _EMPTY for cell in range(*ends)}
+        said = {cell for word, *ends in found if word not in _STOP_WORDS for cell in range(*ends)}
         syllables = texts.syllables_of(piece.text)
         first = len(self.cells)
         self.cells += [
@@ -164,7 +164,7 @@ class _Cells:
         self._cover_sounds(first, syllables, known)
 
     def _add_latin(self, piece: Piece) -> None:
-        syllables = texts.romanised(piece.text) if piece.text.isalpha() else ()
+        syllables = texts.split_pinyin(piece.text) if piece.text.isalpha() else ()
         places = self.between(piece.start, piece.end)
         if not places:
             first = len(self.cells)
@@ -189,7 +189,7 @@ class _Cells:
 
 
 def _latin_cells(piece: Piece, syllables: Sequence[str]) -> list[Cell]:
-    """A cell for each syllable of what may be pinyin, else one for all."""
+    """Return a cell for each syllable of what may be pinyin, else one for the whole piece."""
     if not syllables:
         return [Cell(piece.text, piece.start, None, _NUMBER_WEIGHT)]
     starts = itertools.accumulate(map(len, syllables), initial=piece.start)

@@ -1,4 +1,4 @@
-"""What a query with wrong homophones or in pinyin meant, by the catalog's own words."""
+"""Spelling: what a query in pinyin or with wrong homophones meant, by the products' own words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOOKED_AT = 10  # products
 
 
 def is_doubtful(query: QueryText) -> bool:
-    """Whether something of it may be no word: pinyin, or single characters side by side."""
+    """Return whether part of the query may be misspelt: pinyin, or characters that are no word."""
     in_words = {place for word in query.words for place in word}
     odd = [
         cell.syllable is not None and cell.weight > 0 and place not in in_words
@@ -22,10 +22,11 @@ def is_doubtful(query: QueryText) -> bool:
 
 
 def correct(query: QueryText, products: Iterable[Collection[str]]) -> str | None:
-    """The query with the products' words that sound like what it says; None where it stays.
+    """Return the query with the products' words that sound like it; None where nothing changes.
 
-    `products` are the terms of those that cover most of it, the best first. What one of them has
-    as it is written is right; what they have only by its sound is written as they do.
+    `products` has the terms of the products that cover most of the query, the best first. What
+    one of them has as the query writes it is right; what they have only by its sound is written
+    as they write it.
     """
     likely = list(itertools.islice(products, _LOOKED_AT))
     if not likely:
@@ -38,13 +39,14 @@ def correct(query: QueryText, products: Iterable[Collection[str]]) -> str | None
         if place is not None:
             written[place : place + len(word)] = word
             doubtful -= set(range(place, place + len(word)))
-    return _joined(query.cells, written) if written != [c.text for c in query.cells] else None
+    return _join(query.cells, written) if written != [c.text for c in query.cells] else None
 
 
 def _sounding_like(word: str, query: QueryText, doubtful: set[int]) -> int | None:
-    """Where in the query a Chinese word is heard that takes in something doubtful.
+    """Return the first cell where the query sounds like the Chinese word; None where it does not.
 
-    Nor may the query have another word there, unless what is heard is all of it.
+    Some of these cells must be doubtful, and none may be of another word of the query, unless the
+    word sounds like the whole query.
     """
     cells = query.cells
     if not doubtful or not texts.is_han(word) or not 2 <= len(word) <= len(cells):
@@ -59,8 +61,8 @@ def _sounding_like(word: str, query: QueryText, doubtful: set[int]) -> int | Non
     return None
 
 
-def _joined(cells: Sequence[Cell], written: Sequence[str]) -> str:
-    """The text again; between Latin words a space."""
+def _join(cells: Sequence[Cell], written: Sequence[str]) -> str:
+    """Join the cells into a text, with a space between Latin words."""
     joined = ""
     for cell, text in zip(cells, written, strict=True):
         is_apart = joined and joined[-1].isascii() and text.isascii() and cell.syllable is None

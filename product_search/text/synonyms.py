@@ -1,4 +1,4 @@
-"""Words that mean the same, from a file that the operator edits."""
+"""Synonyms: groups of words that mean the same, from a file that the operator edits."""
 
 from __future__ import annotations
 
@@ -8,63 +8,65 @@ from pathlib import Path
 from typing import NamedTuple
 
 from product_search.errors import StartError
-from product_search.text.analysis import plain
+from product_search.text.analysis import fold
 
 _COMMA = re.compile("[,，]")
 _LATIN = re.compile("[a-z0-9]")
 
 
-class Found(NamedTuple):
-    """A word of the file in a folded query: where it begins and ends, and what else it may be."""
+class WordWithSynonyms(NamedTuple):
+    """A word of a folded query, where it begins and ends, and its synonyms."""
 
     start: int
     end: int
-    others: tuple[str, ...]
+    synonyms: tuple[str, ...]
 
 
 class Synonyms:
-    """Groups of words that mean the same, one group a line, as synonyms.txt explains.
-
-    Raises StartError, which names the file and its line.
-    """
+    """Groups of words that mean the same."""
 
     def __init__(self, path: Path) -> None:
+        """Read the file: one group a line, as synonyms.txt explains.
+
+        Raises:
+            StartError: the file can't be read, or a line is wrong, which the message names.
+        """
         self._groups = _groups(path)
         self._longest = max(map(len, self._groups), default=0)
 
-    def found(self, folded: str) -> list[Found]:
-        """The words of a folded query that are in a group, in its order.
+    def find(self, folded: str) -> list[WordWithSynonyms]:
+        """Return the words of a folded query that have synonyms, in its order.
 
         Where words overlap the longest counts, and of these the first.
         """
-        kept: list[Found] = []
-        for found in sorted(self._all_found(folded), key=lambda one: (one.start - one.end, one)):
-            if all(found.end <= other.start or other.end <= found.start for other in kept):
-                kept.append(found)
+        kept: list[WordWithSynonyms] = []
+        for word in sorted(self._find_all(folded), key=lambda one: (one.start - one.end, one)):
+            if all(word.end <= other.start or other.end <= word.start for other in kept):
+                kept.append(word)
         return sorted(kept)
 
-    def _all_found(self, text: str) -> Iterator[Found]:
+    def _find_all(self, text: str) -> Iterator[WordWithSynonyms]:
         for start in range(len(text)):
             for end in range(start + 1, min(start + self._longest, len(text)) + 1):
                 word = text[start:end]
                 if word in self._groups and _is_whole(text, start, end):
                     others = tuple(other for other in self._groups[word] if other != word)
-                    yield Found(start, end, others)
+                    yield WordWithSynonyms(start, end, others)
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether no Latin word is cut at either end: cap is not in landscape."""
+    """Return whether no Latin word is cut at either end: cap is not in landscape."""
     cuts = (text[max(0, start - 1) : start + 1], text[end - 1 : end + 1])
     return not any(len(_LATIN.findall(cut)) == 2 for cut in cuts)
 
 
 def _groups(path: Path) -> dict[str, tuple[str, ...]]:
-    """Each word, folded, with all the words of its group."""
+    """Return each word, folded, with all the words of its group."""
     groups: dict[str, tuple[str, ...]] = {}
     lines: dict[str, int] = {}
     for number, line in enumerate(_lines(path), start=1):
         text = line.partition("#")[0].strip()
-        words = tuple(dict.fromkeys(map(_folded, _COMMA.split(text)))) if text else ()
+        words = tuple(dict.fromkeys(map(fold, _COMMA.split(text)))) if text else ()
         for word in words:
             if not word:
                 raise StartError(f"同义词文件 {path} 第 {number} 行：逗号旁边没有词")
@@ -86,7 +88,3 @@ def _lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         raise StartError(f"同义词文件 {path} 第 {number} 行不是 UTF-8") from error
-
-
-def _folded(text: str) -> str:
-    return plain(text).lower()

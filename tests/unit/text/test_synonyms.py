@@ -8,7 +8,7 @@ import pytest
 
 from product_search.errors import StartError
 from product_search.settings import Settings
-from product_search.text.analysis import folded
+from product_search.text.analysis import fold
 from product_search.text.synonyms import Synonyms
 
 
@@ -19,7 +19,7 @@ def synonyms(folder: Path, text: str) -> Synonyms:
 
 
 def expanded(made: Synonyms, query: str) -> list[str]:
-    return [other for found in made.found(folded(query)) for other in found.others]
+    return [other for word in made.find(fold(query)) for other in word.synonyms]
 
 
 def refused(folder: Path, content: bytes) -> str:
