@@ -194,7 +194,8 @@ def is_han(word: str) -> bool:
 
 def syllables_of(piece: str) -> list[str]:
     """Return the pinyin of a Chinese piece, a syllable for each character."""
-    return list(lazy_pinyin(piece))
+    # By default a run of characters without a known pinyin would be one syllable.
+    return list(lazy_pinyin(piece, errors=list))  # type: ignore[arg-type]
 
 
 def sounds(syllables: Iterable[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from product_search.settings import Settings
-from product_search.text.analysis import document, document_terms, plain, terms
+from product_search.text.analysis import document, document_terms, plain, syllables_of, terms
 from product_search.text.query import QueryText, analyse, without_negations
 from product_search.text.spelling import correct, is_doubtful
 from product_search.text.synonyms import Synonyms
@@ -164,3 +164,9 @@ def test_what_a_query_does_not_want_is_told_apart(
 def test_nothing_is_corrected_by_no_product(synonyms: Synonyms) -> None:
     assert correct(analyse("拉杆相", synonyms), []) is None
     assert Path(Settings(_env_file=None).synonyms_path).is_file()
+
+
+def test_characters_without_a_known_pinyin_stand_for_themselves(synonyms: Synonyms) -> None:
+    unknown = "\U0002ebda"
+    assert syllables_of(f"红{unknown}{unknown}伞") == ["hong", unknown, unknown, "san"]
+    assert analyse(2 * unknown, synonyms).coverage(of_product(2 * unknown)) == 1
