@@ -1,4 +1,4 @@
-"""`manage doctor`: do the relational store, Milvus and the image files agree?"""
+"""`manage doctor`: whether the relational store, Milvus and the image files agree."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def import_products(settings: Settings, file: Path, images: Path | None) -> int:
 
 @contextmanager
 def _open_catalog(settings: Settings) -> Iterator[tuple[Catalog, str | None]]:
-    """The catalog to write to, and what the service that will index it says of itself."""
+    """Open the catalog; the second is the address of the service that indexes, where one runs."""
     try:
         with open_resources(settings, "manage import") as resources:
             yield resources.catalog, None

@@ -82,7 +82,7 @@ def _report_audit(database: Database, limit: int, *, as_json: bool) -> int:
 
 
 def _pages(fetch: Callable[[int], Page]) -> Iterator[Page]:
-    """Every page from the first on; `fetch` is given the `after` of each."""
+    """Fetch every page, from the first on; `fetch` is given the `after` of each."""
     after: int | None = 0
     while after is not None:
         page = fetch(after)

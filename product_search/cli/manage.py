@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 PROGRAM = "python -m product_search.manage"
 Command = Callable[..., int]
-GIVE_UP = "权重已不在时：放弃在用的集合，服务启动时新建并重新索引全部商品，此前搜索不可用"
 EncoderName = Literal["starter", "chinese-clip"]
+_GIVE_UP = "权重已不在时：放弃在用的集合，服务启动时新建并重新索引全部商品，此前搜索不可用"
 _SIZES = "，".join(f"{name} 约 {one.gigabytes} GB" for name, one in GENERATION_MODELS.items())
 
 app = typer.Typer(
@@ -203,7 +203,7 @@ def reindex(
     drop_old: Annotated[
         bool, typer.Option("--drop-old", help="删掉上一个集合，此后不能换回")
     ] = False,
-    give_up_active: Annotated[bool, typer.Option("--give-up-active", help=GIVE_UP)] = False,
+    give_up_active: Annotated[bool, typer.Option("--give-up-active", help=_GIVE_UP)] = False,
     rate: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="每秒最多 N 件商品（默认不限）")
     ] = None,

@@ -91,7 +91,7 @@ def give_up_active(settings: Settings) -> int:
 
 
 def _drop(settings: Settings, database: Database, run_id: int) -> None:
-    """See the run through, or leave it to whoever can open the collections that are left."""
+    """Drop retired collections, or leave them to a process that can open the others."""
     try:
         _see_through(settings, database, run_id)
     except ReindexRefused:
