@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from product_search.api.bodies import FORM, drain
 from product_search.api.multipart import FormParserError, FormReader, Part, boundary_of
-from product_search.bulk.uploads import saving
+from product_search.bulk.uploads import or_upload_unavailable
 from product_search.errors import (
     AppError,
     InvalidRequest,
@@ -102,7 +102,7 @@ class _FileForm:
 
     def write_to(self, stream: IO[bytes]) -> None:
         """Write what has come of the file. Raises StorageUnavailable."""
-        with saving():
+        with or_upload_unavailable():
             stream.writelines(self._content)
         self._content, self.waiting = [], 0
 

@@ -8,15 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.bootstrap.loops import open_indexing_loop, open_relay_loop
 from product_search.bootstrap.stores import Stores, open_stores
-from product_search.bulk.importer import import_rows
-from product_search.bulk.uploads import Imports
+from product_search.bulk.uploads import Imports, UploadImporter
 from product_search.catalog.products import Catalog
 from product_search.drift.reconciler import Reconciler
 from product_search.errors import StartError
@@ -35,7 +33,7 @@ from product_search.outbox import events
 from product_search.outbox.admission import OutboxGate
 from product_search.runs import queue
 from product_search.runs.background import Loop
-from product_search.runs.executor import Handler, RunContext, RunExecutor
+from product_search.runs.executor import Handler, RunExecutor
 from product_search.runs.queue import RunKind
 from product_search.search.calibration import Calibrations
 from product_search.search.cursors import Cursors, open_key
@@ -200,7 +198,7 @@ def _assemble(
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
     generations = _generations(settings, indexer, keeper)
     handlers: Mapping[RunKind, Handler] = {
-        RunKind.import_: partial(_import, imports, catalog),
+        RunKind.import_: UploadImporter(imports, catalog).handle,
         RunKind.reindex: Reindexer(collections, settings.index_batch_size, gate).handle,
         RunKind.doctor: Reconciler(database, collections.vector_database, images, gate).handle,
         RunKind.duplicates: DuplicateFinder(database, collections.vector_database, images).handle,
@@ -236,14 +234,6 @@ def _generations(settings: Settings, indexer: Indexer, keeper: Keeper) -> Genera
         max_queued=settings.generation_max_queued,
         keep=timedelta(days=settings.generation_keep_days),
     )
-
-
-def _import(imports: Imports, catalog: Catalog, context: RunContext) -> None:
-    """Carry out the import of an uploaded file, which is removed once its run has finished."""
-    options = context.claim.options
-    context.on_finish(partial(imports.remove, options))
-    with imports.source(options) as source:
-        import_rows(context, catalog, source)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Export: the whole catalog as one ZIP that an import takes, its images byte for byte.
+"""Export: the whole catalog as a ZIP that an import takes, its images byte for byte.
 
 Images that a model made lie in a folder of their own, so that nobody trains on them unawares.
 """
@@ -27,45 +27,54 @@ from product_search.images.store import ImageStore
 TABLE = "products.jsonl"
 IMAGES = "pictures"
 GENERATED = "pictures/generated"
-_PAGE = 1000
-_COPIED = ("title", "description", "category", "brand", "attributes")
+PAGE = 1000
+_COPIED_COLUMNS = ("title", "description", "category", "brand", "attributes")
 
 
 @dataclass
-class Exported:
-    """What an export holds, and the skus of products whose image was lost."""
+class ExportReport:
+    """What an export did: counts, and the skus of products whose image is lost."""
 
     products: int = 0
-    pictures: int = 0
-    without_picture: list[str] = field(default_factory=list)
+    images: int = 0
+    without_image: list[str] = field(default_factory=list)
 
 
 def export_catalog(
     database: Database, images: ImageStore, target: Path, on_row: Callable[[], object]
-) -> Exported:
+) -> ExportReport:
     """Write the catalog as of one moment to `target`, which appears whole or not at all.
 
     The rows are read in one transaction, to a file beside the target; the images after it, by
-    the hashes that those rows name. `on_row` is told of each product that is through.
+    the hashes that those rows name.
+
+    Args:
+        database: the store of the rows.
+        images: the store of the images.
+        target: the ZIP to write.
+        on_row: called after each product.
 
     Raises:
-        StorageUnavailable: the target can't be written; one that was there is as it was.
-        DatabaseUnavailable.
+        StorageUnavailable: the target can't be written; a file that was there is as it was.
+        DatabaseUnavailable: the database does not answer.
     """
-    with _translated(), tempfile.TemporaryFile("w+", encoding="utf-8", dir=target.parent) as rows:
+    with (
+        _translate_disk_errors(),
+        tempfile.TemporaryFile("w+", encoding="utf-8", dir=target.parent) as rows,
+    ):
         database.read(_take_snapshot, rows)
-        with _replaced(target) as stream, zipfile.ZipFile(stream, "w") as archive:
+        with _replace(target) as stream, zipfile.ZipFile(stream, "w") as archive:
             return _pack(archive, rows, images, on_row)
 
 
 def _take_snapshot(session: Session, rows: IO[str]) -> None:
-    """All rows of one moment. From the start, since a lost connection begins it anew."""
+    """Write all rows of one moment, from the start: after a lost connection this runs anew."""
     if session.get_bind().dialect.name != "sqlite":  # whose transactions are snapshots
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     rows.seek(0)
     rows.truncate()
     last = 0
-    after = select(Product).order_by(Product.id).limit(_PAGE)
+    after = select(Product).order_by(Product.id).limit(PAGE)
     while page := session.scalars(after.where(Product.id > last)).all():
         for sku, product in zip(_skus(session, page), page, strict=True):
             rows.write(f"{json.dumps(_row(product, sku), ensure_ascii=False)}\n")
@@ -74,7 +83,7 @@ def _take_snapshot(session: Session, rows: IO[str]) -> None:
 
 
 def _skus(session: Session, page: Sequence[Product]) -> list[str]:
-    """Each product's sku, or one made of its id, since an import knows products by sku."""
+    """Return each product's sku, or one made of its id: an import knows products by sku."""
     made = {product.id: f"id-{product.id}" for product in page if product.sku is None}
     taken = set(session.scalars(select(Product.sku).where(Product.sku.in_(made.values()))))
     for product in page:
@@ -84,61 +93,61 @@ def _skus(session: Session, page: Sequence[Product]) -> list[str]:
 
 
 def _row(product: Product, sku: str) -> dict[str, Any]:
-    """As import takes it, but the image by its hash."""
+    """Return the row as an import takes it, but for the image, which is named by its hash."""
     price = None if product.price is None else str(product.price)
-    copied = {name: getattr(product, name) for name in _COPIED}
+    copied = {name: getattr(product, name) for name in _COPIED_COLUMNS}
     return {"sku": sku, **copied, "price": price, IMAGE_COLUMN: product.image_hash}
 
 
 def _pack(
     archive: zipfile.ZipFile, rows: IO[str], images: ImageStore, on_row: Callable[[], object]
-) -> Exported:
+) -> ExportReport:
     names = _pack_images(archive, rows, images)
-    exported = Exported(pictures=sum(name is not None for name in names.values()))
+    report = ExportReport(images=sum(name is not None for name in names.values()))
     packed = zipfile.ZipInfo(TABLE)
     packed.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(packed, "w", force_zip64=True) as table:
-        for row in _read_again(rows):
+        for row in _reread(rows):
             image_hash = row[IMAGE_COLUMN]
             if image_hash is not None:
                 row[IMAGE_COLUMN] = names[image_hash]
                 if row[IMAGE_COLUMN] is None:
-                    exported.without_picture.append(row["sku"])
+                    report.without_image.append(row["sku"])
             table.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode())
-            exported.products += 1
+            report.products += 1
             on_row()
-    return exported
+    return report
 
 
 def _pack_images(
     archive: zipfile.ZipFile, rows: IO[str], images: ImageStore
 ) -> Mapping[str, str | None]:
-    """Every image once: its name in the ZIP by its hash; None where its file is lost."""
+    """Write every image once; return its name in the ZIP by its hash, None where it is lost."""
     names: dict[str, str | None] = {}
-    for row in _read_again(rows):
+    for row in _reread(rows):
         image_hash = row[IMAGE_COLUMN]
         if image_hash is None or image_hash in names:
             continue
         try:
-            picture = images.original(image_hash)
+            image = images.original(image_hash)
         except ImageNotFound:
             names[image_hash] = None
             continue
-        folder = GENERATED if says_generated(picture.content) else IMAGES
-        name = f"{folder}/{image_hash}.{picture.media_type.removeprefix('image/')}"
-        archive.writestr(zipfile.ZipInfo(name), picture.content)
+        folder = GENERATED if says_generated(image.content) else IMAGES
+        name = f"{folder}/{image_hash}.{image.media_type.removeprefix('image/')}"
+        archive.writestr(zipfile.ZipInfo(name), image.content)
         names[image_hash] = name
     return names
 
 
-def _read_again(rows: IO[str]) -> Iterator[dict[str, Any]]:
+def _reread(rows: IO[str]) -> Iterator[dict[str, Any]]:
     rows.seek(0)
     return map(json.loads, rows)
 
 
 @contextmanager
-def _replaced(target: Path) -> Iterator[IO[bytes]]:
-    """A new file that takes the target's place once it is whole, and synced."""
+def _replace(target: Path) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the target's place once it is whole, and synced."""
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".export-", delete=False) as stream:
         path = Path(stream.name)
         try:
@@ -152,7 +161,7 @@ def _replaced(target: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:

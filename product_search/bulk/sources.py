@@ -1,4 +1,4 @@
-"""Where an import comes from: a table with its images in a folder, or both in a ZIP."""
+"""Sources of an import: a table with its images in a folder, or both in a ZIP."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
@@ -49,26 +50,27 @@ class Source(Protocol):
     """A table, and the images that its rows name."""
 
     def check_header(self) -> None:
-        """Raise ImportFileError where the table's first row is wrong; reads no further."""
+        """Raise ImportFileError where the table's header is wrong; read no further."""
         ...
 
     def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
-        """Every row, in order, from the first at each call; `check` is called now and then.
+        """Yield every row, in order, from the first at each call.
 
-        Raises ImportFileError, and what `check` raises.
+        Raises ImportFileError, and what `check`, which is called now and then, raises.
         """
         ...
 
-    def picture(self, image_path: str) -> bytes:
-        """The image of this name, one byte too many where it is too large.
+    def read_image(self, image_path: str) -> bytes:
+        """Return an image's bytes: of one that is too large, one byte more than is allowed.
 
-        Raises InvalidRequest, its message the reason.
+        Raises:
+            InvalidRequest: there is no such image, or it can't be read.
         """
         ...
 
 
 def kind_of(name: str) -> str:
-    """The kind of a file by its name. Raises ImportTypeUnknown."""
+    """Return the kind of a file by its name: its suffix. Raises ImportTypeUnknown."""
     kind = PurePosixPath(name).suffix.lower()
     if kind not in KINDS:
         raise ImportTypeUnknown(f"{name[-100:]}：只支持 {'、'.join(KINDS)} 文件")
@@ -84,21 +86,30 @@ def open_source(
     images: Path | None = None,
     max_unpacked: int | None = None,
 ) -> Iterator[Source]:
-    """The import file, its form checked.
+    """Open an import file, its form checked.
 
-    `name` is what messages call it, where that is not the path's own. `images` is the folder of a
-    bare table's images; without it there are none. `max_unpacked` bounds the table of a ZIP from
-    a stranger, in bytes, and twice that the ZIP as a whole.
+    Args:
+        path: the file.
+        kind: one of KINDS.
+        name: what messages call the file, where that is not the path's own name.
+        images: the folder of a bare table's images; without it there are none.
+        max_unpacked: bounds the table of a ZIP from a stranger, in bytes; twice that bounds the
+            ZIP as a whole.
 
-    Raises ImportFileError.
+    Raises:
+        ImportFileError: the file can't be read as a whole.
     """
     if not path.is_file():  # opening a pipe would wait for its writer
         raise ImportFileError(f"{name or path.name}：文件不存在")
     if kind == ".zip":
-        with path.open("rb") as stream, _opened(stream, max_unpacked) as archive:
+        with path.open("rb") as stream, _open_zip(stream, max_unpacked) as archive:
             yield _ZipSource(archive, max_unpacked)
     else:
-        yield _FolderSource(Table(lambda: path.open("rb"), kind, name or path.name), images)
+        yield _FolderSource(Table(partial(_open_file, path), kind, name or path.name), images)
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 class _FolderSource:
@@ -109,8 +120,8 @@ class _FolderSource:
         self.rows = table.rows
         self.check_header = table.check_header
 
-    def picture(self, image_path: str) -> bytes:
-        """As Source has it; a path out of the folder, by a link too, is refused."""
+    def read_image(self, image_path: str) -> bytes:
+        """Read an image as Source does; refuse a path out of the folder, by a link too."""
         if self._images is None:
             raise InvalidRequest("image_path：单独的表格没有图片，请连同图片打成 ZIP")
         root = self._images.resolve()
@@ -127,34 +138,34 @@ class _FolderSource:
 
 
 class _ZipSource:
-    """One table in a ZIP, and the images beside it; nothing is ever unpacked to disk."""
+    """A table in a ZIP, and the images beside it; nothing is ever unpacked to disk."""
 
     def __init__(self, archive: zipfile.ZipFile, max_unpacked: int | None) -> None:
-        """Raises ImportFileError."""
+        """Find the table. Raises ImportFileError."""
         self._archive = archive
-        self._entries = _checked(archive, max_unpacked)
+        self._entries = _check_entries(archive, max_unpacked)
         name = self._table_name()
         self._folder = posixpath.dirname(name)
         entry = self._entries[name]
         if max_unpacked is not None and entry.file_size > max_unpacked:
             raise ZipTooLarge(f"ZIP 内的 {name!r} 解压后过大：最多 {max_unpacked} 字节")
-        with _translated():
+        with _translate_zip_errors():
             self._table = Table(
-                lambda: archive.open(entry), PurePosixPath(name).suffix.lower(), name
+                partial(archive.open, entry), PurePosixPath(name).suffix.lower(), name
             )
 
     def check_header(self) -> None:
-        """As Source has it."""
-        with _translated():
+        """Check the header as Source does."""
+        with _translate_zip_errors():
             self._table.check_header()
 
     def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
-        """As Source has it."""
-        with _translated():
+        """Yield the rows as Source does."""
+        with _translate_zip_errors():
             yield from self._table.rows(check)
 
-    def picture(self, image_path: str) -> bytes:
-        """As Source has it; the name is sought beside the table, then from the ZIP's root."""
+    def read_image(self, image_path: str) -> bytes:
+        """Read an image as Source does, beside the table or else from the ZIP's root."""
         for folder in (self._folder, ""):
             name = posixpath.normpath(posixpath.join(folder, _with_slashes(image_path)))
             if _leads_out(name):
@@ -180,8 +191,8 @@ class _ZipSource:
         return names[0]
 
 
-class _BoundedReads:
-    """A file that zipfile can't read into memory as one huge directory."""
+class _BoundedFile:
+    """A file of which zipfile can't read a huge directory into memory."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.tell, self.seek, self.close = stream.tell, stream.seek, stream.close
@@ -199,7 +210,7 @@ def _too_many() -> ZipTooLarge:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_zip_errors() -> Iterator[None]:
     try:
         yield
     except _ZIP_ERRORS as error:
@@ -207,16 +218,18 @@ def _translated() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(stream: IO[bytes], max_unpacked: int | None) -> Iterator[zipfile.ZipFile]:
-    bounded = stream if max_unpacked is None else _BoundedReads(stream)
-    with _translated():
+def _open_zip(stream: IO[bytes], max_unpacked: int | None) -> Iterator[zipfile.ZipFile]:
+    bounded = stream if max_unpacked is None else _BoundedFile(stream)
+    with _translate_zip_errors():
         archive = zipfile.ZipFile(bounded)
     with archive:
         yield archive
 
 
-def _checked(archive: zipfile.ZipFile, max_unpacked: int | None) -> dict[str, zipfile.ZipInfo]:
-    """The ZIP's files by name, none of which leads out of it. Raises ImportFileError."""
+def _check_entries(
+    archive: zipfile.ZipFile, max_unpacked: int | None
+) -> dict[str, zipfile.ZipInfo]:
+    """Return the ZIP's files by name, none of which leads out of it. Raises ImportFileError."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if max_unpacked is not None:
         if len(entries) > MAX_ENTRIES:
@@ -229,7 +242,7 @@ def _checked(archive: zipfile.ZipFile, max_unpacked: int | None) -> dict[str, zi
         raise ZipUnreadable("ZIP 的压缩方法不受支持：只支持 Store 与 Deflate")
     named: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
-        name = _with_slashes(_name(entry))
+        name = _with_slashes(_entry_name(entry))
         if _leads_out(name):
             raise ZipUnsafeName(f"ZIP 内的文件名 {name[:100]!r} 指向 ZIP 之外")
         name = posixpath.normpath(name)
@@ -239,8 +252,8 @@ def _checked(archive: zipfile.ZipFile, max_unpacked: int | None) -> dict[str, zi
     return named
 
 
-def _name(entry: zipfile.ZipInfo) -> str:
-    """The name that was meant: without the UTF-8 mark zipfile reads any bytes as cp437."""
+def _entry_name(entry: zipfile.ZipInfo) -> str:
+    """Return the name that was meant: without the UTF-8 mark zipfile reads bytes as cp437."""
     if entry.flag_bits & _NAME_IS_UTF_8:
         return entry.filename
     try:
@@ -264,7 +277,7 @@ def _leads_out(name: str) -> bool:
 
 
 def _is_table(name: str) -> bool:
-    """Whether it is a table that a person sees; macOS adds hidden twins of every file."""
+    """Tell whether a person sees this table; macOS adds hidden twins of every file."""
     path = PurePosixPath(name)
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
     return path.suffix.lower() in TABLES and not hidden

@@ -1,4 +1,4 @@
-"""Tables of products to import: CSV or JSONL, read row by row, however hostile the file."""
+"""The reader of product tables: CSV or JSONL, row by row, however hostile the file."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from product_search.errors import ImportEncodingUnknown, ImportHeaderInvalid
 
 IMAGE_COLUMN = "image_path"
 COLUMNS = ("sku", "title", "description", "category", "brand", "price", "attributes", IMAGE_COLUMN)
-# Characters: ten times the longest valid row, every character of it escaped. A longer one is never
+# Characters: ten times the longest valid row, every character of it escaped. A longer row is never
 # held whole, whatever an open quote or a missing line end takes into it.
 MAX_ROW = 4_000_000
 _LINES_BETWEEN_CHECKS = 1000
 Check = Callable[[], None]
-# `_Lines` bounds the row before a cell can be too long: csv itself would go on inside the cell.
+# `_RowLines` bounds the row before a cell can be too long: csv itself would go on inside the cell.
 csv.field_size_limit(MAX_ROW + 1)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row as read: its first line in the file (from 1) and the columns that it gives."""
+    """A row as read: its first line in the file (from 1), and the cells by column."""
 
     line: int
     values: Mapping[str, Any]
@@ -33,41 +33,54 @@ class Row:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that was left out, and why."""
+    """A row that is left out, and why."""
 
     line: int
     reason: str
 
 
 def go_on() -> None:
-    """The check of those who never stop."""
+    """Go on: the default check."""
 
 
 class Table:
-    """A table whose bytes `open_bytes` gives anew each time; `kind` is .csv or .jsonl."""
+    """A CSV or JSONL file that can be read several times."""
 
     def __init__(self, open_bytes: Callable[[], IO[bytes]], kind: str, name: str) -> None:
-        """Raises ImportEncodingUnknown."""
+        """Find out the encoding.
+
+        Args:
+            open_bytes: opens the file from its start.
+            kind: ".csv" or ".jsonl".
+            name: what messages call the file.
+
+        Raises:
+            ImportEncodingUnknown: the file is neither UTF-8 nor GB18030.
+        """
         self._open = open_bytes
         self._read = {".csv": _read_csv, ".jsonl": _read_jsonl}[kind]
-        self._encoding = _encoding(open_bytes, name)
+        self._encoding = _find_encoding(open_bytes, name)
 
     def check_header(self) -> None:
-        """Raise ImportHeaderInvalid where the table is a CSV with a wrong one."""
+        """Raise ImportHeaderInvalid where the table is a CSV with a wrong header."""
         if self._read is _read_csv:
             with TextIOWrapper(self._open(), encoding=self._encoding, newline="") as stream:
-                _read_header(csv.reader(_Lines(_Watched(stream, go_on)), strict=True))
+                _read_header(csv.reader(_RowLines(_CheckedText(stream, go_on)), strict=True))
 
     def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
-        """Every row, in order; `check` is called now and then, lines without a row included.
+        """Yield every row, in order.
 
-        Raises ImportHeaderInvalid before the first.
+        Args:
+            check: called now and then, at lines without a row too; raises where to stop.
+
+        Raises:
+            ImportHeaderInvalid: before the first row.
         """
         with TextIOWrapper(self._open(), encoding=self._encoding, newline="") as stream:
-            yield from self._read(_Watched(stream, check))
+            yield from self._read(_CheckedText(stream, check))
 
 
-def _encoding(open_bytes: Callable[[], IO[bytes]], name: str) -> str:
+def _find_encoding(open_bytes: Callable[[], IO[bytes]], name: str) -> str:
     for encoding in ("utf-8-sig", "gb18030"):
         decoder = codecs.getincrementaldecoder(encoding)()
         try:
@@ -81,8 +94,8 @@ def _encoding(open_bytes: Callable[[], IO[bytes]], name: str) -> str:
     raise ImportEncodingUnknown(f"{name}：既不是 UTF-8 也不是 GB18030 编码")
 
 
-class _Watched:
-    """A text of which lines are read; it asks now and then whether to go on."""
+class _CheckedText:
+    """A text whose reader calls `check` every so many lines."""
 
     def __init__(self, stream: TextIO, check: Check) -> None:
         self._readline = stream.readline
@@ -90,7 +103,7 @@ class _Watched:
         self._lines = 0
 
     def readline(self, limit: int) -> str:
-        """The next line, or so many characters of it; empty at the end."""
+        """Return the next line, or so many characters of it; "" at the end."""
         if self._lines % _LINES_BETWEEN_CHECKS == 0:
             self._check()
         self._lines += 1
@@ -98,15 +111,15 @@ class _Watched:
 
 
 class _RowTooLong(Exception):
-    """The row was not read to its end."""
+    """The row is longer than MAX_ROW, and was not read to its end."""
 
 
-class _Lines:
-    """The lines of a text, as csv takes them, for as long as they make no row of over MAX_ROW."""
+class _RowLines:
+    """Lines of a text as csv takes them; raises _RowTooLong at a row of over MAX_ROW."""
 
-    def __init__(self, stream: _Watched) -> None:
+    def __init__(self, stream: _CheckedText) -> None:
         self._stream = stream
-        self._taken = 0
+        self._length = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -115,18 +128,18 @@ class _Lines:
         line = self._stream.readline(MAX_ROW + 1)
         if not line:
             raise StopIteration
-        self._taken += len(line)
-        if self._taken > MAX_ROW:
+        self._length += len(line)
+        if self._length > MAX_ROW:
             raise _RowTooLong
         return line
 
     def begin_row(self) -> None:
-        """What was taken so far belongs to rows before."""
-        self._taken = 0
+        """Count from here: the lines before belong to other rows."""
+        self._length = 0
 
 
-def _read_csv(stream: _Watched) -> Iterator[Row | BadRow]:
-    lines = _Lines(stream)
+def _read_csv(stream: _CheckedText) -> Iterator[Row | BadRow]:
+    lines = _RowLines(stream)
     reader = csv.reader(lines, strict=True)
     header = _read_header(reader)
     while True:
@@ -170,7 +183,7 @@ def _read_header(reader: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _read_jsonl(stream: _Watched) -> Iterator[Row | BadRow]:
+def _read_jsonl(stream: _CheckedText) -> Iterator[Row | BadRow]:
     number = 0
     while text := stream.readline(MAX_ROW):
         number += 1
@@ -178,19 +191,19 @@ def _read_jsonl(stream: _Watched) -> Iterator[Row | BadRow]:
             _skip_line(stream)
             yield BadRow(number, f"过长（超过 {MAX_ROW} 个字符）")
         elif text.strip():
-            yield _parsed(number, text)
+            yield _parse_row(number, text)
 
 
 def _ends(text: str) -> bool:
     return text.endswith(("\n", "\r"))
 
 
-def _skip_line(stream: _Watched) -> None:
+def _skip_line(stream: _CheckedText) -> None:
     while (text := stream.readline(MAX_ROW)) and not _ends(text):
         pass
 
 
-def _parsed(line: int, text: str) -> Row | BadRow:
+def _parse_row(line: int, text: str) -> Row | BadRow:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):

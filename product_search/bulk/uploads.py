@@ -1,4 +1,4 @@
-"""Imports over HTTP: uploaded files, kept until their runs have ended, and what became of them."""
+"""Imports of uploaded files: kept until their runs have ended, enqueued, carried out, told of."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,15 +17,17 @@ from sqlalchemy.orm import Session
 
 from data_models import BadImportRow, ImportCounts, ImportStatus
 from orm_models import Database, Run
+from product_search.bulk.importer import Importer
 from product_search.bulk.sources import Source, kind_of, open_source
+from product_search.catalog.products import Catalog
 from product_search.errors import (
     DatabaseUnavailable,
     ImportFileError,
     ImportNotFound,
     or_storage_unavailable,
 )
-from product_search.runs import queue as runs
-from product_search.runs.executor import RunFailed
+from product_search.runs import queue
+from product_search.runs.executor import RunContext, RunFailed
 from product_search.runs.queue import RunKind
 
 KINDS = (RunKind.import_, RunKind.local_import)
@@ -32,63 +35,66 @@ KINDS = (RunKind.import_, RunKind.local_import)
 
 @dataclass
 class Upload:
-    """A file that is coming in; it is removed unless a run was queued for it."""
+    """A file that is coming in; it is removed unless a run was enqueued for it."""
 
     path: Path
     stream: IO[bytes]
-    is_queued: bool = False
+    is_enqueued: bool = False
 
     def close(self) -> None:
-        """Let go of the file."""
-        if not self.is_queued:
+        """Close the file, and remove it where no run needs it."""
+        if not self.is_enqueued:
             self.path.unlink(missing_ok=True)
         self.stream.close()
 
 
 class Imports:
-    """Keeps uploads in `folder`, of up to `max_bytes` each, and queues runs for them."""
+    """The uploaded files, and the runs that import them."""
 
     def __init__(self, database: Database, folder: Path, max_bytes: int) -> None:
+        """Keep uploads of up to `max_bytes` each in `folder`, which need not exist yet."""
         self._database = database
         self._folder = folder
         self.max_bytes = max_bytes
 
     def new_upload(self) -> Upload:
-        """An empty file to write to. Raises StorageUnavailable."""
-        with saving():
+        """Open an empty file to write to. Raises StorageUnavailable."""
+        with or_upload_unavailable():
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / secrets.token_hex(16)
             stream = path.open("xb", buffering=1 << 20)
-            # Held until its run is queued, or this process ends: `clean` leaves it alone.
+            # Held until its run is enqueued, or this process ends: `clean` leaves it alone.
             fcntl.flock(stream, fcntl.LOCK_EX)
         return Upload(path, stream)
 
-    def queue(self, upload: Upload, name: str) -> int:
-        """Check the file, sync it to disk, and queue its import: the import's id.
+    def enqueue(self, upload: Upload, name: str) -> int:
+        """Check the file, sync it to disk, and enqueue its import; return the import's id.
 
         Raises ImportFileError, StorageUnavailable, DatabaseUnavailable, OutcomeUnknown.
         """
         kind = kind_of(name)
-        with saving():
+        with or_upload_unavailable():
             upload.stream.flush()
         with open_source(upload.path, kind, name=name, max_unpacked=self.max_bytes) as source:
             source.check_header()
-        with saving():
+        with or_upload_unavailable():
             os.fsync(upload.stream.fileno())
             _sync_folder(self._folder)
         options = {"upload": upload.path.name, "kind": kind, "file": name}
-        upload.is_queued = True  # perhaps, where the outcome is unknown: `clean` finds it out
+        upload.is_enqueued = True  # perhaps, where the outcome is unknown: `clean` finds it out
         try:
-            return self._database.write(
-                lambda session: runs.enqueue(session, RunKind.import_, options).id
-            )
+            return self._database.write(_enqueue, options)
         except DatabaseUnavailable:
-            upload.is_queued = False
+            upload.is_enqueued = False
             raise
 
     @contextmanager
-    def source(self, options: Mapping[str, Any]) -> Iterator[Source]:
-        """The file of a run. Raises RunFailed where it is gone, or can't be read any more."""
+    def open(self, options: Mapping[str, Any]) -> Iterator[Source]:
+        """Open the file of a run.
+
+        Raises:
+            RunFailed: the file is gone, or can't be read any more.
+        """
         path = self._folder / options["upload"]
         if not path.exists():
             raise RunFailed("上传的文件已不在了，请重新上传")
@@ -101,54 +107,73 @@ class Imports:
             raise RunFailed(error.message) from error
 
     def remove(self, options: Mapping[str, Any]) -> None:
-        """Forget the file of a run that has ended."""
+        """Remove the file of a run that has ended."""
         (self._folder / options["upload"]).unlink(missing_ok=True)
 
     def clean(self) -> None:
-        """Remove the files that no unfinished run names and nobody is writing; end dead runs."""
-        self._database.write(runs.cancel_abandoned, RunKind.local_import)
+        """Remove files that no unfinished run names and nobody is writing; cancel dead runs."""
+        self._database.write(queue.cancel_abandoned, RunKind.local_import)
         with ExitStack() as held:
             left = [path for path in self._files() if _is_left(path, held)]
-            # Asked once the files are held: what was queued until then is seen.
+            # Read once the files are held: what was enqueued until then is seen.
             named = self._database.read(_named_uploads)
             for path in left:
                 if path.name not in named:
                     path.unlink(missing_ok=True)
 
     def status(self, import_id: int, after: int, limit: int) -> ImportStatus:
-        """How far an import is, and a page of its bad rows. Raises ImportNotFound."""
-
-        def read(session: Session) -> ImportStatus:
-            run = session.get(Run, import_id)
-            if run is None or run.kind not in KINDS:
-                raise ImportNotFound(f"没有编号为 {import_id} 的导入")
-            shown, next_after = runs.fetch_problem_page(session, import_id, after, limit)
-            return ImportStatus(
-                **ImportCounts.model_validate(run.progress).model_dump(),
-                import_id=run.id,
-                state=run.state,
-                file=Path(run.options["file"]).name,
-                error=run.error,
-                created_at=run.created_at,
-                started_at=run.started_at,
-                finished_at=run.finished_at,
-                bad_rows=[BadImportRow(line=int(r.subject), reason=r.reason) for r in shown],
-                next_after=next_after,
-            )
-
-        return self._database.read(read)
+        """Return how far an import is, and a page of its bad rows. Raises ImportNotFound."""
+        return self._database.read(_fetch_status, import_id, after, limit)
 
     def _files(self) -> list[Path]:
         return list(self._folder.iterdir()) if self._folder.is_dir() else []
 
 
+@dataclass(frozen=True)
+class UploadImporter:
+    """Handler of imports of uploaded files."""
+
+    imports: Imports
+    catalog: Catalog
+
+    def handle(self, context: RunContext) -> None:
+        """Import the file of the run; remove it once the run has ended. Raises as Importer."""
+        options = context.claim.options
+        context.on_finish(partial(self.imports.remove, options))
+        with self.imports.open(options) as source:
+            Importer(self.catalog, source).handle(context)
+
+
+def _enqueue(session: Session, options: Mapping[str, Any]) -> int:
+    return queue.enqueue(session, RunKind.import_, options).id
+
+
+def _fetch_status(session: Session, import_id: int, after: int, limit: int) -> ImportStatus:
+    run = session.get(Run, import_id)
+    if run is None or run.kind not in KINDS:
+        raise ImportNotFound(f"没有编号为 {import_id} 的导入")
+    problems, next_after = queue.fetch_problem_page(session, import_id, after, limit)
+    return ImportStatus(
+        **ImportCounts.model_validate(run.progress).model_dump(),
+        import_id=run.id,
+        state=run.state,
+        file=Path(run.options["file"]).name,
+        error=run.error,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        bad_rows=[BadImportRow(line=int(one.subject), reason=one.reason) for one in problems],
+        next_after=next_after,
+    )
+
+
 def _named_uploads(session: Session) -> set[str]:
-    unfinished = select(Run).where(Run.kind == RunKind.import_, Run.state.in_(runs.UNFINISHED))
+    unfinished = select(Run).where(Run.kind == RunKind.import_, Run.state.in_(queue.UNFINISHED))
     return {run.options["upload"] for run in session.scalars(unfinished)}
 
 
 def _is_left(path: Path, held: ExitStack) -> bool:
-    """Whether no process holds the file; from then on `held` does."""
+    """Tell whether no process held the file; from then on `held` does."""
     try:
         stream = held.enter_context(path.open("rb"))
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -165,6 +190,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def saving() -> AbstractContextManager[None]:
-    """A disk that can't take an upload is StorageUnavailable."""
+def or_upload_unavailable() -> AbstractContextManager[None]:
+    """Raise StorageUnavailable where the disk can't take an upload."""
     return or_storage_unavailable("上传的文件暂时无法保存，请稍后重试")

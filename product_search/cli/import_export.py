@@ -97,8 +97,8 @@ def export_products(settings: Settings, target: Path) -> int:
         open_database(settings) as database,
         tqdm(unit="件", desc="导出", disable=None) as bar,
     ):
-        exported = export_catalog(database, ImageStore(settings.images_dir), target, bar.update)
-    for sku in exported.without_picture:
+        report = export_catalog(database, ImageStore(settings.images_dir), target, bar.update)
+    for sku in report.without_image:
         log.warning("商品 %r 的图片已丢失，未能导出", sku)
-    log.info("共导出 %d 件商品，%d 张图片：%s", exported.products, exported.pictures, target)
-    return 1 if exported.without_picture else 0
+    log.info("共导出 %d 件商品，%d 张图片：%s", report.products, report.images, target)
+    return 1 if report.without_image else 0

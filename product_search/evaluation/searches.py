@@ -45,7 +45,7 @@ def open_catalog(
     with tempfile.TemporaryDirectory() as folder:
         own = {"data_dir": Path(folder), "database_url": None, "milvus_uri": None}
         with open_resources(settings.model_copy(update=own), ADDRESS) as resources:
-            import_file(resources.catalog, file, images or file.parent, lambda _counts: None)
+            import_file(resources.catalog, file, images or file.parent)
             while resources.database.read(counts.count_pending):
                 time.sleep(POLL_S)
             yield resources

@@ -24,7 +24,7 @@ def import_sample(api: TestClient, folder: Path, prefixes: Iterable[str]) -> dic
         writer = csv.DictWriter(stream, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
-    import_file(resources(api).catalog, table, SAMPLE, lambda _counts: None)
+    import_file(resources(api).catalog, table, SAMPLE)
     # Events are applied in the order of the writes: with this one, all are.
     last = create(api, wait=True, title="最后一个商品")
     assert api.delete(f"/product/{last['product_id']}").status_code == 204

@@ -197,7 +197,7 @@ def test_an_import_waits_for_room(
     catalog = replace(resources(api).catalog, gate=gate)
     file = tmp_path / "a.csv"
     file.write_text("sku,title\n" + "".join(f"{n},书包\n" for n in range(9)), "utf-8")
-    report = import_file(catalog, file, tmp_path, lambda _counts: None)
+    report = import_file(catalog, file, tmp_path)
     assert (report.counts.created, report.bad_rows) == (9, [])
     assert paused == [0, 5]
     assert listed(api)["total"] == 9

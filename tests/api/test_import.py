@@ -36,7 +36,7 @@ class Shop:
         """Import a file of this content."""
         path = self.folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return import_file(self.catalog, path, self.folder, lambda _counts: None)
+        return import_file(self.catalog, path, self.folder)
 
     def products(self) -> list[ProductOut]:
         """All products, oldest first."""

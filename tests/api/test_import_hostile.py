@@ -136,7 +136,7 @@ def test_a_pipe_or_a_folder_is_no_import_file(hostile: Shop, name: str) -> None:
         path.parent.mkdir()
         make(path)
         with pytest.raises(ImportFileError):
-            import_file(hostile.catalog, path, hostile.folder, lambda _counts: None)
+            import_file(hostile.catalog, path, hostile.folder)
     assert hostile.products() == []
 
 

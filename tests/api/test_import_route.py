@@ -292,7 +292,7 @@ def test_an_import_that_is_not_there_is_told(api: TestClient) -> None:
 def test_no_more_bad_rows_are_noted_than_a_person_reads(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("product_search.bulk.importer.MAX_NOTED", 5)
+    monkeypatch.setattr("product_search.bulk.importer.MAX_BAD_ROWS", 5)
     monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 3)
     status = imported(api, "a.csv", "sku,title\n" + "X,\n" * 20)
     assert (status["bad"], len(status["bad_rows"]), status["next_after"]) == (20, 5, None)
@@ -302,7 +302,7 @@ def test_an_import_of_the_command_is_followed_by_its_id_too(
     api: TestClient, tmp_path: Path
 ) -> None:
     (tmp_path / "a.csv").write_text("sku,title\nL-1,书\nL-2,\n", "utf-8")
-    import_file(resources(api).catalog, tmp_path / "a.csv", tmp_path, lambda _counts: None)
+    import_file(resources(api).catalog, tmp_path / "a.csv", tmp_path)
     with reading(resources(api).database) as session:
         run = queue.find_latest(session, RunKind.local_import)
         assert run is not None
@@ -325,9 +325,7 @@ def test_a_file_that_is_gone_when_its_turn_comes_fails_the_import(
         assert status["state"] == "failed"
         assert status["error"]
         with pytest.raises(ImportFileError):
-            import_file(
-                resources(api).catalog, tmp_path / "none.csv", tmp_path, lambda _counts: None
-            )
+            import_file(resources(api).catalog, tmp_path / "none.csv", tmp_path)
 
 
 def test_files_that_nobody_waits_for_are_gone_after_the_next_start(

@@ -25,7 +25,7 @@ def catalogue(api: TestClient, tmp_path_factory: pytest.TempPathFactory) -> None
         for number in range(size)
     ]
     path.write_text("\n".join(["sku,title,category", *rows]), "utf-8")
-    report = import_file(resources(api).catalog, path, path.parent, lambda _counts: None)
+    report = import_file(resources(api).catalog, path, path.parent)
     assert report.counts.created == FEW + MANY
     # Events are applied in the order of the writes: with this one, all are.
     assert create(api, wait=True, title="别的东西")["index_status"] == "indexed"

@@ -60,7 +60,7 @@ def photos(
         rows = stratified(folder / "labels.csv", WANTED)
         file = tmp_path_factory.mktemp("import") / f"{name}.csv"
         as_catalog(name, rows, file)
-        report = import_file(resources(api).catalog, file, folder, lambda _counts: None)
+        report = import_file(resources(api).catalog, file, folder)
         assert (report.counts.created, report.bad_rows) == (len(rows), [])
         imported[name] = rows
     create(api, wait=True, title="最后一件")  # events are applied in order: all are through

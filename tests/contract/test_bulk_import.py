@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from data_models import ImportCounts, IndexStatus
 from orm_models import Database, OutboxEvent, Product, Run
-from product_search.bulk.importer import import_file, import_rows
+from product_search.bulk.importer import Importer, import_file
 from product_search.bulk.sources import open_source
 from product_search.catalog.products import Catalog
 from product_search.catalog.rows import upsert_by_sku
@@ -115,7 +115,7 @@ def test_an_import_that_was_stopped_goes_on_and_counts_nothing_twice(
 ) -> None:
     monkeypatch.setattr("product_search.bulk.importer.BATCH_SIZE", 5)
     monkeypatch.setattr("product_search.bulk.importer.PAGE", 2)
-    monkeypatch.setattr("product_search.bulk.importer.MAX_NOTED", noted)
+    monkeypatch.setattr("product_search.bulk.importer.MAX_BAD_ROWS", noted)
     run_id = database.write(
         lambda session: queue.enqueue(session, RunKind.import_, {"file": "a"}).id
     )
@@ -127,12 +127,8 @@ def test_an_import_that_was_stopped_goes_on_and_counts_nothing_twice(
         ours = RunContext(database, claimed, threading.Event())
         on_progress = stopped_at(ours, stop)
         with open_source(file, ".csv") as source:
-
-            def handle(context: RunContext, on_progress: OnProgress = on_progress) -> None:
-                import_rows(context, catalog, source, on_progress)
-
             try:
-                execute(ours, handle)
+                execute(ours, Importer(catalog, source, on_progress).handle)
             except RunInterrupted:
                 done.append(run_of(database, run_id).progress["rows_done"])
     assert done == [HALF, 2 * HALF]
@@ -159,7 +155,7 @@ def test_a_run_that_another_process_has_taken_writes_nothing_more(
             database.write(queue.cancel, run.id)
 
     with open_source(file, ".csv") as source, pytest.raises(RunLost):
-        execute(ours, lambda context: import_rows(context, catalog, source, cancelled))
+        execute(ours, Importer(catalog, source, cancelled).handle)
     assert run_of(database, run.id).progress["rows_done"] == HALF
     assert len(products(database)) == len(events(database)) == HALF - 1
 
@@ -189,7 +185,7 @@ def test_an_import_of_the_command_that_is_broken_off_is_cancelled_and_what_was_w
         import_file(catalog, file, file.parent, interrupt)
     assert newest(database).state == RunState.cancelled
     assert len(products(database)) == HALF - 1
-    report = import_file(catalog, file, file.parent, lambda _counts: None)
+    report = import_file(catalog, file, file.parent)
     assert newest(database).state == RunState.done
     assert report.counts == EXPECTED.model_copy(
         update={"created": ROWS - 1 - HALF, "unchanged": HALF - 1}
@@ -219,7 +215,7 @@ def test_an_import_of_a_command_that_died_is_never_taken_and_ended_by_the_next(
     loop.stop()
     assert taken == [queued.id]
     assert run_of(database, dead.id).state == RunState.running
-    import_file(catalog, file, file.parent, lambda _counts: None)
+    import_file(catalog, file, file.parent)
     assert run_of(database, dead.id).state == RunState.cancelled
     assert newest(database).state == RunState.done
 

@@ -56,7 +56,7 @@ def comparable(catalog: Catalog) -> list[Any]:
 
 def exported(catalog: Catalog, target: Path) -> tuple[int, int, list[str]]:
     done = export_catalog(catalog.database, catalog.images, target, lambda: None)
-    return done.products, done.pictures, done.without_picture
+    return done.products, done.images, done.without_image
 
 
 def imported(folder: Path, file: Path) -> Catalog:
@@ -64,7 +64,7 @@ def imported(folder: Path, file: Path) -> Catalog:
     database = Database(f"sqlite:///{folder / 'other.sqlite3'}")
     migrate(database)
     catalog = catalogue(database, folder / "other")
-    report = import_file(catalog, file, folder, lambda _counts: None)
+    report = import_file(catalog, file, folder)
     assert report.bad_rows == []
     return catalog
 
@@ -96,9 +96,9 @@ def test_an_export_imported_elsewhere_is_the_same_catalog(catalog: Catalog, tmp_
     assert exported(catalog, file) == (len(HOSTILE) + 1, pictures, [])
     other = imported(tmp_path, file)
     assert comparable(other) == comparable(catalog)
-    again = import_file(other, file, tmp_path, lambda _counts: None)
+    again = import_file(other, file, tmp_path)
     assert again.counts.unchanged == len(HOSTILE) + 1
-    back = import_file(catalog, file, tmp_path, lambda _counts: None)
+    back = import_file(catalog, file, tmp_path)
     assert back.counts.unchanged == len(HOSTILE) + 1
     other.database.close()
 
@@ -157,7 +157,7 @@ def test_an_export_is_of_one_moment(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Products that change while the rows are read are exported as they were before."""
-    monkeypatch.setattr("product_search.bulk.exporter._PAGE", 5)
+    monkeypatch.setattr("product_search.bulk.exporter.PAGE", 5)
     before = comparable(catalog)
     product_ids = [item.product_id for item in everything(catalog)]
     _when_the_second_page_is_read(catalog.database, lambda: _change(catalog, product_ids))

@@ -109,7 +109,7 @@ def test_a_batch_of_an_import_that_is_lost_is_counted_once(
     rows = "".join(f"S-{number},标题{number}\n" for number in range(20))
     (tmp_path / "a.csv").write_text(f"sku,title\n{rows}", "utf-8")
     proxy.cut_after(EVENT)
-    report = import_file(catalog, tmp_path / "a.csv", tmp_path, lambda _counts: None)
+    report = import_file(catalog, tmp_path / "a.csv", tmp_path)
     assert (report.counts.created, report.bad_rows) == (20, [])
     assert saved(direct) == (20, 20)
 

@@ -62,7 +62,7 @@ async def start_import(request: Request, imports: Imports, runs: Runs) -> Import
     upload = await run_in_threadpool(imports.new_upload)
     try:
         name = await receive_file(request, upload.stream, imports.max_bytes, kind_of)
-        import_id = await run_in_threadpool(imports.queue, upload, name)
+        import_id = await run_in_threadpool(imports.enqueue, upload, name)
     finally:
         await run_in_threadpool(upload.close)
     runs.wake()

@@ -141,7 +141,7 @@ def test_a_zip_is_packed_anew_with_its_images_whoever_named_them(
     path.write_bytes(rename_columns(file, file.guess))
     with open_source(path, ".zip") as source:
         assert values(list(source.rows())) == [{"sku": "A", "title": "书包", IMAGE: "图/包.png"}]
-        assert source.picture("图/包.png") == PICTURE
+        assert source.read_image("图/包.png") == PICTURE
 
 
 def test_a_damaged_image_does_not_keep_the_rest_from_being_imported(tmp_path: Path) -> None:
