@@ -88,7 +88,7 @@ class Indexer:
 
         Raises what apply_products raises, and KafkaUnavailable; the messages then come again.
         """
-        batch = consumer.take(limit, POLL_S)
+        batch = consumer.poll(limit, POLL_S)
         if batch is None:
             return 0
         try:

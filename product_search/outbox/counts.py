@@ -1,4 +1,4 @@
-"""What waits in the outbox: reads that take no lock."""
+"""Counts of what waits in the outbox, read without a lock."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from product_search.outbox.events import Operation
 
 
 def count_fills(session: Session, limit: int, *, unclaimed: bool = False) -> int:
-    """How many products wait for their first attempt at a filling, counted up to the limit."""
-    left = select(OutboxEvent.id).where(
+    """Count products that wait for their first attempt at filling, up to the limit."""
+    fills = select(OutboxEvent.id).where(
         OutboxEvent.operation == Operation.fill, OutboxEvent.attempts == 0
     )
     if unclaimed:
-        left = left.where(OutboxEvent.claim_token.is_(None))
-    return session.scalar(select(func.count()).select_from(left.limit(limit).subquery())) or 0
+        fills = fills.where(OutboxEvent.claim_token.is_(None))
+    return session.scalar(select(func.count()).select_from(fills.limit(limit).subquery())) or 0
 
 
 def is_rebuilding(session: Session) -> bool:
-    """Whether the active collection is new, and products are not in it yet."""
+    """Return whether the active collection is new and still lacks products."""
     lacking = select(OutboxEvent.id).where(OutboxEvent.operation == Operation.rebuild)
     return session.scalar(lacking.limit(1)) is not None
 
 
 def find_pending_products(session: Session, product_ids: Collection[int]) -> set[int]:
-    """Those of these product ids that have events."""
+    """Return those of the product ids that have events."""
     events = select(OutboxEvent.product_id).where(OutboxEvent.product_id.in_(product_ids))
     return set(session.scalars(events.distinct()))
 
 
 def find_newest_id(session: Session) -> int:
-    """The id of the last event; 0 where none waits."""
+    """Return the id of the newest event; 0 where none waits."""
     return session.scalar(select(func.max(OutboxEvent.id))) or 0
 
 
 def count_pending(session: Session, up_to_id: int = INT64_MAX) -> int:
-    """How many events wait, of those with an id up to this one."""
+    """Count the events with an id up to `up_to_id`."""
     waiting = select(func.count()).select_from(OutboxEvent).where(OutboxEvent.id <= up_to_id)
     return session.scalar(waiting) or 0
 
 
 def count_up_to(session: Session, up_to: int) -> int:
-    """How many events wait, counted no further than this."""
+    """Count the events, no further than `up_to`."""
     some = select(OutboxEvent.id).limit(up_to).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 
 def fetch_counts(session: Session) -> OutboxCounts:
-    """Events that wait; products tried again after a failure, and those that were given up."""
+    """Count events that wait, products tried again after a failure, and products given up."""
     failed = select(func.count()).where(Product.index_status == IndexStatus.failed)
     retried = select(func.count()).where(OutboxEvent.attempts > 0)
     return OutboxCounts(

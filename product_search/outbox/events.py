@@ -1,4 +1,4 @@
-"""The outbox: index work recorded in the transaction of the write that caused it, and claimed.
+"""Outbox events: index work recorded in the transaction of its write, and claimed by workers.
 
 A product is claimed as a whole, by its oldest event: that one row bears the claim's token, the end
 of its lease, the failures so far and the end of the pause after the last one. Whoever changes a
@@ -57,7 +57,7 @@ class ClaimPolicy:
     first_pause: timedelta = timedelta(seconds=2)
 
     def pause(self, attempts: int) -> timedelta:
-        """How long after so many failures the next attempt comes: each time twice as long."""
+        """Return the pause after so many failures, each time twice as long."""
         return min(self.first_pause * (1 << min(attempts - 1, 30)), _LONGEST_PAUSE)
 
 
@@ -70,7 +70,7 @@ class ClaimItem:
     first_event: int
     last_event: int
     attempts: int
-    only_fill: bool = False  # none of the events tells of a change
+    only_fill: bool = False  # no event tells of a change
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Claim:
 
 
 def record(session: Session, product: Product, operation: Operation) -> None:
-    """Add the event to the session's transaction; the product has its id, and its row is held."""
+    """Add an event to the session's transaction; the product has its id, and its row is locked."""
     if product.revision > 1 or operation is Operation.delete:
         _end_pause(session, product.id)
     event = {
@@ -95,7 +95,7 @@ def record(session: Session, product: Product, operation: Operation) -> None:
 
 
 def _end_pause(session: Session, product_id: int) -> None:
-    """A change may have mended what failed: it is tried at once, and as often as a new one."""
+    """Let the product be tried at once and from the first attempt: a change may have mended it."""
     paused = select(OutboxEvent.id).where(
         OutboxEvent.product_id == product_id,
         OutboxEvent.claim_token.is_(None),
@@ -110,15 +110,15 @@ def _end_pause(session: Session, product_id: int) -> None:
 
 
 def record_rebuild(session: Session) -> None:
-    """Queue every product anew, for a collection that is still empty."""
-    # What is gone stays queued: other collections than the new one may still hold it.
+    """Record an event for every product, for an active collection that is still empty."""
+    # Events of deleted products stay: other collections than the new one may still hold them.
     session.execute(delete(OutboxEvent).where(OutboxEvent.product_id.in_(select(Product.id))))
     session.execute(update(Product).values(index_status=IndexStatus.pending, index_error=None))
     _record_each(session, Operation.rebuild)
 
 
 def record_new(session: Session, milvus_ids: Collection[int]) -> None:
-    """Queue the products that this transaction has added, in one statement."""
+    """Record an event for each product that this transaction has added, in one statement."""
     _record_each(session, Operation.upsert, Product.milvus_id.in_(milvus_ids))
 
 
@@ -131,9 +131,9 @@ def _record_each(session: Session, operation: Operation, *conditions: ColumnElem
 
 
 def record_fill(session: Session, after: int, limit: int) -> list[int]:
-    """Queue the next products by id for the collection that is being filled: their ids.
+    """Record events that fill a collection with the next products by id; return their ids.
 
-    Those in a pause are tried at once, so that none holds up the end of the filling.
+    Paused products are tried at once, so that none holds up the end of the filling.
     """
     read_committed(session)
     some = select(Product).where(Product.id > after).order_by(Product.id).limit(limit)
@@ -154,7 +154,7 @@ def record_fill(session: Session, after: int, limit: int) -> list[int]:
 def is_due(
     session: Session, clock: Clock = database_clock, among: Collection[int] | None = None
 ) -> bool:
-    """Whether a claim would find anything; takes no lock."""
+    """Return whether a claim would find anything; this takes no lock."""
     due = select(OutboxEvent.id).where(_due(clock(session)), _claimable(session, among))
     return session.scalars(due.order_by(OutboxEvent.id).limit(1)).first() is not None
 
@@ -166,10 +166,10 @@ def claim(
     clock: Clock = database_clock,
     among: Collection[int] | None = None,
 ) -> Claim:
-    """Take the products whose events have waited longest, up to so many of them.
+    """Claim up to `limit` products whose events have waited longest, of those `among` if given.
 
-    Only of those `among`, if given. Two at a time never get the same: SKIP LOCKED leaves each the
-    rows that the other has not locked; without it the UPDATE, atomic in itself, decides.
+    Two workers never get the same product: SKIP LOCKED leaves each the rows that the other has not
+    locked; without it the UPDATE, atomic in itself, decides.
     """
     read_committed(session)
     now, token = clock(session), secrets.token_hex(16)
@@ -209,9 +209,9 @@ def _items(session: Session, chosen: Sequence[int], token: str) -> list[ClaimIte
 def renew(
     session: Session, claim: Claim, lease: timedelta, clock: Clock = database_clock
 ) -> set[int]:
-    """Prolong the lease of what the claim still holds: those product ids."""
+    """Renew the lease of what the claim still holds; return those product ids."""
     read_committed(session)
-    ours = _ours(claim, claim.items)
+    ours = _held_by(claim, claim.items)
     until = clock(session) + lease
     session.execute(
         update(OutboxEvent).where(*ours).values(available_at=until, publish_after=until)
@@ -220,17 +220,17 @@ def renew(
 
 
 def release(session: Session, claim: Claim) -> None:
-    """Give back what the claim still holds, as if it had not been taken."""
+    """Release what the claim still holds, as if it had not been claimed."""
     read_committed(session)
     session.execute(
         update(OutboxEvent)
-        .where(*_ours(claim, claim.items))
+        .where(*_held_by(claim, claim.items))
         .values(claim_token=None, available_at=None)
     )
 
 
 def release_all(session: Session) -> None:
-    """End every claim: for the process that alone may index, when it starts."""
+    """Release every claim: for the start of a process that alone may index."""
     session.execute(
         update(OutboxEvent)
         .where(OutboxEvent.claim_token.is_not(None))
@@ -239,26 +239,26 @@ def release_all(session: Session) -> None:
 
 
 def lock_held(session: Session, claim: Claim, items: Collection[ClaimItem]) -> set[int]:
-    """Lock these products' rows: the ids of those that the claim still holds.
+    """Lock the rows of the items' products; return the ids that the claim still holds.
 
-    Until the transaction ends, no write changes them and no other worker takes them.
+    Until the transaction ends, no write changes them and no other worker claims them.
     """
     read_committed(session)
     rows = select(Product.id).where(Product.id.in_([item.product_id for item in items]))
     session.scalars(rows.order_by(Product.id).with_for_update()).all()
-    ours = _ours(claim, items)
+    ours = _held_by(claim, items)
     # An UPDATE that changes nothing: unlike a locking SELECT it waits for none but its own rows.
     session.execute(update(OutboxEvent).where(*ours).values(claim_token=claim.token))
     return set(session.scalars(select(OutboxEvent.product_id).where(*ours)))
 
 
 def mark_done(session: Session, items: Iterable[ClaimItem]) -> None:
-    """Forget these products' events, which are held; those that came later stay."""
-    _forget(session, {item.product_id: (0, item.last_event) for item in items})
+    """Delete the events that the items cover, whose rows are locked; later events stay."""
+    _delete_between(session, {item.product_id: (0, item.last_event) for item in items})
 
 
-def _forget(session: Session, spans: Mapping[int, tuple[int, int]]) -> None:
-    """The events of each product that came after the one and up to the other."""
+def _delete_between(session: Session, spans: Mapping[int, tuple[int, int]]) -> None:
+    """Delete each product's events with ids above the first and up to the second bound."""
     theirs = select(OutboxEvent.id, OutboxEvent.product_id).where(OutboxEvent.product_id.in_(spans))
     seen = [
         {"event": event_id}
@@ -275,7 +275,7 @@ def mark_failed(
     policy: ClaimPolicy,
     clock: Clock = database_clock,
 ) -> None:
-    """These products, which are held, could not be indexed: try again later, or give up.
+    """Postpone products that could not be indexed, or give them up; their rows are locked.
 
     A product that was changed meanwhile is tried again at once, as it is now.
     """
@@ -289,8 +289,8 @@ def mark_failed(
             given_up = {"index_status": IndexStatus.failed, "index_error": reason}
             session.execute(update(Product).where(Product.id == item.product_id).values(given_up))
         else:
-            # The first stands for the others from now on.
-            _forget(session, {item.product_id: (item.first_event, item.last_event)})
+            # The first event stands for the others from now on.
+            _delete_between(session, {item.product_id: (item.first_event, item.last_event)})
             again = now + policy.pause(failures)
             first = update(OutboxEvent).where(OutboxEvent.id == item.first_event)
             postponed = {"claim_token": None, "available_at": again, "publish_after": again}
@@ -298,7 +298,7 @@ def mark_failed(
 
 
 def enqueue_again(session: Session, items: Iterable[ClaimItem]) -> None:
-    """Index these products once more, whatever they now are; their rows are held."""
+    """Record that the items' products are to be indexed anew; their rows are locked."""
     for item in items:
         product = session.get(Product, item.product_id)
         if product is not None:
@@ -314,7 +314,7 @@ def enqueue_again(session: Session, items: Iterable[ClaimItem]) -> None:
 
 
 def retry(session: Session, given_up: Select[Product]) -> list[int]:
-    """Index these products once more: their ids."""
+    """Record that the products are to be indexed again; return their ids."""
     products = session.scalars(given_up.with_for_update()).all()
     for product in products:
         product.index_status = IndexStatus.pending
@@ -324,9 +324,9 @@ def retry(session: Session, given_up: Select[Product]) -> list[int]:
 
 
 def record_orphans(session: Session, milvus_ids: Iterable[int]) -> None:
-    """Queue the deletion of entities that no product has.
+    """Record the deletion of entities that have no product.
 
-    The product_id is minus the key: what the entity says may be another product's by now.
+    The event's product_id is minus the key: the entity's may be another product's by now.
     """
     session.add_all(
         OutboxEvent(product_id=-key, milvus_id=key, operation=Operation.delete, revision=0)
@@ -339,7 +339,10 @@ def _due(now: datetime) -> ColumnElement[bool]:
 
 
 def _claimable(session: Session, among: Collection[int] | None) -> ColumnElement[bool]:
-    """By key where the products are known: a search would lock neighbours."""
+    """Return the condition of claimable events.
+
+    It goes by key where the products are known: a search would lock neighbours.
+    """
     if among is None:
         return is_oldest()
     of_each = select(func.min(OutboxEvent.id)).where(OutboxEvent.product_id.in_(among))
@@ -348,7 +351,7 @@ def _claimable(session: Session, among: Collection[int] | None) -> ColumnElement
 
 
 def is_oldest() -> ColumnElement[bool]:
-    """The product has no older event: of an older one, this one would wait for the end."""
+    """Return the condition that the event is its product's oldest, by which it is claimed."""
     older = aliased(OutboxEvent)
     same = (older.product_id == OutboxEvent.product_id) & (older.id < OutboxEvent.id)
     return ~select(older.id).where(same).exists()
@@ -361,7 +364,7 @@ def _has_newer(session: Session, item: ClaimItem) -> bool:
     return session.scalars(newer.limit(1)).first() is not None
 
 
-def _ours(
+def _held_by(
     claim: Claim, items: Iterable[ClaimItem]
 ) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     firsts = [item.first_event for item in items]

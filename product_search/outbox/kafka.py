@@ -1,4 +1,4 @@
-"""The Kafka room: index events as messages, their publishing, and their consuming in a group."""
+"""Kafka: outbox events as messages, a publisher, and a consumer in a group."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ Headers = list[tuple[str, str | bytes | None]]
 MAX_MESSAGE_BYTES = 4_000  # an event has about 120
 _MAX_KEPT_BYTES = 64_000  # of a dead letter, whose whole is in the topic that it came from
 _LINGER_S = 0.05  # how long a batch is filled after its first message
-_QUIET_S = 30.0  # the same trouble is told this often
+_QUIET_S = 30.0  # the same error is logged this often
 
 _COMMON: dict[str, Any] = {
-    "log_level": 2,  # a broker that is down is told by `_Trouble`, not 20 times a second
+    "log_level": 2,  # `_ErrorLog` tells of a broker that is down, not 20 times a second
     "reconnect.backoff.max.ms": 2_000,
     "topic.metadata.refresh.interval.ms": 10_000,
     "allow.auto.create.topics": True,
 }
 _PRODUCER: dict[str, Any] = {"message.timeout.ms": 5_000, "linger.ms": 5}
 _CONSUMER: dict[str, Any] = {"session.timeout.ms": 10_000}
-# What must be so for nothing to be lost: no option changes these.
-_OURS_TO_PRODUCE: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
-_OURS_TO_CONSUME: dict[str, Any] = {"enable.auto.commit": False, "auto.offset.reset": "earliest"}
-# How the client tells of a fatal error: by the second where a delivery report comes after it.
+# Without these, events could be lost: no option changes them.
+_FIXED_PRODUCER: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
+_FIXED_CONSUMER: dict[str, Any] = {"enable.auto.commit": False, "auto.offset.reset": "earliest"}
+# What the client raises at a fatal error: the second where a delivery report follows it.
 _FATAL = (kafka.KafkaException, SystemError)
-_OURS = {"bootstrap.servers", "group.id", *_OURS_TO_PRODUCE, *_OURS_TO_CONSUME}
+_FIXED = {"bootstrap.servers", "group.id", *_FIXED_PRODUCER, *_FIXED_CONSUMER}
 
 
 class IndexEvent(BaseModel):
@@ -65,52 +65,58 @@ class KafkaTopic:
 
     @property
     def dead(self) -> str:
-        """The topic of messages that are no events."""
+        """The dead-letter topic, for messages that are no events."""
         return f"{self.name}.dead"
 
-    def configuration(self, usual: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-        """Of a client. Raises StartError for options that would undo what is promised."""
-        if taken := sorted(_OURS & set(self.options)):
-            raise StartError(f"PRODUCT_SEARCH_KAFKA_OPTIONS 里不能有 {'、'.join(taken)}")
+    def configuration(self, usual: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a client's configuration: the options go over the usual, the fixed over all.
+
+        Raises:
+            StartError: an option is one of the fixed.
+        """
+        if clashes := sorted(_FIXED & set(self.options)):
+            raise StartError(f"PRODUCT_SEARCH_KAFKA_OPTIONS 里不能有 {'、'.join(clashes)}")
         servers = {"bootstrap.servers": self.servers}
-        return {**_COMMON, **usual, **self.options, **ours, **servers}
+        return {**_COMMON, **usual, **self.options, **fixed, **servers}
 
 
-class _Trouble:
-    """Librdkafka's word of what is wrong: told in the log, though not over and over."""
+class _ErrorLog:
+    """Callback that logs librdkafka's errors, the same error every `_QUIET_S` seconds at most."""
 
     def __init__(self) -> None:
-        self._told: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def __call__(self, error: kafka.KafkaError) -> None:
         now = time.monotonic()
-        if now >= self._told.get(error.name(), float("-inf")) + _QUIET_S:
-            self._told[error.name()] = now
+        if now >= self._logged_at.get(error.name(), float("-inf")) + _QUIET_S:
+            self._logged_at[error.name()] = now
             log.warning("Kafka: %s", error.str())
 
 
-def _opened(make: Callable[[], Any]) -> Any:
+def _open_client(client: Callable[[dict[str, Any]], Any], configuration: dict[str, Any]) -> Any:
     try:
-        return make()
+        return client(configuration)
     except kafka.KafkaException as error:
         reason = error.args[0].str()
         raise StartError(f"PRODUCT_SEARCH_KAFKA_OPTIONS 无法使用：{reason}") from error
 
 
 class Publisher:
-    """Publishes events, each once and in order as long as Kafka can be reached.
-
-    Raises StartError where an option can't be used; whether Kafka answers is not asked.
-    """
+    """Publishes events, each once and in order as long as Kafka can be reached."""
 
     def __init__(self, topic: KafkaTopic) -> None:
+        """Open the client, without waiting for Kafka.
+
+        Raises:
+            StartError: an option can't be used.
+        """
         self._topic = topic
-        self._configuration = topic.configuration(_PRODUCER, _OURS_TO_PRODUCE)
-        self._trouble = _Trouble()
+        self._configuration = topic.configuration(_PRODUCER, _FIXED_PRODUCER)
+        self._log_error = _ErrorLog()
         self._open()
 
     def publish(self, events: Sequence[IndexEvent]) -> list[IndexEvent]:
-        """Those that Kafka has acknowledged, in the end or before time was up."""
+        """Publish the events; return those that Kafka acknowledged before time was up."""
         delivered: list[IndexEvent] = []
         for event in events:
             self._produce(
@@ -123,8 +129,12 @@ class Publisher:
         self._wait()
         return delivered
 
-    def bury(self, message: kafka.Message, reason: str) -> None:
-        """Put what is no event into the dead-letter topic. Raises KafkaUnavailable."""
+    def publish_dead_letter(self, message: kafka.Message, reason: str) -> None:
+        """Put a message that is no event into the dead-letter topic.
+
+        Raises:
+            KafkaUnavailable: Kafka has not acknowledged it.
+        """
         headers: Headers = [
             ("reason", reason),
             ("topic", message.topic()),
@@ -139,14 +149,14 @@ class Publisher:
             raise KafkaUnavailable(f"{self._topic.dead} takes no dead letter")
 
     def close(self) -> None:
-        """Give up what Kafka has not acknowledged: it was never told as delivered."""
+        """Close the client, and drop what Kafka has not acknowledged."""
         self._producer.purge()
         with suppress(*_FATAL):
             self._producer.flush(1)
 
     def _open(self) -> None:
-        configuration = {**self._configuration, "error_cb": self._trouble}
-        self._producer: kafka.Producer = _opened(lambda: kafka.Producer(configuration))
+        configuration = {**self._configuration, "error_cb": self._log_error}
+        self._producer: kafka.Producer = _open_client(kafka.Producer, configuration)
 
     def _produce(
         self,
@@ -160,15 +170,15 @@ class Publisher:
             if error is None:
                 on_delivered()
             else:
-                self._trouble(error)
+                self._log_error(error)
 
         try:
             self._producer.produce(topic, value, key, headers=headers, on_delivery=report)
         except kafka.KafkaException as error:  # refused by the client itself
-            self._trouble(error.args[0])
+            self._log_error(error.args[0])
 
     def _wait(self) -> None:
-        """Until Kafka has answered for every message, or its time was up.
+        """Wait until Kafka has answered for every message, or its time was up.
 
         A producer that is out of step with its brokers for good is replaced.
         """
@@ -181,7 +191,13 @@ class Publisher:
 
 @dataclass(frozen=True)
 class MessageBatch:
-    """Messages in hand: the products that they name, each once, and their places in the topic."""
+    """Messages to work on: the products that they name, each once, and where they lie in the topic.
+
+    Attributes:
+        product_ids: the products, each once.
+        first: by partition, the offset of the first message.
+        after: by partition, the offset after the last message.
+    """
 
     product_ids: Sequence[int]
     first: Sequence[kafka.TopicPartition]
@@ -189,26 +205,31 @@ class MessageBatch:
 
 
 class Consumer:
-    """Consumes the topic as one of its group; commits by hand, for one thread.
+    """Consumes the topic as a member of its group, for one thread; offsets are committed by hand.
 
-    Raises StartError where an option can't be used; whether Kafka answers is not asked.
+    `dead_letters` counts the messages that were no events.
     """
 
     def __init__(self, topic: KafkaTopic) -> None:
-        self.buried = 0
-        self._graveyard = Publisher(topic)
-        ours = _OURS_TO_CONSUME | {"group.id": topic.group, "error_cb": _Trouble()}
-        configuration = topic.configuration(_CONSUMER, ours)
-        self._consumer: kafka.Consumer = _opened(lambda: kafka.Consumer(configuration))
-        self._joins: list[str] = [topic.name]  # with the first take: till then it is no member
-
-    def take(self, limit: int, wait_s: float) -> MessageBatch | None:
-        """The next messages, up to so many; None where none came in that time.
-
-        What is no event is in the dead-letter topic by then.
+        """Open the client, without waiting for Kafka; the first `poll` joins the group.
 
         Raises:
-            KafkaUnavailable: it could not be put there; the same messages come again.
+            StartError: an option can't be used.
+        """
+        self.dead_letters = 0
+        self._publisher = Publisher(topic)
+        fixed = _FIXED_CONSUMER | {"group.id": topic.group, "error_cb": _ErrorLog()}
+        configuration = topic.configuration(_CONSUMER, fixed)
+        self._consumer: kafka.Consumer = _open_client(kafka.Consumer, configuration)
+        self._joins: list[str] = [topic.name]  # at the first poll: until then it is no member
+
+    def poll(self, limit: int, wait_s: float) -> MessageBatch | None:
+        """Return up to `limit` next messages; None where none came within `wait_s` seconds.
+
+        Messages that are no events are put into the dead-letter topic.
+
+        Raises:
+            KafkaUnavailable: they could not be put there; the same messages come again.
         """
         if self._joins:
             self._consumer.subscribe(self._joins)
@@ -216,8 +237,8 @@ class Consumer:
         first = self._consumer.poll(wait_s)
         if first is None:
             return None
-        came = [first, *self._consumer.consume(limit - 1, _LINGER_S)] if limit > 1 else [first]
-        messages = [message for message in came if _is_sound(message)]
+        received = [first, *self._consumer.consume(limit - 1, _LINGER_S)] if limit > 1 else [first]
+        messages = [message for message in received if _is_sound(message)]
         if not messages:
             return None
         batch = MessageBatch([], _places(reversed(messages), 0), _places(messages, 1))
@@ -231,14 +252,14 @@ class Consumer:
         )
 
     def commit(self, batch: MessageBatch) -> None:
-        """The batch is done with. Where that can't be saved, another member does it once more."""
+        """Commit a batch that is done; where Kafka can't save that, the batch may come again."""
         try:
             self._consumer.commit(offsets=list(batch.after), asynchronous=False)
         except kafka.KafkaException as error:  # a rebalance, or Kafka is down
             log.warning("Kafka: a batch that is done may come again: %s", error.args[0].str())
 
     def rewind(self, batch: MessageBatch) -> None:
-        """The batch could not be done: it comes again."""
+        """Go back to the start of a batch that could not be done: it comes again."""
         for place in batch.first:
             try:
                 self._consumer.seek(place)
@@ -248,7 +269,7 @@ class Consumer:
     def close(self) -> None:
         """Leave the group, so that others take over at once."""
         self._consumer.close()
-        self._graveyard.close()
+        self._publisher.close()
 
     def _read(self, message: kafka.Message) -> IndexEvent | None:
         value = message.value() or b""
@@ -261,15 +282,15 @@ class Consumer:
             reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
         except ValueError as error:
             reason = str(error)
-        self._graveyard.bury(message, reason)
-        self.buried += 1
+        self._publisher.publish_dead_letter(message, reason)
+        self.dead_letters += 1
         place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
-        log.error("Kafka: %s is no event (%s): dead letter %d", place, reason, self.buried)
+        log.error("Kafka: %s is no event (%s): dead letter %d", place, reason, self.dead_letters)
         return None
 
 
 def _is_sound(message: kafka.Message) -> bool:
-    """A message, and no word about the topic in a message's place."""
+    """Return whether it is a message, and no error in a message's place, which is logged."""
     error = message.error()
     if error is not None:
         log.warning("Kafka: %s", error.str())
@@ -277,6 +298,6 @@ def _is_sound(message: kafka.Message) -> bool:
 
 
 def _places(messages: Any, offset: int) -> list[kafka.TopicPartition]:
-    """By partition: the place of the last of these messages, and so much further."""
+    """Return by partition the offset of the last of these messages, plus `offset`."""
     last = {(message.topic(), message.partition()): message.offset() for message in messages}
     return [kafka.TopicPartition(*where, last[where] + offset) for where in sorted(last)]

@@ -1,4 +1,4 @@
-"""The way of outbox events through Kafka: published by the service, consumed by who indexes.
+"""The relay: outbox events published to Kafka by the service, for whoever indexes to consume.
 
 The outbox stays the truth. A message says that a product can be claimed; whoever consumes it
 claims the product, so that messages which come twice, late, out of order or not at all do no harm.
@@ -17,7 +17,7 @@ from orm_models import Database, OutboxEvent
 from product_search.database.clock import Clock, database_clock
 from product_search.database.transactions import read_committed
 from product_search.errors import KafkaUnavailable
-from product_search.outbox import events as outbox
+from product_search.outbox.events import is_oldest
 from product_search.outbox.kafka import IndexEvent, Publisher
 
 MAX_PUBLISHED = 500  # at once
@@ -26,8 +26,8 @@ PUBLISHING = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """Events that one relay publishes; nobody else does before `until`."""
+class _Reservation:
+    """Events that one relay publishes; no other relay does before `until`."""
 
     until: datetime
     events: Sequence[IndexEvent]
@@ -35,10 +35,10 @@ class _Taken:
 
 @dataclass(frozen=True)
 class Relay:
-    """Publishes of each product the oldest event, and again where nothing came of it for long.
+    """Publishes the oldest event of each product, and again where it stays in the outbox for long.
 
-    Any number of relays share one outbox. A claim that ends without success, and a pause after a
-    failure, bring the event back at their end; everything else after `republish`.
+    Any number of relays share one outbox. The end of a claim without success, or of a pause after a
+    failure, makes an event due again; else it is due again after `republish`.
     """
 
     database: Database
@@ -47,40 +47,47 @@ class Relay:
     clock: Clock = database_clock
 
     def publish_due(self) -> int:
-        """Publish what is to be published now, up to MAX_PUBLISHED; how many events.
+        """Publish what is due, up to MAX_PUBLISHED events; return how many.
 
         Raises:
             KafkaUnavailable: Kafka has not acknowledged all of them.
             DatabaseUnavailable: the database does not answer.
         """
-        if not self.database.read(lambda session: _waiting(session, self.clock(session), 1)):
+        if not self.database.read(self._due, 1):
             return 0
-        taken = self.database.write(self._take)
-        if not taken.events:  # another relay was faster
+        reserved = self.database.write(self._reserve)
+        if not reserved.events:  # another relay was faster
             return 0
-        delivered = self.publisher.publish(taken.events)
-        self.database.write(self._save, taken, delivered)
-        if missing := len(taken.events) - len(delivered):
-            raise KafkaUnavailable(f"{missing} of {len(taken.events)} events are not acknowledged")
+        delivered = self.publisher.publish(reserved.events)
+        self.database.write(self._save, reserved, delivered)
+        if missing := len(reserved.events) - len(delivered):
+            raise KafkaUnavailable(
+                f"{missing} of {len(reserved.events)} events are not acknowledged"
+            )
         return len(delivered)
 
-    def _take(self, session: Session) -> _Taken:
+    def _due(self, session: Session, limit: int) -> list[int]:
+        return _waiting(session, self.clock(session), limit)
+
+    def _reserve(self, session: Session) -> _Reservation:
         read_committed(session)
         now = self.clock(session)
         until = now + PUBLISHING
         waiting = _waiting(session, now, MAX_PUBLISHED)
         chosen = _postpone(session, waiting, _is_waiting(now), until)
         rows = select(OutboxEvent).where(OutboxEvent.id.in_(chosen)).order_by(OutboxEvent.id)
-        return _Taken(until, [_message(event) for event in session.scalars(rows)])
+        return _Reservation(until, [_message(event) for event in session.scalars(rows)])
 
-    def _save(self, session: Session, taken: _Taken, delivered: Collection[IndexEvent]) -> None:
-        """What was claimed meanwhile goes by its claim."""
+    def _save(
+        self, session: Session, reserved: _Reservation, delivered: Collection[IndexEvent]
+    ) -> None:
+        """Postpone the delivered events and free the others; a claim made meanwhile stands."""
         read_committed(session)
-        ours = OutboxEvent.publish_after == taken.until
+        is_reserved = OutboxEvent.publish_after == reserved.until
         later = self.clock(session) + self.republish
         done = {event.event_id for event in delivered}
-        _postpone(session, done, ours, later)
-        _postpone(session, {event.event_id for event in taken.events} - done, ours, None)
+        _postpone(session, done, is_reserved, later)
+        _postpone(session, {event.event_id for event in reserved.events} - done, is_reserved, None)
 
 
 def _is_waiting(now: datetime) -> ColumnElement[bool]:
@@ -88,8 +95,8 @@ def _is_waiting(now: datetime) -> ColumnElement[bool]:
 
 
 def _waiting(session: Session, now: datetime, limit: int) -> list[int]:
-    """Events to publish, by id: two walks along the index, for one would read all that wait."""
-    first = select(OutboxEvent.id).where(outbox.is_oldest()).limit(limit)
+    """Return the ids of due events, by two reads along the index: one would read all that wait."""
+    first = select(OutboxEvent.id).where(is_oldest()).limit(limit)
     after = OutboxEvent.publish_after
     never = first.where(after.is_(None)).order_by(OutboxEvent.id)
     again = first.where(after <= now).order_by(after, OutboxEvent.id)
@@ -102,7 +109,7 @@ def _postpone(
     condition: ColumnElement[bool],
     until: datetime | None,
 ) -> Sequence[int]:
-    """Of these events those that meet the condition, and that nobody has locked: their ids."""
+    """Set `publish_after` of those events that meet the condition and are not locked; return ids."""
     if not event_ids:
         return []
     free = select(OutboxEvent.id).where(OutboxEvent.id.in_(event_ids), condition)

@@ -65,7 +65,7 @@ def join(topic: KafkaTopic) -> Iterator[Callable[[], Consumer]]:
 
 def next_batch(member: Consumer, limit: int = 100) -> MessageBatch:
     deadline = time.monotonic() + DEADLINE_S
-    while not (batch := member.take(limit, 0.2)):
+    while not (batch := member.poll(limit, 0.2)):
         assert time.monotonic() < deadline, "no message came"
     return batch
 
@@ -175,7 +175,7 @@ def test_members_of_the_group_share_the_messages(
         assert time.monotonic() < deadline, "one member gets everything"
         publisher.publish([event(number := number + 1) for _ in range(8)])
         for member, mine in zip(members, got, strict=True):
-            if batch := member.take(100, 0.1):
+            if batch := member.poll(100, 0.1):
                 mine += batch.product_ids
                 member.commit(batch)
 
@@ -207,7 +207,7 @@ def test_what_is_no_event_goes_to_the_dead_letters_and_holds_back_nothing(
     publisher.publish([event(2)])
     member = join()
     assert next_products(member, 1) == [2]
-    while member.buried < len(POISON):  # they may be in a partition of their own
+    while member.dead_letters < len(POISON):  # they may be in a partition of their own
         member.commit(next_batch(member))
     assert len([r for r in caplog.records if "dead letter" in r.getMessage()]) == len(POISON)
     buried = raw_messages(topic.servers, topic.dead, len(POISON))
@@ -237,7 +237,7 @@ def test_a_dead_letter_that_kafka_does_not_take_is_not_forgotten(mock_kafka: Moc
     with pytest.raises(KafkaUnavailable):
         next_batch(member)
     batch = next_batch(member)
-    assert (batch.product_ids, member.buried) == ([], 1)
+    assert (batch.product_ids, member.dead_letters) == ([], 1)
     member.close()
 
 

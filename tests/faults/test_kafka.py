@@ -279,7 +279,7 @@ def test_what_a_killed_worker_had_in_hand_is_indexed_by_the_other_and_sigterm_en
     deadline = time.monotonic() + DEADLINE_S
     while not waiting <= came:
         assert time.monotonic() < deadline, f"{len(waiting - came)} products never come"
-        if batch := member.take(100, 0.2):
+        if batch := member.poll(100, 0.2):
             came |= set(batch.product_ids)
     member.close()
     assert came == waiting
