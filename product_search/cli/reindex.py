@@ -82,7 +82,7 @@ def drop_old(settings: Settings) -> int:
 def give_up_active(settings: Settings) -> int:
     """Give the active collection up, whose weights are lost; a service's start makes a new one."""
     with open_database(settings) as database:
-        given_up = database.write(reindex.give_up_active)
+        given_up = database.write(reindex.retire_active)
     log.info(
         "已放弃 %s：运行中的服务从此不能搜索和索引，（重新）启动一个服务，它会新建集合",
         given_up.name,

@@ -1,1 +1,1 @@
-"""Rows into live collections, and from one collection to the next."""
+"""Indexing: products into the live collections, and from one collection to the next."""

@@ -1,4 +1,4 @@
-"""Which Milvus collections are live, by role, each open together with the encoders that fill it."""
+"""The live Milvus collections by role, each open together with the encoders that fill it."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-REFRESH_S = 1.0  # searches follow a switch that another process made this late
+REFRESH_S = 1.0  # searches follow another process's switch this late
 RETRY_S = 30.0  # encoders that could not be loaded are tried again this late
 
 
 class Role(StrEnum):
-    """The part that a collection plays; all but the last are live: every write goes to them."""
+    """What a collection is for; every write goes to all but retired ones, which are live."""
 
     active = "active"  # searches read it
     filling = "filling"  # a reindexing fills it
-    previous = "previous"  # was active before, and can be again
+    previous = "previous"  # was active before the last switch, and can be again
     retired = "retired"  # to be dropped
 
 
 class EncoderSource(Protocol):
-    """Where encoder pairs come from. Every method raises EncoderError where it has none."""
+    """Source of encoder pairs; every method raises EncoderError where it has none that fits."""
 
     def load_chosen(self) -> EncoderPair:
-        """The pair that the settings choose."""
+        """Load the pair that the settings choose."""
         ...
 
     def load_named(self, name: str) -> EncoderPair:
-        """The pair of this name."""
+        """Load the pair of this name."""
         ...
 
     def load_matching(self, name: str | None, fingerprint: str) -> EncoderPair:
-        """The pair with this fingerprint; None is a name that is not known."""
+        """Load the pair with this fingerprint; `name` is None where it is not known."""
         ...
 
 
 class ReleaseMismatch(EncoderError):
-    """A collection has the fields of another release of the service."""
+    """The collection has the fields of another release of the service."""
 
 
 class CollectionMissing(VectorStoreUnavailable):
@@ -71,7 +71,7 @@ class OpenCollection:
 
     @classmethod
     def open(cls, encoders: EncoderPair, vector_database: VectorDatabase) -> OpenCollection:
-        """The collection that bears the encoders' fingerprint; it is made where there is none."""
+        """Open the collection of these encoders; create it where there is none."""
         clip = encoders.image_text.dim
         dims = {
             VectorField.image_clip: clip,
@@ -88,28 +88,31 @@ class OpenCollection:
 
 
 def fetch_live(session: Session) -> dict[Role, VectorCollection]:
-    """The live collections; at most one of each role."""
+    """Return the live collections by role; each role has at most one."""
     return {Role(row.role): row for row in session.scalars(_live())}
 
 
 def lock_live(session: Session) -> dict[Role, VectorCollection]:
-    """The same, held: roles change one transaction at a time. Before any other statement."""
+    """Return the live collections, locked: roles change one transaction at a time.
+
+    This has to be the transaction's first statement.
+    """
     return {Role(row.role): row for row in session.scalars(_live().with_for_update())}
 
 
 def fetch_retired(session: Session) -> list[VectorCollection]:
-    """The collections that are to be dropped."""
-    gone = select(VectorCollection).where(VectorCollection.role == Role.retired)
-    return list(session.scalars(gone))
+    """Return the retired collections, which are to be dropped."""
+    retired = select(VectorCollection).where(VectorCollection.role == Role.retired)
+    return list(session.scalars(retired))
 
 
 def assign_role(row: VectorCollection, role: Role) -> None:
-    """From the end of the transaction on."""
+    """Give the collection another role, when the transaction commits."""
     row.role, row.role_since = role, datetime.now(UTC)
 
 
 def add_collection(session: Session, encoders: EncoderPair, role: Role) -> None:
-    """A collection of these encoders in this role, whatever it was before."""
+    """Add a collection of these encoders in this role, whatever role it had before."""
     session.merge(
         VectorCollection(
             name=collection_name(encoders.fingerprint),
@@ -122,8 +125,8 @@ def add_collection(session: Session, encoders: EncoderPair, role: Role) -> None:
 
 
 def _live() -> Select[VectorCollection]:
-    others = VectorCollection.role != Role.retired
-    return select(VectorCollection).where(others).order_by(VectorCollection.name)
+    is_live = VectorCollection.role != Role.retired
+    return select(VectorCollection).where(is_live).order_by(VectorCollection.name)
 
 
 class LiveCollections:
@@ -132,6 +135,7 @@ class LiveCollections:
     def __init__(
         self, database: Database, vector_database: VectorDatabase, encoders: EncoderSource
     ) -> None:
+        """Open nothing yet: `active`, `open_all` and `open` do, when they are called."""
         self.database = database
         self.vector_database = vector_database
         self.encoders = encoders
@@ -139,15 +143,16 @@ class LiveCollections:
         self._opening = threading.Lock()
         self._refreshing = threading.Lock()
         self._active: OpenCollection | None = None
-        self._look_at = 0.0
+        self._next_refresh = 0.0
 
     def active(self) -> OpenCollection:
-        """What a search reads. The row is looked at each second, by one search of those at hand.
+        """Return the active collection, which searches read.
 
+        Its row is read again each second, by one of the searches at that moment.
         Where the new active collection can't be opened here, the one before still answers: it is
         kept in step until it is dropped.
         """
-        if time.monotonic() >= self._look_at and self._refreshing.acquire(blocking=False):
+        if time.monotonic() >= self._next_refresh and self._refreshing.acquire(blocking=False):
             try:
                 self._refresh()
             finally:
@@ -179,7 +184,7 @@ class LiveCollections:
             return work(refreshed, *args, **kwargs)
 
     def refresh(self) -> OpenCollection:
-        """Look at the rows now."""
+        """Read the rows now, and return the active collection."""
         with self._refreshing:
             self._refresh()
         return self.active()
@@ -188,23 +193,24 @@ class LiveCollections:
         pause = REFRESH_S
         try:
             rows = self.database.read(fetch_live)
-            self._forget_others(rows)
+            self._close_others(rows)
             if Role.active in rows:
                 self._active = self._open_or_raise(rows[Role.active])
         except AppError as error:
             log.warning("searches go on as before: %s", error)
             if isinstance(error.__cause__, EncoderError):
                 pause = RETRY_S
-        self._look_at = time.monotonic() + pause  # after what may have taken long
+        self._next_refresh = time.monotonic() + pause  # after what may have taken long
 
     def open_all(self, rows: Mapping[Role, VectorCollection]) -> list[tuple[Role, OpenCollection]]:
-        """All of these, to write to.
+        """Open all these collections, to write to.
 
-        Raises VectorStoreUnavailable where one can't be opened here: without it, work is not done.
+        Raises:
+            VectorStoreUnavailable: one can't be opened here, and a write has to go to all.
         """
         if Role.active not in rows:
             raise VectorStoreUnavailable("还没有可以写入的向量集合")
-        self._forget_others(rows)
+        self._close_others(rows)
         return [(role, self._open_or_raise(row)) for role, row in rows.items()]
 
     def _open_or_raise(self, row: VectorCollection) -> OpenCollection:
@@ -214,10 +220,10 @@ class LiveCollections:
             raise VectorStoreUnavailable(f"集合 {row.name} 的编码器载不出来：{error}") from error
 
     def open(self, row: VectorCollection) -> OpenCollection:
-        """The row's collection; encoders are loaded where this process has not had them yet.
+        """Open the row's collection; its encoders are loaded where they are not loaded yet.
 
         Raises:
-            EncoderError: the encoders are not there, or it is another release's.
+            EncoderError: the encoders are not there, or the collection is another release's.
             CollectionMissing: the collection is not there.
         """
         found = self._opened.get(row.name)  # without waiting for another that is being opened
@@ -226,27 +232,32 @@ class LiveCollections:
         with self._opening:
             found = self._opened.get(row.name)
             if found is None:
-                encoders = self.encoders_of(row)
+                encoders = self.load_encoders(row)
                 if not self.vector_database.has_collection(row.name):
                     raise CollectionMissing(f"Milvus 里没有集合 {row.name}")
                 found = self._opened[row.name] = OpenCollection.open(encoders, self.vector_database)
             return found
 
-    def encoders_of(self, row: VectorCollection) -> EncoderPair:
-        """The encoders of the row's collection, loaded. Raises EncoderError, OtherRelease."""
+    def load_encoders(self, row: VectorCollection) -> EncoderPair:
+        """Load the encoders of the row's collection.
+
+        Raises:
+            EncoderError: they are not there.
+            ReleaseMismatch: the collection has the fields of another release.
+        """
         encoders = self.encoders.load_matching(row.encoder, row.encoder_fingerprint)
         if collection_name(encoders.fingerprint) != row.name:
             raise ReleaseMismatch(f"集合 {row.name} 的字段是另一个版本的")
         return encoders
 
     def create(self, encoders: EncoderPair) -> OpenCollection:
-        """The collection of these encoders, made where there is none."""
-        made = OpenCollection.open(encoders, self.vector_database)
-        self._opened[made.name] = made
-        return made
+        """Open the collection of these encoders; create it where there is none."""
+        collection = OpenCollection.open(encoders, self.vector_database)
+        self._opened[collection.name] = collection
+        return collection
 
-    def _forget_others(self, rows: Mapping[Role, VectorCollection]) -> None:
-        """Let go of encoders that nothing is searched or written with any more."""
+    def _close_others(self, rows: Mapping[Role, VectorCollection]) -> None:
+        """Drop encoders that nothing is searched or written with any more."""
         names = {row.name for row in rows.values()}
         for name in list(self._opened):  # other threads may be opening some
             if name not in names:

@@ -39,13 +39,13 @@ Targets = Sequence[tuple[Role, OpenCollection]]
 _MARK_INDEXED = (
     update(Product)
     .where(Product.id == bindparam("product"), Product.revision == bindparam("seen"))
-    .values(index_status=IndexStatus.indexed, index_error=None, image_phash=bindparam("looks"))
+    .values(index_status=IndexStatus.indexed, index_error=None, image_phash=bindparam("hash"))
 )
 
 
 @dataclass(frozen=True)
 class Indexer:
-    """Applies outbox events; safe to repeat, since every write to Milvus is by a known key."""
+    """Applies outbox events to Milvus; safe to repeat, since every write is by a known key."""
 
     database: Database
     images: ImageStore
@@ -54,18 +54,18 @@ class Indexer:
     clock: Clock = database_clock
 
     def apply_oldest(self, limit: int) -> int:
-        """Bring Milvus up to the products that have waited longest; how many were claimed.
+        """Index up to `limit` products that have waited longest; return how many were claimed.
 
         Raises what a store or an encoder raises that is down; the products then wait as before.
         """
         rows, is_due = self._look(None)
-        return len(self._apply_free(rows, limit, None)) if is_due else 0
+        return len(self._claim_and_apply(rows, limit, None)) if is_due else 0
 
     def apply_products(self, product_ids: Collection[int]) -> None:
-        """As apply_oldest, of these products: each that waits, and that nobody else has claimed.
+        """Index those of these products that wait and that no other worker has claimed.
 
-        A claim passes over a row that someone, the relay say, has locked for a moment: it is
-        tried until it is claimed, or no longer free, or was locked for long.
+        A claim passes over a row that another transaction, such as the relay's, has locked for a
+        moment: it is tried until it is claimed, or no longer due, or was locked for long.
         """
         left = set(product_ids)
         until = time.monotonic() + _LOCKED_AT_MOST_S
@@ -73,7 +73,7 @@ class Indexer:
             rows, is_due = self._look(left)
             if not is_due:
                 return
-            done = self._apply_free(rows, len(left), left)
+            done = self._claim_and_apply(rows, len(left), left)
             left -= {item.product_id for item in done}
             if done:
                 until = time.monotonic() + _LOCKED_AT_MOST_S
@@ -100,21 +100,21 @@ class Indexer:
         return len(batch.product_ids)
 
     def _look(self, among: Collection[int] | None) -> tuple[Rows, bool]:
-        """The collections to write to, and whether products, or some of these, can be claimed."""
+        """Return the live collections, and whether a claim would find any of the products."""
 
         def look(session: Session) -> tuple[Rows, bool]:
             return live_collections.fetch_live(session), events.is_due(session, self.clock, among)
 
         return self.database.read(look)
 
-    def _apply_free(
+    def _claim_and_apply(
         self, rows: Rows, limit: int, among: Collection[int] | None
     ) -> Sequence[ClaimItem]:
-        self.collections.open_all(rows)  # before anything is claimed that could not be done
-        claim, rows = self.database.write(partial(self._claim, limit=limit, among=among))
+        self.collections.open_all(rows)  # before a claim that could not be carried out
+        claim, rows = self.database.write(self._claim, limit, among)
         if not claim.items:  # others were faster
             return []
-        with keep_lease(lambda: self._renew(claim), self.policy.lease):
+        with keep_lease(partial(self._renew, claim), self.policy.lease):
             try:
                 self._apply_claim(claim, self.collections.open_all(rows))
             except Exception:  # whatever it was, it was no product's fault
@@ -125,7 +125,7 @@ class Indexer:
     def _claim(
         self, session: Session, limit: int, among: Collection[int] | None
     ) -> tuple[Claim, Rows]:
-        """The rows are read after the events: a collection that came before them is among those."""
+        """Claim, then read the live collections: any older than the events is among these."""
         claim = events.claim(session, limit, self.policy.lease, self.clock, among)
         return claim, live_collections.fetch_live(session)
 
@@ -140,25 +140,25 @@ class Indexer:
             log.warning("a claim stays until its lease ends: %s", error)
 
     def _apply_claim(self, claim: Claim, targets: Targets) -> None:
-        """All at once; what failed before, or fails now, one by one: it holds back no other."""
+        """Index all items at once, and those that failed before, or fail now, one by one."""
         fresh = [item for item in claim.items if not item.attempts]
-        alone = [item for item in claim.items if item.attempts]
+        single = [item for item in claim.items if item.attempts]
         try:
             self._apply(claim, fresh, targets)
         except AppError:  # a store is down: nothing is wrong with the products
             raise
         except Exception:  # whatever an encoder may raise at one product's content
             log.exception("a batch of %d products failed: they are tried one by one", len(fresh))
-            alone = [*fresh, *alone]
-        for item in alone:
-            self._apply_alone(claim, item, targets)
+            single = [*fresh, *single]
+        for item in single:
+            self._apply_single(claim, item, targets)
 
-    def _apply_alone(self, claim: Claim, item: ClaimItem, targets: Targets) -> None:
+    def _apply_single(self, claim: Claim, item: ClaimItem, targets: Targets) -> None:
         try:
             self._apply(claim, [item], targets)
         except AppError:
             raise
-        except Exception as error:  # as above, now with the product known
+        except Exception as error:  # as above, but here it is known which product
             for _, target in targets:
                 _check(target.encoders)
             log.exception("product %d could not be indexed", item.product_id)
@@ -166,26 +166,26 @@ class Indexer:
             self._settle(claim, [item], [], {item.product_id: reason}, {})
 
     def _apply(self, claim: Claim, items: Sequence[ClaimItem], targets: Targets) -> None:
-        """Products that are there are written as they are now; the others leave Milvus."""
+        """Write products as they are now; delete the entities of those that are gone."""
         if not items:
             return
         found = select(Product).where(Product.id.in_([item.product_id for item in items]))
         products = self.database.read(lambda session: session.scalars(found).all())
-        pictures, failures = self._load_images(products)
+        images, failures = self._load_images(products)
         entities = [
-            (target, _entities(target.encoders, some, pictures))
-            for target, some in _shared_out(products, items, targets)
+            (target, _entities(target.encoders, some, images))
+            for target, some in _assign(products, items, targets)
         ]
         there = {product.id for product in products}
         gone = [item for item in items if item.product_id not in there]
-        # What another worker has taken over meanwhile is its own to write.
+        # What another worker has claimed meanwhile is its own to write.
         held = self._renew(claim)
         for target, made in entities:
             target.entities.upsert([entity for entity in made if entity.product_id in held])
             target.entities.delete([item.milvus_id for item in gone if item.product_id in held])
         written = [item for item in items if item.product_id in held]
-        looks = {one: perceptual_hash(picture) for one, picture in pictures.items()}
-        self._settle(claim, written, products, failures, looks)
+        hashes = {product_id: perceptual_hash(image) for product_id, image in images.items()}
+        self._settle(claim, written, products, failures, hashes)
 
     def _settle(
         self,
@@ -193,12 +193,12 @@ class Indexer:
         items: Sequence[ClaimItem],
         products: Sequence[Product],
         failures: Mapping[int, str],
-        looks: Mapping[int, bytes],
+        hashes: Mapping[int, bytes],
     ) -> None:
-        """Say of each product whether it is indexed, and forget or postpone its events.
+        """Save of each product whether it is indexed, and delete or postpone its events.
 
         A product that was lost to another worker while it was written may now be in Milvus as it
-        was before that worker's write: it is queued again, whatever either has made of it.
+        was before that worker's write: it is enqueued again, whatever either has made of it.
         """
 
         def settle(session: Session) -> None:
@@ -209,7 +209,7 @@ class Indexer:
                 {
                     "product": product.id,
                     "seen": product.revision,
-                    "looks": looks.get(product.id),
+                    "hash": hashes.get(product.id),
                 }
                 for product in products
                 if product.id in held and product.id not in failures
@@ -229,21 +229,21 @@ class Indexer:
     def _load_images(
         self, products: Sequence[Product]
     ) -> tuple[dict[int, Image.Image], dict[int, str]]:
-        """By product id: the images, and why those that can't be read can't.
+        """Return by product id the images, and the reasons where they can't be read.
 
         Such a product is indexed by its title alone, until its image can be read.
         """
-        pictures: dict[int, Image.Image] = {}
+        images: dict[int, Image.Image] = {}
         failures: dict[int, str] = {}
         for product in products:
             if product.image_hash is None:
                 continue
             try:
-                pictures[product.id] = self.images.load(product.image_hash)
+                images[product.id] = self.images.load(product.image_hash)
             except AppError as error:  # gone, damaged, or no longer within the limits
-                log.warning("picture of product %d: %s", product.id, error)
+                log.warning("image of product %d: %s", product.id, error)
                 failures[product.id] = error.message
-        return pictures, failures
+        return images, failures
 
 
 def _check(encoders: EncoderPair) -> None:
@@ -252,10 +252,13 @@ def _check(encoders: EncoderPair) -> None:
     encoders.image_text.encode_images([Image.new("RGB", (32, 32))])
 
 
-def _shared_out(
+def _assign(
     products: Sequence[Product], items: Sequence[ClaimItem], targets: Targets
 ) -> list[tuple[OpenCollection, list[Product]]]:
-    """What is to be written where: all everywhere, but for what one collection alone lacks."""
+    """Return the products to write to each collection.
+
+    All go to all, except that what only the filled collection lacks goes there alone.
+    """
     lacking = {item.product_id for item in items if item.only_fill}
     elsewhere = [
         product
@@ -270,15 +273,15 @@ def _shared_out(
 
 
 def _entities(
-    encoders: EncoderPair, products: Sequence[Product], pictures: Mapping[int, Image.Image]
+    encoders: EncoderPair, products: Sequence[Product], images: Mapping[int, Image.Image]
 ) -> list[Entity]:
     documents, texts = encoders.encode_products(
         [document(product.title, product.category, product.description) for product in products],
         [plain(product.title) for product in products],
     )
-    with_image = [product.id for product in products if product.id in pictures]
-    images = encoders.image_text.encode_images([pictures[one] for one in with_image])
-    image_vectors = dict(zip(with_image, images, strict=True))
+    with_image = [product.id for product in products if product.id in images]
+    vectors = encoders.image_text.encode_images([images[one] for one in with_image])
+    image_vectors = dict(zip(with_image, vectors, strict=True))
     return [
         Entity(
             milvus_id=product.milvus_id,

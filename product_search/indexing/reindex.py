@@ -1,11 +1,10 @@
-"""A new encoder without downtime: fill a second collection, switch to it, roll back, drop."""
+"""A new encoder without downtime: fill a second collection, switch to it, roll back, drop it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select
@@ -31,18 +30,19 @@ Progress = Mapping[str, Any]
 
 
 class ReindexRefused(StartError):
-    """What was asked for does not fit what there is; the message says why and what does."""
+    """The request does not fit the state of the collections; the message says what does."""
 
 
 def start(session: Session, encoder: str, rate: int | None) -> int:
-    """Queue a reindexing: its run. One for this encoder that nobody works on is gone on with.
+    """Enqueue a reindexing, or go on with an abandoned run for this encoder; return the run's id.
 
-    Raises ReindexRefused.
+    Raises:
+        ReindexRefused: another reindexing is unfinished, or a previous collection is kept.
     """
     rows = live_collections.lock_live(session)
     run = find_unfinished(session)
     if run is not None:
-        if run.options["encoder"] == encoder and _is_left(session, run):
+        if run.options["encoder"] == encoder and _is_abandoned(session, run):
             return run.id
         raise ReindexRefused(
             f"已有一次换编码器（第 {run.id} 号）在进行：--status 看进度，--cancel 取消"
@@ -57,19 +57,20 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
 
 
 def find_unfinished(session: Session) -> Run | None:
-    """The reindexing that is queued or under way; runs that only drop are none."""
+    """Return the unfinished reindexing; runs that only drop collections don't count."""
     found = queue.list_unfinished(session, RunKind.reindex)
     return next((run for run in found if "encoder" in run.options), None)
 
 
-def _is_left(session: Session, run: Run) -> bool:
+def _is_abandoned(session: Session, run: Run) -> bool:
     return run.lease_until is None or run.lease_until <= database_clock(session)
 
 
 def roll_back(session: Session) -> VectorCollection:
-    """The previous collection is active again, and the active one previous: what is active now.
+    """Swap the active and the previous collection; return the one that is active now.
 
-    Raises ReindexRefused.
+    Raises:
+        ReindexRefused: there is no previous collection.
     """
     rows = live_collections.lock_live(session)
     if Role.previous not in rows:
@@ -80,17 +81,22 @@ def roll_back(session: Session) -> VectorCollection:
 
 
 def drop_previous(session: Session) -> int:
-    """No longer keep the previous collection: the run that drops it. Raises ReindexRefused."""
+    """Retire the previous collection; return the id of the run that drops it.
+
+    Raises:
+        ReindexRefused: there is no previous collection.
+    """
     rows = live_collections.lock_live(session)
     if Role.previous not in rows:
         raise ReindexRefused("没有上一个集合可以删除")
     return retire_collections(session, [rows[Role.previous]])
 
 
-def give_up_active(session: Session) -> VectorCollection:
-    """No longer use the active collection, whose weights are gone: the next service makes one.
+def retire_active(session: Session) -> VectorCollection:
+    """Retire the active collection, whose weights are gone: the next service creates a new one.
 
-    Raises ReindexRefused.
+    Raises:
+        ReindexRefused: there is none, or another collection has to be dealt with first.
     """
     rows = live_collections.lock_live(session)
     if Role.active not in rows:
@@ -105,7 +111,11 @@ def give_up_active(session: Session) -> VectorCollection:
 
 
 def cancel(session: Session) -> int:
-    """End the reindexing: the run that drops what it had filled. Raises ReindexRefused."""
+    """Cancel the reindexing; return the id of the run that drops what was filled.
+
+    Raises:
+        ReindexRefused: there is none to cancel.
+    """
     rows = live_collections.lock_live(session)
     run = find_unfinished(session)
     if run is None and Role.filling not in rows:
@@ -117,9 +127,9 @@ def cancel(session: Session) -> int:
 
 @dataclass(frozen=True)
 class Reindexer:
-    """The handler of RunKind.reindex: fills and switches, or drops what is retired.
+    """Carries out reindexing runs: fills and switches, or drops retired collections.
 
-    Filling goes through the outbox: the run only queues products, a batch ahead of the indexers.
+    Filling goes through the outbox: the run only records events, a batch ahead of the indexers.
     So a product is filled in under the claim that every write of it is done under, and no write
     or deletion can be overtaken; `gate` tells this process's indexer.
     """
@@ -142,20 +152,20 @@ class Reindexer:
     def _fill_and_switch(self, context: RunContext) -> None:
         progress: Progress = context.claim.progress
         if "switched" not in progress:
-            if not self._goes_on(progress):
-                progress = self._begin(context)
-            progress = self._queue_all(context, progress)
-            while not self._database.write(partial(_switch, context=context, progress=progress)):
+            if not self._can_resume(progress):
+                progress = self._create_filling(context)
+            progress = self._record_fills(context, progress)
+            while not self._database.write(_switch, context, progress):
                 self._wait_for_fills(context, limit=1)
         self.collections.refresh()
 
-    def _goes_on(self, progress: Progress) -> bool:
-        """Whether the collection that the run has begun is there."""
+    def _can_resume(self, progress: Progress) -> bool:
+        """Return whether the collection that the run has begun to fill is there."""
         filling = self._database.read(live_collections.fetch_live).get(Role.filling)
         return filling is not None and filling.name == progress.get("collection")
 
-    def _begin(self, context: RunContext) -> Progress:
-        """Make the collection, and tell every process to write to it."""
+    def _create_filling(self, context: RunContext) -> Progress:
+        """Create the collection, and register it so that every process writes to it."""
         try:
             encoders = self.collections.encoders.load_named(context.claim.options["encoder"])
         except EncoderError as error:
@@ -164,19 +174,18 @@ class Reindexer:
         rows = self._database.read(live_collections.fetch_live)
         if name in {row.name for role, row in rows.items() if role is not Role.filling}:
             raise RunFailed(f"编码器 {encoders.name}（指纹 {encoders.fingerprint}）已经在用")
-        with self._database.alone("collection"):  # nobody drops meanwhile what is made here
+        with self._database.alone("collection"):  # nobody drops meanwhile what is created here
             self.collections.vector_database.drop_collection(name)  # left from another time
             self.collections.create(encoders)
-            return self._database.write(partial(_admit, context=context, encoders=encoders))
+            return self._database.write(_register_filling, context, encoders)
 
-    def _queue_all(self, context: RunContext, progress: Progress) -> Progress:
+    def _record_fills(self, context: RunContext, progress: Progress) -> Progress:
         rate = context.claim.options["rate"]
         batch = min(self.batch, rate) if rate else self.batch
         while True:
             began = time.monotonic()
             self._wait_for_fills(context, unclaimed=True, limit=1)
-            step = partial(_queue_some, context=context, progress=progress, limit=batch)
-            queued, progress = self._database.write(step)
+            queued, progress = self._database.write(_record_batch, context, progress, batch)
             if not queued:
                 return progress
             self.gate.notify()
@@ -184,7 +193,12 @@ class Reindexer:
                 context.stopping.wait(max(0.0, queued / rate - (time.monotonic() - began)))
 
     def _wait_for_fills(self, context: RunContext, *, limit: int, unclaimed: bool = False) -> None:
-        """Until fewer wait; the process may be told to end meanwhile, or the run be cancelled."""
+        """Wait until fewer than `limit` fills are left.
+
+        Raises:
+            RunInterrupted: the process is ending.
+            RunLost: the run was cancelled.
+        """
 
         def look(session: Session) -> tuple[bool, int]:
             is_filling = Role.filling in live_collections.fetch_live(session)
@@ -203,10 +217,10 @@ class Reindexer:
         with self._database.alone("collection"):
             for row in self._database.read(live_collections.fetch_retired):
                 self.collections.vector_database.drop_collection(row.name)
-                self._database.write(partial(_forget, name=row.name))
+                self._database.write(_delete_retired, row.name)
 
 
-def _admit(session: Session, context: RunContext, encoders: EncoderPair) -> Progress:
+def _register_filling(session: Session, context: RunContext, encoders: EncoderPair) -> Progress:
     rows = live_collections.lock_live(session)
     name = collection_name(encoders.fingerprint)
     abandoned = [r for role, r in rows.items() if role is Role.filling and r.name != name]
@@ -219,7 +233,7 @@ def _admit(session: Session, context: RunContext, encoders: EncoderPair) -> Prog
     return progress
 
 
-def _queue_some(
+def _record_batch(
     session: Session, context: RunContext, progress: Progress, limit: int
 ) -> tuple[int, Progress]:
     ids = events.record_fill(session, progress["last_id"], limit)
@@ -231,7 +245,7 @@ def _queue_some(
 
 
 def _switch(session: Session, context: RunContext, progress: Progress) -> bool:
-    """Unless products are still to be filled in: from here on searches read the new collection."""
+    """Make the filled collection the active one; return False where fills are still left."""
     rows = live_collections.lock_live(session)
     if Role.filling not in rows:
         raise RunLost(f"run {context.claim.id} was cancelled")
@@ -243,7 +257,7 @@ def _switch(session: Session, context: RunContext, progress: Progress) -> bool:
     return True
 
 
-def _forget(session: Session, name: str) -> None:
+def _delete_retired(session: Session, name: str) -> None:
     row = session.get(VectorCollection, name, with_for_update=True)
     if row is not None and row.role == Role.retired:
         session.delete(row)

@@ -1,4 +1,4 @@
-"""Which collections a process opens when it starts, and what it makes where they can't serve."""
+"""What happens to the collections when a process starts: opened, created anew, or retired."""
 
 from __future__ import annotations
 
@@ -36,30 +36,35 @@ DROP_OPTIONS = {"drop": True}
 
 
 def open_collections(collections: LiveCollections, *, is_service: bool, is_alone: bool) -> None:
-    """Open the live collections; the very first one is made.
+    """Open the live collections; create the very first one.
 
-    An active collection that is gone is made anew, and every product is queued for it. The queue
-    is committed before the collection is made, so that a crash between the two leaves a collection
-    that is missing, and noticed, rather than one that stays empty.
+    An active collection that is gone is created anew, with an event for every product. The events
+    are committed before the collection is created, so that a crash between the two leaves a
+    collection that is missing, and noticed, rather than one that stays empty.
 
-    A collection whose encoders can't be loaded here is given up only by a service that is alone:
+    A collection whose encoders can't be loaded here is retired only by a service that is alone:
     nobody else can use it. The previous one then takes its place, or else a new one.
 
+    Args:
+        collections: to open.
+        is_service: whether this process is a service, and not a command.
+        is_alone: whether no other process can use Milvus.
+
     Raises:
-        EncoderError: there are no encoders to make it with.
+        EncoderError: there are no encoders to create the collection with.
         StartError: encoders can't be loaded here, and other processes may have them; or a
-            collection is to be made for products that are there, which is for the service to do.
+            collection has to be created for existing products, which is for a service to do.
     """
-    sole = is_service and is_alone
+    may_retire = is_service and is_alone
     with collections.database.alone("collection"):  # of several services at their first start
-        while not _settle_active(collections, is_service=is_service, sole=sole):
+        while not _ensure_active(collections, is_service=is_service, may_retire=may_retire):
             log.info("the collections' roles have changed meanwhile: once more")
-        _give_up_unusable(collections, sole=sole)
+        _retire_unusable(collections, may_retire=may_retire)
     collections.refresh()
 
 
 def open_existing_collections(collections: LiveCollections) -> bool:
-    """Open the live collections, for a worker; False where the service has not made them yet.
+    """Open the live collections, for a worker; return False where there is none to open yet.
 
     Raises:
         StartError: encoders of a live collection can't be loaded here.
@@ -67,11 +72,11 @@ def open_existing_collections(collections: LiveCollections) -> bool:
     rows = collections.database.read(live_collections.fetch_live)
     if Role.active not in rows:
         return False
-    return all(_opens(collections, row, sole=False) for row in rows.values())
+    return all(_try_open(collections, row, may_retire=False) for row in rows.values())
 
 
 def retire_collections(session: Session, rows: Collection[VectorCollection]) -> int:
-    """No longer write to these; a run drops them: its id."""
+    """Retire the collections; return the id of the run that drops them."""
     for row in rows:
         live_collections.assign_role(row, Role.retired)
     return runs.enqueue(session, RunKind.reindex, DROP_OPTIONS).id
@@ -84,27 +89,27 @@ def _refusal(row: VectorCollection, error: EncoderError) -> StartError:
     return StartError(f"{row.role} 集合 {row.name}：{error}。权重确已不在时：{way_out}")
 
 
-def _settle_active(collections: LiveCollections, *, is_service: bool, sole: bool) -> bool:
+def _ensure_active(collections: LiveCollections, *, is_service: bool, may_retire: bool) -> bool:
     """Open the active collection, or put another in its place; False where roles have changed."""
     rows = collections.database.read(live_collections.fetch_live)
     active, previous = rows.get(Role.active), rows.get(Role.previous)
     if active is None:
         if not is_service and collections.database.read(_any_product):
             raise StartError("还没有在用的向量集合：请先启动服务，由它新建")
-        return _start_afresh(collections, None)
+        return _create_active(collections, None)
     try:
-        encoders = collections.encoders_of(active)
+        encoders = collections.load_encoders(active)
     except EncoderError as error:
-        if not (sole or (is_service and isinstance(error, ReleaseMismatch))):
+        if not (may_retire or (is_service and isinstance(error, ReleaseMismatch))):
             raise _refusal(active, error) from error
         log.warning("the active collection %s can't be searched any more: %s", active.name, error)
     else:
         return _open_active(collections, active, encoders)
-    if previous is None or not _opens(collections, previous, sole=True):
-        return _start_afresh(collections, active)
+    if previous is None or not _try_open(collections, previous, may_retire=True):
+        return _create_active(collections, active)
     log.warning("searches go back to %s, the previous collection", previous.name)
     names = {Role.active: active.name, Role.previous: previous.name}
-    return collections.database.write(partial(_go_back, names=names))
+    return collections.database.write(partial(_restore_previous, names=names))
 
 
 def _any_product(session: Session) -> bool:
@@ -115,15 +120,15 @@ def _open_active(
     collections: LiveCollections, active: VectorCollection, encoders: EncoderPair
 ) -> bool:
     if not collections.vector_database.has_collection(active.name):
-        if not _queue_all(collections, encoders, active):
+        if not _record_all(collections, encoders, active):
             return False
     elif active.encoder is None:
-        _note(collections, active.name, encoders)
+        _save_encoder_name(collections, active.name, encoders)
     collections.create(encoders)
     return True
 
 
-def _go_back(session: Session, names: Mapping[Role, str]) -> bool:
+def _restore_previous(session: Session, names: Mapping[Role, str]) -> bool:
     rows = live_collections.lock_live(session)
     if any(role not in rows or rows[role].name != name for role, name in names.items()):
         return False
@@ -132,34 +137,37 @@ def _go_back(session: Session, names: Mapping[Role, str]) -> bool:
     return True
 
 
-def _start_afresh(collections: LiveCollections, active: VectorCollection | None) -> bool:
+def _create_active(collections: LiveCollections, active: VectorCollection | None) -> bool:
     encoders = collections.encoders.load_chosen()
-    if not _is_still(collections.database.read(live_collections.fetch_live), active):
+    if not _is_active(collections.database.read(live_collections.fetch_live), active):
         return False
     # Left from another time: nobody kept it in step.
     collections.vector_database.drop_collection(collection_name(encoders.fingerprint))
-    if not _queue_all(collections, encoders, active):
+    if not _record_all(collections, encoders, active):
         return False
     collections.create(encoders)
     return True
 
 
-def _is_still(rows: Mapping[Role, VectorCollection], active: VectorCollection | None) -> bool:
-    """Whether this one, or none, is active."""
+def _is_active(rows: Mapping[Role, VectorCollection], active: VectorCollection | None) -> bool:
+    """Return whether this collection, or where it is None no collection, is active."""
     now = rows.get(Role.active)
     return (now and now.name) == (active and active.name)
 
 
-def _queue_all(
+def _record_all(
     collections: LiveCollections, encoders: EncoderPair, active: VectorCollection | None
 ) -> bool:
-    """Every product for a collection that takes the place of the active one, or is it."""
+    """Record every product for a collection that is active, or becomes it in its place.
+
+    False where roles have changed.
+    """
     name = collection_name(encoders.fingerprint)
     log.info("collection %s is new: every product is queued for indexing", name)
 
-    def queue(session: Session) -> bool:
+    def record(session: Session) -> bool:
         rows = live_collections.lock_live(session)
-        if not _is_still(rows, active):
+        if not _is_active(rows, active):
             return False
         if active is not None and active.name != name:
             retire_collections(session, [row for row in rows.values() if row.name != name])
@@ -167,42 +175,48 @@ def _queue_all(
         events.record_rebuild(session)
         return True
 
-    return collections.database.write(queue)
+    return collections.database.write(record)
 
 
-def _note(collections: LiveCollections, name: str, encoders: EncoderPair) -> None:
-    def note(session: Session) -> None:
+def _save_encoder_name(collections: LiveCollections, name: str, encoders: EncoderPair) -> None:
+    def save(session: Session) -> None:
         session.get_one(VectorCollection, name, with_for_update=True).encoder = encoders.name
 
-    collections.database.write(note)
+    collections.database.write(save)
 
 
-def _give_up_unusable(collections: LiveCollections, *, sole: bool) -> None:
-    """What nobody can write to any more: else all writes would wait for it."""
+def _retire_unusable(collections: LiveCollections, *, may_retire: bool) -> None:
+    """Retire collections that nobody can write to any more: all writes would wait for them."""
     rows = collections.database.read(live_collections.fetch_live)
-    lost = [row for row in rows.values() if not _opens(collections, row, sole=sole)]
-    names = {row.name for row in lost}
+    unusable = [
+        row for row in rows.values() if not _try_open(collections, row, may_retire=may_retire)
+    ]
+    names = {row.name for row in unusable}
 
-    def give_up(session: Session) -> None:
+    def retire(session: Session) -> None:
         there = live_collections.lock_live(session)
         others = [row for role, row in there.items() if role is not Role.active]
         retire_collections(session, [row for row in others if row.name in names])
 
-    for row in lost:
+    for row in unusable:
         log.warning("the %s collection %s is given up", row.role, row.name)
     if names:
-        collections.database.write(give_up)
+        collections.database.write(retire)
 
 
-def _opens(collections: LiveCollections, row: VectorCollection, *, sole: bool) -> bool:
-    """Raises StartError where its encoders can't be loaded here, and another process may."""
+def _try_open(collections: LiveCollections, row: VectorCollection, *, may_retire: bool) -> bool:
+    """Open the collection; return False where it can't be used any more.
+
+    Raises:
+        StartError: its encoders can't be loaded here, and another process may have them.
+    """
     try:
         collections.open(row)
     except CollectionMissing as error:
         log.warning("%s", error)
         return False
     except EncoderError as error:
-        if not sole:
+        if not may_retire:
             raise _refusal(row, error) from error
         log.warning("%s", error)
         return False

@@ -1,9 +1,8 @@
-"""The catalog page by page, and the vectors that the active collection holds of it."""
+"""Products page by page, and the vectors that the active collection holds of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ class ActiveVectors(NamedTuple):
 def open_active_vectors(
     database: Database, vector_database: VectorDatabase
 ) -> ActiveVectors | None:
-    """None before there is any. Raises VectorStoreUnavailable."""
+    """Return the active collection; None before there is any. Raises VectorStoreUnavailable."""
     row = database.read(collections.fetch_live).get(Role.active)
     if row is None or not vector_database.has_collection(row.name):
         return None
@@ -44,12 +43,15 @@ def iterate_products(
     *conditions: ColumnElement[bool],
     size: int = PAGE,
 ) -> Iterator[Sequence[Row[Any]]]:
-    """These columns, Product.id among them, of the products that meet the conditions, by id."""
+    """Yield pages of the products that meet the conditions, by id.
+
+    `columns` are read, and have to have Product.id among them.
+    """
     last = 0
     while True:
         met = [*conditions, Product.id > last]
         some = select(*columns).where(*met).order_by(Product.id).limit(size)
-        rows = database.read(partial(_rows, some))
+        rows = database.read(_fetch_rows, some)
         if not rows:
             return
         yield rows
@@ -57,9 +59,9 @@ def iterate_products(
 
 
 def spread_evenly(count: int, wanted: int) -> NDArray[np.intp]:
-    """Places of at most so many of `count` things, the first and the last among them."""
+    """Return at most `wanted` evenly spread indices below `count`, the first and last included."""
     return np.linspace(0, count - 1, min(count, wanted)).round().astype(np.intp)
 
 
-def _rows(some: Select[Any], session: Session) -> Sequence[Row[Any]]:
+def _fetch_rows(session: Session, some: Select[Any]) -> Sequence[Row[Any]]:
     return session.execute(some).all()

@@ -109,7 +109,7 @@ def _postpone(
     condition: ColumnElement[bool],
     until: datetime | None,
 ) -> Sequence[int]:
-    """Set `publish_after` of those events that meet the condition and are not locked; return ids."""
+    """Set `publish_after` of those events that meet the condition and are not locked."""
     if not event_ids:
         return []
     free = select(OutboxEvent.id).where(OutboxEvent.id.in_(event_ids), condition)

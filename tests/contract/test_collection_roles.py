@@ -91,13 +91,13 @@ def test_an_active_collection_is_given_up_only_where_nothing_can_take_its_place(
     database: Database,
 ) -> None:
     with pytest.raises(ReindexRefused):
-        database.write(reindex.give_up_active)
+        database.write(reindex.retire_active)
     add(database, old=Role.previous, new=Role.active)
     with pytest.raises(ReindexRefused, match="--rollback"):
-        database.write(reindex.give_up_active)
+        database.write(reindex.retire_active)
     with writing(database) as session:
         session.execute(delete(VectorCollection).where(VectorCollection.name == "old"))
-    assert database.write(reindex.give_up_active).name == "new"
+    assert database.write(reindex.retire_active).name == "new"
     assert roles(database) == {"new": Role.retired}
 
 
@@ -107,10 +107,10 @@ def test_a_collection_that_was_made_active_meanwhile_is_not_retired_for_the_prev
     add(database, lost=Role.active, good=Role.previous)
     as_read = {Role.active: "lost", Role.previous: "good"}
     database.write(reindex.roll_back)
-    assert not database.write(partial(startup._go_back, names=as_read))
+    assert not database.write(partial(startup._restore_previous, names=as_read))
     assert roles(database) == {"good": Role.active, "lost": Role.previous}
     database.write(reindex.roll_back)
-    assert database.write(partial(startup._go_back, names=as_read))
+    assert database.write(partial(startup._restore_previous, names=as_read))
     assert roles(database) == {"good": Role.active, "lost": Role.retired}
 
 

@@ -111,7 +111,7 @@ def test_a_service_that_lacks_the_weights_gives_up_nothing_that_others_may_use(
         with pytest.raises(StartError, match="--give-up-active"), other:
             pass
         assert found(client, **query) == ["书包"]
-        resources(client).database.write(reindex.give_up_active)
+        resources(client).database.write(reindex.retire_active)
     with TestClient(create_app(on_server)) as client:
         assert resources(client).encoders.name == "starter"
         client.post("/product?wait=true", json={"title": "又一个书包"})
