@@ -59,7 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             with open_resources(chosen, chosen.api_url, is_service=True) as resources:
                 dependencies.provide(app, resources)
                 resources.imports.clean()
-                resources.generations.clean()
+                resources.generations.drop_old()
                 resources.start_runs()
                 yield
         except (AppError, StartError):

@@ -18,9 +18,10 @@ from product_search.bulk.uploads import Imports, UploadImporter
 from product_search.catalog.products import Catalog
 from product_search.drift.reconciler import Reconciler
 from product_search.errors import StartError
-from product_search.generation.diffusers import ImageGenerator, Keeper, open_generator
+from product_search.generation.diffusers import open_generator
 from product_search.generation.generations import Generations
-from product_search.generation.job import Generating
+from product_search.generation.generator import IdleUnloader, ImageGenerator
+from product_search.generation.handler import GenerationHandler
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
@@ -125,9 +126,9 @@ def open_resources(
             indexing_loop.start()
         relay_loop = stack.enter_context(open_relay_loop(settings, stores.database))
         search = stack.enter_context(open_search(settings, indexer))
-        keeper = Keeper(_generator(settings), settings.generation_idle_s)
-        stack.callback(keeper.close)
-        resources = _assemble(settings, indexer, search, indexing_loop, relay_loop, keeper)
+        unloader = IdleUnloader(_generator(settings), settings.generation_idle_s)
+        stack.callback(unloader.close)
+        resources = _assemble(settings, indexer, search, indexing_loop, relay_loop, unloader)
         stack.callback(resources.run_executor.stop)
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
@@ -190,13 +191,13 @@ def _assemble(
     search: SearchService,
     indexing_loop: Loop,
     relay_loop: Loop | None,
-    keeper: Keeper,
+    unloader: IdleUnloader,
 ) -> Resources:
     database, images, collections = indexer.database, indexer.images, indexer.collections
     gate = OutboxGate(database, settings.outbox_max_depth, wake=(relay_loop or indexing_loop).wake)
     catalog = Catalog(database, images, gate)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
-    generations = _generations(settings, indexer, keeper)
+    generations = _generations(settings, indexer, unloader)
     handlers: Mapping[RunKind, Handler] = {
         RunKind.import_: UploadImporter(imports, catalog).handle,
         RunKind.reindex: Reindexer(collections, settings.index_batch_size, gate).handle,
@@ -206,7 +207,9 @@ def _assemble(
             database, collections.vector_database, search.calibrations.of
         ).handle,
         RunKind.map: MapMaker(database, collections.vector_database).handle,
-        RunKind.generate: Generating(generations, keeper, search, settings.generation_label).handle,
+        RunKind.generate: GenerationHandler(
+            generations, unloader, search, settings.generation_label
+        ).handle,
     }
     run_executor = RunExecutor(database, handlers)
     return Resources(
@@ -225,11 +228,11 @@ def _assemble(
     )
 
 
-def _generations(settings: Settings, indexer: Indexer, keeper: Keeper) -> Generations:
+def _generations(settings: Settings, indexer: Indexer, unloader: IdleUnloader) -> Generations:
     return Generations(
         database=indexer.database,
         images=indexer.images,
-        generator=keeper.generator,
+        generator=unloader.generator,
         previews=settings.previews_dir,
         max_queued=settings.generation_max_queued,
         keep=timedelta(days=settings.generation_keep_days),

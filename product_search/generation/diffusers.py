@@ -1,4 +1,4 @@
-"""The text-to-image room: a generator behind a Protocol, and diffusers' pipelines as one."""
+"""Text-to-image pipelines of diffusers as image generators."""
 
 from __future__ import annotations
 
@@ -7,79 +7,23 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from product_search.errors import GenerationFailed, GenerationModelMissing
-from product_search.generation.previews import Previews, fit_previews
+from product_search.generation.generator import ImageGenerator, Step
+from product_search.generation.previews import PreviewDecoder, fit_preview_decoder
 
 log = logging.getLogger(__name__)
 
 Offload = Literal["none", "model", "sequential"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A denoising step has ended; `preview` may be called until `on_step` returns."""
-
-    number: int  # from 1, of those that were asked for
-    of: int
-    preview: Callable[[], Image.Image]  # a small image of what is there so far
-
-
-class ImageGenerator(Protocol):
-    """Words to an image; one at a time, in whichever thread asks."""
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        ...
-
-    @property
-    def default_steps(self) -> int:
-        """As its publisher runs it. Raises GenerationModelMissing."""
-        ...
-
-    @property
-    def default_guidance(self) -> float:
-        """As its publisher runs it. Raises GenerationModelMissing."""
-        ...
-
-    def check(self) -> None:
-        """Nothing is loaded. Raises GenerationModelMissing."""
-        ...
-
-    def generate(
-        self,
-        prompt: str,
-        *,
-        negative_prompt: str | None,
-        width: int,
-        height: int,
-        steps: int,
-        guidance: float,
-        seed: int,
-        on_step: Callable[[Step], None],
-    ) -> Image.Image:
-        """An RGB image of this size; the same arguments on the same device give the same one.
-
-        The model is loaded where it is not yet. What `on_step` raises ends the generation before
-        its next step and is raised on.
-
-        Raises GenerationModelMissing, GenerationFailed.
-        """
-        ...
-
-    def unload(self) -> None:
-        """Give the memory back, once no generation runs; the next one loads again."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,7 +47,7 @@ _OTHERS = _Recipe(50, 7.5)  # Stable Diffusion
 def open_generator(
     folder: Path, device: str, *, offload: Offload = "none", vae_tiling: bool = False
 ) -> ImageGenerator:
-    """The pipeline in `folder`, which may come later: nothing is read or loaded yet.
+    """Return a generator over the pipeline in `folder`, which may come later: nothing is read yet.
 
     `offload` keeps on a CUDA device only the model, or only the layer (sequential), that is at
     work; `vae_tiling` decodes large images in parts.
@@ -112,26 +56,27 @@ def open_generator(
 
 
 def has_pipeline(folder: Path) -> bool:
-    """Whether the folder holds a diffusers pipeline with all its parts."""
+    """Return whether the folder holds a diffusers pipeline with all its parts."""
     index = _index(folder)
     parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
     return bool(parts) and all(_is_whole(folder / name) for name in parts)
 
 
 class DiffusersGenerator:
-    """Any text-to-image pipeline of diffusers, saved in a folder; see ImageGenerator."""
+    """ImageGenerator on any text-to-image pipeline of diffusers that is saved in a folder."""
 
     def __init__(self, folder: Path, device: str, offload: Offload, vae_tiling: bool) -> None:
+        """Take the arguments of `open_generator`."""
         self._folder = folder
         self._device = device
         self._offload = offload if device == "cuda" else "none"
         self._vae_tiling = vae_tiling
         self._lock = threading.Lock()
-        self._loaded: tuple[Any, Previews] | None = None
+        self._loaded: tuple[Any, PreviewDecoder] | None = None
 
     @property
     def name(self) -> str:
-        """As ModelScope has it."""
+        """The model's name on ModelScope."""
         return self._folder.name.replace("--", "/")
 
     @property
@@ -163,22 +108,23 @@ class DiffusersGenerator:
         """See ImageGenerator."""
         with self._lock:
             recipe = self._recipe()
-            pipeline, previews = self._load()
-            watch = _Watch(on_step, steps, lambda latents: previews.draw(latents, width, height))
-            wanted = {
+            pipeline, decoder = self._load()
+            decode = partial(decoder.decode, width=width, height=height)
+            reporter = _StepReporter(on_step, steps, decode)
+            arguments = {
                 "prompt": prompt,
                 # A space: Qwen-Image guides only where there is one.
                 "negative_prompt": negative_prompt or " ",
-                "width": _rounded(width, pipeline),
-                "height": _rounded(height, pipeline),
+                "width": _round_up(width, pipeline),
+                "height": _round_up(height, pipeline),
                 "num_inference_steps": steps,
                 recipe.guidance_argument: guidance,
                 # Noise is drawn on the CPU, so that it is the same for every device.
                 "generator": torch.Generator("cpu").manual_seed(seed),
-                "callback_on_step_end": watch,
+                "callback_on_step_end": reporter,
             }
-            picture = _run(pipeline, wanted, watch)
-        return _cut(picture, width, height)
+            image = _run(pipeline, arguments, reporter)
+        return _crop_centre(image, width, height)
 
     def unload(self) -> None:
         """See ImageGenerator."""
@@ -199,18 +145,18 @@ class DiffusersGenerator:
             )
         return _RECIPES.get(kind, _OTHERS)
 
-    def _load(self) -> tuple[Any, Previews]:
+    def _load(self) -> tuple[Any, PreviewDecoder]:
         if self._loaded is None:
             log.info("loading generation model %s on %s", self.name, self._device)
             try:
-                self._loaded = self._opened()
+                self._loaded = self._open()
             except Exception as error:  # whatever the libraries raise at files that are damaged
                 log.exception("generation model %s can't be loaded", self.name)
                 reason = _reason(error)
                 raise GenerationFailed(f"图片生成模型 {self.name} 无法加载：{reason}") from error
         return self._loaded
 
-    def _opened(self) -> tuple[Any, Previews]:
+    def _open(self) -> tuple[Any, PreviewDecoder]:
         from diffusers import DiffusionPipeline  # takes seconds to import; only this needs it
         from diffusers.utils import logging as diffusers_logging
 
@@ -222,7 +168,7 @@ class DiffusersGenerator:
         pipeline.set_progress_bar_config(disable=True)
         if self._vae_tiling and hasattr(pipeline.vae, "enable_tiling"):
             pipeline.vae.enable_tiling()
-        previews = fit_previews(pipeline.vae.to(self._device))
+        decoder = fit_preview_decoder(pipeline.vae.to(self._device))
         pipeline.vae.to("cpu")  # offloading begins with everything there
         if self._offload == "model":
             pipeline.enable_model_cpu_offload(device=self._device)
@@ -230,22 +176,22 @@ class DiffusersGenerator:
             pipeline.enable_sequential_cpu_offload(device=self._device)
         else:
             pipeline.to(self._device)
-        return pipeline, previews
+        return pipeline, decoder
 
 
-class _Watch:
-    """diffusers' callback after each denoising step, as Steps."""
+class _StepReporter:
+    """The callback of diffusers after each denoising step, passed on as Steps."""
 
     def __init__(
         self,
         on_step: Callable[[Step], None],
         steps: int,
-        draw: Callable[[torch.Tensor], Image.Image],
+        decode: Callable[[torch.Tensor], Image.Image],
     ) -> None:
         self._on_step = on_step
         self._steps = steps
-        self._draw = draw
-        self.stopped_by: BaseException | None = None
+        self._decode = decode
+        self.error: BaseException | None = None  # what `on_step` raised
 
     def __call__(
         self, pipeline: Any, place: int, _time: Any, tensors: dict[str, Any]
@@ -253,19 +199,19 @@ class _Watch:
         # Some schedulers take a step more or less than they are asked for.
         number = (place + 1) * self._steps // pipeline.num_timesteps
         try:
-            self._on_step(Step(number, self._steps, lambda: self._draw(tensors["latents"])))
-        except BaseException as error:  # the caller's own, to be told from what the model raises
-            self.stopped_by = error
+            self._on_step(Step(number, self._steps, partial(self._decode, tensors["latents"])))
+        except BaseException as error:  # to be told from what the model raises
+            self.error = error
             raise
         return {}
 
 
-def _run(pipeline: Any, wanted: dict[str, Any], watch: _Watch) -> Image.Image:
+def _run(pipeline: Any, arguments: dict[str, Any], reporter: _StepReporter) -> Image.Image:
     known = inspect.signature(pipeline.__call__).parameters
     try:
-        output = pipeline(**{name: value for name, value in wanted.items() if name in known})
+        output = pipeline(**{name: value for name, value in arguments.items() if name in known})
     except Exception as error:  # whatever a model raises, memory that is used up among it
-        if error is watch.stopped_by:
+        if error is reporter.error:
             raise
         log.exception("generation failed")
         raise GenerationFailed(f"图片生成失败：{_reason(error)}") from error
@@ -274,19 +220,19 @@ def _run(pipeline: Any, wanted: dict[str, Any], watch: _Watch) -> Image.Image:
         _empty_cache()
     if any(getattr(output, "nsfw_content_detected", None) or ()):
         raise GenerationFailed("模型自带的安全检查拦下了这张图片：请换一种说法，或换一个 seed")
-    picture: Image.Image = output.images[0]
-    return picture.convert("RGB")
+    image: Image.Image = output.images[0]
+    return image.convert("RGB")
 
 
 def _reason(error: Exception) -> str:
-    """As an answer may say it: paths and the like stay in the log."""
+    """Return what an answer may say of the error: paths and the like stay in the log."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "内存或显存不足"
     return "原因见服务的日志"
 
 
 def _index(folder: Path) -> dict[str, Any]:
-    """The contents of model_index.json; empty where it is missing or damaged."""
+    """Return the contents of model_index.json; empty where it is missing or damaged."""
     try:
         index = json.loads((folder / "model_index.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -295,7 +241,7 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _is_whole(part: Path) -> bool:
-    """Whether a part is there with its weights, where it has any: it then has a config.json."""
+    """Return whether a part is there with its weights; a part with weights has a config.json."""
     lists = [json.loads(path.read_text("utf-8")) for path in part.glob("*.index.json")]
     named = {name for one in lists for name in one["weight_map"].values()}
     weights = {path.name for path in part.glob("*.safetensors")}
@@ -309,49 +255,17 @@ def _dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _rounded(side: int, pipeline: Any) -> int:
-    """Up to what transformers take: latents in patches of two by two."""
+def _round_up(side: int, pipeline: Any) -> int:
+    """Round up to what transformers take: latents in patches of two by two."""
     grain = int(getattr(pipeline, "vae_scale_factor", 8)) * 2
     return -(-side // grain) * grain
 
 
-def _cut(picture: Image.Image, width: int, height: int) -> Image.Image:
-    """The middle of it."""
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))
+def _crop_centre(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _empty_cache() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-class Keeper:
-    """The process's generator, for the one thread that carries out generations."""
-
-    def __init__(self, generator: ImageGenerator, idle_s: float) -> None:
-        self.generator = generator
-        self._idle_s = idle_s
-        self._timer: threading.Timer | None = None
-
-    @contextmanager
-    def in_use(self) -> Iterator[ImageGenerator]:
-        """The generator, whose idle time begins anew afterwards."""
-        self._stop_timer()
-        try:
-            yield self.generator
-        finally:
-            # Should it strike while the next generation runs, `unload` waits for its end.
-            self._timer = threading.Timer(self._idle_s, self.generator.unload)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def close(self) -> None:
-        """Unload the model now."""
-        self._stop_timer()
-        self.generator.unload()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

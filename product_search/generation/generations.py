@@ -1,14 +1,15 @@
-"""Generations as they are asked for: queued, shown, cancelled, dropped when they are old."""
+"""The use cases of generations: enqueue, get, list, cancel, drop when they are old."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from data_models import (
@@ -28,34 +29,49 @@ from product_search.errors import (
     ProductNotFound,
     QueueFull,
 )
-from product_search.generation import prompts
-from product_search.generation.diffusers import ImageGenerator
-from product_search.generation.prompts import Described
+from product_search.generation.generator import ImageGenerator
+from product_search.generation.prompts import (
+    ProductFacts,
+    build_negative_prompt,
+    build_prompt,
+    build_subject,
+)
 from product_search.images.store import ImageStore, StoredImage
-from product_search.runs import generations as generated, queue as runs
-from product_search.runs.generations import GenerationImage
+from product_search.runs import queue
+from product_search.runs.generations import (
+    GenerationImage,
+    fetch_generation,
+    find_image_hash,
+    read_progress,
+)
 from product_search.runs.queue import UNFINISHED, RunKind, RunState
 
 PATH = "/generate"
 
 
-class Job(BaseModel):
-    """What a generation's run is to do: the request with nothing left open, and what it builds."""
+class GenerationOptions(BaseModel):
+    """The options of a generation's run: the request with nothing left open, and its prompts."""
 
     request: GenerationRequest
     prompt: str
     negative_prompt: str | None
     subject: str
 
-    def seed(self, number: int) -> int:
-        """Of the image of this number, from 1."""
-        assert self.request.seed is not None, "it was drawn when the generation was queued"
+    def image_seed(self, number: int) -> int:
+        """Return the seed of the image of this number, from 1."""
+        assert self.request.seed is not None, "it was drawn when the generation was enqueued"
         return (self.request.seed + number - 1) % 2**32
 
 
 @dataclass(frozen=True)
 class Generations:
-    """The use cases; what is queued is carried out by `generating`."""
+    """The use cases of generations; GenerationHandler carries out their runs.
+
+    Attributes:
+        previews: the folder of the previews of generations that are under way.
+        max_queued: generations that may wait; more are refused.
+        keep: for how long a generation is kept once it has ended.
+    """
 
     database: Database
     images: ImageStore
@@ -64,15 +80,15 @@ class Generations:
     max_queued: int
     keep: timedelta
 
-    def queue(self, request: GenerationRequest) -> GenerationAccepted:
-        """A generation that waits for its turn.
+    def enqueue(self, request: GenerationRequest) -> GenerationAccepted:
+        """Enqueue a generation, which waits for its turn.
 
         Raises:
-            GenerationModelMissing, ProductNotFound, QueueFull: nothing was queued.
-            DatabaseUnavailable, OutcomeUnknown.
+            GenerationModelMissing, ProductNotFound, QueueFull: nothing was enqueued.
+            DatabaseUnavailable, OutcomeUnknown: the database fails.
         """
         self.generator.check()
-        job = self._job(request)
+        options = self._settle(request).model_dump(mode="json")
 
         def add(session: Session) -> int:
             waiting = select(func.count()).where(
@@ -80,144 +96,154 @@ class Generations:
             )
             if (session.scalar(waiting) or 0) >= self.max_queued:
                 raise QueueFull(f"排队的图片生成过多（{self.max_queued} 个），请稍后重试")
-            return runs.enqueue(session, RunKind.generate, job.model_dump(mode="json")).id
+            return queue.enqueue(session, RunKind.generate, options).id
 
         with self.database.alone("generate"):  # two at once would both see the last free place
             generation_id = self.database.write(add)
         return GenerationAccepted(generation_id=generation_id, status_url=f"{PATH}/{generation_id}")
 
-    def _job(self, request: GenerationRequest) -> Job:
-        product = None if request.product_id is None else self._described(request.product_id)
+    def _settle(self, request: GenerationRequest) -> GenerationOptions:
+        """Fill in what the request leaves open, and build the prompts."""
+        product = None if request.product_id is None else self._fetch_facts(request.product_id)
         given = request.model_dump()
         given["steps"] = request.steps or self.generator.default_steps
         if request.guidance is None:
             given["guidance"] = self.generator.default_guidance
         if request.seed is None:
             given["seed"] = secrets.randbits(32)
-        return Job(
+        return GenerationOptions(
             request=GenerationRequest.model_validate(given),
-            prompt=prompts.prompt(request.prompt, product, request.style),
-            negative_prompt=prompts.negative_prompt(request.negative_prompt, request.style),
-            subject=prompts.subject(request.prompt, product),
+            prompt=build_prompt(request.prompt, product, request.style),
+            negative_prompt=build_negative_prompt(request.negative_prompt, request.style),
+            subject=build_subject(request.prompt, product),
         )
 
-    def _described(self, product_id: int) -> Described:
-        product = self.database.read(lambda session: session.get(Product, product_id))
+    def _fetch_facts(self, product_id: int) -> ProductFacts:
+        product = self.database.read(Session.get, Product, product_id)
         if product is None:
             raise ProductNotFound(f"商品 {product_id} 不存在")
-        return Described(product.title, product.category, product.attributes)
+        return ProductFacts(product.title, product.category, product.attributes)
 
     def get(self, generation_id: int) -> GenerationOut:
-        """How far it is, and its images. Raises GenerationNotFound."""
-        return shown(self._run(generation_id))
+        """Return how far a generation is, and its images. Raises GenerationNotFound."""
+        return _to_model(self._fetch(generation_id))
 
-    def page(self, query: GenerationQuery) -> GenerationPage:
-        """The generations, the newest first."""
+    def list(self, query: GenerationQuery) -> GenerationPage:
+        """Return a page of generations, the newest first."""
         found = select(Run).where(Run.kind == RunKind.generate).order_by(Run.id.desc())
         if query.before is not None:
             found = found.where(Run.id < query.before)
-        more = found.limit(query.limit + 1)
-        rows = self.database.read(lambda session: session.scalars(more).all())
+        rows = self.database.read(_fetch_all, found.limit(query.limit + 1))
         items = rows[: query.limit]
         return GenerationPage(
-            items=[shown(run) for run in items],
+            items=[_to_model(run) for run in items],
             next_before=items[-1].id if len(rows) > query.limit else None,
         )
 
-    def picture(self, wanted: PictureOfGeneration, side: int | None) -> StoredImage:
-        """An image as it was made, or a thumbnail that fits in side × side pixels.
+    def get_image(self, wanted: PictureOfGeneration, side: int | None) -> StoredImage:
+        """Return an image as it was made, or a thumbnail that fits in side × side pixels.
 
-        Raises GenerationNotFound, ImageNotFound, StorageUnavailable.
+        Raises:
+            GenerationNotFound, ImageNotFound, StorageUnavailable: there is no such image.
         """
-        image_hash = generated.find_image_hash(self.database, wanted)
+        image_hash = find_image_hash(self.database, wanted)
         if side is None:
             return self.images.original(image_hash)
         return self.images.thumbnail(image_hash, side)
 
-    def preview(self, generation_id: int) -> bytes:
-        """A WebP of what the image in hand looks like so far.
+    def read_preview(self, generation_id: int) -> bytes:
+        """Return a WebP of what the image in hand looks like so far.
 
-        Raises GenerationNotFound; ImageNotFound where there is none, or not any more.
+        Raises:
+            GenerationNotFound: there is no such generation.
+            ImageNotFound: there is no preview, or not any more.
         """
-        run = self._run(generation_id)
+        run = self._fetch(generation_id)
         try:
             return self.preview_path(run.id).read_bytes()
         except OSError as error:
             raise ImageNotFound(f"编号为 {generation_id} 的图片生成现在没有预览") from error
 
     def preview_path(self, generation_id: int) -> Path:
-        """Where the preview of a generation lies while it is made."""
+        """Return where the preview of a generation lies while the generation is under way."""
         return self.previews / f"{generation_id}.webp"
 
     def cancel(self, generation_id: int) -> None:
-        """End it: at once where it waits, else after the step in hand.
+        """Cancel a generation: at once where it waits, else after the step in hand.
 
-        Raises GenerationNotFound, GenerationFinished.
+        Raises:
+            GenerationNotFound: there is no such generation.
+            GenerationFinished: it has ended.
         """
+        self.database.write(_cancel, generation_id)
 
-        def end(session: Session) -> None:
-            run = generated.fetch_generation(session, generation_id)
-            if not runs.cancel(session, run.id):
-                session.refresh(run)
-                raise GenerationFinished(
-                    f"编号为 {generation_id} 的图片生成已经结束（{run.state}），不能再取消"
-                )
+    def drop_old(self) -> None:
+        """Drop old generations, and previews that a process which died has left.
 
-        self.database.write(end)
-
-    def clean(self) -> None:
-        """Drop what is old, and previews that a process which died has left.
-
-        Images that no product has taken are nobody's from then on: the doctor deletes them.
+        Images that no product has taken are nobody's from then on: a repair deletes them.
         """
-        alive = self.database.write(self._drop_old)
+        unfinished = self.database.write(_drop_older, self.keep)
         for path in self.previews.iterdir() if self.previews.is_dir() else ():
-            if path.stem not in alive:
+            if path.stem not in unfinished:
                 path.unlink(missing_ok=True)
 
-    def _drop_old(self, session: Session) -> set[str]:
-        """The ids of those that have not ended."""
-        before = database_clock(session) - self.keep
-        of_ours = Run.kind == RunKind.generate
-        session.execute(delete(Run).where(of_ours, Run.finished_at < before))
-        unfinished = select(Run.id).where(of_ours, Run.state.in_(UNFINISHED))
-        return {str(one) for one in session.scalars(unfinished)}
-
-    def _run(self, generation_id: int) -> Run:
-        return self.database.read(generated.fetch_generation, generation_id)
+    def _fetch(self, generation_id: int) -> Run:
+        return self.database.read(fetch_generation, generation_id)
 
 
-def shown(run: Run) -> GenerationOut:
-    """The generation as the API shows it."""
-    job = Job.model_validate(run.options)
-    progress = generated.read_progress(run)
-    is_seen = progress is not None and progress.has_preview and run.state == RunState.running
-    pictures = progress.pictures if progress else []
+def _fetch_all(session: Session, runs: Select[Run]) -> Sequence[Run]:
+    return session.scalars(runs).all()
+
+
+def _cancel(session: Session, generation_id: int) -> None:
+    run = fetch_generation(session, generation_id)
+    if not queue.cancel(session, run.id):
+        session.refresh(run)
+        raise GenerationFinished(
+            f"编号为 {generation_id} 的图片生成已经结束（{run.state}），不能再取消"
+        )
+
+
+def _drop_older(session: Session, keep: timedelta) -> set[str]:
+    """Drop generations that ended longer ago; return the ids of those that have not ended."""
+    before = database_clock(session) - keep
+    is_generation = Run.kind == RunKind.generate
+    session.execute(delete(Run).where(is_generation, Run.finished_at < before))
+    unfinished = select(Run.id).where(is_generation, Run.state.in_(UNFINISHED))
+    return {str(run_id) for run_id in session.scalars(unfinished)}
+
+
+def _to_model(run: Run) -> GenerationOut:
+    """Turn a generation's run into the API's model."""
+    options = GenerationOptions.model_validate(run.options)
+    progress = read_progress(run)
+    has_preview = progress is not None and progress.has_preview and run.state == RunState.running
+    images = progress.pictures if progress else []
     return GenerationOut.model_validate(
         {
             "generation_id": run.id,
             "state": run.state,
             "error": run.error,
-            "prompt": job.prompt,
-            "request": job.request,
+            "prompt": options.prompt,
+            "request": options.request,
             "model": progress and progress.model,
             "step": progress.step if progress else 0,
             "steps": progress and progress.steps,
-            "preview_url": f"{PATH}/{run.id}/preview" if is_seen else None,
-            "pictures": [_image(run.id, one) for one in pictures],
-            "no_match": bool(pictures) and all(one.fits is False for one in pictures),
+            "preview_url": f"{PATH}/{run.id}/preview" if has_preview else None,
+            "pictures": [_to_image(run.id, image) for image in images],
+            "no_match": bool(images) and all(image.fits is False for image in images),
             "created_at": run.created_at,
             "finished_at": run.finished_at,
         }
     )
 
 
-def _image(generation_id: int, made: GenerationImage) -> GeneratedImage:
+def _to_image(generation_id: int, image: GenerationImage) -> GeneratedImage:
     return GeneratedImage(
-        number=made.number,
-        image_url=f"{PATH}/{generation_id}/image/{made.number}",
-        seed=made.seed,
-        score=made.score,
-        confidence=made.confidence,
-        fits=made.fits,
+        number=image.number,
+        image_url=f"{PATH}/{generation_id}/image/{image.number}",
+        seed=image.seed,
+        score=image.score,
+        confidence=image.confidence,
+        fits=image.fits,
     )

@@ -1,4 +1,4 @@
-"""Below the generators: what latents look like, by a linear map fitted to the model's own VAE."""
+"""Previews of latents, by a linear map that is fitted to the model's own VAE."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _CELLS = 64  # latents are averaged down to so many along a side: averages have 
 
 
 @dataclass(frozen=True)
-class Previews:
-    """Latents to colours: (channels + 1, 3), the last row being the constant."""
+class PreviewDecoder:
+    """A linear map from the channels of latents to RGB."""
 
-    weights: torch.Tensor
+    weights: torch.Tensor  # (channels + 1, 3), the last row being the constant
 
-    def draw(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
-        """Of the first of these, for an image of this size; the longer side has 256 pixels.
+    def decode(self, latents: torch.Tensor, width: int, height: int) -> Image.Image:
+        """Draw the first of the latents for an image of this size; the longer side has 256 pixels.
 
-        They are (n, channels, rows, columns), or packed: (n, patches, channels x 2 x 2).
+        Latents are (n, channels, rows, columns), or packed: (n, patches, channels x 2 x 2).
         """
         grid = latents[:1].float().cpu()
         if grid.ndim == 3:
@@ -40,19 +40,19 @@ class Previews:
 
 
 @torch.inference_mode()
-def fit_previews(vae: Any) -> Previews:
-    """From what the VAE makes of one image of soft colours; costs one encoding of it."""
+def fit_preview_decoder(vae: Any) -> PreviewDecoder:
+    """Fit a decoder to what the VAE encodes one image of soft colours as."""
     colours = torch.rand(1, 3, _PATCHES, _PATCHES, generator=torch.Generator().manual_seed(0))
-    picture = interpolate(colours, size=(_SIDE, _SIDE), mode="bilinear")
-    latents = _encoded(vae, (picture * 2 - 1).to(vae.device, vae.dtype)).float().cpu()
-    seen = interpolate(picture, size=latents.shape[2:], mode="area")
-    known, wanted = _with_constant(latents[0]), seen[0].flatten(1).T
+    image = interpolate(colours, size=(_SIDE, _SIDE), mode="bilinear")
+    latents = _encode(vae, (image * 2 - 1).to(vae.device, vae.dtype)).float().cpu()
+    averaged = interpolate(image, size=latents.shape[2:], mode="area")
+    known, wanted = _with_constant(latents[0]), averaged[0].flatten(1).T
     # gelsd: latents of few dimensions, where some follow from the others, are no error.
-    return Previews(torch.linalg.lstsq(known, wanted, driver="gelsd").solution)
+    return PreviewDecoder(torch.linalg.lstsq(known, wanted, driver="gelsd").solution)
 
 
-def _encoded(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """The latents as the pipeline's transformer or U-Net has them, before they are packed."""
+def _encode(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """Return latents as the pipeline's transformer or U-Net has them, before they are packed."""
     if getattr(vae.config, "latents_mean", None):  # Qwen-Image's: an image is a film of one frame
         latents = vae.encode(pixels.unsqueeze(2)).latent_dist.mode().squeeze(2)
         mean, std = (
@@ -75,7 +75,7 @@ def _encoded(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _unpacked(packed: torch.Tensor, aspect: float) -> torch.Tensor:
-    """(1, patches, channels x 2 x 2) -> (1, channels, rows, columns); `aspect`: rows / columns."""
+    """Unpack (1, patches, channels x 2 x 2) to (1, channels, rows, columns)."""
     rows = max(1, round((packed.shape[1] * aspect) ** 0.5))
     columns = packed.shape[1] // rows
     patches = packed.view(rows, columns, -1, 2, 2).permute(2, 0, 3, 1, 4)
@@ -83,6 +83,6 @@ def _unpacked(packed: torch.Tensor, aspect: float) -> torch.Tensor:
 
 
 def _with_constant(latents: torch.Tensor) -> torch.Tensor:
-    """(channels, height, width) -> (height x width, channels + 1)."""
+    """Flatten (channels, height, width) to (height x width, channels + 1)."""
     rows = latents.flatten(1).T
     return torch.cat([rows, torch.ones(len(rows), 1)], dim=1)

@@ -1,4 +1,4 @@
-"""What a generator is told: the words of a person or of a product, within a style."""
+"""Prompts: the words of a person and of a product, within a style."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ _NOT_IN_STYLE: dict[GenerationStyle, str] = {
 }
 
 
-class Described(NamedTuple):
-    """What of a product is put into words."""
+class ProductFacts(NamedTuple):
+    """What of a product is put into a prompt."""
 
     title: str
     category: str | None
     attributes: Mapping[str, Any]
 
 
-def subject(words: str | None, product: Described | None) -> str:
-    """What the image is to show: what its fit is judged by."""
+def build_subject(words: str | None, product: ProductFacts | None) -> str:
+    """Return what the image is to show, by which its fit is scored."""
     parts = [product.title if product else "", words or ""]
     return _BETWEEN.join(part.strip() for part in parts if part.strip())
 
 
-def prompt(words: str | None, product: Described | None, style: GenerationStyle | None) -> str:
-    """The subject, then what else is known of the product, then the style, always whole.
+def build_prompt(
+    words: str | None, product: ProductFacts | None, style: GenerationStyle | None
+) -> str:
+    """Join the subject, what else is known of the product, and the style, always whole.
 
-    What would make it longer than MAX_PROMPT is left out: attributes, the last first; then the
-    subject is cut.
+    What would make the prompt longer than MAX_PROMPT is left out: attributes, the last first;
+    then the subject is cut.
     """
     end = f"{_BETWEEN}{_STYLES[style]}" if style else ""
     room = MAX_PROMPT - len(end)
-    text = subject(words, product)[:room]
+    text = build_subject(words, product)[:room]
     for part in _facts(product) if product else []:
         if len(text) + len(_BETWEEN) + len(part) > room:
             break
@@ -54,24 +56,24 @@ def prompt(words: str | None, product: Described | None, style: GenerationStyle 
     return text + end
 
 
-def negative_prompt(words: str | None, style: GenerationStyle | None) -> str | None:
-    """What is not to be seen: the words, and what the style rules out; None where nothing is."""
+def build_negative_prompt(words: str | None, style: GenerationStyle | None) -> str | None:
+    """Join the words and what the style rules out; None where there is neither."""
     parts = [words.strip() if words else "", _NOT_IN_STYLE[style] if style else ""]
     return _BETWEEN.join(part for part in parts if part)[:MAX_PROMPT] or None
 
 
-def _facts(product: Described) -> list[str]:
-    """The category where the title does not say it, and the attributes that are plain values."""
+def _facts(product: ProductFacts) -> list[str]:
+    """List the category, unless the title says it, and the attributes with plain values."""
     facts = []
     if product.category and product.category not in product.title:
         facts.append(product.category)
     for name, value in product.attributes.items():
         values = value if isinstance(value, list) else [value]
-        said = "、".join(str(one) for one in values if _is_said(one))
-        if said:
-            facts.append(f"{name}{said}")
+        text = "、".join(str(value) for value in values if _is_plain(value))
+        if text:
+            facts.append(f"{name}{text}")
     return facts
 
 
-def _is_said(value: object) -> bool:
+def _is_plain(value: object) -> bool:
     return isinstance(value, str | int | float) and not isinstance(value, bool) and value != ""

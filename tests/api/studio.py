@@ -14,7 +14,8 @@ from PIL import Image
 
 from main import create_app
 from product_search.bootstrap import assemble
-from product_search.generation.diffusers import ImageGenerator, Step, open_generator
+from product_search.generation.diffusers import open_generator
+from product_search.generation.generator import ImageGenerator, Step
 from product_search.settings import Settings
 from tests.clock import until
 from tests.generation import write_pipeline

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from product_search.generation.diffusers import Keeper
-from product_search.generation.job import Generating
+from product_search.generation.generator import IdleUnloader
+from product_search.generation.handler import GenerationHandler
 from product_search.images.provenance import NOTICE
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunInterrupted, execute
@@ -279,12 +279,12 @@ def claimed(shop: Studio) -> RunClaim:
 
 def carried_out(shop: Studio, taken: RunClaim, stopping: threading.Event) -> RunState:
     held = resources(shop.api)
-    keeper = Keeper(shop.generator, idle_s=300)
-    tools = Generating(held.generations, keeper, held.search, with_label=True)
+    unloader = IdleUnloader(shop.generator, idle_s=300)
+    tools = GenerationHandler(held.generations, unloader, held.search, with_label=True)
     try:
         return execute(RunContext(held.database, taken, stopping), tools.handle)
     finally:
-        keeper.close()
+        unloader.close()
 
 
 def test_a_service_that_stops_leaves_its_generation_to_begin_anew(with_model: Open) -> None:

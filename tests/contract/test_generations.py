@@ -63,7 +63,7 @@ def taken(database: Database) -> RunClaim:
 
 def made(generations: Generations) -> tuple[int, str]:
     """A generation that has ended with one image, and what that is kept as."""
-    generation_id = generations.queue(BAG).generation_id
+    generation_id = generations.enqueue(BAG).generation_id
     claimed = taken(generations.database)
     name = generations.images.save(as_png(noise((8, 8), 9), {}))
     progress = GenerationProgress(
@@ -81,7 +81,7 @@ def test_the_bound_holds_for_all_who_ask_at_the_same_time(generations: Generatio
     def ask(_: int) -> bool:
         together.wait()
         try:
-            generations.queue(BAG)
+            generations.enqueue(BAG)
         except QueueFull:
             return False
         return True
@@ -89,13 +89,13 @@ def test_the_bound_holds_for_all_who_ask_at_the_same_time(generations: Generatio
     with ThreadPoolExecutor(6) as threads:
         assert sum(threads.map(ask, range(6))) == MAX_QUEUED
     taken(generations.database)  # what is under way waits no longer
-    generations.queue(BAG)
+    generations.enqueue(BAG)
     with pytest.raises(QueueFull):
-        generations.queue(BAG)
+        generations.enqueue(BAG)
 
 
 def test_only_what_has_not_ended_can_be_cancelled(generations: Generations) -> None:
-    first, second = (generations.queue(BAG).generation_id for _ in range(2))
+    first, second = (generations.enqueue(BAG).generation_id for _ in range(2))
     claimed = taken(generations.database)
     for one in (first, second):
         generations.cancel(one)
@@ -112,9 +112,9 @@ def test_an_image_is_found_by_its_generation_and_number(generations: Generations
     generation_id, name = made(generations)
     wanted = PictureOfGeneration(generation_id=generation_id, number=1)
     assert generated.find_image_hash(generations.database, wanted) == name
-    assert generations.picture(wanted, None).media_type == "image/png"
+    assert generations.get_image(wanted, None).media_type == "image/png"
     with pytest.raises(ImageNotFound):
-        generations.picture(PictureOfGeneration(generation_id=generation_id, number=2), None)
+        generations.get_image(PictureOfGeneration(generation_id=generation_id, number=2), None)
 
 
 def test_the_doctor_leaves_images_alone_until_their_generation_is_dropped(
@@ -123,10 +123,10 @@ def test_the_doctor_leaves_images_alone_until_their_generation_is_dropped(
     generation_id, name = made(generations)
     age(generations.images.path(name))
     assert found(stocked.walk(repair=True)) == {}
-    generations.clean()
+    generations.drop_old()
     assert generations.get(generation_id).pictures
-    waits = generations.queue(BAG).generation_id
-    replace(generations, keep=timedelta(0)).clean()
+    waits = generations.enqueue(BAG).generation_id
+    replace(generations, keep=timedelta(0)).drop_old()
     with pytest.raises(GenerationNotFound):
         generations.get(generation_id)
     assert generations.get(waits).state == "queued"
@@ -135,16 +135,16 @@ def test_the_doctor_leaves_images_alone_until_their_generation_is_dropped(
 
 
 def test_previews_that_a_process_has_left_are_removed(generations: Generations) -> None:
-    waits = generations.queue(BAG).generation_id
+    waits = generations.enqueue(BAG).generation_id
     generations.previews.mkdir()
     for name in (f"{waits}.webp", f"{waits + 1}.webp", f"{waits + 1}.partial"):
         (generations.previews / name).write_bytes(b"")
-    generations.clean()
+    generations.drop_old()
     assert [path.name for path in generations.previews.iterdir()] == [f"{waits}.webp"]
 
 
 def test_what_was_asked_for_is_kept_as_it_was_settled(generations: Generations) -> None:
-    asked = generations.queue(BAG.model_copy(update={"n": 2}))
+    asked = generations.enqueue(BAG.model_copy(update={"n": 2}))
     with reading(generations.database) as session:
         kept = session.get_one(Run, asked.generation_id).options["request"]
     assert (kept["steps"], kept["guidance"], kept["n"]) == (8, 0.0, 2)

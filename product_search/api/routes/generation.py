@@ -49,7 +49,7 @@ def generate(body: GenerationBody, generations: Generations, runs: Runs) -> Gene
 
     图片的文件里写明由模型生成；同样的设置（含 seed）得到同样的图片。
     """
-    accepted = generations.queue(body.checked())
+    accepted = generations.enqueue(body.checked())
     runs.wake()
     return accepted
 
@@ -63,7 +63,7 @@ def list_generations(
     query: Annotated[GenerationQuery, Query()], generations: Generations
 ) -> GenerationPage:
     """各次生成，新的在前，一页。"""
-    return generations.page(query)
+    return generations.list(query)
 
 
 @router.get(f"{PATH}/{{generation_id}}", summary="一次图片生成", responses=documented(*_ONE))
@@ -98,7 +98,7 @@ def get_generated_image(
 ) -> Response:
     """生成的图片（PNG），或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
     wanted = PictureOfGeneration(generation_id=generation_id, number=number)
-    picture = generations.picture(wanted, int(size) if size else None)
+    picture = generations.get_image(wanted, int(size) if size else None)
     return images.answer(request, picture)
 
 
@@ -112,7 +112,7 @@ def get_generated_image(
 def get_preview(generation_id: ProductId, generations: Generations) -> Response:
     """正在生成的图片目前的样子；每步不一定有新的。"""
     return Response(
-        generations.preview(generation_id),
+        generations.read_preview(generation_id),
         media_type="image/webp",
         headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )

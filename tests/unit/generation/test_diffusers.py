@@ -1,4 +1,4 @@
-"""The text-to-image room, on tiny pipelines of the real classes."""
+"""Pipelines of diffusers as generators, on tiny pipelines of the real classes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,8 @@ from diffusers import ZImageTransformer2DModel
 from PIL import Image
 
 from product_search.errors import GenerationFailed, GenerationModelMissing, StorageUnavailable
-from product_search.generation.diffusers import (
-    ImageGenerator,
-    Step,
-    has_pipeline,
-    open_generator,
-)
+from product_search.generation.diffusers import has_pipeline, open_generator
+from product_search.generation.generator import ImageGenerator, Step
 from product_search.runs.queue import RunLost
 from product_search.settings import ROOT
 from tests.generation import (

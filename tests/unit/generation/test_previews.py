@@ -9,7 +9,7 @@ import torch
 from diffusers import Flux2KleinPipeline, QwenImagePipeline
 from torch.nn.functional import avg_pool2d
 
-from product_search.generation.previews import Previews, fit_previews
+from product_search.generation.previews import PreviewDecoder, fit_preview_decoder
 
 
 class PlainVae:
@@ -32,7 +32,7 @@ def test_a_preview_has_the_colours_of_the_image() -> None:
     red_and_teal[:, 0, :, :128] = 1.0
     red_and_teal[:, 1:, :, 128:] = 0.0
     latents = vae.encode(red_and_teal).latent_dist.mode()
-    shown = fit_previews(vae).draw((latents - 0.11) * 0.36, width=256, height=128)
+    shown = fit_preview_decoder(vae).decode((latents - 0.11) * 0.36, width=256, height=128)
     assert shown.size == (256, 128)
     for x, colour in ((32, (255, 0, 0)), (224, (0, 128, 128))):
         seen = shown.getpixel((x, 64))
@@ -50,7 +50,7 @@ def test_packed_latents_are_drawn_as_what_was_packed(kind: str, side: int) -> No
         if kind == "klein"
         else QwenImagePipeline._pack_latents(grid, 1, 4, side, 24)
     )
-    previews = Previews(torch.rand(5, 3, generator=draws) / 4)
-    shown, plain = (previews.draw(one, width=192, height=8 * side) for one in (packed, grid))
+    previews = PreviewDecoder(torch.rand(5, 3, generator=draws) / 4)
+    shown, plain = (previews.decode(one, width=192, height=8 * side) for one in (packed, grid))
     assert packed.ndim == 3
     assert shown.tobytes() == plain.tobytes()

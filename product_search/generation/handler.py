@@ -1,4 +1,4 @@
-"""Generations carried out: image after image, step by step; then scored, marked and kept."""
+"""Runs of generations carried out: images drawn step by step, then scored, marked and stored."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from product_search.errors import (
     OutcomeUnknown,
     VectorStoreUnavailable,
 )
-from product_search.generation.diffusers import ImageGenerator, Keeper, Step
-from product_search.generation.generations import Generations, Job
+from product_search.generation.generations import GenerationOptions, Generations
+from product_search.generation.generator import IdleUnloader, ImageGenerator, Step
 from product_search.images.provenance import as_png, labelled
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed, RunInterrupted
@@ -36,30 +36,34 @@ _PREVIEW_SIDE = 256
 
 
 @dataclass(frozen=True)
-class Generating:
-    """Carries out generations; those that are old are dropped when one has ended."""
+class GenerationHandler:
+    """Handler of generations; when a generation has ended, old ones are dropped.
+
+    Attributes:
+        with_label: whether images bear a label in a corner.
+    """
 
     generations: Generations
-    keeper: Keeper
-    retrieval: SearchService
+    unloader: IdleUnloader
+    search: SearchService
     with_label: bool
 
     def handle(self, context: RunContext) -> None:
-        """See Handler in runs.executor.
+        """Carry out a generation; see Handler in runs.executor.
 
         Raises:
             RunFailed: the model is missing or fails; or a process has died over this generation,
                 perhaps because of it, so that nobody begins it again.
         """
-        context.on_finish(self.generations.clean)
+        context.on_finish(self.generations.drop_old)
         if context.claim.progress:
             raise RunFailed("生成中断了：服务在生成时意外停止。请重新生成")
-        making = _Making(self, context)
+        run = _GenerationRun(self, context)
         try:
-            with self.keeper.in_use() as generator:
-                making.make(generator)
+            with self.unloader.use() as generator:
+                run.generate(generator)
         except RunInterrupted:
-            making.undo()
+            run.forget_progress()
             raise
         except (DatabaseUnavailable, OutcomeUnknown):
             raise
@@ -68,83 +72,84 @@ class Generating:
         finally:
             self.generations.preview_path(context.claim.id).unlink(missing_ok=True)
 
-    def judged(self, images: Sequence[Image.Image], subject: str) -> Sequence[MatchPair | None]:
-        """How each image fits the words; None for all where no encoder is to be had yet."""
+    def score(self, images: Sequence[Image.Image], subject: str) -> Sequence[MatchPair | None]:
+        """Return how each image fits the words; None for all where there is no encoder yet."""
         try:
-            encoders = self.retrieval.collections.active().encoders
+            encoders = self.search.collections.active().encoders
         except VectorStoreUnavailable as error:  # the images are made, whatever they are worth
             log.warning("generated pictures have no score: %s", error)
             return [None] * len(images)
-        (said,) = encoders.image_text.encode_texts([plain(subject)])
-        shown = list(encoders.image_text.encode_images(images))
-        curve = self.retrieval.calibrations.of(encoders.fingerprint).pairs
-        return [judge_pair(score, curve) for score in cosines(said, shown)]
+        (text,) = encoders.image_text.encode_texts([plain(subject)])
+        vectors = list(encoders.image_text.encode_images(images))
+        curve = self.search.calibrations.of(encoders.fingerprint).pairs
+        return [judge_pair(score, curve) for score in cosines(text, vectors)]
 
 
-class _Making:
-    """One generation's way to its images."""
+class _GenerationRun:
+    """One run of a generation, from its options to its stored images."""
 
-    def __init__(self, tools: Generating, context: RunContext) -> None:
-        self._tools = tools
+    def __init__(self, handler: GenerationHandler, context: RunContext) -> None:
+        self._handler = handler
         self._context = context
-        self._job = Job.model_validate(context.claim.options)
+        self._options = GenerationOptions.model_validate(context.claim.options)
         self._progress = GenerationProgress(model="")
         self._next_preview = 0.0
 
-    def make(self, generator: ImageGenerator) -> None:
-        """All images, the best first in what is saved.
+    def generate(self, generator: ImageGenerator) -> None:
+        """Generate, score and store all images; save them as progress, the best first.
 
-        Raises RunLost where it was cancelled, Stopping, GenerationFailed, GenerationModelMissing,
-        StorageUnavailable.
+        Raises:
+            RunLost: the generation was cancelled.
+            RunInterrupted: the process stops.
+            GenerationFailed, GenerationModelMissing, StorageUnavailable: there are no images.
         """
         self._progress = GenerationProgress(model=generator.name)
         self._save()  # from here on a death is known for what it was
-        numbers = range(1, self._job.request.n + 1)
-        images = [self._image(generator, number) for number in numbers]
-        pairs = self._tools.judged(images, self._job.subject)
-        made = [
-            self._made(number, image, pair)
+        numbers = range(1, self._options.request.n + 1)
+        images = [self._draw(generator, number) for number in numbers]
+        pairs = self._handler.score(images, self._options.subject)
+        stored = [
+            self._store(number, image, pair)
             for number, image, pair in zip(numbers, images, pairs, strict=True)
         ]
-        made.sort(key=lambda one: -(one.score or 0.0))
-        self._progress.pictures, self._progress.has_preview = made, False
+        stored.sort(key=lambda image: -(image.score or 0.0))
+        self._progress.pictures, self._progress.has_preview = stored, False
         self._save()
 
-    def undo(self) -> None:
-        """As if it had not begun: a process that ends in good order was not killed by it."""
-        claimed = self._context.claim
-        self._context.database.write(queue.save, claimed, {}, LEASE)
+    def forget_progress(self) -> None:
+        """Save no progress, as before the start: a process that stops was not killed by the run."""
+        self._context.database.write(queue.save, self._context.claim, {}, LEASE)
 
-    def _image(self, generator: ImageGenerator, number: int) -> Image.Image:
-        job, request = self._job, self._job.request
+    def _draw(self, generator: ImageGenerator, number: int) -> Image.Image:
+        options, request = self._options, self._options.request
         assert request.steps is not None
-        assert request.guidance is not None, "both were settled when it was queued"
+        assert request.guidance is not None, "both were settled when it was enqueued"
         before = self._progress.step
 
         def on_step(step: Step) -> None:
             self._context.check()
             self._progress.step = before + step.number
             self._progress.steps = request.n * step.of
-            self._preview(step)
+            self._save_preview(step)
             self._save()
 
         return generator.generate(
-            job.prompt,
-            negative_prompt=job.negative_prompt,
+            options.prompt,
+            negative_prompt=options.negative_prompt,
             width=request.width,
             height=request.height,
             steps=request.steps,
             guidance=request.guidance,
-            seed=job.seed(number),
+            seed=options.image_seed(number),
             on_step=on_step,
         )
 
     def _save(self) -> None:
-        """Raises RunLost where the generation was cancelled."""
-        claimed, progress = self._context.claim, self._progress.model_dump()
-        self._context.database.write(queue.save, claimed, progress, LEASE)
+        """Save the progress. Raises RunLost where the generation was cancelled."""
+        progress = self._progress.model_dump()
+        self._context.database.write(queue.save, self._context.claim, progress, LEASE)
 
-    def _preview(self, step: Step) -> None:
+    def _save_preview(self, step: Step) -> None:
         if time.monotonic() < self._next_preview or step.number == step.of:
             return
         image = step.preview()
@@ -154,7 +159,7 @@ class _Making:
         small.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=70)
-        path = self._tools.generations.preview_path(self._context.claim.id)
+        path = self._handler.generations.preview_path(self._context.claim.id)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")
@@ -166,22 +171,22 @@ class _Making:
         self._progress.has_preview = True
         self._next_preview = time.monotonic() + _PREVIEW_S
 
-    def _made(self, number: int, image: Image.Image, pair: MatchPair | None) -> GenerationImage:
-        """The image kept, with all that tells where it comes from."""
-        job, request = self._job, self._job.request
+    def _store(self, number: int, image: Image.Image, pair: MatchPair | None) -> GenerationImage:
+        """Store the image, with all that tells where it comes from."""
+        options, request = self._options, self._options.request
         facts = {
             "Model": self._progress.model,
-            "Prompt": job.prompt,
-            "Negative prompt": job.negative_prompt or "",
-            "Seed": str(job.seed(number)),
+            "Prompt": options.prompt,
+            "Negative prompt": options.negative_prompt or "",
+            "Seed": str(options.image_seed(number)),
             "Steps": str(request.steps),
             "Guidance": str(request.guidance),
         }
-        content = as_png(labelled(image) if self._tools.with_label else image, facts)
+        content = as_png(labelled(image) if self._handler.with_label else image, facts)
         return GenerationImage(
             number=number,
-            image_hash=self._tools.generations.images.save(content),
-            seed=job.seed(number),
+            image_hash=self._handler.generations.images.save(content),
+            seed=options.image_seed(number),
             score=None if pair is None else pair.score,
             confidence=None if pair is None else pair.confidence,
             fits=None if pair is None or pair.verdict is None else pair.verdict is Verdict.match,
