@@ -17,15 +17,15 @@ from product_search.encoders.bge import BgeEncoder
 from product_search.encoders.starter import StarterEncoder
 from product_search.settings import ROOT
 from product_search.training.report.figures import (
-    Answers,
+    PhotoEmbeddings,
     best_scores,
     colour_figures,
+    drawing_on_white,
     object_figures,
-    on_white,
     per_query,
 )
 from product_search.training.starter import words
-from product_search.training.starter.images import Photo, drawing, read_photos
+from product_search.training.starter.images import Photo, find_drawing, read_photos
 from tests.conftest import shared_folder
 
 IMAGES = ROOT / "sample_data" / "images"
@@ -58,9 +58,9 @@ def validation() -> list[Photo]:
 
 
 @pytest.fixture(scope="module")
-def answers(encoder: StarterEncoder, validation: list[Photo]) -> Answers:
+def embeddings(encoder: StarterEncoder, validation: list[Photo]) -> PhotoEmbeddings:
     """The validation photos, through the encoder that ships."""
-    return Answers.of(encoder, validation)
+    return PhotoEmbeddings.encode(encoder, validation)
 
 
 def sample_images() -> dict[str, Image.Image]:
@@ -68,7 +68,7 @@ def sample_images() -> dict[str, Image.Image]:
     found = {}
     for point, names in words.held_out_names().items():
         with suppress(FileNotFoundError):
-            found[names[0]] = on_white(drawing(IMAGES, point))
+            found[names[0]] = drawing_on_white(find_drawing(IMAGES, point))
     return found
 
 
@@ -79,7 +79,7 @@ def recoloured_samples() -> dict[tuple[str, str], Image.Image]:
     for path in sorted(IMAGES.glob("*-*.webp")):
         point, _, colour = path.stem.partition("-")
         if point in names and colour in COLOUR_WORDS:
-            found[COLOUR_WORDS[colour], names[point][0]] = on_white(path)
+            found[COLOUR_WORDS[colour], names[point][0]] = drawing_on_white(path)
     several = Counter(thing for _, thing in found)
     return {key: picture for key, picture in found.items() if several[key[1]] > 1}
 
@@ -100,20 +100,24 @@ def test_a_colour_word_puts_things_of_that_colour_first(encoder: StarterEncoder)
 
 
 def test_the_red_bag_comes_before_the_blue_one(encoder: StarterEncoder) -> None:
-    shown = encoder.encode_images([on_white(IMAGES / f"1f392-{c}.webp") for c in ("red", "blue")])
+    shown = encoder.encode_images(
+        [drawing_on_white(IMAGES / f"1f392-{c}.webp") for c in ("red", "blue")]
+    )
     for text, best in (("红色双肩包", 0), ("蓝色双肩包", 1), ("蓝色的包", 1), ("红色的包", 0)):
         assert (encoder.encode_texts([text]) @ shown.T).argmax() == best
 
 
-def test_photos_are_found_by_words_and_by_photos(answers: Answers, validation: list[Photo]) -> None:
-    figures = {name: values.mean() for name, values in per_query(answers, validation).items()}
+def test_photos_are_found_by_words_and_by_photos(
+    embeddings: PhotoEmbeddings, validation: list[Photo]
+) -> None:
+    figures = {name: values.mean() for name, values in per_query(embeddings, validation).items()}
     assert figures.keys() == PHOTO_FLOORS.keys()
     assert {name: value for name, value in figures.items() if value < PHOTO_FLOORS[name]} == {}
 
 
 def test_what_names_nothing_here_scores_below_what_is_right(
-    answers: Answers, validation: list[Photo]
+    embeddings: PhotoEmbeddings, validation: list[Photo]
 ) -> None:
-    right, _, unknown = best_scores(answers, validation).values()
+    right, _, unknown = best_scores(embeddings, validation).values()
     assert np.percentile(unknown, 95) < np.percentile(right, 5)
     assert unknown.max() < np.median(right)

@@ -1,4 +1,4 @@
-"""Measures the starter that ships and writes docs/starter-model.md.
+"""`python -m product_search.training.report`: the starter measured, docs/starter-model.md.
 
 python -m product_search.training.report --grocery DIR --clothing DIR --emoji DIR
     --imagenet-samples DIR --efficientnet-weights FILE [--models models] [--out FILE]
@@ -22,8 +22,8 @@ from product_search.encoders.colour import COLOURS, text_colours
 from product_search.encoders.starter import StarterEncoder
 from product_search.training.report.baseline import RidgeEncoder
 from product_search.training.report.figures import (
-    Answers,
     Encoder,
+    PhotoEmbeddings,
     best_scores,
     breadth_figures,
     colour_figures,
@@ -32,13 +32,17 @@ from product_search.training.report.figures import (
     labels_of,
     object_figures,
     per_query,
-    recoloured,
+    recoloured_drawings,
     text_scores,
-    titles_asked,
+    title_queries,
 )
 from product_search.training.starter import words
 from product_search.training.starter.images import Photo, read_photos
-from product_search.training.starter.measures import image_to_image_precisions, interval, ranked
+from product_search.training.starter.measures import (
+    bootstrap_interval,
+    image_to_image_precisions,
+    score_rankings,
+)
 from product_search.training.starter.text_space import Floats
 
 log = logging.getLogger(__name__)
@@ -49,66 +53,71 @@ PROSE = Path(__file__).parent / "report.md"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def between(values: Floats) -> str:
-    """Mean and bootstrap 95 % interval."""
-    mean, low, high = interval(values)
+def mean_and_interval(values: Floats) -> str:
+    """Format the mean and its bootstrap interval of 95 %."""
+    mean, low, high = bootstrap_interval(values)
     return f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 def main_figures(
-    ridge: Answers, starter: Answers, photos: Sequence[Photo], objects: Mapping[str, Image.Image]
+    ridge: PhotoEmbeddings,
+    starter: PhotoEmbeddings,
+    photos: Sequence[Photo],
+    objects: Mapping[str, Image.Image],
 ) -> str:
-    """Each figure of both encoders, and of their difference query by query."""
+    """Tabulate each figure of both encoders, and of their difference query by query."""
     before, after = (
-        per_query(answers, photos) | object_figures(answers.encoder, objects)
-        for answers in (ridge, starter)
+        per_query(embeddings, photos) | object_figures(embeddings.encoder, objects)
+        for embeddings in (ridge, starter)
     )
     rows = [
-        [name, str(len(values)), between(before[name]), between(values),
-         between(values - before[name])]
+        [name, str(len(values)), mean_and_interval(before[name]), mean_and_interval(values),
+         mean_and_interval(values - before[name])]
         for name, values in after.items()
     ]  # fmt: skip
     return table(["figure", "queries", "ridge", "starter", "difference"], rows)
 
 
 def colours(ridge: Encoder, starter: Encoder, emoji: Path) -> str:
-    """Red things before blue ones, and colour words in texts."""
-    pictures = recoloured(emoji)
-    rows = compared(colour_figures(ridge, pictures), colour_figures(starter, pictures))
-    asked = words.colour_queries()
-    read = text_colours([query for query, _ in asked])
+    """Tabulate how well colours are told in images and in texts."""
+    pictures = recoloured_drawings(emoji)
+    rows = comparison_rows(colour_figures(ridge, pictures), colour_figures(starter, pictures))
+    queries = words.colour_queries()
+    read = text_colours([query for query, _ in queries])
     named = [COLOURS[row.argmax()] if row.any() else "-" for row in read]
-    right = np.array([name == colour for name, (_, colour) in zip(named, asked, strict=True)])
-    last = ["colour (or none) read from a text", str(len(asked)), "", f"{right.mean():.2f}"]
+    right = np.array([name == colour for name, (_, colour) in zip(named, queries, strict=True)])
+    last = ["colour (or none) read from a text", str(len(queries)), "", f"{right.mean():.2f}"]
     return table(["figure", "queries", "ridge", "starter"], [*rows, last])
 
 
 def breadth(ridge: Encoder, starter: Encoder, folder: Path) -> str:
-    """Real photos of kinds that neither encoder was tuned on."""
-    rows = compared(breadth_figures(ridge, folder), breadth_figures(starter, folder))
+    """Tabulate the figures on photos of classes that neither encoder was fitted on."""
+    rows = comparison_rows(breadth_figures(ridge, folder), breadth_figures(starter, folder))
     return table(["figure", "queries", "ridge", "starter"], rows)
 
 
-def compared(before: Mapping[str, Floats], after: Mapping[str, Floats]) -> list[list[str]]:
-    """A row for each figure: name, queries, both encoders' values."""
+def comparison_rows(before: Mapping[str, Floats], after: Mapping[str, Floats]) -> list[list[str]]:
+    """Return a row for each figure: name, queries, both encoders' values."""
     return [
-        [name, str(len(values)), between(before[name]), between(values)]
+        [name, str(len(values)), mean_and_interval(before[name]), mean_and_interval(values)]
         for name, values in after.items()
     ]
 
 
-def by_kind(ridge: Answers, starter: Answers, photos: Sequence[Photo]) -> str:
-    """Each class of the validation photos, the weakest first."""
-    labels, asked = labels_of(photos), titles_asked(photos)
-    relevant = np.array([label for label, _ in asked])[:, None] == labels[None]
+def by_kind(ridge: PhotoEmbeddings, starter: PhotoEmbeddings, photos: Sequence[Photo]) -> str:
+    """Tabulate each class of the validation photos, the weakest first."""
+    labels, queries = labels_of(photos), title_queries(photos)
+    relevant = np.array([label for label, _ in queries])[:, None] == labels[None]
     found = [
-        ranked(text_scores(answers, asked).astype(np.float64), relevant).average_precisions
-        for answers in (ridge, starter)
+        score_rankings(
+            text_scores(embeddings, queries).astype(np.float64), relevant
+        ).average_precisions
+        for embeddings in (ridge, starter)
     ]
     alike = image_to_image_precisions(starter.photos.astype(np.float64), labels)
     # Photos alone of their class have no other to find, and no value.
@@ -116,7 +125,7 @@ def by_kind(ridge: Answers, starter: Answers, photos: Sequence[Photo]) -> str:
     own = labels[paired]
     rows = []
     for index in np.argsort(found[1], kind="stable"):
-        label, title = asked[index]
+        label, title = queries[index]
         near = f"{alike[own == label].mean():.2f}" if (own == label).any() else "–"
         count = str(int((labels == label).sum()))
         rows.append([title, count, f"{found[0][index]:.2f}", f"{found[1][index]:.2f}", near])
@@ -124,8 +133,8 @@ def by_kind(ridge: Answers, starter: Answers, photos: Sequence[Photo]) -> str:
     return table(head, rows)
 
 
-def scores(starter: Answers, photos: Sequence[Photo]) -> str:
-    """How high each kind of query scores at best, and how the unknown compare to the right."""
+def scores(starter: PhotoEmbeddings, photos: Sequence[Photo]) -> str:
+    """Tabulate the best scores by kind of query, and compare unknown queries with right ones."""
     best = best_scores(starter, photos)
     rows = [
         [name, str(len(values)), *(f"{np.percentile(values, p):.2f}" for p in PERCENTILES)]
@@ -141,7 +150,7 @@ def scores(starter: Answers, photos: Sequence[Photo]) -> str:
 
 
 def sizes(models: Path) -> str:
-    """The files that ship."""
+    """Tabulate the files that ship."""
     files = sorted(path for path in models.rglob("*") if path.is_file())
     rows = [
         [f"`{path.relative_to(models)}`", f"{path.stat().st_size / 1e6:.1f} MB"]
@@ -158,19 +167,19 @@ def write(args: argparse.Namespace) -> None:
     validation = [photo for photo in photos if photo.kind == "validation"]
     bge = BgeEncoder(args.models / "bge-small-zh-v1.5")
     shipped = StarterEncoder(args.models / "starter", bge)
-    starter = Answers.of(shipped, validation)
-    log.info("the starter has answered")
-    taught = [photo for photo in photos if photo.kind != "validation"]
-    fitted = RidgeEncoder(args.efficientnet_weights, bge, taught)
-    ridge = Answers.of(fitted, validation)
-    log.info("the ridge has answered")
+    starter = PhotoEmbeddings.encode(shipped, validation)
+    log.info("the starter has encoded the photos")
+    training = [photo for photo in photos if photo.kind != "validation"]
+    fitted = RidgeEncoder(args.efficientnet_weights, bge, training)
+    ridge = PhotoEmbeddings.encode(fitted, validation)
+    log.info("the ridge has encoded the photos")
     wrong = [
-        [shown, said, str(times)]
-        for shown, said, times in confusions(starter, validation, CONFUSIONS)
+        [own, nearest, str(count)]
+        for own, nearest, count in confusions(starter, validation, CONFUSIONS)
     ]
     text = PROSE.read_text(encoding="utf-8").format(
         photos=len(validation),
-        classes=len(titles_asked(validation)),
+        classes=len(title_queries(validation)),
         main=main_figures(ridge, starter, validation, held_out_images(args.emoji)),
         colours=colours(fitted, shipped, args.emoji),
         breadth=breadth(fitted, shipped, args.imagenet_samples),
@@ -184,7 +193,7 @@ def write(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Ask every question and write the page."""
+    """Measure, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m product_search.training.report")
     for name in ("grocery", "clothing", "emoji", "imagenet-samples", "efficientnet-weights"):
         parser.add_argument(f"--{name}", type=Path, required=True)

@@ -1,5 +1,4 @@
-"""The plain ridge that the report measures the starter against: features of the published network,
-one linear map to the class titles, photos alone."""
+"""The ridge that the report measures the starter against: published features to class titles."""
 
 from __future__ import annotations
 
@@ -11,6 +10,8 @@ import numpy as np
 import onnxruntime
 import torch
 from PIL import Image, ImageOps
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from product_search.encoders.bge import BgeEncoder
@@ -24,8 +25,7 @@ from product_search.training.starter.network import (
     open_session,
     read_efficientnet,
 )
-from product_search.training.starter.ridge import Standard, ridge
-from product_search.training.starter.text_space import Floats, normalised
+from product_search.training.starter.text_space import Floats, l2_normalized
 
 PENALTY = 1000.0
 BATCH = 16
@@ -33,43 +33,45 @@ THREADS = 2
 
 
 class Published(nn.Module):
-    """Pixels -> features (n, FEATURES) of EfficientNet-Lite0 as it was published."""
+    """EfficientNet-Lite0 as it was published: pixels -> features (n, FEATURES)."""
 
     def __init__(self, weights: Path) -> None:
+        """Read the published weights."""
         super().__init__()
         source = read_efficientnet(weights)
         self.trunk, self.tail = Trunk(source), Tail(source)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (n, 3, 224, 224) -> (n, FEATURES)."""
+        """Map pixels (n, 3, 224, 224) to features (n, FEATURES)."""
         return self.tail.features(self.trunk(pixels))
 
 
 class RidgeEncoder:
-    """Image features -> standardised -> BGE's space, centred on the mean class title."""
+    """A ridge from standardised image features to BGE's space, centred on the mean class title."""
 
     def __init__(self, weights: Path, bge: BgeEncoder, photos: Sequence[Photo]) -> None:
+        """Fit the ridge on the photos and their mirror images."""
         self._session = published_session(weights)
         self._bge = bge
         titles = sorted({photo.title for photo in photos})
         vectors = bge.encode_documents(titles).astype(np.float64)
         self._mean = vectors.mean(axis=0)
-        targets = dict(zip(titles, normalised(vectors - self._mean), strict=True))
-        shown = self._features(views(photos))
-        self._standard = Standard.of(shown[::2])
+        targets = dict(zip(titles, l2_normalized(vectors - self._mean), strict=True))
+        features = self._features(views(photos))
+        self._scaler = StandardScaler().fit(features[::2])
         aims = np.stack([targets[photo.title] for photo in photos for _ in range(2)])
         # Each photo is seen twice, so the penalty counts twice too.
-        self._slopes, self._intercept = ridge(self._standard.apply(shown), aims, 2 * PENALTY)
+        self._ridge = Ridge(alpha=2 * PENALTY).fit(self._scaler.transform(features), aims)
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
-        """Float32 (n, 512), L2-normalised."""
+        """Encode texts as float32 (n, 512), L2-normalised."""
         vectors = self._bge.encode_documents(texts).astype(np.float64)
-        return np.asarray(normalised(vectors - self._mean), np.float32)
+        return np.asarray(l2_normalized(vectors - self._mean), np.float32)
 
     def encode_images(self, images: Iterable[Image.Image]) -> Matrix:
-        """Float32 (n, 512), L2-normalised."""
-        embedded = self._standard.apply(self._features(images)) @ self._slopes + self._intercept
-        return np.asarray(normalised(embedded), np.float32)
+        """Encode images as float32 (n, 512), L2-normalised."""
+        embedded = self._ridge.predict(self._scaler.transform(self._features(images)))
+        return np.asarray(l2_normalized(embedded), np.float32)
 
     def _features(self, images: Iterable[Image.Image]) -> Floats:
         parts, waiting = [], []
@@ -88,7 +90,7 @@ class RidgeEncoder:
 
 
 def published_session(weights: Path) -> onnxruntime.InferenceSession:
-    """The published network, exported as the starter is."""
+    """Open the published network, exported as the starter is."""
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "published.onnx"
         export(Published(weights), exported, ["features"])
@@ -96,8 +98,8 @@ def published_session(weights: Path) -> onnxruntime.InferenceSession:
 
 
 def views(photos: Sequence[Photo]) -> Iterable[Image.Image]:
-    """Each photo and its mirror image, in order."""
+    """Yield each photo and its mirror image, in order."""
     for photo in photos:
-        picture = open_image(photo.path)
-        yield picture
-        yield ImageOps.mirror(picture)
+        image = open_image(photo.path)
+        yield image
+        yield ImageOps.mirror(image)

@@ -51,7 +51,7 @@ _NEUTRALS = {
 
 
 def prototypes() -> dict[str, NDArray[np.float64]]:
-    """Colour -> RGB values (n, 3) in 0 to 255 that people call by it."""
+    """Return, by colour, RGB values (n, 3) in 0 to 255 that people call by it."""
     heads = {head: colour for colour, words in _HEADS.items() for head in words.split()}
     modifiers = frozenset(_SHADES.split())
     found: dict[str, list[tuple[float, ...]]] = {
@@ -68,7 +68,7 @@ def prototypes() -> dict[str, NDArray[np.float64]]:
 
 
 def _is_plain(colour: str, value: tuple[float, ...]) -> bool:
-    """Not a tint of white: "very light pink" and "pale grey" would colour all paper."""
+    """Return whether it is no tint of white: "very light pink" would colour all paper."""
     lightness, green_red, blue_yellow = lab(np.array(value))
     if colour in _NEUTRALS:
         return bool(colour != "灰" or lightness < DARKEST_WHITE)
@@ -76,15 +76,15 @@ def _is_plain(colour: str, value: tuple[float, ...]) -> bool:
 
 
 def colour_table() -> Shares:
-    """Float32 (2 ** (3 * TABLE_BITS), 12): for each RGB cell, how much it is of each colour."""
+    """Compute, for each RGB cell, its share of each colour: (2 ** (3 * TABLE_BITS), 12)."""
     steps = 2**TABLE_BITS
     middles = (np.arange(steps) + 0.5) * (256 / steps)
     cells = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), axis=-1).reshape(-1, 3)
     weights = np.array([LIGHTNESS_SHARE, 1.0, 1.0])
-    seen, known = lab(cells) * weights, prototypes()
+    seen, by_colour = lab(cells) * weights, prototypes()
     squares = np.stack(
         [
-            ((seen[:, None] - lab(known[colour])[None] * weights) ** 2).sum(axis=-1).min(axis=1)
+            ((seen[:, None] - lab(by_colour[colour])[None] * weights) ** 2).sum(axis=-1).min(axis=1)
             for colour in COLOURS
         ],
         axis=1,

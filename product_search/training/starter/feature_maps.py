@@ -1,4 +1,4 @@
-"""The untrained half of the network over every view of every image, once, on all cores."""
+"""Maps of the trunk for every view of every image, computed once, on all cores."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from product_search.training.starter.network import MAP_SHAPE, open_session
 
 log = logging.getLogger(__name__)
 
-Maps = NDArray[np.float16]
+FeatureMaps = NDArray[np.float16]
 PROCESSES = 2
 
 
 @dataclass(frozen=True)
-class Shown:
-    """An image to show in `views` ways; a drawing is laid on `grounds`, a photo has none."""
+class ViewSpec:
+    """How many views of an image to make; only a drawing has `backgrounds`."""
 
     path: Path
     views: int
     seed: int
-    grounds: tuple[Path, ...] = ()
+    backgrounds: tuple[Path, ...] = ()
 
 
 _session: onnxruntime.InferenceSession
 
 
-def trunk_maps(trunk: Path, shown: Sequence[Shown], target: Path) -> Maps:
-    """Float16 (images, views, *MAP_SHAPE), in a file that is mapped into memory."""
-    shape = (len(shown), shown[0].views, *MAP_SHAPE)
-    maps: Maps = np.lib.format.open_memmap(target, "w+", np.float16, shape)
+def compute_maps(trunk: Path, specs: Sequence[ViewSpec], target: Path) -> FeatureMaps:
+    """Compute float16 (images, views, *MAP_SHAPE) in a file that is mapped into memory."""
+    shape = (len(specs), specs[0].views, *MAP_SHAPE)
+    maps: FeatureMaps = np.lib.format.open_memmap(target, "w+", np.float16, shape)
     with multiprocessing.Pool(PROCESSES, _open, (trunk,)) as pool:
-        for index, part in enumerate(pool.imap(_maps_of, shown, chunksize=8)):
+        for index, part in enumerate(pool.imap(_maps_of, specs, chunksize=8)):
             maps[index] = part
-            if (index + 1) % 1000 == 0 or index + 1 == len(shown):
-                log.info("%s: %d of %d pictures seen", target.stem, index + 1, len(shown))
+            if (index + 1) % 1000 == 0 or index + 1 == len(specs):
+                log.info("%s: %d of %d pictures seen", target.stem, index + 1, len(specs))
     return maps
 
 
@@ -52,10 +52,10 @@ def _open(trunk: Path) -> None:
     _session = open_session(trunk, threads=1)
 
 
-def _maps_of(shown: Shown) -> Maps:
-    if shown.grounds:
-        views = drawing_views(shown.path, shown.grounds, shown.views, shown.seed)
+def _maps_of(spec: ViewSpec) -> FeatureMaps:
+    if spec.backgrounds:
+        views = drawing_views(spec.path, spec.backgrounds, spec.views, spec.seed)
     else:
-        views = photo_views(shown.path, shown.views, shown.seed)
+        views = photo_views(spec.path, spec.views, spec.seed)
     (maps,) = _session.run(["maps"], {"pixels": network_pixels(views)})
     return np.asarray(maps, np.float16)

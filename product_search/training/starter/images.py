@@ -1,4 +1,4 @@
-"""The images of the lessons: photos and emoji drawings, and the many ways to show each."""
+"""Training images: photos and emoji drawings, and the random views of each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Photo:
 
 
 def read_photos(name: str, folder: Path) -> list[Photo]:
-    """The rows of the labels.csv of the set of this name, in its order."""
+    """Read the labels.csv of the photo set of this name, in its order."""
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as stream:
         return [
             Photo(
@@ -41,8 +41,8 @@ def read_photos(name: str, folder: Path) -> list[Photo]:
         ]
 
 
-def drawing(folder: Path, code_point: str) -> Path:
-    """The emoji's image in a package's folder.
+def find_drawing(folder: Path, code_point: str) -> Path:
+    """Find the emoji's file in a package's folder.
 
     Raises:
         FileNotFoundError: the package has no such emoji.
@@ -54,7 +54,7 @@ def drawing(folder: Path, code_point: str) -> Path:
 
 
 def open_image(path: Path) -> Image.Image:
-    """The file's image, upright, transparency laid on white, as RGB."""
+    """Open the image upright as RGB, transparency over white."""
     with Image.open(path) as file:
         upright = ImageOps.exif_transpose(file)
         if upright.has_transparency_data:
@@ -64,54 +64,65 @@ def open_image(path: Path) -> Image.Image:
 
 
 def photo_views(path: Path, count: int, seed: int) -> list[Image.Image]:
-    """The photo, its mirror image, then random crops in other light until there are `count`."""
+    """Return the photo, its mirror image, and random crops in other light up to `count`."""
     picture, rng = open_image(path), random.Random(seed)
     views = [picture, ImageOps.mirror(picture)]
-    views += [relit(cropped(picture, rng), rng, 0.3) for _ in range(count - len(views))]
+    views += [
+        jitter_colours(random_crop(picture, rng), rng, 0.3) for _ in range(count - len(views))
+    ]
     return views[:count]
 
 
-def drawing_views(path: Path, grounds: Sequence[Path], count: int, seed: int) -> list[Image.Image]:
-    """The drawing on white, then on random grounds, in random places, sizes, turns and light.
+def drawing_views(
+    path: Path, backgrounds: Sequence[Path], count: int, seed: int
+) -> list[Image.Image]:
+    """Return the drawing on white, and on random backgrounds in random place, size and light.
 
     Args:
         path: an image on transparent ground.
-        grounds: photos that serve, blurred, as grounds.
+        backgrounds: photos that serve, blurred, as backgrounds.
         count: how many views.
         seed: of the random choices.
     """
-    thing, rng = read_drawing(path), random.Random(seed)
-    views = [laid_on(thing, Image.new("RGB", (SIDE, SIDE), "white"), 1.0, (0.5, 0.5))]
+    drawing, rng = read_drawing(path), random.Random(seed)
+    views = [paste_on(drawing, Image.new("RGB", (SIDE, SIDE), "white"), 1.0, (0.5, 0.5))]
     while len(views) < count:
         place = (rng.random(), rng.random())
-        view = laid_on(thing, random_ground(grounds, rng), rng.uniform(0.45, 1), place)
+        view = paste_on(drawing, random_background(backgrounds, rng), rng.uniform(0.45, 1), place)
         if rng.random() < 0.5:
             view = ImageOps.mirror(view)
-        views.append(relit(turned(view, rng), rng, 0.25))
+        views.append(jitter_colours(random_turn(view, rng), rng, 0.25))
     return views
 
 
 def read_drawing(path: Path) -> Image.Image:
-    """An RGBA image without its transparent margin."""
+    """Open the image as RGBA without its transparent margin."""
     with Image.open(path) as file:
         picture = file.convert("RGBA")
     return picture.crop(picture.getbbox())
 
 
-def laid_on(
-    thing: Image.Image, ground: Image.Image, scale: float, place: tuple[float, float]
+def paste_on(
+    drawing: Image.Image, background: Image.Image, scale: float, place: tuple[float, float]
 ) -> Image.Image:
-    """The RGBA thing on an RGB ground: its longer side `scale` of it, at a share of the room."""
-    factor = ground.width * scale / max(thing.size)
-    size = (max(1, int(thing.width * factor)), max(1, int(thing.height * factor)))
-    fitted, canvas = thing.resize(size, Image.Resampling.BICUBIC), ground.copy()
+    """Paste an RGBA drawing on an RGB background.
+
+    Args:
+        drawing: what is pasted.
+        background: a square, which is not changed.
+        scale: the drawing's longer side, as a share of the background's.
+        place: the shares of the free room left of and above the drawing.
+    """
+    factor = background.width * scale / max(drawing.size)
+    size = (max(1, int(drawing.width * factor)), max(1, int(drawing.height * factor)))
+    fitted, canvas = drawing.resize(size, Image.Resampling.BICUBIC), background.copy()
     room = (canvas.width - fitted.width, canvas.height - fitted.height)
     canvas.paste(fitted, (int(room[0] * place[0]), int(room[1] * place[1])), fitted)
     return canvas
 
 
-def random_ground(photos: Sequence[Path], rng: random.Random) -> Image.Image:
-    """Near white, one colour, a gradient of two, or a blurred part of a photo."""
+def random_background(photos: Sequence[Path], rng: random.Random) -> Image.Image:
+    """Make a background: near white, one colour, a gradient, or a blurred part of a photo."""
     kind = rng.random()
     if kind < 0.3:
         return Image.new("RGB", (SIDE, SIDE), (rng.randint(200, 255),) * 3)
@@ -124,30 +135,30 @@ def random_ground(photos: Sequence[Path], rng: random.Random) -> Image.Image:
         share = np.linspace(0, 1, SIDE)[:, None, None]
         gradient = (ends[0] * share + ends[1] * (1 - share)) * np.ones((SIDE, SIDE, 1))
         return Image.fromarray(gradient.astype(np.uint8))
-    part = cropped(open_image(rng.choice(photos)), rng).resize((SIDE, SIDE))
+    part = random_crop(open_image(rng.choice(photos)), rng).resize((SIDE, SIDE))
     return part.filter(ImageFilter.GaussianBlur(rng.uniform(6, 16)))
 
 
-def cropped(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """A third or more of the image's area, sometimes turned first, mirrored half the time."""
+def random_crop(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Crop a third or more of the image's area; turn it sometimes, mirror it half the time."""
     area, shape = rng.uniform(0.35, 1.0), np.exp(rng.uniform(-0.35, 0.35))
     width = min(picture.width, int(picture.width * np.sqrt(area * shape)))
     height = min(picture.height, int(picture.height * np.sqrt(area / shape)))
     left, top = rng.randint(0, picture.width - width), rng.randint(0, picture.height - height)
-    part = turned(picture, rng).crop((left, top, left + width, top + height))
+    part = random_turn(picture, rng).crop((left, top, left + width, top + height))
     return ImageOps.mirror(part) if rng.random() < 0.5 else part
 
 
-def turned(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """One image in four is turned a little."""
+def random_turn(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Turn one image in four a little."""
     if rng.random() > 0.25:
         return picture
     angle = rng.uniform(-TURN_DEGREES, TURN_DEGREES)
     return picture.rotate(angle, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128))
 
 
-def relit(picture: Image.Image, rng: random.Random, strength: float) -> Image.Image:
-    """Brightness, contrast and saturation changed by up to `strength`."""
+def jitter_colours(picture: Image.Image, rng: random.Random, strength: float) -> Image.Image:
+    """Change brightness, contrast and saturation by up to `strength`."""
     for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         picture = change(picture).enhance(rng.uniform(1 - strength, 1 + strength))
     return picture

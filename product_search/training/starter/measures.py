@@ -17,15 +17,15 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """Average precision and precision of each query that has something relevant."""
+class RankingScores:
+    """Average precision and precision of each query that has relevant items."""
 
     average_precisions: Floats
     precisions: Floats
 
 
 def average_precision(relevant: Bools, depth: int = MAP_DEPTH) -> float:
-    """Sum of the precision at each relevant rank up to depth, over min(relevant, depth)."""
+    """Sum the precision at each relevant rank up to depth, over min(relevant, depth)."""
     total = int(relevant.sum())
     if total == 0:
         return 0.0
@@ -35,44 +35,47 @@ def average_precision(relevant: Bools, depth: int = MAP_DEPTH) -> float:
 
 
 def precision(relevant: Bools, depth: int = PRECISION_DEPTH) -> float:
-    """Hits up to depth, over min(relevant, depth)."""
+    """Count the relevant items up to depth, over min(relevant, depth)."""
     total = int(relevant.sum())
     return float(relevant[:depth].sum() / min(total, depth)) if total else 0.0
 
 
-def ranked(scores: Floats, relevant: Bools) -> Ranked:
-    """Scores and relevance (queries, items), higher first; queries without relevant items drop."""
+def score_rankings(scores: Floats, relevant: Bools) -> RankingScores:
+    """Score the rankings by scores (queries, items), higher first.
+
+    Queries without relevant items are left out.
+    """
     order = np.argsort(-scores, axis=1, kind="stable")
     rows = np.take_along_axis(relevant, order, axis=1)
     rows = rows[rows.any(axis=1)]
-    return Ranked(
+    return RankingScores(
         np.array([average_precision(row) for row in rows]),
         np.array([precision(row) for row in rows]),
     )
 
 
 def image_to_image_precisions(embeddings: Floats, labels: NDArray[np.str_]) -> Floats:
-    """P@10 of each image looked up among the others; images alone of their kind drop."""
+    """Return P@10 of each image among the others; images alone of their label are left out."""
     scores = embeddings @ embeddings.T
     relevant = labels[:, None] == labels[None, :]
     others = ~np.eye(len(labels), dtype=np.bool_)
     scores = scores[others].reshape(len(labels), -1)
-    return ranked(scores, relevant[others].reshape(len(labels), -1)).precisions
+    return score_rankings(scores, relevant[others].reshape(len(labels), -1)).precisions
 
 
-def ranks(scores: Floats) -> NDArray[np.int64]:
-    """Rank, from 1, of item i for query i; ties count against it."""
+def own_ranks(scores: Floats) -> NDArray[np.int64]:
+    """Return the rank, from 1, of item i for query i; ties count against it."""
     own = np.diag(scores)
     return np.asarray((scores >= own[:, None]).sum(axis=1), np.int64)
 
 
-def hits(found: NDArray[np.bool_]) -> Floats:
-    """1 for each query that found what it should, else 0."""
-    return found.astype(np.float64)
+def as_floats(successes: Bools) -> Floats:
+    """Return 1 for each query that succeeds, else 0."""
+    return successes.astype(np.float64)
 
 
-def interval(values: Floats, seed: int = 0) -> tuple[float, float, float]:
-    """Mean, and the 2.5 and 97.5 percentiles of the means of bootstrap resamples."""
+def bootstrap_interval(values: Floats, seed: int = 0) -> tuple[float, float, float]:
+    """Return the mean, and the 2.5 and 97.5 percentiles of the means of bootstrap resamples."""
     drawn = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
     means = values[drawn].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])

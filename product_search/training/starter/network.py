@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from product_search.training.starter.ridge import Standard
+from product_search.training.starter.text_space import Floats
 
-CUT = 11  # the first block that is trained: 14 x 14 maps of 112 channels go in
+CUT = 11  # the tail's first block; 14 x 14 maps of 112 channels go in
 MAP_SHAPE = (112, 14, 14)
 FEATURES = 1280
 PIXELS = (3, 224, 224)
@@ -32,6 +32,7 @@ class Block(nn.Module):
     """An inverted residual: expand, filter each channel, project (Sandler et al. 2018)."""
 
     def __init__(self, source: Any) -> None:
+        """Fold the batch norms of a published block."""
         super().__init__()
         recipe = source._block_args
         strides = recipe.stride if isinstance(recipe.stride, list) else [recipe.stride]
@@ -43,7 +44,7 @@ class Block(nn.Module):
         self.project = fuse_conv_bn_eval(source._project_conv, source._bn2)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps (n, c, h, w) -> maps."""
+        """Map (n, c, h, w) to maps of the next block."""
         inner = maps
         for step in self.steps:
             inner = functional.relu6(step(inner))
@@ -52,99 +53,111 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Pixels -> maps (n, *MAP_SHAPE)."""
+    """The first blocks, which are never trained: pixels -> maps (n, *MAP_SHAPE)."""
 
     def __init__(self, source: Any) -> None:
+        """Fold the stem and the first CUT blocks of the published network."""
         super().__init__()
         self.stem = fuse_conv_bn_eval(source._conv_stem, source._bn0)
         self.blocks = nn.Sequential(*(Block(block) for block in source._blocks[:CUT]))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (n, 3, 224, 224) -> maps."""
+        """Map pixels (n, 3, 224, 224) to maps (n, *MAP_SHAPE)."""
         maps: torch.Tensor = self.blocks(functional.relu6(self.stem(pixels)))
         return maps
 
 
 class Tail(nn.Module):
-    """Maps of the trunk -> maps (n, FEATURES, 7, 7), whose mean over the image are features."""
+    """The last blocks: maps of the trunk -> maps whose mean over the image are features."""
 
     def __init__(self, source: Any) -> None:
+        """Fold the last blocks of the published network."""
         super().__init__()
         self.blocks = nn.Sequential(*(Block(block) for block in source._blocks[CUT:]))
         self.last = fuse_conv_bn_eval(source._conv_head, source._bn1)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps (n, *MAP_SHAPE) -> maps (n, FEATURES, 7, 7)."""
+        """Map (n, *MAP_SHAPE) to (n, FEATURES, 7, 7)."""
         seen: torch.Tensor = functional.relu6(self.last(self.blocks(maps)))
         return seen
 
     def features(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps (n, *MAP_SHAPE) -> (n, FEATURES)."""
+        """Map (n, *MAP_SHAPE) to features (n, FEATURES)."""
         pooled: torch.Tensor = self(maps).mean((2, 3))
         return pooled
 
 
-class Known(nn.Module):
-    """What ImageNet knows: the convex combination of class-name embeddings (ConSE).
+class ConSE(nn.Module):
+    """The convex combination of ImageNet class-name embeddings (Norouzi et al. 2013).
 
-    Norouzi et al. 2013, with a small weight for classes that the taught photos show, which the
-    taught half knows better.
+    Classes that the training photos show have a small weight: the trainable branch knows them
+    better.
     """
 
     def __init__(self, source: Any, class_embeddings: torch.Tensor) -> None:
+        """Copy the published classifier; the class embeddings are (1000, d)."""
         super().__init__()
         self.classifier = nn.Linear(FEATURES, len(class_embeddings))
         self.classifier.load_state_dict(source._fc.state_dict())
         self.register_buffer("class_embeddings", class_embeddings)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (..., FEATURES) of the published tail -> embeddings (..., d), not normalised."""
+        """Embed features (..., FEATURES) of the published tail: (..., d), not normalised."""
         likely = self.classifier(features).softmax(dim=-1)
         embedded: torch.Tensor = likely @ self.class_embeddings
         return embedded
 
 
-class Taught(nn.Module):
+class TrainableBranch(nn.Module):
     """What training changes: a tail of its own, and a linear head over standardised features."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
 
-    def __init__(self, source: Any, standard: Standard, dimensions: int) -> None:
+    def __init__(self, source: Any, mean: Floats, deviation: Floats, dimensions: int) -> None:
+        """Start from the published tail.
+
+        Args:
+            source: the published network.
+            mean: (FEATURES,) subtracted from the features.
+            deviation: (FEATURES,) that they are divided by.
+            dimensions: d of the embeddings.
+        """
         super().__init__()
         self.tail = Tail(source)
         self.head = nn.Linear(FEATURES, dimensions)
-        self.register_buffer("mean", torch.from_numpy(standard.mean).float())
-        self.register_buffer("deviation", torch.from_numpy(standard.deviation).float())
+        self.register_buffer("mean", torch.from_numpy(mean).float())
+        self.register_buffer("deviation", torch.from_numpy(deviation).float())
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps (n, *MAP_SHAPE) -> embeddings (n, d), not normalised."""
+        """Embed maps (n, *MAP_SHAPE): (n, d), not normalised."""
         embedded: torch.Tensor = self.head((self.tail.features(maps) - self.mean) / self.deviation)
         return embedded
 
 
 class StarterNetwork(nn.Module):
-    """Pixels -> embedding (n, d), not normalised, and attention (n, 7, 7): what is seen where."""
+    """The starter: both branches on one trunk, from pixels to embedding and attention."""
 
-    def __init__(self, trunk: Trunk, tail: Tail, known: Known, taught: Taught) -> None:
+    def __init__(self, trunk: Trunk, tail: Tail, conse: ConSE, branch: TrainableBranch) -> None:
+        """Join the branches; both tails take the trunk's maps."""
         super().__init__()
-        self.trunk, self.tail, self.known, self.taught = trunk, tail, known, taught
+        self.trunk, self.tail, self.conse, self.branch = trunk, tail, conse, branch
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pixels (n, 3, 224, 224) -> embedding, attention."""
+        """Return embeddings (n, d), not normalised, and attention (n, 7, 7): what is seen where."""
         maps = self.trunk(pixels)
         published = self.tail(maps)
-        embedding = self.taught(maps) + self.known(published.mean((2, 3)))
+        embedding = self.branch(maps) + self.conse(published.mean((2, 3)))
         return embedding, published.sum(dim=1)
 
 
 def channels_last(module: Any) -> Any:
-    """The module with its weights laid out as convolutions on a CPU like them."""
+    """Lay the module's weights out as convolutions on a CPU like them, and return it."""
     return module.to(memory_format=torch.channels_last)
 
 
 def read_efficientnet(weights: Path) -> Any:
-    """The published network, in evaluation mode (package efficientnet_lite_pytorch)."""
+    """Read the published network in evaluation mode (package efficientnet_lite_pytorch)."""
     package: Any = importlib.import_module("efficientnet_lite_pytorch")
     network = package.EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
@@ -152,7 +165,7 @@ def read_efficientnet(weights: Path) -> Any:
 
 
 def export(module: nn.Module, target: Path, outputs: list[str]) -> None:
-    """Writes ONNX from `pixels` to `outputs`, with a free batch size."""
+    """Write the module as ONNX from `pixels` to `outputs`, with a free batch size."""
     # The TorchScript exporter: the newer one writes this machine's source paths into the file.
     torch.onnx.export(
         module.eval(),
@@ -167,14 +180,14 @@ def export(module: nn.Module, target: Path, outputs: list[str]) -> None:
 
 
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """The exported network on the CPU."""
+    """Open an exported network on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def store_halves(path: Path) -> None:
-    """Stores the file's large weights in half precision; they are widened again when it is read."""
+def store_half_precision(path: Path) -> None:
+    """Store the file's large weights in half precision; a Cast widens them when it is read."""
     model = onnx.load(path)
     for tensor in list(model.graph.initializer):
         values = onnx.numpy_helper.to_array(tensor)

@@ -1,4 +1,4 @@
-"""The space of texts, and contrastive training, on things small enough to check by hand."""
+"""The space of texts, and contrastive training, on concepts small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from torch.nn import functional
 from product_search.training.starter.contrastive import (
     DRAWINGS,
     Batch,
-    Lesson,
-    Texts,
-    batches,
-    loss_of,
-    move_towards,
+    Dataset,
+    TextTargets,
+    contrastive_loss,
+    sample_batches,
     train,
+    update_average,
 )
 from product_search.training.starter.network import MAP_SHAPE
 from product_search.training.starter.text_space import (
     TITLE_SHARE,
     TextSpace,
     fit_text_space,
-    name_shares,
-    normalised,
+    l2_normalized,
+    name_weights,
 )
 
-THINGS = [("苹果", "红果"), ("鞋", "球鞋"), ("包", "背包")]
+CONCEPTS = [("苹果", "红果"), ("鞋", "球鞋"), ("包", "背包")]
 
 
 def plain_space(names: Sequence[tuple[str, ...]]) -> TextSpace:
     """Each text is an axis of its own."""
-    texts = sorted({name for thing in names for name in thing})
+    texts = sorted({name for concept in names for name in concept})
     axes = np.eye(len(texts))
     return TextSpace(dict(zip(texts, axes, strict=True)), np.zeros(len(texts)), axes)
 
 
-class TinyTaught(nn.Module):
-    """Stands where the taught network does: the mean of each channel, through a linear head."""
+class TinyBranch(nn.Module):
+    """Stands where the trainable branch does: the mean of each channel, through a linear head."""
 
     def __init__(self, dimensions: int) -> None:
         super().__init__()
@@ -53,41 +53,41 @@ class TinyTaught(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def lessons() -> tuple[Lesson, Lesson]:
-    """Pictures whose maps tell their thing by one bright channel."""
+def datasets() -> tuple[Dataset, Dataset]:
+    """Pictures whose maps tell their concept by one bright channel."""
     rng = np.random.default_rng(0)
 
-    def lesson(things: list[int]) -> Lesson:
-        maps = rng.random((len(things), 2, *MAP_SHAPE)).astype(np.float16)
-        for row, thing in enumerate(things):
-            maps[row, :, thing] += 3
-        known = torch.zeros(len(things), 2, 6)
-        return Lesson(maps, known, np.array(things), np.ones(len(things), np.bool_))
+    def dataset(concepts: list[int]) -> Dataset:
+        maps = rng.random((len(concepts), 2, *MAP_SHAPE)).astype(np.float16)
+        for row, concept in enumerate(concepts):
+            maps[row, :, concept] += 3
+        conse = torch.zeros(len(concepts), 2, 6)
+        return Dataset(maps, conse, np.array(concepts), np.ones(len(concepts), np.bool_))
 
-    return lesson([0] * 60 + [1] * 8 + [2] * 8), lesson([0, 1, 2] * 12)
+    return dataset([0] * 60 + [1] * 8 + [2] * 8), dataset([0, 1, 2] * 12)
 
 
 def test_the_first_name_weighs_most_and_all_sum_to_one() -> None:
-    shares = name_shares(("苹果", "红果", "水果"))
+    shares = name_weights(("苹果", "红果", "水果"))
     assert shares["苹果"] == TITLE_SHARE
     assert shares["红果"] == shares["水果"]
     assert sum(shares.values()) == pytest.approx(1)
-    assert name_shares(("苹果",)) == {"苹果": 1.0}
+    assert name_weights(("苹果",)) == {"苹果": 1.0}
 
 
-def test_names_of_one_thing_come_closer_in_the_fitted_space() -> None:
+def test_names_of_one_concept_come_closer_in_the_fitted_space() -> None:
     rng = np.random.default_rng(0)
     kinds, noise = rng.normal(size=(30, 512)), rng.normal(size=512)
-    vectors, things = {}, []
+    vectors, concepts = {}, []
     for index, kind in enumerate(kinds):
         names = tuple(f"{index}-{name}" for name in range(4))
-        things.append(names)
+        concepts.append(names)
         for name in names:  # names differ along one direction that says nothing of the kind
-            vectors[name] = normalised(kind + 4 * rng.normal() * noise / 512**0.5)
-    space = fit_text_space(vectors, [names[0] for names in things], things)
+            vectors[name] = l2_normalized(kind + 4 * rng.normal() * noise / 512**0.5)
+    space = fit_text_space(vectors, [names[0] for names in concepts], concepts)
 
     def nearness(of: dict[str, np.ndarray]) -> float:
-        rows = np.stack([of[name] for names in things for name in names])
+        rows = np.stack([of[name] for names in concepts for name in names])
         same = np.kron(np.eye(30), np.ones((4, 4))) - np.eye(120) > 0
         scores = rows @ rows.T
         return float(scores[same].mean() - scores[np.kron(np.eye(30), np.ones((4, 4))) == 0].mean())
@@ -98,62 +98,64 @@ def test_names_of_one_thing_come_closer_in_the_fitted_space() -> None:
     assert nearness(after) > nearness(vectors) + 0.01
 
 
-def test_texts_of_another_thing_that_mean_the_same_are_neither_right_nor_wrong() -> None:
-    space = plain_space([*THINGS, ("手袋",)])
+def test_near_synonyms_of_another_concept_are_neither_positive_nor_negative() -> None:
+    space = plain_space([*CONCEPTS, ("手袋",)])
     space.vectors["手袋"][:] = space.vectors["包"] * 0.9 + space.vectors["背包"] * 0.9
-    texts = Texts.of(space, THINGS, ["手袋"])
-    column = sorted({name for names in THINGS for name in names} | {"手袋"}).index("手袋")
+    texts = TextTargets.build(space, CONCEPTS, ["手袋"])
+    column = sorted({name for names in CONCEPTS for name in names} | {"手袋"}).index("手袋")
     assert texts.ignored[:, column].tolist() == [False, False, True]
-    assert texts.right.sum(dim=1).tolist() == pytest.approx([1, 1, 1])
-    assert not (texts.ignored & (texts.right > 0)).any()
+    assert texts.positives.sum(dim=1).tolist() == pytest.approx([1, 1, 1])
+    assert not (texts.ignored & (texts.positives > 0)).any()
 
 
 def test_the_loss_is_lower_the_nearer_images_are_to_their_texts() -> None:
-    texts = Texts.of(plain_space(THINGS), THINGS, [])
-    things = torch.tensor([0, 0, 1, 2])
-    batch = Batch(torch.empty(0), torch.empty(0), things, torch.full((4,), 0.25))
-    right, wrong = texts.targets[things], texts.targets[(things + 1) % 3]
+    texts = TextTargets.build(plain_space(CONCEPTS), CONCEPTS, [])
+    concepts = torch.tensor([0, 0, 1, 2])
+    batch = Batch(torch.empty(0), torch.empty(0), concepts, torch.full((4,), 0.25))
+    right, wrong = texts.targets[concepts], texts.targets[(concepts + 1) % 3]
     half = functional.normalize(right + wrong, dim=1)
-    losses = [float(loss_of(embedded, batch, texts)) for embedded in (right, half, wrong)]
+    losses = [float(contrastive_loss(embedded, batch, texts)) for embedded in (right, half, wrong)]
     assert losses[0] < losses[1] < losses[2]
 
 
-def test_small_classes_are_drawn_more_often_than_their_share(
-    lessons: tuple[Lesson, Lesson],
+def test_small_classes_are_sampled_more_often_than_their_share(
+    datasets: tuple[Dataset, Dataset],
 ) -> None:
     rng = np.random.default_rng(0)
-    seen = torch.cat([b.things[:-DRAWINGS] for _ in range(20) for b in batches(lessons, rng)])
+    seen = torch.cat(
+        [b.concepts[:-DRAWINGS] for _ in range(20) for b in sample_batches(datasets, rng)]
+    )
     share = float((seen != 0).float().mean())
     assert share == pytest.approx(2 * 8**0.5 / (2 * 8**0.5 + 60**0.5), abs=0.03)
 
 
-def test_images_that_are_not_taught_are_never_drawn(lessons: tuple[Lesson, Lesson]) -> None:
-    photos, drawings = lessons
-    kept = Lesson(photos.maps, photos.known, photos.things, photos.things != 1)
+def test_images_that_are_not_trainable_are_never_sampled(datasets: tuple[Dataset, Dataset]) -> None:
+    photos, drawings = datasets
+    kept = Dataset(photos.maps, photos.conse, photos.concepts, photos.concepts != 1)
     rng = np.random.default_rng(0)
-    seen = [b.things[:-DRAWINGS] for _ in range(5) for b in batches((kept, drawings), rng)]
+    seen = [b.concepts[:-DRAWINGS] for _ in range(5) for b in sample_batches((kept, drawings), rng)]
     assert set(torch.cat(seen).tolist()) == {0, 2}
 
 
 def test_training_brings_images_to_their_texts_and_repeats_bit_for_bit(
-    lessons: tuple[Lesson, Lesson],
+    datasets: tuple[Dataset, Dataset],
 ) -> None:
-    texts = Texts.of(plain_space(THINGS), THINGS, [])
+    texts = TextTargets.build(plain_space(CONCEPTS), CONCEPTS, [])
     torch.manual_seed(0)
-    start = TinyTaught(6)
+    start = TinyBranch(6)
     before = copy.deepcopy(start.state_dict())
 
     def nearness(network: nn.Module) -> float:
         """Mean cosine of the images with their own texts, less that with all texts."""
         with torch.no_grad():
-            maps = torch.from_numpy(lessons[0].maps[:, 0]).float()
+            maps = torch.from_numpy(datasets[0].maps[:, 0]).float()
             scores = functional.normalize(network(maps), dim=1) @ texts.targets.T
-        own = scores[torch.arange(len(scores)), torch.from_numpy(lessons[0].things)]
+        own = scores[torch.arange(len(scores)), torch.from_numpy(datasets[0].concepts)]
         return float((own - scores.mean(dim=1)).mean())
 
     epochs: list[int] = []
     results = [
-        train(start, lessons, texts, 8, 0, lambda epoch, _: epochs.append(epoch))  # type: ignore[arg-type]
+        train(start, datasets, texts, 8, 0, lambda epoch, _: epochs.append(epoch))  # type: ignore[arg-type]
         for _ in range(2)
     ]
     assert epochs == [*range(1, 9)] * 2
@@ -164,7 +166,7 @@ def test_training_brings_images_to_their_texts_and_repeats_bit_for_bit(
 
 
 def test_the_running_mean_goes_its_share_of_the_way() -> None:
-    mean, current = TinyTaught(2), TinyTaught(2)
+    mean, current = TinyBranch(2), TinyBranch(2)
     expected = mean.head.weight * 0.75 + current.head.weight * 0.25
-    move_towards(mean, current, 0.25)  # type: ignore[arg-type]
+    update_average(mean, current, 0.25)  # type: ignore[arg-type]
     torch.testing.assert_close(mean.head.weight, expected)

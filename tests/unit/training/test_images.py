@@ -11,12 +11,12 @@ from PIL import Image
 
 from product_search.training.starter.images import (
     SIDE,
-    cropped,
-    drawing,
     drawing_views,
-    laid_on,
+    find_drawing,
     open_image,
+    paste_on,
     photo_views,
+    random_crop,
     read_drawing,
     read_photos,
 )
@@ -76,7 +76,7 @@ def test_the_same_seed_shows_the_same_views(photo: Path, thing: Path) -> None:
 def test_a_crop_keeps_a_third_of_the_image() -> None:
     picture, rng = Image.new("RGB", (100, 80)), random.Random(0)
     for _ in range(50):
-        part = cropped(picture, rng)
+        part = random_crop(picture, rng)
         assert part.width <= 100
         assert part.height <= 80
         # Long shapes are cut off at the image's edge, so a little less than 0.35 can be left.
@@ -84,14 +84,14 @@ def test_a_crop_keeps_a_third_of_the_image() -> None:
 
 
 def test_a_drawing_is_found_with_and_without_its_variation_selector(thing: Path) -> None:
-    assert drawing(thing.parent, "1f9e2") == thing
+    assert find_drawing(thing.parent, "1f9e2") == thing
     with pytest.raises(FileNotFoundError, match="1f3a9"):
-        drawing(thing.parent, "1f3a9")
+        find_drawing(thing.parent, "1f3a9")
 
 
 def test_a_drawing_fills_its_share_of_the_ground_without_its_margin(thing: Path) -> None:
     ground = Image.new("RGB", (SIDE, SIDE), "white")
-    laid = np.asarray(laid_on(read_drawing(thing), ground, 0.5, (0.5, 0.5)))
+    laid = np.asarray(paste_on(read_drawing(thing), ground, 0.5, (0.5, 0.5)))
     red = (laid == (255, 0, 0)).all(axis=2)
     rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))
     assert (rows[0], rows[-1]) == (SIDE // 4, 3 * SIDE // 4 - 1)

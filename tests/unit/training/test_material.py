@@ -1,4 +1,4 @@
-"""What is taught and what is kept back to measure on."""
+"""What is trained on and what is held back to measure on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from product_search.training.starter import words
-from product_search.training.starter.__main__ import held_out, taught_drawings, taught_photos
 from product_search.training.starter.images import Photo
+from product_search.training.starter.material import (
+    early_stopping_mask,
+    training_drawings,
+    training_photos,
+)
 
 
 @pytest.fixture
@@ -26,25 +30,25 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_validation_photos_are_never_taught(folders: tuple[Path, Path]) -> None:
-    photos = taught_photos(*folders)
+def test_validation_photos_are_never_trained_on(folders: tuple[Path, Path]) -> None:
+    photos = training_photos(*folders)
     assert {photo.kind for photo in photos} == {"photo", "iconic"}
     assert len(photos) == 12
 
 
 def test_labels_go_by_the_set_and_not_by_its_folder(folders: tuple[Path, Path]) -> None:
-    assert {photo.label for photo in taught_photos(*folders)} == {"grocery:0", "clothing:0"}
+    assert {photo.label for photo in training_photos(*folders)} == {"grocery:0", "clothing:0"}
 
 
-def test_held_out_objects_are_taught_by_no_3d_image(
+def test_no_3d_image_of_a_held_out_object_is_trained_on(
     tmp_path: Path, make_drawings: Callable[[str], Path]
 ) -> None:
     solid, flat = make_drawings("solid"), make_drawings("flat")
-    taught = taught_drawings(solid, flat)
+    drawings = training_drawings(solid, flat)
     held = words.held_out_names().keys()
-    assert not {point for path, point in taught if path.parent == solid} & held
-    assert {point for path, point in taught if path.parent == flat} >= held
-    assert len(taught) == 2 * len(words.emoji_names()) + len(held)
+    assert not {point for path, point in drawings if path.parent == solid} & held
+    assert {point for path, point in drawings if path.parent == flat} >= held
+    assert len(drawings) == 2 * len(words.emoji_names()) + len(held)
 
 
 @pytest.fixture
@@ -64,5 +68,5 @@ def make_drawings(tmp_path: Path) -> Callable[[str], Path]:
 def test_the_last_tenth_of_each_class_is_held_back_from_early_stopping() -> None:
     photos = [Photo(Path("x"), label, "", "photo") for label in "ab" for _ in range(20)]
     photos.append(Photo(Path("y"), "a", "", "iconic"))
-    held = np.flatnonzero(held_out(photos))
+    held = np.flatnonzero(early_stopping_mask(photos))
     assert held.tolist() == [18, 19, 38, 39]

@@ -7,13 +7,12 @@ import pytest
 
 from product_search.training.starter.measures import (
     average_precision,
+    bootstrap_interval,
     image_to_image_precisions,
-    interval,
+    own_ranks,
     precision,
-    ranked,
-    ranks,
+    score_rankings,
 )
-from product_search.training.starter.ridge import Standard, ridge
 
 
 def test_average_precision_is_the_mean_of_precisions_at_relevant_ranks() -> None:
@@ -34,7 +33,7 @@ def test_precision_lets_a_class_of_two_reach_one() -> None:
 
 def test_queries_without_anything_relevant_do_not_count() -> None:
     scores = np.array([[0.1, 0.9], [0.3, 0.2]])
-    figures = ranked(scores, np.array([[True, False], [False, False]]))
+    figures = score_rankings(scores, np.array([[True, False], [False, False]]))
     assert figures.average_precisions.tolist() == [0.5]
     assert figures.precisions.tolist() == [1.0]
 
@@ -49,32 +48,17 @@ def test_an_image_looked_up_never_counts_as_its_own_hit() -> None:
 
 def test_a_rank_counts_what_scores_as_high_against_the_right_item() -> None:
     scores = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.5], [0.1, 0.2, 0.3]])
-    assert ranks(scores).tolist() == [1, 3, 1]
+    assert own_ranks(scores).tolist() == [1, 3, 1]
 
 
 def test_an_interval_holds_the_mean_and_narrows_with_more_queries() -> None:
     rng = np.random.default_rng(0)
     few, many = rng.random(20), rng.random(2000)
     for values in (few, many):
-        mean, low, high = interval(values)
+        mean, low, high = bootstrap_interval(values)
         assert low < mean < high
         assert mean == pytest.approx(values.mean())
-    widths = [interval(values)[2] - interval(values)[1] for values in (few, many)]
+    widths = [
+        bootstrap_interval(values)[2] - bootstrap_interval(values)[1] for values in (few, many)
+    ]
     assert widths[1] < widths[0] / 5
-
-
-def test_the_ridge_leaves_its_intercept_unpunished() -> None:
-    rng = np.random.default_rng(0)
-    inputs, targets = rng.normal(size=(40, 6)) + 5, rng.normal(size=(40, 3))
-    padded = np.column_stack([inputs, np.ones(40)])
-    solution = np.linalg.solve(padded.T @ padded + np.diag([3.0] * 6 + [0]), padded.T @ targets)
-    slopes, intercept = ridge(inputs, targets, 3.0)
-    np.testing.assert_allclose(slopes, solution[:-1], atol=1e-10)
-    np.testing.assert_allclose(intercept, solution[-1], atol=1e-10)
-
-
-def test_standardised_features_have_mean_zero_and_deviation_one() -> None:
-    features = np.random.default_rng(0).normal(3, 7, size=(50, 4))
-    standardised = Standard.of(features).apply(features)
-    np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-9)
-    np.testing.assert_allclose(standardised.std(axis=0), 1, atol=1e-4)

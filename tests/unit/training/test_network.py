@@ -14,22 +14,21 @@ import torch
 from product_search.encoders.colour import COLOURS, TABLE_BITS
 from product_search.settings import ROOT
 from product_search.training.starter.colour_table import colour_table, prototypes
-from product_search.training.starter.feature_maps import Shown, trunk_maps
-from product_search.training.starter.images import drawing
+from product_search.training.starter.feature_maps import ViewSpec, compute_maps
+from product_search.training.starter.images import find_drawing
 from product_search.training.starter.network import (
     FEATURES,
     PIXELS,
-    Known,
+    ConSE,
     StarterNetwork,
     Tail,
-    Taught,
+    TrainableBranch,
     Trunk,
     export,
     open_session,
     read_efficientnet,
-    store_halves,
+    store_half_precision,
 )
-from product_search.training.starter.ridge import Standard
 
 IMAGES = ROOT / "sample_data" / "images"
 # network.export says why it is the older exporter, which warns of itself in several ways.
@@ -51,9 +50,10 @@ def source() -> Any:
 def network(source: Any) -> StarterNetwork:
     """The starter before any training, with an arbitrary space of five dimensions."""
     torch.manual_seed(0)
-    standard = Standard(np.full(FEATURES, 0.3), np.full(FEATURES, 0.5))
-    known = Known(source, torch.randn(1000, 5))
-    return StarterNetwork(Trunk(source), Tail(source), known, Taught(source, standard, 5)).eval()
+    mean, deviation = np.full(FEATURES, 0.3), np.full(FEATURES, 0.5)
+    conse = ConSE(source, torch.randn(1000, 5))
+    branch = TrainableBranch(source, mean, deviation, 5)
+    return StarterNetwork(Trunk(source), Tail(source), conse, branch).eval()
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def test_trunk_and_tail_are_the_published_network(source: Any, pixels: torch.Ten
 
 @torch.no_grad()
 def test_what_imagenet_knows_is_the_mixture_of_its_likely_classes(source: Any) -> None:
-    known, features = Known(source, torch.eye(1000)), torch.rand(2, 3, FEATURES)
-    likely = known(features)
+    conse, features = ConSE(source, torch.eye(1000)), torch.rand(2, 3, FEATURES)
+    likely = conse(features)
     torch.testing.assert_close(likely.sum(dim=-1), torch.ones(2, 3))
     torch.testing.assert_close(likely, source._fc(features).softmax(dim=-1))
 
@@ -82,7 +82,7 @@ def test_the_exported_file_agrees_and_is_half_as_large(
     path = tmp_path / "image.onnx"
     export(network, path, ["embedding", "attention"])
     whole = path.stat().st_size
-    store_halves(path)
+    store_half_precision(path)
     assert path.stat().st_size < 0.51 * whole
     embedding, attention = open_session(path, 1).run(
         ["embedding", "attention"], {"pixels": pixels.numpy()}
@@ -111,7 +111,7 @@ def test_no_path_of_a_machine_is_in_the_exported_file(
 ) -> None:
     path = tmp_path / "image.onnx"
     export(network, path, ["embedding", "attention"])
-    store_halves(path)
+    store_half_precision(path)
     assert str(ROOT).encode() not in path.read_bytes()
     assert b"site-packages" not in path.read_bytes()
 
@@ -120,9 +120,11 @@ def test_maps_of_all_views_come_in_the_order_of_the_images(source: Any, tmp_path
     trunk = tmp_path / "trunk.onnx"
     export(Trunk(source), trunk, ["maps"])
     ground = (IMAGES / "1f345.webp",)
-    shown = [Shown(drawing(IMAGES, point), 3, 0, ground) for point in ("1f347", "1f349", "1f345")]
-    maps = trunk_maps(trunk, shown, tmp_path / "maps.npy")
-    again = trunk_maps(trunk, shown[::-1], tmp_path / "again.npy")
+    specs = [
+        ViewSpec(find_drawing(IMAGES, point), 3, 0, ground) for point in ("1f347", "1f349", "1f345")
+    ]
+    maps = compute_maps(trunk, specs, tmp_path / "maps.npy")
+    again = compute_maps(trunk, specs[::-1], tmp_path / "again.npy")
     assert maps.dtype == np.float16
     assert np.array_equal(maps, again[::-1])
     assert not np.array_equal(maps[0], maps[1])

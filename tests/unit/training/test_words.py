@@ -1,4 +1,4 @@
-"""The words of the lessons, and that what is asked was never taught."""
+"""The words of training and report, and that no query of the report is a training text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_all_imagenet_classes_are_named_and_no_two_alike() -> None:
     assert names[999][0] in ("卫生纸", "厕纸", "卷纸")
 
 
-def test_the_hundred_objects_are_taught_by_no_3d_image() -> None:
+def test_the_hundred_held_out_objects_are_no_training_objects() -> None:
     held = words.held_out_names()
     assert len(held) == 100
     assert not held.keys() & words.emoji_names().keys()
@@ -32,13 +32,13 @@ def test_the_hundred_objects_are_taught_by_no_3d_image() -> None:
     assert len(set(first)) == 100
 
 
-def test_no_name_of_a_held_out_object_is_taught_for_another_emoji_or_a_photo() -> None:
+def test_no_name_of_a_held_out_object_is_that_of_another_emoji_or_a_photo() -> None:
     held = {name for names in words.held_out_names().values() for name in names}
     others = [*words.emoji_names().values(), *words.photo_words().values()]
     assert not held & {name for names in others for name in names}
 
 
-def test_paraphrases_are_asked_of_every_class() -> None:
+def test_every_class_has_paraphrases() -> None:
     asked = words.paraphrases()
     assert asked.keys() == words.photo_words().keys()
     assert all(asked.values())
@@ -46,8 +46,8 @@ def test_paraphrases_are_asked_of_every_class() -> None:
 
 
 def test_what_differs_by_a_particle_or_a_space_is_no_paraphrase() -> None:
-    assert words.bare("深红色的 苹果") == words.bare("深红色苹果")
-    assert words.bare("God Morgon橙汁") == words.bare("godmorgon橙汁")
+    assert words.canonical("深红色的 苹果") == words.canonical("深红色苹果")
+    assert words.canonical("God Morgon橙汁") == words.canonical("godmorgon橙汁")
     every = {text for texts in words.paraphrases().values() for text in texts}
     assert "深红色的苹果" not in every
 
