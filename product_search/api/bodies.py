@@ -9,9 +9,10 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
+from python_multipart.exceptions import FormParserError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from product_search.api.multipart import FormParserError, FormReader, Part, boundary_of
+from product_search.api.multipart import FormReader, Part, boundary_of
 from product_search.errors import (
     InvalidJson,
     InvalidRequest,

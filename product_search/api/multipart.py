@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
 from product_search.errors import InvalidRequest
@@ -138,7 +137,7 @@ def _parameters(header: str) -> dict[str, str]:
 
 def _filename(latin1: str) -> str:
     name = _ENCODED_WORD.sub(_decode_word, _decoded(latin1.encode("latin-1"), "utf-8"))
-    if name[1:3] == ":\\" or name.startswith("\\\\"):  # Internet Explorer sends the whole path
+    if name[1:3] == ":\\" or name.startswith("\\"):  # Internet Explorer sends the whole path
         return name.rpartition("\\")[2]
     return name
 
@@ -160,6 +159,3 @@ def _decoded(content: bytes, charset: str) -> str:
             # Some charsets make halves of characters, which no answer can hold.
             return content.decode(one).encode("utf-8", "replace").decode()
     return content.decode("utf-8", "replace")
-
-
-__all__ = ["FormParserError", "FormReader", "Part", "boundary_of", "part_of"]

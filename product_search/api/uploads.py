@@ -7,10 +7,11 @@ from typing import IO
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
+from python_multipart.exceptions import FormParserError
 from starlette.requests import ClientDisconnect
 
 from product_search.api.bodies import FORM, drain
-from product_search.api.multipart import FormParserError, FormReader, Part, boundary_of
+from product_search.api.multipart import FormReader, Part, boundary_of
 from product_search.bulk.uploads import or_upload_unavailable
 from product_search.errors import (
     AppError,
