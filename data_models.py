@@ -60,12 +60,12 @@ from product_search.schemas.insights import (
     DuplicateRun as DuplicateRun,
     DuplicatesPage as DuplicatesPage,
     DuplicatesQuery as DuplicatesQuery,
+    InsightRun as InsightRun,
     MapComputing as MapComputing,
     MapField as MapField,
     MapPoint as MapPoint,
     MapQuery as MapQuery,
-    SurveyQuery as SurveyQuery,
-    SurveyRun as SurveyRun,
+    PageQuery as PageQuery,
     Why as Why,
 )
 from product_search.schemas.matching import (

@@ -1,4 +1,4 @@
-"""A large catalog: loaded, indexed, listed, searched, surveyed; seconds and peak memory of each.
+"""A large catalog loaded, indexed, listed, searched, analysed: seconds and peak memory of each.
 
 python -m benchmarks.hundred_thousand [--products 100000] [--database URL]
 
@@ -227,10 +227,10 @@ def _run(
     with _phase("doctor"):
         walked = walk(indexer.database, vector_database, indexer.images, repair=False)
     _say(f"  {walked.products} products, {walked.entities} entities, {walked.left} drifted")
-    _survey(indexer.database, vector_database)
+    _insights(indexer.database, vector_database)
 
 
-def _survey(database: Database, vector_database: MilvusDatabase) -> None:
+def _insights(database: Database, vector_database: MilvusDatabase) -> None:
     """The audit, and a map drawn and given."""
     auditor = Auditor(database, vector_database, lambda name: Calibration(fingerprint=name))
     with _phase("audit"):

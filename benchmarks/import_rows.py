@@ -24,7 +24,6 @@ from typing import Any
 
 from sqlalchemy import MetaData, insert
 
-from data_models import ImportCounts
 from orm_models import Database, Product, draw_primary_key
 from product_search.bootstrap.migrate import migrate
 from product_search.bulk.importer import BATCH_SIZE, import_file
@@ -83,14 +82,10 @@ def _per_second(work: Callable[[], object]) -> float:
     return ROWS / (time.perf_counter() - begun)
 
 
-def _ignore(_counts: ImportCounts) -> None:
-    """Nobody watches."""
-
-
 def _measure(name: str, database: Database, folder: Path) -> None:
     catalog = Catalog(database, ImageStore(folder / "images"))
     file = folder / "rows.csv"
-    run_import = partial(import_file, catalog, file, folder, _ignore)
+    run_import = partial(import_file, catalog, file, folder)
     bare, imported = [], []
     for number in range(ROUNDS):
         bare.append(_per_second(partial(_insert, database, _rows(2 * number * ROWS))))

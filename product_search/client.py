@@ -30,6 +30,7 @@ from data_models import (
     MapComputing,
     MapField,
     MatchResponse,
+    PageQuery,
     PictureOfGeneration,
     ProductCreated,
     ProductListQuery,
@@ -37,7 +38,6 @@ from data_models import (
     ProductPage,
     RunsPage,
     SearchResponse,
-    SurveyQuery,
     TitlesResponse,
 )
 
@@ -176,7 +176,7 @@ class ApiClient:
         """Enqueue a check for drift that repairs what it finds."""
         return DoctorRun.model_validate_json(self._send("POST", "/system/repair").content)
 
-    def list_runs(self, query: SurveyQuery) -> RunsPage:
+    def list_runs(self, query: PageQuery) -> RunsPage:
         """Return a page of the runs of every kind, the newest first."""
         response = self._send("GET", "/system/runs", params=query.model_dump())
         return RunsPage.model_validate_json(response.content)

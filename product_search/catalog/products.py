@@ -20,7 +20,7 @@ from data_models import (
     ProductPage,
 )
 from orm_models import Database, Product, list_walks, matching, with_title_part
-from product_search.catalog.identity import same_products, title_key
+from product_search.catalog.identity import find_duplicates, title_key
 from product_search.catalog.rows import (
     INDEXED_COLUMNS,
     change_product,
@@ -82,7 +82,7 @@ class Catalog:
         photo_hash = None if columns["image_generated"] else columns["image_hash"]
 
         def add(session: Session) -> tuple[Product, list[int]]:
-            duplicates = same_products(session, key, photo_hash)
+            duplicates = find_duplicates(session, key, photo_hash)
             return insert_product(session, columns), duplicates
 
         with _unique_sku(fields):

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Row
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from data_models import SurveyQuery, SurveyRun
+from data_models import InsightRun, PageQuery
 from orm_models import Database, Run, RunProblem
 from product_search.errors import StartError, VectorStoreUnavailable
 from product_search.indexing.stored_vectors import PAGE, iterate_products
@@ -22,7 +22,7 @@ from product_search.runs.executor import LEASE, RunContext, RunFailed
 from product_search.runs.queue import Problem, RunClaim, RunState
 from vector_db import VectorDatabase
 
-RunModel = TypeVar("RunModel", bound=SurveyRun)
+RunModel = TypeVar("RunModel", bound=InsightRun)
 Columns = Sequence[InstrumentedAttribute[Any]]
 
 
@@ -105,7 +105,7 @@ def enqueue(database: Database, kind: ExclusiveKind, model: type[RunModel]) -> R
 
 
 def fetch_problem_page(
-    session: Session, kind: ExclusiveKind, model: type[RunModel], query: SurveyQuery
+    session: Session, kind: ExclusiveKind, model: type[RunModel], query: PageQuery
 ) -> ProblemPage[RunModel]:
     """Return a page of what the last run of the kind found."""
     last = queue.find_latest(session, kind, RunState.done)

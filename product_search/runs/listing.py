@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, case, func, select
 from sqlalchemy.orm import Session
 
-from data_models import RunOut, RunsPage, SurveyQuery
+from data_models import PageQuery, RunOut, RunsPage
 from orm_models import Product, Run
 from product_search.runs.queue import RunKind
 
@@ -37,7 +37,7 @@ _COLUMNS = (
 )
 
 
-def list_runs(session: Session, query: SurveyQuery) -> RunsPage:
+def list_runs(session: Session, query: PageQuery) -> RunsPage:
     """Return a page of the runs, newest first."""
     found = select(*_COLUMNS).order_by(Run.id.desc()).limit(query.limit + 1)
     if query.after:

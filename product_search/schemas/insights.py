@@ -14,7 +14,7 @@ from product_search.schemas.matching import MatchPair
 from product_search.schemas.search import VectorField
 
 
-class SurveyRun(BaseModel):
+class InsightRun(BaseModel):
     """A walk over the whole catalogue, whatever became of it."""
 
     run_id: int
@@ -28,7 +28,7 @@ class SurveyRun(BaseModel):
         return self.state in ("queued", "running")
 
 
-class SurveyQuery(Strict):
+class PageQuery(Strict):
     """Which page of what the last finished walk found, or of the list of runs."""
 
     limit: Whole = Field(20, ge=1, le=100)
@@ -65,7 +65,7 @@ class DuplicateGroup(BaseModel):
     pairs: list[DuplicatePair] = Field(description="把它们连在一起的配对，最多 500 对")
 
 
-class DuplicateRun(SurveyRun):
+class DuplicateRun(InsightRun):
     """A search for duplicates, whatever became of it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.QUEUED_DUPLICATES]})
@@ -74,7 +74,7 @@ class DuplicateRun(SurveyRun):
     groups: int = Field(0, description="找到的组数")
 
 
-class DuplicatesQuery(SurveyQuery):
+class DuplicatesQuery(PageQuery):
     """The query string of `GET /product/duplicates`."""
 
 
@@ -100,7 +100,7 @@ class AuditItem(MatchPair):
     )
 
 
-class AuditRun(SurveyRun):
+class AuditRun(InsightRun):
     """An audit, whatever became of it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.QUEUED_AUDIT]})
@@ -112,7 +112,7 @@ class AuditRun(SurveyRun):
     )
 
 
-class AuditQuery(SurveyQuery):
+class AuditQuery(PageQuery):
     """The query string of `GET /product/audit`."""
 
 

@@ -15,8 +15,8 @@ from orm_models import Product
 from product_search.bootstrap import encoders
 from product_search.cli import manage
 from product_search.settings import ROOT, Settings
+from tests.api.exclusive_runs import run_to_end, shop as shop
 from tests.api.helpers import base64_of, code_of, create_all, resources
-from tests.api.surveys import shop as shop, surveyed
 from tests.api.test_manage_import import settings as settings
 from tests.sessions import writing
 
@@ -52,7 +52,7 @@ def filled(api: TestClient) -> list[dict[str, Any]]:
 
 def audited(api: TestClient) -> dict[str, Any]:
     """What an audit finds that begins now."""
-    return surveyed(api, "/product/audit")
+    return run_to_end(api, "/product/audit")
 
 
 def test_before_the_first_audit_nothing_is_claimed(shop: TestClient) -> None:

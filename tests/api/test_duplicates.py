@@ -17,8 +17,8 @@ from orm_models import Product
 from product_search.bootstrap import encoders
 from product_search.cli import manage
 from product_search.settings import ROOT, Settings
+from tests.api.exclusive_runs import run_to_end, shop as shop
 from tests.api.helpers import base64_of, code_of, create, create_answer, resources
-from tests.api.surveys import shop as shop, surveyed
 from tests.api.test_manage_import import settings as settings
 from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, four_colours, noise
@@ -37,7 +37,7 @@ def altered(change: Callable[[Image.Image], Image.Image]) -> str:
 
 def searched(api: TestClient) -> dict[str, Any]:
     """What a search for duplicates finds that begins now."""
-    return surveyed(api, "/product/duplicates")
+    return run_to_end(api, "/product/duplicates")
 
 
 def test_before_the_first_search_nothing_is_claimed(shop: TestClient) -> None:

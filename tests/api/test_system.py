@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from product_search.runs import exclusive, queue
 from product_search.runs.executor import LEASE
 from product_search.runs.queue import RunKind, RunState
+from tests.api.exclusive_runs import run_to_end
 from tests.api.helpers import code_of, create, resources
-from tests.api.surveys import surveyed
 from tests.clock import until
 from tests.unit.pictures import age
 
@@ -25,7 +25,7 @@ def report(api: TestClient) -> dict[str, Any]:
 
 def walked(api: TestClient, path: str) -> dict[str, Any]:
     """What a walk found that this path starts."""
-    return cast(dict[str, Any], surveyed(api, path, shown_at="/system/drift")["last"])
+    return cast(dict[str, Any], run_to_end(api, path, shown_at="/system/drift")["last"])
 
 
 def sample(api: TestClient, name: str) -> float | None:

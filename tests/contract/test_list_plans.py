@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, event, insert, text
 
 from data_models import ProductListQuery
 from orm_models import Database, Product
-from product_search.catalog.identity import same_products
+from product_search.catalog.identity import find_duplicates
 from product_search.catalog.products import Catalog
 from product_search.images.store import ImageStore
 from tests.contract.conftest import empty_tables, mysql_url
@@ -178,7 +178,7 @@ def test_exact_duplicates_are_two_indexes_and_nothing_is_sorted(catalog: Catalog
     database = catalog.database
     (plan,) = _plans_of(
         database.engine,
-        lambda: database.read(same_products, "77", "99"),
+        lambda: database.read(find_duplicates, "77", "99"),
     )
     assert plan.indexes - {PRIMARY} == {"ix_product_title_key", "ix_product_image_hash"}, plan
     assert not plan.sorts, plan

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from data_models import ImportCounts, RunOut, RunsPage, SurveyQuery, VectorField
+from data_models import ImportCounts, PageQuery, RunOut, RunsPage, VectorField
 from orm_models import Database, Product
 from product_search.drift import reports
 from product_search.indexing import startup
@@ -46,7 +46,7 @@ PROGRESS: dict[RunKind, dict[str, Any]] = {
 
 def listed(database: Database, **query: Any) -> RunsPage:
     with reading(database) as session:
-        return listing.list_runs(session, SurveyQuery(**query))
+        return listing.list_runs(session, PageQuery(**query))
 
 
 def under_way(session: Session, kind: RunKind) -> queue.RunClaim:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from streamlit.testing.v1 import AppTest
 
-from data_models import CatalogMap, MapField, SurveyRun
+from data_models import CatalogMap, InsightRun, MapField
 from product_search.client import ApiClient
 from product_search.settings import ROOT
 from tests.clock import until
@@ -35,7 +35,7 @@ def said(page: AppTest) -> str:
     return "\n".join(block.value for kind in kinds for block in kind).replace("\\", "")
 
 
-def followed(newest: Callable[[], SurveyRun | None]) -> None:
+def followed(newest: Callable[[], InsightRun | None]) -> None:
     """Wait for the end of a run."""
     until(lambda: (run := newest()) is not None and not run.is_under_way, "the run has ended")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from data_models import DoctorRun, DriftReport, RunsPage, SurveyQuery
+from data_models import DoctorRun, DriftReport, PageQuery, RunsPage
 from product_search import errors
 from product_search.api import metrics
 from product_search.api.dependencies import Database, Running, Runs
@@ -51,7 +51,7 @@ def repair_drift(database: Database, runs: Runs) -> DoctorRun:
     summary="后台运行",
     responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
 )
-def get_runs(query: Annotated[SurveyQuery, Query()], database: Database) -> RunsPage:
+def get_runs(query: Annotated[PageQuery, Query()], database: Database) -> RunsPage:
     """导入、换编码器、核对、查重、图文核查、目录图：排队的、进行中的和已结束的，新的在前。"""
     return database.read(listing.list_runs, query)
 

@@ -6,7 +6,7 @@ from html import escape
 
 import streamlit as st
 
-from data_models import DriftKind, DriftRun, Health, OutboxCounts, RunOut, SurveyQuery
+from data_models import DriftKind, DriftRun, Health, OutboxCounts, PageQuery, RunOut
 from product_search.client import ApiClient
 from product_search.demo.errors import show_errors
 from product_search.demo.html import plain
@@ -231,7 +231,7 @@ def _show_examples(last: DriftRun) -> None:
 
 def _runs(client: ApiClient) -> list[RunOut] | None:
     with show_errors():
-        return client.list_runs(SurveyQuery(limit=_MAX_RUNS)).items
+        return client.list_runs(PageQuery(limit=_MAX_RUNS)).items
     return None
 
 

@@ -20,7 +20,7 @@ def shop(api: TestClient) -> TestClient:
     return api
 
 
-def surveyed(api: TestClient, path: str, shown_at: str | None = None) -> dict[str, Any]:
+def run_to_end(api: TestClient, path: str, shown_at: str | None = None) -> dict[str, Any]:
     """The page that shows the run which this path starts, once it has come to its end."""
     answer = api.post(path)
     assert answer.status_code == 202, answer.text
