@@ -194,6 +194,7 @@ def _assemble(
     unloader: IdleUnloader,
 ) -> Resources:
     database, images, collections = indexer.database, indexer.images, indexer.collections
+    vectors = collections.vector_database
     gate = OutboxGate(database, settings.outbox_max_depth, wake=(relay_loop or indexing_loop).wake)
     catalog = Catalog(database, images, gate)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
@@ -201,12 +202,10 @@ def _assemble(
     handlers: Mapping[RunKind, Handler] = {
         RunKind.import_: UploadImporter(imports, catalog).handle,
         RunKind.reindex: Reindexer(collections, settings.index_batch_size, gate).handle,
-        RunKind.doctor: Reconciler(database, collections.vector_database, images, gate).handle,
-        RunKind.duplicates: DuplicateFinder(database, collections.vector_database, images).handle,
-        RunKind.audit: Auditor(
-            database, collections.vector_database, search.calibrations.of
-        ).handle,
-        RunKind.map: MapMaker(database, collections.vector_database).handle,
+        RunKind.doctor: Reconciler(database, vectors, images, gate).handle,
+        RunKind.duplicates: DuplicateFinder(database, vectors, images).handle,
+        RunKind.audit: Auditor(database, vectors, search.calibrations.of).handle,
+        RunKind.map: MapMaker(database, vectors).handle,
         RunKind.generate: GenerationHandler(
             generations, unloader, search, settings.generation_label
         ).handle,
