@@ -125,17 +125,23 @@ def offer_products(
         return
     with st.container(key=f"found_{key}"):
         for product in products:
-            number = product.product_id
-            with st.container(key=f"{key}_product_{number}", gap="xsmall"):
+            with st.container(key=f"{key}_product_{product.product_id}", gap="xsmall"):
                 st.html(html.card_html(client, product))
-                st.button(
-                    _("选用"),
-                    key=f"{key}_choose_{number}",
-                    width="stretch",
-                    disabled=with_image and product.image_url is None,
-                    on_click=choose,
-                    args=(product,),
-                )
+                is_disabled = with_image and product.image_url is None
+                _choose_button(key, choose, product, is_disabled=is_disabled)
+
+
+def _choose_button(
+    key: str, choose: Callable[[ProductOut], None], product: ProductOut, *, is_disabled: bool
+) -> None:
+    st.button(
+        _("选用"),
+        key=f"{key}_choose_{product.product_id}",
+        width="stretch",
+        disabled=is_disabled,
+        on_click=choose,
+        args=(product,),
+    )
 
 
 def _add(key: str, limit: int, source: ImageInput | ProductOut) -> None:
@@ -216,17 +222,21 @@ def show_titles_view(client: ApiClient) -> None:
         )
         titles = [line.strip() for line in (text or "").splitlines() if line.strip()]
         _compare_button(TITLES)
-        if not chosen or not titles:
-            st.info(_("放入一张图片，写下几个标题，就能看到哪个相符。"), icon=":material/rule:")
-            return
-        values = {"image": chosen[0].as_request(), "texts": [{"text": title} for title in titles]}
-        answer = _answer(client, TITLES, (chosen[0].number, *titles), values)
-        if isinstance(answer, dict):
-            lines = [_line_html(titles[place], _error_html(why)) for place, why in answer.items()]
+        if chosen and titles:
+            _show_titles(client, chosen[0], titles)
         else:
-            best = _best_first(answer)
-            lines = [_line_html(titles[one], verdict_html(answer[one])) for one in best]
-        st.html(f'<ol class="ps-verdicts">{"".join(lines)}</ol>')
+            st.info(_("放入一张图片，写下几个标题，就能看到哪个相符。"), icon=":material/rule:")
+
+
+def _show_titles(client: ApiClient, image: ChosenImage, titles: list[str]) -> None:
+    values = {"image": image.as_request(), "texts": [{"text": title} for title in titles]}
+    answer = _answer(client, TITLES, (image.number, *titles), values)
+    if isinstance(answer, dict):
+        lines = [_line_html(titles[place], _error_html(why)) for place, why in answer.items()]
+    else:
+        best = _best_first(answer)
+        lines = [_line_html(titles[one], verdict_html(answer[one])) for one in best]
+    st.html(f'<ol class="ps-verdicts">{"".join(lines)}</ol>')
 
 
 def _line_html(title: str, foot: str) -> str:
