@@ -1,4 +1,4 @@
-"""Encoder pairs from the folders that the settings name: the chosen one, or one that was chosen."""
+"""Encoder pairs loaded from the folders that the settings name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EncoderFolders:
 
     @property
     def chosen_name(self) -> EncoderChoice:
-        """What the settings choose."""
+        """The name of the pair that the settings choose."""
         return resolve_choice(self.settings.encoder, self._clips()[0])
 
     def load_chosen(self) -> EncoderPair:

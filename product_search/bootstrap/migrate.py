@@ -57,13 +57,13 @@ def migrate(database: Database) -> None:
 
 
 def current_revision(database: Database) -> str | None:
-    """The revision that the tables are at; None before the first."""
+    """Return the revision that the tables are at; None before the first."""
     with translated(), database.engine.connect() as connection:
         return _revision(connection)
 
 
 def head_revision() -> str | None:
-    """The newest revision in migrations/."""
+    """Return the newest revision in migrations/."""
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
@@ -80,7 +80,7 @@ def _refuse_newer(connection: Connection) -> None:
 
 @contextmanager
 def _locked(database: Database) -> Iterator[Connection]:
-    """A transaction that no other migration of this database runs beside.
+    """Open a transaction that no other migration of this database runs beside.
 
     SQLite's own write lock does it; MySQL, which commits at each change of a table, needs a
     lock of its own.

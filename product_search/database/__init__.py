@@ -1,1 +1,1 @@
-"""What the tables are made of: transactions, column types."""
+"""What every table needs: engines and transactions, column types, the clock."""

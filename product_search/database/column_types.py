@@ -19,16 +19,16 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """DATETIME(6) on MySQL, whose plain DATETIME drops fractions."""
+        """Return DATETIME(6) on MySQL, whose plain DATETIME drops fractions."""
         exact = mysql.DATETIME(fsp=6) if dialect.name in ("mysql", "mariadb") else DateTime()
         return dialect.type_descriptor(exact)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """UTC without the zone."""
+        """Convert to UTC and drop the zone."""
         return value and value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The zone put back."""
+        """Add the zone again."""
         return value and value.replace(tzinfo=UTC)
 
 
@@ -39,16 +39,16 @@ class Money(TypeDecorator[Decimal]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """BIGINT of hundredths on SQLite, DECIMAL(12, 2) elsewhere."""
+        """Return BIGINT for hundredths on SQLite, DECIMAL(12, 2) elsewhere."""
         exact = BigInteger() if dialect.name == "sqlite" else Numeric(12, 2)
         return dialect.type_descriptor(exact)
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | int | None:
-        """Hundredths on SQLite."""
+        """Convert to hundredths on SQLite."""
         return value if value is None or dialect.name != "sqlite" else int(value * 100)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """An amount with two decimals."""
+        """Convert to an amount with two decimals."""
         if value is None:
             return None
         amount = Decimal(value) / 100 if dialect.name == "sqlite" else Decimal(value)
@@ -65,11 +65,12 @@ class ExactString(TypeDecorator[str]):
     cache_ok = True
 
     def __init__(self, length: int) -> None:
+        """Set the greatest length, in characters."""
         super().__init__(length)
         self.length = length
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """VARCHAR with the server's own name of that collation (MySQL's is of 8.0.17)."""
+        """Return VARCHAR with the server's name of that collation (MySQL has it since 8.0.17)."""
         if dialect.name not in ("mysql", "mariadb"):
             return dialect.type_descriptor(String(self.length))
         is_mariadb = getattr(dialect, "is_mariadb", False)
@@ -79,18 +80,18 @@ class ExactString(TypeDecorator[str]):
 
 
 class ExactJson(TypeDecorator[Any]):
-    """JSON in which true, 1 and 1.0 are not the same, nor is a change of one into another none."""
+    """JSON in which true, 1 and 1.0 differ, so that a change between them is saved."""
 
     impl = JSON
     cache_ok = True
 
     def compare_values(self, x: Any, y: Any) -> bool:
-        """As the texts are; the order of keys is nothing."""
+        """Compare as JSON text, whatever the order of keys."""
         return same_json(x, y)
 
 
 def same_json(one: object, other: object) -> bool:
-    """Whether both are the same JSON; Python's == does not tell true from 1."""
+    """Return whether both are the same JSON; Python's == does not tell true from 1."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 

@@ -1,4 +1,4 @@
-"""Connections and transactions: how an engine is opened, when a transaction is done again."""
+"""Engines and transactions: how a database is opened, when a transaction is run again."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ T = TypeVar("T")
 LOCK_WAIT_S = 60
 SQLITE_WAIT_S = 10
 
-_SERVER_SHUTDOWN = 1053  # what a server that is going down says last; SQLAlchemy knows the others
+_SERVER_SHUTDOWN = 1053  # the last error of a server that shuts down; SQLAlchemy knows the others
 # The server has ended the transaction for another's sake: a deadlock, and (MariaDB from 11.6 on) a
 # row that changed after it was read. Not 1205, a lock that did not come: that was a long wait.
-_BEATEN = frozenset({1213, 1020})
-_BEATEN_AT_MOST = 3
+_ROLLED_BACK = frozenset({1213, 1020})
+_MAX_ROLLBACKS = 3
 _PAUSE_S = 0.02  # on average, before the first repeat; each later one twice as long
 
 
@@ -65,7 +65,7 @@ class Pool:
     recycle_s: int = 1800
 
     def arguments(self) -> dict[str, Any]:
-        """As create_engine takes them."""
+        """Return the pool as arguments of create_engine."""
         return {
             "pool_size": self.size,
             "max_overflow": self.max_overflow,
@@ -75,7 +75,11 @@ class Pool:
 
 
 def open_engine(url: str, pool: Pool) -> Engine:
-    """An engine; nothing is connected yet. Raises StartError where the URL can't be used."""
+    """Return an engine, not connected yet.
+
+    Raises:
+        StartError: the URL can't be used.
+    """
     try:
         return _new_engine(url, pool)
     except (ArgumentError, ImportError, TypeError, ValueError) as error:
@@ -111,18 +115,23 @@ def _new_engine(url: str, pool: Pool) -> Engine:
 
 
 class WriteTurns:
-    """Who may write next, among the threads of this process that share a SQLite file.
+    """Turns to write, among the threads of this process that share a SQLite file.
 
     SQLite lets one write at a time and has the others look again and again after pauses, in no
     order: with 16 threads that took longer than their writes (benchmarks.write_throughput).
     """
 
     def __init__(self, engine: Engine) -> None:
+        """Prepare turns for the engine; only SQLite needs any."""
         self._lock = threading.Lock() if engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Alone, where it is SQLite. Raises DatabaseUnavailable after as long as SQLite waits."""
+        """Wait for a turn, where it is SQLite.
+
+        Raises:
+            DatabaseUnavailable: no turn came for as long as SQLite itself waits.
+        """
         if self._lock is None:
             yield
         elif self._lock.acquire(timeout=SQLITE_WAIT_S):
@@ -135,7 +144,7 @@ class WriteTurns:
 
 
 def for_writes(engine: Engine) -> Engine:
-    """The same engine, its transactions holding SQLite's write lock from their start."""
+    """Return the engine with transactions that hold SQLite's write lock from their start."""
     return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
 
 
@@ -145,7 +154,7 @@ def _notice_shutdown(context: ExceptionContext) -> None:
 
 
 def _number(error: BaseException | None) -> object:
-    """The server's number of the error; drivers give it first."""
+    """Return the server's number of the error, a driver's first argument."""
     arguments = getattr(error, "args", ())
     return arguments[0] if arguments else None
 
@@ -167,7 +176,7 @@ def run_read(
             return query(session, *args, **kwargs)
 
     with translated():
-        return _again_if_undone(read)
+        return _run_again_if_undone(read)
 
 
 def run_write(
@@ -194,7 +203,7 @@ def run_write(
             return result
 
     with translated():
-        return _again_if_undone(write)
+        return _run_again_if_undone(write)
 
 
 def _commit(session: Session) -> None:
@@ -208,22 +217,22 @@ def _commit(session: Session) -> None:
         ) from error
 
 
-def _again_if_undone(attempt: Callable[[], T]) -> T:
-    """Once more where the connection was lost, a few times where others were let through first.
+def _run_again_if_undone(attempt: Callable[[], T]) -> T:
+    """Attempt once more after a lost connection, a few times after a rollback by the server.
 
     Either way the server has undone all that the attempt did.
     """
-    lost = beaten = 0
+    lost = rolled_back = 0
     while True:
         try:
             return attempt()
         except DBAPIError as error:
             if error.connection_invalidated and not lost:
                 lost = 1
-            elif _number(error.orig) in _BEATEN and beaten < _BEATEN_AT_MOST:
-                beaten += 1
+            elif _number(error.orig) in _ROLLED_BACK and rolled_back < _MAX_ROLLBACKS:
+                rolled_back += 1
                 # Not all of those that met come back at the same moment.
-                time.sleep(random.uniform(0, _PAUSE_S) * 2**beaten)
+                time.sleep(random.uniform(0, _PAUSE_S) * 2**rolled_back)
             else:
                 raise
             log.warning("the database undid a transaction: once more (%s)", error.orig)
@@ -231,7 +240,7 @@ def _again_if_undone(attempt: Callable[[], T]) -> T:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """The driver's errors as DatabaseUnavailable, where the database and not its data is at fault.
+    """Translate the driver's errors to DatabaseUnavailable where not the data is at fault.
 
     Wrong data and broken constraints are the caller's to handle, or bugs; the rest is the
     database that can't be reached, is locked, damaged, full or shutting down.
@@ -245,7 +254,7 @@ def translated() -> Iterator[None]:
 
 
 def take_lock(connection: Connection, purpose: LockPurpose) -> bool:
-    """Whether nobody else holds this database's lock of the purpose, for as long as `connection`.
+    """Take this database's lock of the purpose; return False where another process keeps it.
 
     A MySQL lock ends with its connection: invalidate it. SQLite has none: True, at once.
     """
@@ -255,6 +264,6 @@ def take_lock(connection: Connection, purpose: LockPurpose) -> bool:
 
 
 def read_committed(session: Session) -> None:
-    """On MySQL: lock rows alone, not the gaps into which other writers put new ones."""
+    """Lock rows alone on MySQL, not the gaps into which other writers put new ones."""
     if session.get_bind().dialect.name != "sqlite":
         session.connection(execution_options={"isolation_level": "READ COMMITTED"})

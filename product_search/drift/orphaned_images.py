@@ -1,4 +1,4 @@
-"""Picture files that no product and no generation names: found, and deleted where that is sure."""
+"""Image files that no product and no generation uses: found, and deleted where that is sure."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ GRACE = timedelta(days=1)
 DIGITS = "0123456789abcdef"
 
 
-class Folders(NamedTuple):
-    """What was looked at: how many images, those that are nobody's, and which were deleted."""
+class ImageCheck(NamedTuple):
+    """Result of a check of image files: how many there are, the orphans, the deleted ones."""
 
     pictures: int
     orphans: list[str]
     deleted: set[str]
 
 
-def check_folders(database: Database, images: ImageStore, digit: str, *, repair: bool) -> Folders:
-    """The images whose hashes begin with the digit; `repair` deletes the orphans.
+def check_images(database: Database, images: ImageStore, digit: str, *, repair: bool) -> ImageCheck:
+    """Check the images whose hashes begin with the digit; `repair` deletes the orphans.
 
-    All are counted; only those that are older than GRACE can be orphans.
-    Raises StorageUnavailable, DatabaseUnavailable.
+    All are counted; only images older than GRACE can be orphans.
+
+    Raises:
+        StorageUnavailable, DatabaseUnavailable: a store is down.
     """
     before = time.time() - GRACE.total_seconds()
     pictures, orphans, deleted = 0, list[str](), set[str]()
@@ -44,7 +46,7 @@ def check_folders(database: Database, images: ImageStore, digit: str, *, repair:
             deleted |= _delete(database, images, found, before)
         pictures += len(kept)
         orphans += found
-    return Folders(pictures, orphans, deleted)
+    return ImageCheck(pictures, orphans, deleted)
 
 
 def _orphans(
@@ -55,10 +57,10 @@ def _orphans(
     before: float,
 ) -> list[str]:
     older = [name for name, kept_at in kept.items() if kept_at < before]
-    orphans = set(older) - _named(database, older)
+    orphans = set(older) - _used(database, older)
     if not orphans:
         return []
-    # Those that a write has found to be kept already, and is about to name, are no longer old.
+    # A write that has found its image to be stored already, and is about to name it, renews it.
     again = images.renewed_at(prefix)
     return sorted(name for name in orphans if name in again and again[name] < before)
 
@@ -66,31 +68,31 @@ def _orphans(
 def _delete(
     database: Database, images: ImageStore, orphans: Sequence[str], before: float
 ) -> set[str]:
-    """Those that were deleted.
+    """Delete the orphans; return those that were deleted.
 
-    None where no product at all has an image: then, more likely, this is the wrong database.
+    Delete none where no product at all has an image: this is then more likely the wrong database.
     """
     if not orphans or not database.read(_any_image):
         return set()
     aside = {name for name in orphans if images.set_aside(name, before)}
-    named = _named(database, aside)
+    used = _used(database, aside)
     for name in aside:
-        if name in named:
+        if name in used:
             images.put_back(name)
         else:
             images.drop_aside(name)
-    return aside - named
+    return aside - used
 
 
-def _named(database: Database, hashes: Iterable[str]) -> set[str]:
-    """Those that a product or a generation names; they have two digits in common."""
+def _used(database: Database, hashes: Iterable[str]) -> set[str]:
+    """Return those of the hashes, alike in two digits, that products or generations use."""
     there = sorted(hashes)
     if not there:
         return set()
-    named = select(Product.image_hash).where(Product.image_hash.between(there[0], there[-1]))
+    in_products = select(Product.image_hash).where(Product.image_hash.between(there[0], there[-1]))
 
     def read(session: Session) -> set[str]:
-        found = {name for name in session.scalars(named.distinct()) if name}
+        found = {name for name in session.scalars(in_products.distinct()) if name}
         rest = set(there) - found
         return found | find_used_hashes(session, rest) if rest else found
 

@@ -169,8 +169,7 @@ class Indexer:
         """Write products as they are now; delete the entities of those that are gone."""
         if not items:
             return
-        found = select(Product).where(Product.id.in_([item.product_id for item in items]))
-        products = self.database.read(lambda session: session.scalars(found).all())
+        products = self.database.read(_fetch_products, [item.product_id for item in items])
         images, failures = self._load_images(products)
         entities = [
             (target, _entities(target.encoders, some, images))
@@ -244,6 +243,10 @@ class Indexer:
                 log.warning("image of product %d: %s", product.id, error)
                 failures[product.id] = error.message
         return images, failures
+
+
+def _fetch_products(session: Session, product_ids: Collection[int]) -> Sequence[Product]:
+    return session.scalars(select(Product).where(Product.id.in_(product_ids))).all()
 
 
 def _check(encoders: EncoderPair) -> None:
