@@ -91,6 +91,18 @@ def build_conse(source: Any, space: TextSpace, photos: torch.Tensor) -> ConSE:
     return ConSE(source, torch.from_numpy((first + mean) / 2).float() * weights)
 
 
+@torch.no_grad()
+def build_datasets(
+    material: Material, features: Sequence[torch.Tensor], conse: ConSE
+) -> tuple[Dataset, Dataset]:
+    """Build the datasets of photos and of drawings, all of them trainable."""
+    photos, drawings = (
+        Dataset(maps, conse(seen), np.array(rows), np.ones(len(rows), np.bool_))
+        for maps, seen, rows in zip(material.maps, features, material.rows, strict=True)
+    )
+    return photos, drawings
+
+
 def initial_branch(source: Any, features: torch.Tensor, targets: Floats) -> TrainableBranch:
     """Build the branch with the published tail, and as head a ridge over (photos, views, f)."""
     scaler = StandardScaler().fit(features[:, 0].double().numpy())
@@ -161,11 +173,7 @@ def train_and_export(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     material = read_material(args, work / "trunk.onnx", work)
     features = [tail_features(tail, maps) for maps in material.maps]
     conse = build_conse(source, material.space, features[0][:, 0])
-    with torch.no_grad():
-        photos, drawings = (
-            Dataset(maps, conse(seen), np.array(rows), np.ones(len(rows), np.bool_))
-            for maps, seen, rows in zip(material.maps, features, material.rows, strict=True)
-        )
+    photos, drawings = build_datasets(material, features, conse)
     others = [names[0] for names in words.imagenet_names()]
     texts = TextTargets.build(material.space, material.concepts, others)
     targets = texts.targets.double().numpy()[photos.concepts]

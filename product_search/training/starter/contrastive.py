@@ -130,18 +130,25 @@ def train(
         losses = []
         for batch in sample_batches(datasets, rng):
             optimiser.param_groups[0]["lr"] = learning_rate(step, steps)
-            embedded = functional.normalize(moving(batch.maps) + batch.conse, dim=1)
-            loss = contrastive_loss(embedded, batch, texts)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            losses.append(_descend(moving, optimiser, batch, texts))
             step += 1
             update_average(averaged, moving, 1 - min(AVERAGE, 1 - 1 / (step + 1)))
-            losses.append(loss.item())
         log.info("epoch %d of %d: loss %.3f", epoch, epochs, float(np.mean(losses)))
         if after is not None:
             after(epoch, averaged)
     return averaged
+
+
+def _descend(
+    branch: TrainableBranch, optimiser: torch.optim.Optimizer, batch: Batch, texts: TextTargets
+) -> float:
+    """Take one step of the optimiser and return the loss before it."""
+    embedded = functional.normalize(branch(batch.maps) + batch.conse, dim=1)
+    loss = contrastive_loss(embedded, batch, texts)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss.item()
 
 
 def learning_rate(step: int, steps: int) -> float:
