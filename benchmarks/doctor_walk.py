@@ -87,7 +87,7 @@ class Shop:
 def walk(
     database: Database, vector_database: VectorDatabase, images: ImageStore, *, repair: bool
 ) -> DriftRun:
-    """A whole walk."""
+    """Check the whole catalog."""
     claimed = exclusive.start(database, RunKind.doctor, {"repair": repair}, LEASE)
     doctor = Reconciler(database, vector_database, images)
     execute(RunContext(database, claimed, threading.Event()), doctor.handle)
@@ -127,7 +127,7 @@ def _entity(row: Product, vector: Vector) -> Entity:
 
 
 def _peak_mb() -> float:
-    """This process's largest memory since `_forget_peak`."""
+    """Return this process's largest memory since `_forget_peak`."""
     (line,) = [
         line
         for line in Path("/proc/self/status").read_text().splitlines()

@@ -105,7 +105,7 @@ def sample(count: int, real: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
 
 
 def real_vectors() -> Vectors:
-    """The starter's, of the sample catalog's titles."""
+    """Embed the sample catalog's titles with the starter."""
     with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
         titles = [product["title"] for product in csv.DictReader(stream)]
     encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).load_chosen()
@@ -113,7 +113,7 @@ def real_vectors() -> Vectors:
 
 
 def filters_of(count: int) -> Iterator[tuple[str, SearchFilters]]:
-    """What is measured, by name; labels and prices as in `shop_of`."""
+    """Return the filters that are measured, by name; labels and prices as in `shop_of`."""
     yield "all", SearchFilters()
     for label, share in reversed(SHARES.items()):
         # Whole hundredths: the price of the last product that is kept.
@@ -125,7 +125,7 @@ def filters_of(count: int) -> Iterator[tuple[str, SearchFilters]]:
 
 
 def kept(shop: Shop, name: str) -> NDArray[np.bool_]:
-    """The products that pass the filter of this name."""
+    """Select the products that pass the filter of this name."""
     label, _, kind = name.partition(", ")
     if label == "all":
         return np.ones(len(shop.labels), bool)
@@ -135,7 +135,7 @@ def kept(shop: Shop, name: str) -> NDArray[np.bool_]:
 
 
 def fill(client: MilvusClient, shop: Shop, index_type: str) -> None:
-    """A new collection of the shop with this index, loaded."""
+    """Create a collection of the shop with this index, and load it."""
     client.drop_collection(NAME)
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("primary_key", DataType.INT64, is_primary=True)
@@ -167,7 +167,7 @@ def ways(index_type: str, filters: SearchFilters) -> dict[str, Mapping[str, Any]
 def search(
     client: MilvusClient, query: Vectors, expression: str, params: Mapping[str, Any]
 ) -> list[int]:
-    """The nearest products' places."""
+    """Return the nearest products' places."""
     found = client.search(
         NAME,
         [query.tolist()],
@@ -181,7 +181,7 @@ def search(
 
 
 def measure(client: MilvusClient, shop: Shop, queries: Vectors, index_type: str) -> None:
-    """A row for each filter: recall of each search, milliseconds, ratios to `fixed`."""
+    """Measure each filter, a row each: recall of each search, milliseconds, ratios to `fixed`."""
     _say(f"\n{index_type}, {len(shop.labels):,} products")
     _say("| kept | recall@10: least | fixed | own | ms fixed | own / fixed |")
     _say("|---" * 6 + "|")

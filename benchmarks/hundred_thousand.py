@@ -70,6 +70,7 @@ class Sampled:
     """An encoder of either kind: whatever comes, a vector near one of the real ones."""
 
     def __init__(self, fingerprint: str, real: Matrix) -> None:
+        """Sample near these real vectors, under the fingerprint of their encoder."""
         self.fingerprint = fingerprint
         self.dim = int(real.shape[1])
         self._real = real
@@ -104,7 +105,7 @@ def _peak_mb(process: str) -> float:
 
 
 def _milvus_lite() -> str:
-    """The process id of the Milvus Lite that this process has started."""
+    """Return the process id of the Milvus Lite that this process has started."""
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     (child,) = [one for one in children if "milvus" in Path(f"/proc/{one}/cmdline").read_text()]
     return child
@@ -231,7 +232,7 @@ def _run(
 
 
 def _insights(database: Database, vector_database: MilvusDatabase) -> None:
-    """The audit, and a map drawn and given."""
+    """Time the audit, and a map drawn and given."""
     auditor = Auditor(database, vector_database, lambda name: Calibration(fingerprint=name))
     with _phase("audit"):
         claimed = exclusive.start(database, RunKind.audit, {}, LEASE)

@@ -26,6 +26,7 @@ class Line:
     """One line of Milvus Lite with one index, in a process of its own."""
 
     def __init__(self, stack: ExitStack, python: str, index: str, size: int) -> None:
+        """Start a worker of this Python over a new collection; the stack ends it."""
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         command = [python, str(WORKER), folder, index, str(size)]
         self._process = stack.enter_context(
@@ -43,7 +44,7 @@ class Line:
         return line.strip()
 
     def step(self, name: str) -> Figures:
-        """What the step measured."""
+        """Run the step, and return what it measured."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{name}\n")
         self._process.stdin.flush()

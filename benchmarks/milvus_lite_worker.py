@@ -35,6 +35,7 @@ class Worker:
     """The catalog's collection in a file, and the steps that are measured on it."""
 
     def __init__(self, folder: Path, index: str, size: int) -> None:
+        """Create the collection with this index, in a file in the folder."""
         self._path = folder / "milvus.db"
         self._index = index
         self._size = size
@@ -133,7 +134,7 @@ class Worker:
         return int(rows[0]["count(*)"])
 
     def scan(self) -> Iterator[tuple[str, float]]:
-        """The doctor's walk, a thousand at a time."""
+        """Read all entities as the doctor does, a thousand at a time."""
         yield "scan of all: entities/s", 1000 * self._size / _ms(self._walk)
 
     def _walk(self) -> None:

@@ -51,7 +51,7 @@ def _in_onnx(session: onnxruntime.InferenceSession, pixels: torch.Tensor) -> Run
 
 
 def _ways(weights: Path, pixels: torch.Tensor) -> dict[str, Run]:
-    """What is compared, the first being what the ratios are to."""
+    """Return what is compared, the first being what the ratios are to."""
     last = pixels.contiguous(memory_format=torch.channels_last)
     shipped = Settings().shipped_starter / "image.onnx"
     return {

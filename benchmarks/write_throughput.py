@@ -48,7 +48,7 @@ def _process(module: list[str], folder: Path, settings: dict[str, str]) -> Itera
 
 @contextmanager
 def _serving(app: str, folder: Path, settings: dict[str, str]) -> Iterator[int]:
-    """The application under uvicorn, once it answers; its port."""
+    """Start the application under uvicorn; yield its port once it answers."""
     port = free_port()
     with _process(["uvicorn", app, f"--port={port}"], folder, settings):
         transport = httpx.HTTPTransport(retries=10)  # while it starts; each waits twice as long

@@ -42,7 +42,11 @@ JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(json_object)]
 
 
 def load_settings() -> Settings:
-    """The settings of this process. Raises StartError, which names what is wrong."""
+    """Read the settings of this process.
+
+    Raises:
+        StartError: a setting is wrong; the message names each and what is allowed.
+    """
     try:
         return Settings()
     except ValidationError as error:
