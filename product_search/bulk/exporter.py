@@ -84,12 +84,12 @@ def _take_snapshot(session: Session, rows: IO[str]) -> None:
 
 def _skus(session: Session, page: Sequence[Product]) -> list[str]:
     """Return each product's sku, or one made of its id: an import knows products by sku."""
-    made = {product.id: f"id-{product.id}" for product in page if product.sku is None}
-    taken = set(session.scalars(select(Product.sku).where(Product.sku.in_(made.values()))))
+    new = {product.id: f"id-{product.id}" for product in page if product.sku is None}
+    used = set(session.scalars(select(Product.sku).where(Product.sku.in_(new.values()))))
     for product in page:
-        if made.get(product.id) in taken:
-            made[product.id] += f"-{product.milvus_id}"
-    return [made.get(product.id) or str(product.sku) for product in page]
+        if new.get(product.id) in used:
+            new[product.id] += f"-{product.milvus_id}"
+    return [new.get(product.id) or str(product.sku) for product in page]
 
 
 def _row(product: Product, sku: str) -> dict[str, Any]:

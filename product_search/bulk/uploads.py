@@ -1,4 +1,4 @@
-"""Imports of uploaded files: kept until their runs have ended, enqueued, carried out, told of."""
+"""Imports of uploaded files, which are stored until their runs have ended."""
 
 from __future__ import annotations
 
@@ -137,7 +137,10 @@ class UploadImporter:
     catalog: Catalog
 
     def handle(self, context: RunContext) -> None:
-        """Import the file of the run; remove it once the run has ended. Raises as Importer."""
+        """Import the file of the run; remove it once the run has ended.
+
+        Raises as Importer.handle.
+        """
         options = context.claim.options
         context.on_finish(partial(self.imports.remove, options))
         with self.imports.open(options) as source:

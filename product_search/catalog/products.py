@@ -225,14 +225,14 @@ def _page(
     skipped = (query.page - 1) * query.page_size
     items: list[Product] = []
     for walk in list_walks(query.order):
-        met = [*conditions, *walk.conditions]
-        rows = select(Product).where(*met).order_by(*walk.order).offset(skipped)
+        walk_conditions = [*conditions, *walk.conditions]
+        rows = select(Product).where(*walk_conditions).order_by(*walk.order).offset(skipped)
         found = session.scalars(rows.limit(query.page_size - len(items))).all()
         items += found
         if len(items) == query.page_size:
             break
         # The walk has ended; the next one goes on from there.
-        skipped = 0 if found or not skipped else skipped - _count(session, met)
+        skipped = 0 if found or not skipped else skipped - _count(session, walk_conditions)
     return items
 
 

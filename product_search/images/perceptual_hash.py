@@ -17,10 +17,10 @@ Places = NDArray[np.intp]
 SIDE = 16  # what an image is shrunk to
 CELLS = 4  # what of its colour is kept, each way
 LENGTH = SIDE * SIDE + CELLS * CELLS * 2
-_KEPT = 8  # the lowest frequencies that the hash is made of, each way
-_WAVES = np.cos(np.pi / SIDE * np.outer(np.arange(_KEPT), np.arange(SIDE) + 0.5))  # DCT-II
+_FREQUENCIES = 8  # the lowest frequencies that the hash is made of, each way
+_WAVES = np.cos(np.pi / SIDE * np.outer(np.arange(_FREQUENCIES), np.arange(SIDE) + 0.5))  # DCT-II
 # A mirrored image has the same cosines, those of odd frequencies from left to right negated.
-_ODD = np.packbits(np.arange(_KEPT * _KEPT) % 2 == 1)
+_ODD = np.packbits(np.arange(_FREQUENCIES * _FREQUENCIES) % 2 == 1)
 _MIRROR = np.uint64(int.from_bytes(_ODD.tobytes(), "big"))
 _GREY = 4.0  # so much colour is none: differences of less say nothing
 # Parts of an image, along one side: their shares of it, and how many of each.
@@ -64,7 +64,7 @@ class PerceptualHashes:
 def _signs(brightness: NDArray[np.uint8]) -> Hashes:
     means = brightness.mean(axis=(1, 2), keepdims=True)
     cosines = _WAVES @ (brightness - means) @ _WAVES.T
-    bits = np.packbits((cosines > 0).reshape(len(brightness), _KEPT * _KEPT), axis=1)
+    bits = np.packbits((cosines > 0).reshape(len(brightness), _FREQUENCIES * _FREQUENCIES), axis=1)
     return np.asarray(bits.view(">u8").reshape(-1), np.uint64)
 
 

@@ -42,8 +42,8 @@ class Insight(ABC):
     vector_database: VectorDatabase
     page_size: int = field(default=PAGE, kw_only=True)  # products that are read at once
 
-    # Whether somebody waits for the run: told where a store is down, they ask again. A run that
-    # nobody waits for goes on once the store is back.
+    # Whether somebody waits for the run. Then it fails where a store is down, and is asked for
+    # again; otherwise it waits until the store is back.
     is_awaited: ClassVar[bool] = True
 
     def handle(self, context: RunContext) -> None:

@@ -108,7 +108,7 @@ def find_near_pairs(products: Products, check: Callable[[], None] = _go_on) -> l
         *_same_title_pairs(products.listings, distinct, facts),
         *_similar_image_pairs(products, distinct, facts, check),
     }
-    return pairs + facts.without_ambiguous(sorted(found))
+    return pairs + facts.drop_ambiguous(sorted(found))
 
 
 def _same_title_pairs(
@@ -130,19 +130,23 @@ def _same_title_pairs(
 def _similar_image_pairs(
     products: Products, places: Sequence[int], facts: _Facts, check: Callable[[], None]
 ) -> Iterator[Pair]:
-    shown = _with_own_image(products.listings, places)
-    listings = [products.listings[place] for place in shown]
+    with_image = _select_with_own_image(products.listings, places)
+    listings = [products.listings[place] for place in with_image]
     hashes = PerceptualHashes.parse([one.perceptual_hash or b"" for one in listings])
-    image_vectors, text_vectors = products.image_vectors[shown], products.text_vectors[shown]
-    for start in range(0, len(shown), BLOCK):
+    image_vectors, text_vectors = (
+        products.image_vectors[with_image],
+        products.text_vectors[with_image],
+    )
+    for start in range(0, len(with_image), BLOCK):
         found: list[_NearPairs] = []
-        for other in range(start, len(shown), BLOCK):
+        for other in range(start, len(with_image), BLOCK):
             check()
             found.append(_near_in_blocks(hashes, image_vectors, text_vectors, start, other))
-        yield from _confirm(_concatenate(found), hashes, listings, shown, facts, check)
+        yield from _confirm(_concatenate(found), hashes, listings, with_image, facts, check)
 
 
-def _with_own_image(listings: Sequence[Listing], places: Sequence[int]) -> list[int]:
+def _select_with_own_image(listings: Sequence[Listing], places: Sequence[int]) -> list[int]:
+    """Keep products whose image is not shared by so many that it must be a placeholder."""
     shared: defaultdict[str | None, int] = defaultdict(int)
     for place in places:
         shared[listings[place].image_hash] += 1
@@ -178,15 +182,20 @@ def _near_in_blocks(
         near = np.triu(near, 1)
     row, column = np.nonzero(near)
     first, second = row + start, column + other
-    alike = np.einsum("nd,nd->n", text_vectors[first], text_vectors[second])
+    text_cosines = np.einsum("nd,nd->n", text_vectors[first], text_vectors[second])
     sure = bits[row, column] <= SURE_BITS
-    named = alike >= np.where(sure, MIN_TEXT_COSINE, MIN_TEXT_COSINE_UNSURE)
-    row, column, first, second = row[named], column[named], first[named], second[named]
-    coloured = colour_distances(hashes, first, second, mirrored[row, column])
-    kept = coloured <= MAX_COLOUR_DISTANCE
-    row, column = row[kept], column[kept]
+    near_texts = text_cosines >= np.where(sure, MIN_TEXT_COSINE, MIN_TEXT_COSINE_UNSURE)
+    row, column, first, second = (
+        row[near_texts],
+        column[near_texts],
+        first[near_texts],
+        second[near_texts],
+    )
+    distances = colour_distances(hashes, first, second, mirrored[row, column])
+    alike = distances <= MAX_COLOUR_DISTANCE
+    row, column = row[alike], column[alike]
     differ = bits[row, column].astype(np.float32)
-    return _NearPairs(first[kept], second[kept], differ, cosines[row, column])
+    return _NearPairs(first[alike], second[alike], differ, cosines[row, column])
 
 
 def _concatenate(found: Sequence[_NearPairs]) -> _NearPairs:
@@ -197,7 +206,7 @@ def _confirm(
     found: _NearPairs,
     hashes: PerceptualHashes,
     listings: Sequence[Listing],
-    shown: Sequence[int],
+    with_image: Sequence[int],
     facts: _Facts,
     check: Callable[[], None],
 ) -> Iterator[Pair]:
@@ -206,7 +215,7 @@ def _confirm(
     for place in np.lexsort((-found.cosines, found.bits > MAX_BITS)):
         check()
         first, second = int(found.first[place]), int(found.second[place])
-        if facts.contradict(shown[first], shown[second]):
+        if facts.contradict(with_image[first], with_image[second]):
             continue
         bits = int(found.bits[place])
         if bits <= MAX_BITS:
@@ -217,7 +226,7 @@ def _confirm(
             if tried[first] > MAX_PARTS_TRIED or part_correlation(hashes, first, second) < MIN_FIT:
                 continue
             why, similarity = Why.embedding, float(found.cosines[place])
-        yield Pair(shown[first], shown[second], why, round(similarity, 4))
+        yield Pair(with_image[first], with_image[second], why, round(similarity, 4))
 
 
 class _Group(NamedTuple):
@@ -239,7 +248,7 @@ class _Facts:
         ours, theirs = self._of(first), self._of(second)
         return any(ours[key].isdisjoint(theirs[key]) for key in ours.keys() & theirs.keys())
 
-    def without_ambiguous(self, pairs: Sequence[Pair]) -> list[Pair]:
+    def drop_ambiguous(self, pairs: Sequence[Pair]) -> list[Pair]:
         """Return the pairs, strongest first, that leave every group without a contradiction.
 
         A product that states no size, say, and is paired with two products of different sizes may

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from product_search.errors import ImageNotFound
+from product_search.errors import ImageNotFound, InvalidImage
+from product_search.images.decoding import decode
 from product_search.images.store import THUMBNAIL_SIDES, ImageStore, content_hash
 from tests.unit import pictures
 from tests.unit.pictures import age, encoded, four_colours
@@ -40,6 +41,39 @@ def test_the_same_image_is_kept_once(store: ImageStore, tmp_path: Path) -> None:
     assert store.save(PNG) == first
     assert store.renew(first)
     assert len(files_in(tmp_path)) == 1
+
+
+def test_an_upload_is_decoded_once_and_not_again_while_it_is_stored(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+
+    def counting(content: bytes) -> Image.Image:
+        decoded.append(content)
+        return decode(content)
+
+    monkeypatch.setattr("product_search.images.store.decode", counting)
+    first = store.save_upload(PNG)
+    assert (store.save_upload(PNG), decoded) == (first, [PNG])
+    store.path(first).write_bytes(PNG[:200])
+    assert (store.save_upload(PNG), decoded) == (first, [PNG, PNG])
+    assert store.original(first).content == PNG
+
+
+def test_an_upload_that_is_no_image_is_not_stored(store: ImageStore, tmp_path: Path) -> None:
+    with pytest.raises(InvalidImage):
+        store.save_upload(b"no image")
+    assert files_in(tmp_path) == []
+
+
+def test_an_image_that_is_used_again_is_as_new(store: ImageStore) -> None:
+    image_hash = store.save(PNG)
+    age(store.path(image_hash))
+    assert store.reuse(image_hash) == PNG
+    assert not store.set_aside(image_hash, time.time() - 60)
+    store.path(image_hash).unlink()
+    with pytest.raises(ImageNotFound):
+        store.reuse(image_hash)
 
 
 def test_a_kept_image_is_read_back(store: ImageStore) -> None:
