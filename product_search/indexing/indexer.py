@@ -19,8 +19,7 @@ from product_search.database.clock import Clock, database_clock
 from product_search.errors import AppError
 from product_search.images.perceptual_hash import perceptual_hash
 from product_search.images.store import ImageStore
-from product_search.indexing import collections as live_collections
-from product_search.indexing.collections import LiveCollections, OpenCollection, Role
+from product_search.indexing.collections import LiveCollections, OpenCollection, Role, fetch_live
 from product_search.milvus.schema import Entity
 from product_search.outbox import events
 from product_search.outbox.events import Claim, ClaimItem, ClaimPolicy
@@ -103,7 +102,7 @@ class Indexer:
         """Return the live collections, and whether a claim would find any of the products."""
 
         def look(session: Session) -> tuple[Rows, bool]:
-            return live_collections.fetch_live(session), events.is_due(session, self.clock, among)
+            return fetch_live(session), events.is_due(session, self.clock, among)
 
         return self.database.read(look)
 
@@ -127,7 +126,7 @@ class Indexer:
     ) -> tuple[Claim, Rows]:
         """Claim, then read the live collections: any older than the events is among these."""
         claim = events.claim(session, limit, self.policy.lease, self.clock, among)
-        return claim, live_collections.fetch_live(session)
+        return claim, fetch_live(session)
 
     def _renew(self, claim: Claim) -> set[int]:
         lease, clock = self.policy.lease, self.clock

@@ -14,8 +14,15 @@ from nlp_models import EncoderPair
 from orm_models import Database, Product, Run, VectorCollection
 from product_search.database.clock import database_clock
 from product_search.errors import EncoderError, StartError
-from product_search.indexing import collections as live_collections
-from product_search.indexing.collections import LiveCollections, Role
+from product_search.indexing.collections import (
+    LiveCollections,
+    Role,
+    add_collection,
+    assign_role,
+    fetch_live,
+    fetch_retired,
+    lock_live,
+)
 from product_search.indexing.startup import retire_collections
 from product_search.milvus.schema import collection_name
 from product_search.outbox import counts, events
@@ -39,7 +46,7 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
     Raises:
         ReindexRefused: another reindexing is unfinished, or a previous collection is kept.
     """
-    rows = live_collections.lock_live(session)
+    rows = lock_live(session)
     run = find_unfinished(session)
     if run is not None:
         if run.options["encoder"] == encoder and _is_abandoned(session, run):
@@ -72,11 +79,11 @@ def roll_back(session: Session) -> VectorCollection:
     Raises:
         ReindexRefused: there is no previous collection.
     """
-    rows = live_collections.lock_live(session)
+    rows = lock_live(session)
     if Role.previous not in rows:
         raise ReindexRefused("没有上一个集合可以换回")
-    live_collections.assign_role(rows[Role.active], Role.previous)
-    live_collections.assign_role(rows[Role.previous], Role.active)
+    assign_role(rows[Role.active], Role.previous)
+    assign_role(rows[Role.previous], Role.active)
     return rows[Role.previous]
 
 
@@ -86,7 +93,7 @@ def drop_previous(session: Session) -> int:
     Raises:
         ReindexRefused: there is no previous collection.
     """
-    rows = live_collections.lock_live(session)
+    rows = lock_live(session)
     if Role.previous not in rows:
         raise ReindexRefused("没有上一个集合可以删除")
     return retire_collections(session, [rows[Role.previous]])
@@ -98,7 +105,7 @@ def retire_active(session: Session) -> VectorCollection:
     Raises:
         ReindexRefused: there is none, or another collection has to be dealt with first.
     """
-    rows = live_collections.lock_live(session)
+    rows = lock_live(session)
     if Role.active not in rows:
         raise ReindexRefused("没有在用的集合可以放弃")
     if Role.previous in rows:
@@ -116,7 +123,7 @@ def cancel(session: Session) -> int:
     Raises:
         ReindexRefused: there is none to cancel.
     """
-    rows = live_collections.lock_live(session)
+    rows = lock_live(session)
     run = find_unfinished(session)
     if run is None and Role.filling not in rows:
         raise ReindexRefused("没有正在进行的换编码器可以取消")
@@ -161,7 +168,7 @@ class Reindexer:
 
     def _can_resume(self, progress: Progress) -> bool:
         """Return whether the collection that the run has begun to fill is there."""
-        filling = self._database.read(live_collections.fetch_live).get(Role.filling)
+        filling = self._database.read(fetch_live).get(Role.filling)
         return filling is not None and filling.name == progress.get("collection")
 
     def _create_filling(self, context: RunContext) -> Progress:
@@ -171,7 +178,7 @@ class Reindexer:
         except EncoderError as error:
             raise RunFailed(str(error)) from error
         name = collection_name(encoders.fingerprint)
-        rows = self._database.read(live_collections.fetch_live)
+        rows = self._database.read(fetch_live)
         if name in {row.name for role, row in rows.items() if role is not Role.filling}:
             raise RunFailed(f"编码器 {encoders.name}（指纹 {encoders.fingerprint}）已经在用")
         with self._database.alone("collection"):  # nobody drops meanwhile what is created here
@@ -201,7 +208,7 @@ class Reindexer:
         """
 
         def look(session: Session) -> tuple[bool, int]:
-            is_filling = Role.filling in live_collections.fetch_live(session)
+            is_filling = Role.filling in fetch_live(session)
             return is_filling, counts.count_fills(session, limit, unclaimed=unclaimed)
 
         while True:
@@ -215,18 +222,18 @@ class Reindexer:
 
     def _drop_retired(self) -> None:
         with self._database.alone("collection"):
-            for row in self._database.read(live_collections.fetch_retired):
+            for row in self._database.read(fetch_retired):
                 self.collections.vector_database.drop_collection(row.name)
                 self._database.write(_delete_retired, row.name)
 
 
 def _register_filling(session: Session, context: RunContext, encoders: EncoderPair) -> Progress:
-    rows = live_collections.lock_live(session)
+    rows = lock_live(session)
     name = collection_name(encoders.fingerprint)
     abandoned = [r for role, r in rows.items() if role is Role.filling and r.name != name]
     if abandoned:
         retire_collections(session, abandoned)
-    live_collections.add_collection(session, encoders, Role.filling)
+    add_collection(session, encoders, Role.filling)
     total = session.scalar(select(func.count()).select_from(Product)) or 0
     progress = {"collection": name, "last_id": 0, "queued": 0, "total": total}
     queue.save(session, context.claim, progress, LEASE)
@@ -246,13 +253,13 @@ def _record_batch(
 
 def _switch(session: Session, context: RunContext, progress: Progress) -> bool:
     """Make the filled collection the active one; return False where fills are still left."""
-    rows = live_collections.lock_live(session)
+    rows = lock_live(session)
     if Role.filling not in rows:
         raise RunLost(f"run {context.claim.id} was cancelled")
     if counts.count_fills(session, 1):
         return False
-    live_collections.assign_role(rows[Role.active], Role.previous)
-    live_collections.assign_role(rows[Role.filling], Role.active)
+    assign_role(rows[Role.active], Role.previous)
+    assign_role(rows[Role.filling], Role.active)
     queue.save(session, context.claim, {**progress, "switched": True}, LEASE)
     return True
 

@@ -12,16 +12,19 @@ from sqlalchemy.orm import Session
 from nlp_models import EncoderPair
 from orm_models import Product, VectorCollection
 from product_search.errors import EncoderError, StartError
-from product_search.indexing import collections as live_collections
 from product_search.indexing.collections import (
     CollectionMissing,
     LiveCollections,
     ReleaseMismatch,
     Role,
+    add_collection,
+    assign_role,
+    fetch_live,
+    lock_live,
 )
 from product_search.milvus.schema import collection_name
 from product_search.outbox import events
-from product_search.runs import queue as runs
+from product_search.runs import queue
 from product_search.runs.queue import RunKind
 
 log = logging.getLogger(__name__)
@@ -69,7 +72,7 @@ def open_existing_collections(collections: LiveCollections) -> bool:
     Raises:
         StartError: encoders of a live collection can't be loaded here.
     """
-    rows = collections.database.read(live_collections.fetch_live)
+    rows = collections.database.read(fetch_live)
     if Role.active not in rows:
         return False
     return all(_try_open(collections, row, may_retire=False) for row in rows.values())
@@ -78,8 +81,8 @@ def open_existing_collections(collections: LiveCollections) -> bool:
 def retire_collections(session: Session, rows: Collection[VectorCollection]) -> int:
     """Retire the collections; return the id of the run that drops them."""
     for row in rows:
-        live_collections.assign_role(row, Role.retired)
-    return runs.enqueue(session, RunKind.reindex, DROP_OPTIONS).id
+        assign_role(row, Role.retired)
+    return queue.enqueue(session, RunKind.reindex, DROP_OPTIONS).id
 
 
 def _refusal(row: VectorCollection, error: EncoderError) -> StartError:
@@ -91,7 +94,7 @@ def _refusal(row: VectorCollection, error: EncoderError) -> StartError:
 
 def _ensure_active(collections: LiveCollections, *, is_service: bool, may_retire: bool) -> bool:
     """Open the active collection, or put another in its place; False where roles have changed."""
-    rows = collections.database.read(live_collections.fetch_live)
+    rows = collections.database.read(fetch_live)
     active, previous = rows.get(Role.active), rows.get(Role.previous)
     if active is None:
         if not is_service and collections.database.read(_any_product):
@@ -129,17 +132,17 @@ def _open_active(
 
 
 def _restore_previous(session: Session, names: Mapping[Role, str]) -> bool:
-    rows = live_collections.lock_live(session)
+    rows = lock_live(session)
     if any(role not in rows or rows[role].name != name for role, name in names.items()):
         return False
     retire_collections(session, [rows[Role.active]])
-    live_collections.assign_role(rows[Role.previous], Role.active)
+    assign_role(rows[Role.previous], Role.active)
     return True
 
 
 def _create_active(collections: LiveCollections, active: VectorCollection | None) -> bool:
     encoders = collections.encoders.load_chosen()
-    if not _is_active(collections.database.read(live_collections.fetch_live), active):
+    if not _is_active(collections.database.read(fetch_live), active):
         return False
     # Left from another time: nobody kept it in step.
     collections.vector_database.drop_collection(collection_name(encoders.fingerprint))
@@ -166,12 +169,12 @@ def _record_all(
     log.info("collection %s is new: every product is queued for indexing", name)
 
     def record(session: Session) -> bool:
-        rows = live_collections.lock_live(session)
+        rows = lock_live(session)
         if not _is_active(rows, active):
             return False
         if active is not None and active.name != name:
             retire_collections(session, [row for row in rows.values() if row.name != name])
-        live_collections.add_collection(session, encoders, Role.active)
+        add_collection(session, encoders, Role.active)
         events.record_rebuild(session)
         return True
 
@@ -187,14 +190,14 @@ def _save_encoder_name(collections: LiveCollections, name: str, encoders: Encode
 
 def _retire_unusable(collections: LiveCollections, *, may_retire: bool) -> None:
     """Retire collections that nobody can write to any more: all writes would wait for them."""
-    rows = collections.database.read(live_collections.fetch_live)
+    rows = collections.database.read(fetch_live)
     unusable = [
         row for row in rows.values() if not _try_open(collections, row, may_retire=may_retire)
     ]
     names = {row.name for row in unusable}
 
     def retire(session: Session) -> None:
-        there = live_collections.lock_live(session)
+        there = lock_live(session)
         others = [row for role, row in there.items() if role is not Role.active]
         retire_collections(session, [row for row in others if row.name in names])
 

@@ -10,8 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from product_search.cli import manage
-from product_search.indexing import collections as live_collections
-from product_search.indexing.collections import LiveCollections, Role
+from product_search.indexing.collections import LiveCollections, Role, fetch_live
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create_all
 from tests.unit.checkpoints import write_clip
@@ -46,7 +45,7 @@ def encoder_of(api: TestClient) -> str:
 
 def held(collections: LiveCollections) -> dict[Role, dict[int, int]]:
     """Revisions by product, as each live collection has them."""
-    rows = collections.database.read(live_collections.fetch_live)
+    rows = collections.database.read(fetch_live)
     found = {}
     for role, one in collections.open_all(rows):
         states = one.entities.scan(-1, 1000)

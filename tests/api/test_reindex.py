@@ -17,8 +17,8 @@ from orm_models import Product, VectorCollection
 from product_search.bootstrap.encoders import EncoderFolders
 from product_search.encoders.embeddings import Matrix
 from product_search.errors import VectorStoreUnavailable
-from product_search.indexing import collections as live_collections, reindex
-from product_search.indexing.collections import Role
+from product_search.indexing import reindex
+from product_search.indexing.collections import Role, fetch_live
 from product_search.indexing.indexer import Indexer
 from product_search.outbox import counts
 from product_search.runs import queue
@@ -140,8 +140,8 @@ def test_a_reindexing_is_cancelled_and_what_it_filled_is_dropped(
         running = pool.submit(command, "--encoder", "chinese-clip", "--rate", "1")
         collections = resources(api).collections
         database = collections.database
-        until(lambda: Role.filling in database.read(live_collections.fetch_live), "the filling")
-        name = database.read(live_collections.fetch_live)[Role.filling].name
+        until(lambda: Role.filling in database.read(fetch_live), "the filling")
+        name = database.read(fetch_live)[Role.filling].name
         assert command("--encoder", "chinese-clip") == 2
         assert "--status" in caplog.text
         caplog.set_level("INFO")
