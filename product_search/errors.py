@@ -28,6 +28,7 @@ class AppError(Exception):
     retry_after_s: ClassVar[int | None] = None  # when the same request may be sent again
 
     def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
+        """Keep what a person reads, and the fields of the request that are wrong, with reasons."""
         super().__init__(message)
         self.message = message
         self.fields = dict(fields) if fields else None

@@ -1,1 +1,1 @@
-"""HTTP: bodies, errors, uploads, metrics."""
+"""The HTTP API: what its routes share, and in `routes` the routes."""

@@ -106,6 +106,7 @@ class BodyLimit:
     """
 
     def __init__(self, app: ASGIApp, own_limits: Collection[str] = ()) -> None:
+        """Wrap the app."""
         self._app = app
         self._own_limits = own_limits
 
@@ -128,7 +129,7 @@ class BodyLimit:
 
 
 async def drain(receive: Receive) -> None:
-    """Read on and drop it: a client hears the answer only when it has sent its body."""
+    """Read the rest and drop it: a client hears the answer only when it has sent its body."""
     dropped = 0
     while dropped < _MAX_DRAINED:
         message = await receive()

@@ -1,4 +1,4 @@
-"""Pictures over HTTP: a stored one as it came, or a thumbnail, with a tag to ask again by."""
+"""Images over HTTP: as stored or as a thumbnail, with an ETag to revalidate by."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def answer(request: Request, picture: StoredImage) -> Response:
-    """The image, or 304 where the client has it."""
+    """Return the image, or 304 where the client has it already."""
     headers = {
         "ETag": f'"{picture.etag}"',
         # The same address shows another image once the product is changed: always revalidate.

@@ -13,6 +13,7 @@ class Metrics:
     """The gauges of one service; each reading sets them anew."""
 
     def __init__(self) -> None:
+        """Register the gauges in a registry of their own."""
         self._registry = CollectorRegistry()
         self._pending = self._gauge("outbox_pending", "Outbox events that wait.")
         self._retrying = self._gauge("outbox_retrying", "Products tried again after a failure.")
@@ -31,7 +32,7 @@ class Metrics:
         return Gauge(f"product_search_{name}", purpose, registry=self._registry)
 
     def read(self, waiting: OutboxCounts, drift: DriftRun | None) -> bytes:
-        """The text, with these counts."""
+        """Return the gauges as text, set to these counts."""
         self._pending.set(waiting.pending)
         self._retrying.set(waiting.retrying)
         self._failed.set(waiting.failed)

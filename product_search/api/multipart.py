@@ -30,12 +30,10 @@ class Part(NamedTuple):
 
 
 class FormReader:
-    """The form of one request, taken apart as it comes.
-
-    The constructor and `feed` raise FormParserError where the form is malformed.
-    """
+    """The form of one request, taken apart as it comes."""
 
     def __init__(self, boundary: bytes) -> None:
+        """Start before the first boundary. Raises FormParserError for one that is too long."""
         self.is_whole = False
         self._found: list[Part | bytes] = []
         self._header = b""
@@ -55,7 +53,10 @@ class FormReader:
         )
 
     def feed(self, chunk: bytes) -> list[Part | bytes]:
-        """Return what the next bytes hold: a Part where one begins, and pieces of its content."""
+        """Return what the next bytes hold: a Part where one begins, and pieces of its content.
+
+        Raises FormParserError where the form is malformed.
+        """
         self._parser.write(chunk)
         found, self._found = self._found, []
         return found

@@ -1,1 +1,1 @@
-"""What the API takes and gives, a module each domain."""
+"""What the API takes and gives, a module for each domain."""

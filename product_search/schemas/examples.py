@@ -1,4 +1,4 @@
-"""Below every floor: the examples of requests and answers that OpenAPI shows."""
+"""The examples of requests and answers that OpenAPI shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Below every floor: requests are strict, and their values are types with bounds and checks."""
+"""The types of requests' values, with their bounds and checks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Strict(BaseModel):
 
 
 def is_blank(text: str) -> bool:
-    """Whether a person would see nothing at all in the text."""
+    """Return whether a person would see nothing at all in the text."""
     return all(unicodedata.category(char) in _INVISIBLE for char in text)
 
 
@@ -54,7 +54,7 @@ def _not_blank(text: str) -> str:
 
 
 def _parse_price(value: object) -> Decimal:
-    """A number or decimal string as an exact amount with at most two decimals."""
+    """Return a number or decimal string as an exact amount with at most two decimals."""
     if isinstance(value, Decimal):
         text = format(value, "f")
     elif isinstance(value, (int, float, str)) and not isinstance(value, bool):

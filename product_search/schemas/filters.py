@@ -1,4 +1,4 @@
-"""Below every floor: the filters of a search, and the facets that its answer counts."""
+"""The filters of a search, and the facets that its answer counts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _CONDITION_SCHEMA: dict[str, Any] = {
 
 
 def _condition(value: object) -> tuple[Scalar, ...] | NumberRange:
-    """The values one of which passes, or the range."""
+    """Return the values one of which passes, or the range."""
     if isinstance(value, NumberRange):
         return value
     if isinstance(value, Mapping):
@@ -108,12 +108,12 @@ def _number_range(given: Mapping[object, object]) -> NumberRange:
     return NumberRange(**ends)
 
 
-def _as_asked(condition: tuple[Scalar, ...] | NumberRange) -> object:
+def _as_json(condition: tuple[Scalar, ...] | NumberRange) -> object:
     return asdict(condition) if isinstance(condition, NumberRange) else list(condition)
 
 
 def _moment(value: object) -> datetime:
-    """A moment in UTC, from ISO 8601 with a zone."""
+    """Return a moment of ISO 8601 with a zone, in UTC."""
     example = "例如 2026-01-01T08:00:00+08:00"
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
@@ -137,7 +137,7 @@ def _key(value: object) -> object:
 Condition = Annotated[
     tuple[Scalar, ...] | NumberRange,
     PlainValidator(_condition),
-    PlainSerializer(_as_asked, return_type=Any),
+    PlainSerializer(_as_json, return_type=Any),
     WithJsonSchema(_CONDITION_SCHEMA),
 ]
 Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=datetime)]

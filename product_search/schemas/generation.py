@@ -1,4 +1,4 @@
-"""Below every floor: pictures made from words, as the API takes and shows them."""
+"""Images generated from words, as the API takes and gives them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class GenerationStyle(StrEnum):
     poster = "poster"  # 海报
 
 
-def _of_eight(side: int) -> int:
+def _multiple_of_eight(side: int) -> int:
     if side % 8:
         raise ValueError("应为 8 的倍数")
     return side
 
 
-Side = Annotated[Whole, Field(ge=MIN_SIDE, le=MAX_SIDE), AfterValidator(_of_eight)]
+Side = Annotated[Whole, Field(ge=MIN_SIDE, le=MAX_SIDE), AfterValidator(_multiple_of_eight)]
 
 
 class GenerationRequest(Strict):
@@ -54,7 +54,7 @@ class GenerationRequest(Strict):
     n: Whole = Field(1, ge=1, le=MAX_GENERATED, description="第 i 张用 seed + i")
 
     @model_validator(mode="after")
-    def _something_to_show(self) -> Self:
+    def _check_subject(self) -> Self:
         if self.prompt is None and self.product_id is None:
             raise ValueError("prompt 与 product_id 至少给出一个")
         return self
@@ -105,7 +105,7 @@ class GenerationOut(BaseModel):
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the generation has not ended."""
         return self.state in ("queued", "running")
 
 

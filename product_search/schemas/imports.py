@@ -1,4 +1,4 @@
-"""Below every floor: what the API says of an import; `data_models` is their public face."""
+"""Imports, as the API gives them."""
 
 from __future__ import annotations
 

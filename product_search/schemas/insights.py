@@ -1,4 +1,4 @@
-"""Below every floor: the catalogue looked over as a whole, as the API shows it."""
+"""Insights into the whole catalog, as the API gives them: duplicates, audit, map."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InsightRun(BaseModel):
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the run has not ended."""
         return self.state in ("queued", "running")
 
 

@@ -1,4 +1,4 @@
-"""Below every floor: what is asked of the vectors that searches go by, and what that answers."""
+"""Requests and responses of the routes beside search: batch, rerank, match, similar, titles."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Verdict(StrEnum):
 
     @property
     def label(self) -> VerdictLabel:
-        """In Chinese."""
+        """The verdict in Chinese."""
         return "图文相符" if self is Verdict.match else "图文不符"
 
 

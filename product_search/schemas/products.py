@@ -1,4 +1,4 @@
-"""Below every floor: products as they are written, shown and listed."""
+"""Products as the API takes, gives and lists them."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class FilterQuery(Strict):
         return self
 
     def filters(self) -> SearchFilters:
-        """The conditions as searches have them."""
+        """Return the conditions as searches have them."""
         return SearchFilters(
             category=self.category and [self.category],
             brand=self.brand and [self.brand],
@@ -209,5 +209,5 @@ class ProductListQuery(FilterQuery):
 
     @property
     def order(self) -> ListSort:
-        """What the page is sorted by: a walk goes up the ids."""
+        """The order of the page; with `after_id` it goes up the ids."""
         return self.sort if self.after_id is None else ListSort.oldest

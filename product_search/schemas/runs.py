@@ -1,4 +1,4 @@
-"""Below every floor: long work of every kind, as the API lists it."""
+"""Runs of every kind, as the API lists them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunOut(BaseModel):
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the run has not ended."""
         return self.state in ("queued", "running")
 
 

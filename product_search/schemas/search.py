@@ -1,4 +1,4 @@
-"""Below every floor: what a search is asked for, and what it answers."""
+"""Search requests and responses."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Leg(StrEnum):
 
     @property
     def takes_text(self) -> bool:
-        """Whether it looks for the query's texts; else for its pictures."""
+        """Whether the leg searches for the query's texts; else for its images."""
         return self in (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
 
 
@@ -104,8 +104,8 @@ def _not_zero(weight: float) -> float:
     return weight
 
 
-def _same(text: str | None) -> str | None:
-    """A text without the differences of width, case and outer space, which ask for nothing else."""
+def _folded(text: str | None) -> str | None:
+    """Return the text without differences of width, case and outer space."""
     return text and unicodedata.normalize("NFKC", text).casefold().strip()
 
 
@@ -140,8 +140,8 @@ class QueryPart(Strict):
 
     @property
     def thing(self) -> Thing:
-        """What it is, whatever its weight."""
-        return Thing(_same(self.text), self.image_base64, self.generation, self.product_id)
+        """What the part is, whatever its weight."""
+        return Thing(_folded(self.text), self.image_base64, self.generation, self.product_id)
 
 
 _INPUTS = {"text": "text", "image": "image_base64（或文件 image）、generation"}
@@ -194,7 +194,7 @@ class SearchRequest(Strict):
 
     @property
     def chosen_mode(self) -> SearchMode:
-        """The mode that was given, or that follows from the inputs."""
+        """The mode as given, else as it follows from the inputs."""
         if self.mode is not None:
             return self.mode
         is_hybrid = self.text is not None or self.product_id is not None or self.parts
@@ -202,7 +202,7 @@ class SearchRequest(Strict):
 
     @property
     def image_count(self) -> int:
-        """At most so many pictures are decoded for it."""
+        """How many images are decoded for the request at most."""
         parts = self.parts or ()
         given = [part.text for part in parts]
         return given.count(None) + sum(
@@ -211,7 +211,7 @@ class SearchRequest(Strict):
 
     @property
     def text_length(self) -> int:
-        """How many characters of its own are encoded for it."""
+        """How many characters of the request itself are encoded."""
         texts = [self.text, *(part.text for part in self.parts or ())]
         return sum(len(text or "") for text in texts)
 
@@ -251,7 +251,7 @@ class SearchRequest(Strict):
         if not plain and all(part.weight < 0 for part in parts):
             raise ValueError("parts：只有负权重，没有要找的东西")
         wanted = {part.thing for part in parts if part.weight > 0}
-        wanted |= {Thing(text=_same(self.text)), Thing(product_id=self.product_id)}
+        wanted |= {Thing(text=_folded(self.text)), Thing(product_id=self.product_id)}
         wanted |= {Thing(generation=self.generation)}
         if sum(len(part.text or "") for part in parts) > MAX_TEXT:
             raise ValueError(f"parts：文字合计最多 {MAX_TEXT} 个字符")

@@ -1,4 +1,4 @@
-"""Below every floor: what a doctor's walk found, as the API and the command show it."""
+"""The state of the service: health, and the drift that a check found."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DriftRun(BaseModel):
     examples: list[DriftExample] = Field(description="每类最多 100 个")
 
     def left_of(self, kind: DriftKind) -> int:
-        """Of this kind, what was found and not repaired."""
+        """Return how much drift of this kind was found and not repaired."""
         return self.found[kind] - self.repaired[kind]
 
 

@@ -1,4 +1,4 @@
-"""Pictures made from words, over HTTP."""
+"""Image generation over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalog looked over as a whole, over HTTP: duplicates, audits and maps."""
+"""Insights over HTTP: duplicates, audits and maps of the whole catalog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What else the vectors of products are good for, over HTTP."""
+"""The routes beside search: rerank, match, similar products, titles for an image."""
 
 from __future__ import annotations
 

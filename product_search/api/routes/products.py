@@ -1,4 +1,4 @@
-"""The catalog over HTTP."""
+"""Products over HTTP."""
 
 from __future__ import annotations
 

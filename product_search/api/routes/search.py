@@ -75,7 +75,7 @@ def search_batch(body: BatchBody, search: Search) -> BatchResponse:
 
 
 def _query(value: object) -> SearchRequest | InvalidRequest:
-    """A query that may be asked, or what is wrong with it."""
+    """Return the query as a request, or what is wrong with it."""
     try:
         return validated(SearchRequest, value)
     except InvalidRequest as error:
@@ -83,7 +83,7 @@ def _query(value: object) -> SearchRequest | InvalidRequest:
 
 
 def _bounded(asked: Iterable[SearchRequest | AppError]) -> Iterator[SearchRequest | AppError]:
-    """Those for which there is room beside the ones before them, and the others' error.
+    """Yield the requests for which there is room beside those before them, and errors for the rest.
 
     All images of a batch are in memory at the same time, and all its texts are encoded before
     any of its queries is answered.

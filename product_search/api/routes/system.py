@@ -1,4 +1,4 @@
-"""The state of the service over HTTP: drift, its repair, long work, and metrics."""
+"""The state of the service over HTTP: drift and its repair, runs, metrics."""
 
 from __future__ import annotations
 
