@@ -269,7 +269,7 @@ class Database:
         self.engine.dispose()
 
 
-def matching(filters: SearchFilters) -> list[ColumnElement[bool]]:
+def filter_conditions(filters: SearchFilters) -> list[ColumnElement[bool]]:
     """The conditions on columns that a product meets to pass the filters, as Milvus has them.
 
     Those on attributes are `filtering.passes`.

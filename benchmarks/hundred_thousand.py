@@ -194,16 +194,16 @@ def _one_page(catalog: Catalog, query: ProductListQuery, _turn: int) -> None:
     catalog.list(query)
 
 
-def _search(retrieval: SearchService) -> None:
+def _search(search: SearchService) -> None:
     filters = {"brand": ["品牌7"], "price": {"lte": 5000}}
     for mode in ("text_to_text", "text_to_image"):
         for name, given in (("", {}), (", filtered to 0.1 %", {"filters": filters})):
             request = SearchRequest.model_validate({"mode": mode, "text": "书包", **given})
-            _percentiles(f"{mode}{name}", partial(_one_search, retrieval, request), SEARCHES)
+            _percentiles(f"{mode}{name}", partial(_one_search, search, request), SEARCHES)
 
 
-def _one_search(retrieval: SearchService, request: SearchRequest, _turn: int) -> None:
-    retrieval.search(request)
+def _one_search(search: SearchService, request: SearchRequest, _turn: int) -> None:
+    search.search(request)
 
 
 def _run(
@@ -223,8 +223,8 @@ def _run(
         assert _walk(catalog) == count == indexer.collections.active().entities.count()
     with _phase("list pages"):
         _list(catalog, count)
-    with _phase("search"), open_search(settings, indexer) as retrieval:
-        _search(retrieval)
+    with _phase("search"), open_search(settings, indexer) as search:
+        _search(search)
     with _phase("doctor"):
         walked = walk(indexer.database, vector_database, indexer.images, repair=False)
     _say(f"  {walked.products} products, {walked.entities} entities, {walked.left} drifted")

@@ -1,9 +1,9 @@
-"""What a hybrid search costs beside each of its legs alone, as ratios in one run.
+"""The cost of a hybrid search beside each of its legs alone, as ratios in one run.
 
 python -m benchmarks.hybrid_cost [--copies 40]
 
 The sample catalog, each product so many times, in SQLite and Milvus Lite's file with the encoders
-that ship. The same queries go by turns through the whole retrieval, from the text to the products:
+that ship. The same queries go by turns through the whole search, from the text to the products:
 hybrid, and each leg by itself, for the same line and page. The ratio is hybrid's time over the
 slowest leg's, query by query; the median and the middle half are printed. Also without the cost of
 the encoders, which all of them pay: recall alone.
@@ -44,7 +44,7 @@ QUERIES = (
 TEXT_LEGS = (Leg.bm25, Leg.text_to_text, Leg.text_to_image)
 
 
-def _ways() -> dict[str, dict[str, Any]]:
+def _searches() -> dict[str, dict[str, Any]]:
     alone = {
         leg.value: {"legs": {other.value: 0.0 for other in TEXT_LEGS if other is not leg}}
         for leg in TEXT_LEGS
@@ -82,26 +82,26 @@ def _add(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         insert_product(session, row)
 
 
-def _ask(retrieval: SearchService, text: str, way: dict[str, Any]) -> tuple[float, float]:
-    """Milliseconds in all, and of recall."""
-    request = SearchRequest(mode=SearchMode.hybrid, text=text, correct=False, **way)
+def _search_once(search: SearchService, text: str, legs: dict[str, Any]) -> tuple[float, float]:
+    """Return the milliseconds in all, and those of recall."""
+    request = SearchRequest(mode=SearchMode.hybrid, text=text, correct=False, **legs)
     begun = time.perf_counter()
-    answer = retrieval.search(request)
-    return 1000 * (time.perf_counter() - begun), answer.took_ms.recall
+    response = search.search(request)
+    return 1000 * (time.perf_counter() - begun), response.took_ms.recall
 
 
-def _measure(retrieval: SearchService) -> dict[str, list[tuple[float, float]]]:
-    took: dict[str, list[tuple[float, float]]] = {name: [] for name in _ways()}
+def _measure(search: SearchService) -> dict[str, list[tuple[float, float]]]:
+    took: dict[str, list[tuple[float, float]]] = {name: [] for name in _searches()}
     for round_ in range(ROUNDS + 1):
         for text in QUERIES:
-            for name, way in _ways().items():
-                spent = _ask(retrieval, text, way)
+            for name, legs in _searches().items():
+                spent = _search_once(search, text, legs)
                 if round_:  # the first warms up
                     took[name].append(spent)
     return took
 
 
-def _tell(took: dict[str, list[tuple[float, float]]]) -> None:
+def _report(took: dict[str, list[tuple[float, float]]]) -> None:
     for name, spent in took.items():
         whole, recall = (statistics.median(one) for one in zip(*spent, strict=True))
         sys.stdout.write(f"{name}: {whole:.1f} ms, of which recall {recall:.1f} ms\n")
@@ -112,16 +112,16 @@ def _tell(took: dict[str, list[tuple[float, float]]]) -> None:
             ours[place] / theirs[place]
             for ours, theirs in zip(took["hybrid"], took[slowest], strict=True)
         ]
-        sys.stdout.write(f"{what}: hybrid / {slowest} = {_shown(ratios)}\n")
+        sys.stdout.write(f"{what}: hybrid / {slowest} = {_quartiles(ratios)}\n")
 
 
-def _shown(ratios: Sequence[float]) -> str:
+def _quartiles(ratios: Sequence[float]) -> str:
     low, middle, high = statistics.quantiles(ratios, n=4)
     return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
 def main() -> None:
-    """Load, then measure."""
+    """Load the catalog, measure, and print what hybrid costs."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--copies", type=int, default=40)
     options = parser.parse_args()
@@ -130,7 +130,7 @@ def main() -> None:
         with open_resources(settings, "benchmark") as resources:
             count = _load(resources, options.copies)
             sys.stdout.write(f"{count} products, {len(QUERIES)} queries, {ROUNDS} rounds\n")
-            _tell(_measure(resources.search))
+            _report(_measure(resources.search))
 
 
 if __name__ == "__main__":

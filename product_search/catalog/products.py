@@ -19,7 +19,7 @@ from data_models import (
     ProductOut,
     ProductPage,
 )
-from orm_models import Database, Product, list_walks, matching, with_title_part
+from orm_models import Database, Product, filter_conditions, list_walks, with_title_part
 from product_search.catalog.identity import find_duplicates, title_key
 from product_search.catalog.rows import (
     INDEXED_COLUMNS,
@@ -208,7 +208,7 @@ def _list(session: Session, query: ProductListQuery) -> ProductPage:
 
 
 def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:
-    conditions = matching(query.filters())
+    conditions = filter_conditions(query.filters())
     if query.q is not None:
         conditions.append(with_title_part(query.q))
     if query.index_status is not None:

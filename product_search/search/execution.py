@@ -20,7 +20,7 @@ from data_models import (
     SearchSort,
     VectorField,
 )
-from orm_models import Database, Product, matching, products_by_milvus_id
+from orm_models import Database, Product, filter_conditions, products_by_milvus_id
 from product_search.catalog.rows import product_out
 from product_search.errors import NotCalibrated
 from product_search.indexing.collections import OpenCollection
@@ -29,7 +29,7 @@ from product_search.milvus.filters import passes
 from product_search.outbox import counts
 from product_search.search.calibration import Calibration, round_confidence
 from product_search.search.cursors import Cursors
-from product_search.search.facets import Faceted, count_facets
+from product_search.search.facets import FacetValues, count_facets
 from product_search.search.plan import FIELDS, LegVectors, Plan
 from product_search.search.recall import HYBRID_DEPTH, Recall, RecalledHit, recall
 
@@ -174,7 +174,7 @@ class Search:
         if not hits:
             return []
         filters = self.plan.query.request.filters
-        conditions = matching(filters)
+        conditions = filter_conditions(filters)
         if all(FIELDS[leg] is VectorField.image_clip for leg in self.plan.legs):
             conditions.append(Product.image_hash.is_not(None))
         keys = [hit.milvus_id for hit in hits]
@@ -274,7 +274,7 @@ def _sort(hits: Sequence[HydratedHit], sort: SearchSort) -> Sequence[HydratedHit
 
 def _facets(hits: Sequence[HydratedHit]) -> Facets:
     rows = (one.product for one in hits)
-    return count_facets(Faceted(row.category, row.brand, row.price) for row in rows)
+    return count_facets(FacetValues(row.category, row.brand, row.price) for row in rows)
 
 
 def _explain(hit: RecalledHit, unfiltered: Mapping[int, int]) -> HitExplain:

@@ -17,7 +17,7 @@ _EDGES = [
 ]
 
 
-class Faceted(NamedTuple):
+class FacetValues(NamedTuple):
     """A product's values that facets count."""
 
     category: str | None
@@ -25,7 +25,7 @@ class Faceted(NamedTuple):
     price: Decimal | None
 
 
-def count_facets(products: Iterable[Faceted]) -> Facets:
+def count_facets(products: Iterable[FacetValues]) -> Facets:
     """Count the products by category, brand and price band; equal counts go by value."""
     categories: list[str | None] = []
     brands: list[str | None] = []

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut, SearchFilters
-from orm_models import Database, OutboxEvent, Product, matching
+from orm_models import Database, OutboxEvent, Product, filter_conditions
 from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.catalog.rows import insert_product
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
@@ -129,7 +129,7 @@ def test_texts_are_equal_only_to_themselves(catalog: Catalog, field: str) -> Non
         filters = SearchFilters.model_construct(category=None, brand=None, price=None)
         setattr(filters, field, [text])
         with reading(catalog.database) as session:
-            rows = session.scalars(select(Product.id).where(*matching(filters))).all()
+            rows = session.scalars(select(Product.id).where(*filter_conditions(filters))).all()
         assert list(rows) == [product_id], ascii(text)
 
 
@@ -143,7 +143,7 @@ def test_rows_are_parted_by_their_image_and_their_time(catalog: Catalog) -> None
             )
 
     def passing(**filters: Any) -> list[int]:
-        conditions = matching(SearchFilters.model_validate(filters))
+        conditions = filter_conditions(SearchFilters.model_validate(filters))
         with reading(catalog.database) as session:
             return [*session.scalars(select(Product.id).where(*conditions).order_by(Product.id))]
 

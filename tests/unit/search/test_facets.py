@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from data_models import FacetCount, MomentRange, NumberRange, PriceBand, SearchFilters
 from product_search.milvus.filters import passes
 from product_search.schemas.validation import invalid_request
-from product_search.search.facets import Faceted, count_facets
+from product_search.search.facets import FacetValues, count_facets
 
 
 def refusal(filters: dict[str, Any]) -> str:
@@ -160,11 +160,11 @@ def test_without_conditions_on_attributes_every_row_passes() -> None:
 def test_facets_count_what_has_a_value() -> None:
     found = count_facets(
         [
-            Faceted("箱包", "拾光", Decimal("49.99")),
-            Faceted("箱包", None, Decimal("50.00")),
-            Faceted("鞋靴", "拾光", Decimal("0.00")),
-            Faceted("伞", "甲", None),
-            Faceted(None, "拾光", Decimal("9999999999.99")),
+            FacetValues("箱包", "拾光", Decimal("49.99")),
+            FacetValues("箱包", None, Decimal("50.00")),
+            FacetValues("鞋靴", "拾光", Decimal("0.00")),
+            FacetValues("伞", "甲", None),
+            FacetValues(None, "拾光", Decimal("9999999999.99")),
         ]
     )
     assert found.category == [
@@ -189,8 +189,8 @@ labels = st.none() | st.sampled_from(["a", "b", "c"])
 prices = st.none() | st.decimals(min_value=0, max_value=Decimal("9999999999.99"), places=2)
 
 
-@given(st.lists(st.builds(Faceted, labels, labels, prices), max_size=30))
-def test_each_value_is_counted_once_and_in_its_band(products: list[Faceted]) -> None:
+@given(st.lists(st.builds(FacetValues, labels, labels, prices), max_size=30))
+def test_each_value_is_counted_once_and_in_its_band(products: list[FacetValues]) -> None:
     found = count_facets(products)
     for place, counts in enumerate((found.category, found.brand)):
         held = [product[place] for product in products if product[place] is not None]
@@ -203,5 +203,5 @@ def test_each_value_is_counted_once_and_in_its_band(products: list[Faceted]) -> 
 
 
 def test_facets_do_not_depend_on_the_order_of_the_products() -> None:
-    products = [Faceted(name, name, Decimal(60)) for name in "baacb"]
+    products = [FacetValues(name, name, Decimal(60)) for name in "baacb"]
     assert count_facets(products) == count_facets(products[::-1])
