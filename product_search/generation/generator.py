@@ -76,6 +76,7 @@ class IdleUnloader:
     """
 
     def __init__(self, generator: ImageGenerator, idle_s: float) -> None:
+        """Lend this generator; unload it when it has been idle for so many seconds."""
         self.generator = generator
         self._idle_s = idle_s
         self._timer: threading.Timer | None = None
