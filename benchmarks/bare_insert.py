@@ -30,7 +30,7 @@ _INSERT = f"INSERT INTO product ({', '.join(GIVEN + DRAWN)}) VALUES ({_MARKS})"
 
 
 class Product(BaseModel):
-    """The request body."""
+    """A request body."""
 
     title: str
     sku: str | None = None
@@ -63,7 +63,7 @@ app = FastAPI()
 
 @app.post("/product", status_code=201)
 def create(product: Product) -> dict[str, int]:
-    """One row, one commit, on the connection of this thread."""
+    """Insert one row in one commit, on this thread's connection."""
     if not hasattr(_of_thread, "connection"):
         _of_thread.connection = _connect()
     values = product.model_dump(mode="json") | {"attributes": json.dumps(product.attributes)}

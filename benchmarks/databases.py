@@ -1,4 +1,4 @@
-"""The database that a benchmark writes into: empty when it begins, and again when it ends."""
+"""The database that a benchmark writes into, empty before and after."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from product_search.bootstrap.migrate import migrate
 
 @contextmanager
 def empty_database(url: str) -> Iterator[Database]:
-    """With tables made, and dropped at the end. Exits where there are any: somebody needs them."""
+    """Open an empty database with its tables, and drop them at the end.
+
+    Raises:
+        SystemExit: there are tables, which somebody may need.
+    """
     with closing(Database(url)) as database:
         if _tables(database).tables:
             raise SystemExit(f"{database.engine.url!r} has tables: name an empty database")

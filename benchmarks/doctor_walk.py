@@ -1,4 +1,4 @@
-"""How long a doctor's walk takes and how much memory it needs, without drift and with some.
+"""How long a drift check takes and how much memory it needs, without drift and with some.
 
 python -m benchmarks.doctor_walk [--products 100000]
 
@@ -53,7 +53,7 @@ class Shop:
 
     @property
     def entities(self) -> EntityCollection:
-        """The collection that is compared, made where there is none."""
+        """Open the collection that is checked, and create it where there is none."""
         dims = dict.fromkeys(DENSE_FIELDS, DIM)
         return self.vector_database.ensure_collection(collection_name(FINGERPRINT), dims)
 
@@ -155,7 +155,7 @@ def _measure(what: str, shop: Shop, *, repair: bool) -> None:
 
 
 def main() -> None:
-    """One walk over stores in step, then two over the same with drift."""
+    """Check stores without drift, then check and repair them with some and with much."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--products", type=int, default=100_000)
     products: int = parser.parse_args().products

@@ -59,7 +59,7 @@ class Shop:
     prices: NDArray[np.int64]
 
     def rows(self, start: int, end: int) -> list[dict[str, Any]]:
-        """As Milvus takes them."""
+        """Return rows as Milvus takes them."""
         return [
             {
                 "primary_key": place,
@@ -74,14 +74,14 @@ class Shop:
 
 @dataclass
 class Figures:
-    """Of one way to search."""
+    """Recalls and milliseconds of one search."""
 
     recalls: list[float] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
 
 def shop_of(count: int, real: Vectors) -> Shop:
-    """Labels that keep each share of the products, at random; prices that part the titles."""
+    """Sample products: labels keep each share of them at random, prices part the titles."""
     vectors, titles = sample(count, real)
     labels = np.full(count, "其余", dtype=object)
     order, begun = _random.permutation(count), 0
@@ -94,7 +94,7 @@ def shop_of(count: int, real: Vectors) -> Shop:
 
 
 def sample(count: int, real: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
-    """Vectors of length 1, and the place of the title that each is nearer to."""
+    """Sample vectors of length 1, and the place of the title that each is nearer to."""
     near, other = _random.integers(len(real), size=(2, count))
     share = _random.uniform(0.5, 1, (count, 1))
     between = share * real[near] + (1 - share) * real[other]
@@ -155,7 +155,7 @@ def fill(client: MilvusClient, shop: Shop, index_type: str) -> None:
 
 
 def ways(index_type: str, filters: SearchFilters) -> dict[str, Mapping[str, Any]]:
-    """Parameters of each search that is compared; the fixed one is the product's without filter."""
+    """Return the parameters of each search; the fixed one is the product's without a filter."""
     options = MilvusOptions()
     return {
         "least": LEAST[index_type],
@@ -212,7 +212,7 @@ def _say(line: str) -> None:
 
 
 def main() -> None:
-    """One table for each index."""
+    """Print a table for each index."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--uri", help="a Milvus server; without it a file of Milvus Lite")
     parser.add_argument("--index", nargs="+", choices=list(LEAST), default=["IVF_FLAT"])

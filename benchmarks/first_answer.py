@@ -25,7 +25,7 @@ def _start(data: str) -> subprocess.Popen[bytes]:
 
 
 def _answer(client: httpx.Client) -> int:
-    """How many products the first answer names, once there is one."""
+    """Wait for the first answer, and return how many products it names."""
     while True:
         try:
             return len(client.post("/search", json=QUERY).raise_for_status().json()["hits"])
@@ -34,7 +34,7 @@ def _answer(client: httpx.Client) -> int:
 
 
 def main() -> None:
-    """Each round starts a service of its own."""
+    """Start a service in each round, and time its first answers."""
     first, later = [], []
     for _ in range(ROUNDS):
         begun = time.perf_counter()

@@ -22,7 +22,7 @@ _ATTRIBUTES = {"颜色": "红", "容量": "20L"}
 
 @dataclass(frozen=True)
 class Load:
-    """What one stretch of load did."""
+    """What one stretch of load took, and its statuses."""
 
     statuses: dict[str, int]
     seconds: float
@@ -31,12 +31,12 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """Accepted requests a second; refusals are no throughput."""
+        """Return the accepted requests a second; refusals are no throughput."""
         return self.statuses.get("201", 0) / self.seconds
 
 
 def run_load(port: int, path: str, connections: int, seconds: float) -> Load:
-    """POST for so long, from another process, so that the measuring one has nothing to do."""
+    """POST for so many seconds from another process, so that this one has nothing to do."""
     command = [sys.executable, "-m", "benchmarks.http_load"]
     arguments = [str(port), path, str(connections), str(seconds)]
     output = subprocess.run([*command, *arguments], check=True, stdout=subprocess.PIPE).stdout
@@ -59,7 +59,7 @@ def _request(path: str, number: int, run: str) -> bytes:
 
 
 class _Connection:
-    """One client that sends its next request when the answer to the last is whole."""
+    """A client that sends its next request when it has the whole answer to the last."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -72,7 +72,7 @@ class _Connection:
         self.socket.sendall(request)
 
     def receive(self) -> tuple[str, float] | None:
-        """Status and milliseconds of the answer, once all of it is here."""
+        """Return status and milliseconds of the answer; None until all of it is here."""
         part = self.socket.recv(65_536)
         if not part:
             raise ConnectionError("the server hung up")
@@ -86,7 +86,7 @@ class _Connection:
 
 
 def main() -> None:
-    """One stretch of load, as the arguments say."""
+    """Run one stretch of load."""
     port, path, connections = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     run, number = secrets.token_hex(4), 0
     statuses: Counter[str] = Counter()

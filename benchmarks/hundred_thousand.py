@@ -67,7 +67,7 @@ _noise = np.random.default_rng(1)
 
 
 class Sampled:
-    """An encoder of either kind: whatever comes, a vector near one of the real ones."""
+    """An encoder of texts and images whose vectors are sampled near real ones."""
 
     def __init__(self, fingerprint: str, real: Matrix) -> None:
         """Sample near these real vectors, under the fingerprint of their encoder."""
@@ -113,7 +113,7 @@ def _milvus_lite() -> str:
 
 @contextmanager
 def _phase(name: str) -> Iterator[None]:
-    """Seconds of the phase, and the most memory that it took here and in Milvus Lite."""
+    """Time the phase, and measure its peak memory here and in Milvus Lite."""
     for process in ("self", _milvus_lite()):
         Path(f"/proc/{process}/clear_refs").write_text("5")  # forgets the peak so far
     begun = time.perf_counter()
@@ -162,7 +162,7 @@ def _image(product: dict[str, str]) -> Path:
 
 
 def _walk(catalog: Catalog) -> int:
-    """All products, 100 a page, by the last id."""
+    """Read all products, 100 a page, by the last id."""
     last = seen = 0
     while items := catalog.list(ProductListQuery(after_id=last, page_size=100)).items:
         last, seen = items[-1].product_id, seen + len(items)
@@ -250,7 +250,7 @@ def _carry_out(database: Database, claimed: RunClaim, handler: Handler) -> None:
 
 
 def main() -> None:
-    """Phase after phase on one database and one Milvus Lite file."""
+    """Run phase after phase on one database and one Milvus Lite file."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--products", type=int, default=100_000)
     parser.add_argument("--database", help="SQLAlchemy URL of an empty database")

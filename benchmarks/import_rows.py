@@ -101,7 +101,7 @@ def _measure(name: str, database: Database, folder: Path) -> None:
 
 
 def main() -> None:
-    """Each database in turn."""
+    """Measure each database in turn."""
     given = os.environ.get("PRODUCT_SEARCH_TEST_DATABASE_URL")
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)

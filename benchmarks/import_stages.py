@@ -42,7 +42,7 @@ def _as_sent(path: Path, side: int) -> bytes:
 
 
 def main() -> None:
-    """Every stage over the same images, in batches as the indexer makes them."""
+    """Time every stage over the same images, in the indexer's batches."""
     folder, side = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     paths = sorted(folder.rglob("*.jpg"))
     sent = [_as_sent(path, side) for path in paths[:: max(1, len(paths) // IMAGES)][:IMAGES]]

@@ -43,7 +43,7 @@ Row = tuple[str, bytes]
 
 
 def _rows(round_: int) -> list[Row]:
-    """Titles and images, new to the image store in each round."""
+    """Return titles and images, new to the image store in each round."""
     with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
         products = [row for row in csv.DictReader(stream) if row["image_path"]][:ROWS]
     rows = []
@@ -56,7 +56,7 @@ def _rows(round_: int) -> list[Row]:
 
 
 def _encode(encoders: EncoderPair, rows: Sequence[Row], batch_size: int) -> float:
-    """Rows a second of the encoders alone."""
+    """Return the rows a second of the encoders alone."""
     pictures = [decode(content) for _, content in rows]
     begun = time.perf_counter()
     for start in range(0, len(rows), batch_size):
@@ -68,7 +68,7 @@ def _encode(encoders: EncoderPair, rows: Sequence[Row], batch_size: int) -> floa
 
 
 def _index(indexer: Indexer, rows: Sequence[Row], batch_size: int) -> float:
-    """Rows a second from the outbox to the searchable entity; writing the products is not timed."""
+    """Return the rows a second from outbox to entity; writing the products is not timed."""
     catalog = Catalog(indexer.database, indexer.images)
     columns = [{"title": title, **catalog.keep_image(kept)} for title, kept in rows]
     indexer.database.write(lambda session: [insert_product(session, row) for row in columns])
@@ -79,7 +79,7 @@ def _index(indexer: Indexer, rows: Sequence[Row], batch_size: int) -> float:
 
 
 def main() -> None:
-    """Both in turn, after a round that warms them up."""
+    """Measure both in turn, after a round that warms them up."""
     settings = Settings(_env_file=None, encoder="starter")
     folders = EncoderFolders(settings)
     encoders, batch_size = folders.load_chosen(), settings.index_batch_size

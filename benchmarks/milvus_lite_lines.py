@@ -55,7 +55,7 @@ STEPS = ("fill", "batches", "singles", "searches", "count", "scan", "deletes", "
 
 
 def compare(pythons: Sequence[str], indexes: Sequence[str], size: int) -> None:
-    """Every step on every line, and a table of it; ratios are to the first."""
+    """Run every step on every line, and print a table; ratios are to the first line."""
     with ExitStack() as stack:
         lines = [
             Line(stack, python, index, size) for python, index in zip(pythons, indexes, strict=True)

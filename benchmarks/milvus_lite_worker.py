@@ -63,7 +63,7 @@ class Worker:
         self._client.load_collection(NAME)
 
     def _vector(self) -> Any:
-        """Near one of the centres, as products of one kind are near each other."""
+        """Sample near one of the centres, as products of one kind are near each other."""
         vector = self._centres[self._random.integers(len(self._centres))]
         vector = vector + self._random.standard_normal(DIM).astype(np.float32)
         return vector / np.linalg.norm(vector)
@@ -82,7 +82,7 @@ class Worker:
         return _ms(lambda: self._client.upsert(NAME, rows))
 
     def fill(self) -> Iterator[tuple[str, float]]:
-        """All but what the later steps add; in parts as large as an import's message."""
+        """Insert the entities in batches as large as an import's."""
         start = time.perf_counter()
         spent = sum(
             self._upsert(range(first, min(first + 1000, self._size)))
@@ -92,13 +92,13 @@ class Worker:
         yield "fill, with making the rows, s", time.perf_counter() - start
 
     def batches(self) -> Iterator[tuple[str, float]]:
-        """Upserts of products that are there, as an import that changes them."""
+        """Upsert products that are there, as an import that changes them."""
         for batch in (32, 256):
             times = [self._upsert(range(i * batch, (i + 1) * batch)) for i in range(3)]
             yield f"upsert of {batch}: ms", statistics.median(times)
 
     def singles(self) -> Iterator[tuple[str, float]]:
-        """One product changed at a time; then the search that follows it."""
+        """Change one product at a time; then search."""
         times = [self._upsert(range(key, key + 1)) for key in range(30)]
         yield "single upsert: p50 ms", statistics.median(times)
         yield "search just after writes: ms", self._search(FIELDS[0], "")
@@ -119,14 +119,14 @@ class Worker:
         )
 
     def searches(self) -> Iterator[tuple[str, float]]:
-        """64 hits, as the service recalls for a page, in each field."""
+        """Search for 64 hits in each field, as the service recalls for a page."""
         for condition, said in (("", ""), (ONE_PERCENT, " with a 1 % filter")):
             times = [self._search(field, condition) for field in FIELDS for _ in range(12)]
             yield f"search{said}: p50 ms", statistics.median(times)
             yield f"search{said}: worst ms", max(times)
 
     def count(self) -> Iterator[tuple[str, float]]:
-        """As health and the doctor count."""
+        """Count as health and the doctor do."""
         yield "count: ms", statistics.median(_ms(self._count) for _ in range(5))
 
     def _count(self) -> int:
@@ -154,14 +154,14 @@ class Worker:
         assert seen == self._size, (seen, self._size)
 
     def deletes(self) -> Iterator[tuple[str, float]]:
-        """Single deletions; what is left is counted."""
+        """Delete one by one, and count what is left."""
         keys = [key * 2**22 for key in range(20)]
         times = [_ms(partial(self._client.delete, NAME, ids=[key])) for key in keys]
         yield "single delete: p50 ms", statistics.median(times)
         assert self._count() == self._size - len(keys)
 
     def reopen(self) -> Iterator[tuple[str, float]]:
-        """Until the first answer of a process that starts anew on the file."""
+        """Time a new process on the file until its first answer."""
         from milvus_lite.server_manager import server_manager_instance
 
         self._client.close()
@@ -179,7 +179,7 @@ class Worker:
         )
 
     def weight(self) -> Iterator[tuple[str, float]]:
-        """Resident memory, of a child process too, beyond that of the client; the file's size."""
+        """Measure resident memory, of children too, beyond the client's; and the file's size."""
         resident = sum(_resident(pid) for pid in [os.getpid(), *_children()])
         yield "memory: MB", (resident - self._resident_before) / 1e6
         files = (path for path in self._path.parent.rglob("*") if path.is_file())
@@ -208,7 +208,7 @@ def _answer(line: str) -> None:
 
 
 def main() -> None:
-    """Say which line this is, then answer each step that is named with its figures."""
+    """Print the line's version, then each step's figures as steps are named."""
     folder, index, size = sys.argv[1:]
     worker = Worker(Path(folder), index, int(size))
     _answer(importlib.metadata.version("milvus-lite"))

@@ -44,7 +44,7 @@ WATCH = """() => {
 
 
 def main() -> int:
-    """0; 2 where there is no browser."""
+    """Return 0; 2 where there is no browser."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page_time")
     parser.add_argument("--page", default="http://127.0.0.1:6006")
     parser.add_argument("--api", default="http://127.0.0.1:8000")
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def _measured(page: Page, api: httpx.Client) -> tuple[list[float], list[float]]:
-    """Milliseconds of each query, first rounds of either left out."""
+    """Return the milliseconds of each query by page and by API, without the first round."""
     of_page, of_api = [], []
     for turn in range(ROUNDS + 1):
         for words in QUERIES:

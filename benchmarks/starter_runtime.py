@@ -64,7 +64,7 @@ def _ways(weights: Path, pixels: torch.Tensor) -> dict[str, Run]:
 
 
 def main() -> None:
-    """Each round runs every way once, so that a busy moment of the machine meets all."""
+    """Run every network once in each round, so that a busy moment of the machine meets all."""
     warnings.simplefilter("ignore")  # the exporter's, of itself
     torch.set_num_threads(THREADS)
     for batch in (1, 16):

@@ -58,7 +58,7 @@ def _serving(app: str, folder: Path, settings: dict[str, str]) -> Iterator[int]:
 
 
 def _rounds(ports: Mapping[str, int]) -> dict[str, list[Load]]:
-    """Each application in turn, again and again; the first round warms them up."""
+    """Load each application in turn; the first round warms them up."""
     loads: dict[str, list[Load]] = {name: [] for name in ports}
     for _ in range(ROUNDS + 1):
         for name, port in ports.items():
@@ -106,7 +106,7 @@ def _measure(way: str, url: str, folder: Path, milvus: NetworkMilvus) -> None:
 
 
 def main() -> None:
-    """Each way on a database of its own."""
+    """Measure each way of indexing on a database of its own."""
     for way in ("indexing paused", "indexing in the service", "indexing by a worker"):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as where:
             folder = Path(where)
