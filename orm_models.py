@@ -69,11 +69,12 @@ class PrimaryKeySource:
     """Draws 63-bit, time-ordered primary keys: 41 bits of milliseconds, then 22 random bits."""
 
     def __init__(self) -> None:
+        """Begin anew; keys of one source never repeat or fall."""
         self._lock = threading.Lock()
         self._last = 0
 
     def draw(self) -> int:
-        """A key above every key that this process drew before."""
+        """Return a key above every key that this source has drawn."""
         milliseconds = time.time_ns() // 1_000_000 - _EPOCH_MS
         fresh = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
         with self._lock:
@@ -89,11 +90,11 @@ def _now() -> datetime:
 
 
 class Base(DeclarativeBase):
-    """All tables."""
+    """Base class of all tables."""
 
 
 class Product(Base):
-    """A product: the row that every answer is made from."""
+    """A product; every answer is made from these rows."""
 
     __tablename__ = "product"
     __table_args__ = (
@@ -133,7 +134,7 @@ Index("ix_product_price_desc", Product.price.desc(), Product.id)
 
 
 class OutboxEvent(Base):
-    """Index work that a committed write left to do; never a vector, never the product's content."""
+    """Pending index work of a committed write; never a vector, never the product's content."""
 
     __tablename__ = "outbox_event"
     __table_args__ = (
@@ -170,7 +171,7 @@ class VectorCollection(Base):
 
 
 class Run(Base):
-    """Long work that outlives a request and a restart: an import, a reindexing, a doctor's walk."""
+    """Long work that outlives a request and a restart: an import, a reindexing, a check."""
 
     __tablename__ = "run"
     __table_args__ = (
@@ -192,7 +193,7 @@ class Run(Base):
 
 
 class RunProblem(Base):
-    """One thing that a run found wrong: a bad row of a file, a product that has drifted."""
+    """What a run found wrong: a bad row of a file, a product that has drifted."""
 
     __tablename__ = "run_problem"
     __table_args__ = (
@@ -214,6 +215,7 @@ class Database:
     """
 
     def __init__(self, url: str, pool: Pool | None = None) -> None:
+        """Prepare the engine; nothing is connected yet. Raises StartError at an unusable URL."""
         self.engine = open_engine(url, pool or Pool())
         self._reads = sessionmaker(self.engine, expire_on_commit=False)
         self._turns = WriteTurns(self.engine)
@@ -245,7 +247,7 @@ class Database:
 
     @contextmanager
     def alone(self, purpose: LockPurpose) -> Iterator[None]:
-        """No other process is in here for the same purpose, on a MySQL server.
+        """Keep other processes out that come for the same purpose, on a MySQL server.
 
         Raises:
             DatabaseUnavailable: the database does not answer, or another process takes too long.
@@ -270,9 +272,9 @@ class Database:
 
 
 def filter_conditions(filters: SearchFilters) -> list[ColumnElement[bool]]:
-    """The conditions on columns that a product meets to pass the filters, as Milvus has them.
+    """Return the conditions on columns that a product meets to pass the filters, as in Milvus.
 
-    Those on attributes are `filtering.passes`.
+    Conditions on attributes are not among them: see `milvus.filters.passes`.
     """
     conditions: list[ColumnElement[bool]] = []
     if filters.category is not None:
@@ -280,8 +282,8 @@ def filter_conditions(filters: SearchFilters) -> list[ColumnElement[bool]]:
     if filters.brand is not None:
         conditions.append(Product.brand.in_(filters.brand))
     if filters.has_image is not None:
-        pictured = Product.image_hash.is_not(None)
-        conditions.append(pictured if filters.has_image else ~pictured)
+        has_image = Product.image_hash.is_not(None)
+        conditions.append(has_image if filters.has_image else ~has_image)
     conditions += _between(Product.price, filters.price)
     return conditions + _between(Product.created_at, filters.created_at)
 
@@ -297,33 +299,33 @@ def _between(
     return conditions
 
 
-def with_title_part(part: str) -> ColumnElement[bool]:
-    """Titles that hold the text literally, `%` and `_` included, case-sensitively."""
+def title_contains(part: str) -> ColumnElement[bool]:
+    """Return the condition that a title holds the text, literally and case-sensitively."""
     return func.instr(Product.title, part) > 0
 
 
-class Walk(NamedTuple):
-    """Products that meet the conditions, in an order that an index has."""
+class ListSegment(NamedTuple):
+    """Part of a list: products that meet the conditions, in an order that an index has."""
 
     conditions: tuple[ColumnElement[bool], ...]
     order: tuple[ColumnElement[Any], ...]
 
 
-def list_walks(sort: ListSort) -> tuple[Walk, ...]:
-    """The walks that make up the list one after the other; ties are broken by id.
+def list_segments(sort: ListSort) -> tuple[ListSegment, ...]:
+    """Return the segments that make up the list one after the other; ties are broken by id.
 
     Products without a price come last. A descending index has them there; an ascending one has
-    them first, so they are a walk of their own: ORDER BY price IS NULL would sort all rows.
+    them first, so they are a segment of their own: ORDER BY price IS NULL would sort all rows.
     """
     by_id, price = Product.id.asc(), Product.price
-    walks: dict[ListSort, tuple[Walk, ...]] = {
-        ListSort.newest: (Walk((), (Product.id.desc(),)),),
-        ListSort.oldest: (Walk((), (by_id,)),),
+    walks: dict[ListSort, tuple[ListSegment, ...]] = {
+        ListSort.newest: (ListSegment((), (Product.id.desc(),)),),
+        ListSort.oldest: (ListSegment((), (by_id,)),),
         ListSort.price_asc: (
-            Walk((price.is_not(None),), (price.asc(), by_id)),
-            Walk((price.is_(None),), (by_id,)),
+            ListSegment((price.is_not(None),), (price.asc(), by_id)),
+            ListSegment((price.is_(None),), (by_id,)),
         ),
-        ListSort.price_desc: (Walk((), (price.desc(), by_id)),),
+        ListSort.price_desc: (ListSegment((), (price.desc(), by_id)),),
     }
     return walks[sort]
 

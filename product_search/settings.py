@@ -57,7 +57,7 @@ def load_settings() -> Settings:
 
 
 class Settings(BaseSettings):
-    """Read from the environment, then from a `.env` file in the working directory."""
+    """Settings from the environment, then from a `.env` file in the working directory."""
 
     model_config = SettingsConfigDict(
         env_prefix="PRODUCT_SEARCH_", env_file=".env", env_ignore_empty=True, extra="ignore"
@@ -209,7 +209,7 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "models" / self.bge_model.replace("/", "--")
 
     def downloaded_generation(self, choice: GenerationChoice) -> Path:
-        """Where `manage download-models --generation` puts this model."""
+        """Return where `manage download-models --generation` puts this model."""
         name = GENERATION_MODELS[choice].model.replace("/", "--")
         return self.data_dir.resolve() / "models" / name
 

@@ -19,7 +19,7 @@ from data_models import (
     ProductOut,
     ProductPage,
 )
-from orm_models import Database, Product, filter_conditions, list_walks, with_title_part
+from orm_models import Database, Product, filter_conditions, list_segments, title_contains
 from product_search.catalog.identity import find_duplicates, title_key
 from product_search.catalog.rows import (
     INDEXED_COLUMNS,
@@ -210,7 +210,7 @@ def _list(session: Session, query: ProductListQuery) -> ProductPage:
 def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:
     conditions = filter_conditions(query.filters())
     if query.q is not None:
-        conditions.append(with_title_part(query.q))
+        conditions.append(title_contains(query.q))
     if query.index_status is not None:
         conditions.append(Product.index_status == query.index_status)
     return conditions
@@ -219,20 +219,20 @@ def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:
 def _page(
     session: Session, query: ProductListQuery, conditions: Sequence[ColumnElement[bool]]
 ) -> list[Product]:
-    """Return the rows of the page, from one walk after the other until it is full."""
+    """Return the rows of the page, from one segment after the other until it is full."""
     if query.after_id is not None:
         conditions = [*conditions, Product.id > query.after_id]
     skipped = (query.page - 1) * query.page_size
     items: list[Product] = []
-    for walk in list_walks(query.order):
-        walk_conditions = [*conditions, *walk.conditions]
-        rows = select(Product).where(*walk_conditions).order_by(*walk.order).offset(skipped)
+    for segment in list_segments(query.order):
+        segment_conditions = [*conditions, *segment.conditions]
+        rows = select(Product).where(*segment_conditions).order_by(*segment.order).offset(skipped)
         found = session.scalars(rows.limit(query.page_size - len(items))).all()
         items += found
         if len(items) == query.page_size:
             break
-        # The walk has ended; the next one goes on from there.
-        skipped = 0 if found or not skipped else skipped - _count(session, walk_conditions)
+        # The segment has ended; the next one goes on from there.
+        skipped = 0 if found or not skipped else skipped - _count(session, segment_conditions)
     return items
 
 

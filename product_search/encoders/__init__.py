@@ -1,1 +1,1 @@
-"""What the encoders are made of, one file an implementation."""
+"""Implementations of the encoders, one module each, imported when it is chosen."""

@@ -67,7 +67,7 @@ RECIPE = f"1:{_NAMED.pattern}:{_MIXTURES}:{TABLE_BITS}:{GROUND_DISTANCE}:{GROUND
 
 
 def text_colours(texts: Sequence[str]) -> Shares:
-    """Float32 (n, 12): a unit vector of the colours that each text asks for; zeros if none."""
+    """Return float32 (n, 12): a unit vector of the colours that each text names; zeros if none."""
     rows = np.zeros((len(texts), len(COLOURS)), np.float32)
     for row, text in zip(rows, texts, strict=True):
         for match in _NAMED.finditer(text.translate(_SIMPLIFIED)):
@@ -79,7 +79,7 @@ def text_colours(texts: Sequence[str]) -> Shares:
 
 
 def image_colours(pixels: Shares, attention: Shares, table: Shares) -> Shares:
-    """The colours of the thing that each image shows, its ground mostly left out.
+    """Return the colours of the thing that each image shows, its ground mostly left out.
 
     Args:
         pixels: float32 (n, side, side, 3), RGB in 0 to 255.
@@ -101,7 +101,7 @@ def image_colours(pixels: Shares, attention: Shares, table: Shares) -> Shares:
 
 
 def lab(rgb: NDArray[np.generic]) -> Shares:
-    """sRGB (..., 3) in 0 to 255 -> CIELAB (..., 3) under D65 (IEC 61966-2-1, CIE 15)."""
+    """Convert sRGB (..., 3) in 0 to 255 into CIELAB under D65 (IEC 61966-2-1, CIE 15)."""
     encoded = np.asarray(rgb, np.float32) / np.float32(255)
     linear = np.where(encoded > 0.04045, ((encoded + 0.055) / 1.055) ** 2.4, encoded / 12.92)
     to_xyz = np.array(
@@ -115,7 +115,7 @@ def lab(rgb: NDArray[np.generic]) -> Shares:
 
 
 def _unlike_border(pixels: Shares) -> Shares:
-    """(n, side, side): 0 for the colour of the nearest-looking edge of the image, up to 1."""
+    """Return (n, side, side): 0 where a pixel has the colour of an edge of the image, up to 1."""
     seen = lab(pixels)
     edges = (seen[:, :2], seen[:, -2:], seen[:, :, :2], seen[:, :, -2:])
     medians = [np.median(edge.reshape(len(seen), -1, 3), axis=1) for edge in edges]

@@ -17,8 +17,6 @@ from product_search.milvus.milvus_lite import NOT_AVAILABLE, MilvusLiteFile
 from product_search.milvus.options import MilvusServer
 
 log = logging.getLogger(__name__)
-# Its stack traces repeat what is raised to us as VectorStoreUnavailable.
-logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
@@ -38,6 +36,8 @@ class MilvusConnection:
             StartError: the file's name can't be used.
             VectorStoreUnavailable: Milvus Lite does not start, or the server does not answer.
         """
+        # Its stack traces repeat what is raised as VectorStoreUnavailable.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         self._source = (
             MilvusLiteFile(place, address) if isinstance(place, Path) else _ServerClient(place)
         )

@@ -1,4 +1,4 @@
-"""What a filter on attributes means, on the row itself; Milvus's expression says the same."""
+"""Filters on attributes, applied to a row as Milvus's expression is to an entity."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENDS = {"gte": operator.ge, "gt": operator.gt, "lte": operator.le, "lt": operat
 
 
 def passes(attributes: Mapping[str, Any], filters: SearchFilters) -> bool:
-    """Whether a product with these attributes passes the filters' conditions on attributes."""
+    """Return whether these attributes pass the filters' conditions on attributes."""
     return all(
         _in_range(attributes.get(key), condition)
         if isinstance(condition, NumberRange)
@@ -29,16 +29,16 @@ def _in_range(value: object, wanted: NumberRange) -> bool:
 
 
 def _is_one_of(value: object, wanted: Sequence[object]) -> bool:
-    """A value of its own, or an element of a list; not of a list in a list."""
-    kinds = {_kinded(one) for one in wanted}
+    """Return whether the value, or an element of the list, is wanted; lists in lists never are."""
+    keys = {_comparable(element) for element in wanted}
     return any(
-        _kinded(one) in kinds
-        for one in (value if isinstance(value, list) else [value])
-        if isinstance(one, str | bool | int | float)
+        _comparable(element) in keys
+        for element in (value if isinstance(value, list) else [value])
+        if isinstance(element, str | bool | int | float)
     )
 
 
-def _kinded(value: object) -> tuple[bool, object]:
-    """true is not 1, and numbers are doubles, as Milvus compares them."""
+def _comparable(value: object) -> tuple[bool, object]:
+    """Return a key that is equal where Milvus says so: true is not 1, numbers are doubles."""
     is_bool = isinstance(value, bool)
     return is_bool, float(value) if isinstance(value, int | float) and not is_bool else value

@@ -34,20 +34,25 @@ class VectorFileBusy(StartError):
     """Another process holds the embedded Milvus file; `holder` is what its lock file says."""
 
     def __init__(self, path: Path, holder: str) -> None:
+        """Name the file and its holder."""
         super().__init__(f"{path} 正由另一个进程使用（{holder}）：Milvus Lite 一次只容一个进程")
         self.holder = holder
 
 
 class FileLock:
-    """One process per embedded Milvus file; the lock file says who and where it serves."""
+    """Lock on an embedded Milvus file; its lock file says which process holds it, and where.
+
+    The lock ends with its process. Readers of the holder take a shared lock, and write nothing.
+    """
 
     def __init__(self, milvus_path: Path) -> None:
+        """Prepare the lock of this Milvus file; nothing is opened yet."""
         self._milvus_path = milvus_path
         self._path = milvus_path.with_name(milvus_path.name + ".owner")
         self._stream: IO[str] | None = None
 
     def acquire(self, address: str) -> None:
-        """Take the lock, and note our address and process in it, or raise VectorFileBusy."""
+        """Take the lock, and write our address and process into it, or raise VectorFileBusy."""
         stream = self._path.open("a+", encoding="utf-8")
         # `holder` of another process has it for a moment too: one refusal says nothing.
         deadline = time.monotonic() + LOCK_PATIENCE_S
@@ -64,14 +69,14 @@ class FileLock:
         self._stream = stream
 
     def release(self) -> None:
-        """Let another process take it."""
+        """Let another process take the lock."""
         if self._stream is not None:
             self._stream.truncate(0)
             self._stream.close()
             self._stream = None
 
     def holder(self) -> str | None:
-        """What the process that holds the lock wrote into it; None where nobody holds it."""
+        """Return what the process that holds the lock wrote into it; None where nobody holds it."""
         if not self._path.exists():
             return None
         with self._path.open(encoding="utf-8") as stream:
@@ -119,7 +124,7 @@ class MilvusLiteFile:
             raise
 
     def client(self) -> tuple[MilvusClient, int]:
-        """A client of the running Milvus Lite, and how many times it has been started."""
+        """Return a client of the running Milvus Lite, and how many times it has been started."""
         with self._starting:
             if _has_ended(self._server):
                 self._restart()
@@ -152,7 +157,7 @@ def _has_ended(server: Any) -> bool:
 
 
 def _start(path: Path, patience_s: float) -> tuple[Any, MilvusClient]:
-    """A Milvus Lite on the file, and a client of it."""
+    """Start Milvus Lite on the file; return it and a client of it."""
     deadline = time.monotonic() + patience_s
     while True:
         server = _new_server(path)

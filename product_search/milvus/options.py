@@ -1,4 +1,4 @@
-"""How Milvus is asked to keep and search a collection: index, replicas, consistency."""
+"""Options of Milvus: where it is, and how it keeps and searches a collection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _AT_LEAST_LIMIT = ("ef", "search_list")
 
 @dataclass(frozen=True)
 class MilvusServer:
-    """Where a Milvus server is; the token is kept out of every text."""
+    """Address of a Milvus server; the token is kept out of every text."""
 
     uri: str
     token: str = field(default="", repr=False)
@@ -51,7 +51,7 @@ class MilvusServer:
 
 @dataclass(frozen=True)
 class MilvusOptions:
-    """What may be chosen; `index_type` None is FLAT in a file, HNSW on a server."""
+    """Options of collections and searches; no `index_type` is FLAT in a file, HNSW on a server."""
 
     index_type: IndexType | None = None
     index_params: Params = field(default_factory=dict)
@@ -63,7 +63,7 @@ class MilvusOptions:
     consistency: Consistency = "Strong"
 
     def check_embedded(self) -> None:
-        """Raise StartError for what only a server can do."""
+        """Raise StartError at options that only a server has."""
         if self.index_type is not None and self.index_type not in EMBEDDED_INDEXES:
             raise StartError(
                 f"PRODUCT_SEARCH_MILVUS_INDEX_TYPE：本地文件（Milvus Lite）只支持 "
@@ -80,12 +80,12 @@ class MilvusOptions:
             raise StartError(f"{names}：只对 Milvus 服务器有效，本地文件（Milvus Lite）不支持")
 
     def index(self, *, embedded: bool) -> tuple[str, Params]:
-        """The index to make, and its parameters."""
+        """Return the type of the index to make, and its parameters."""
         index_type = self.index_type or ("FLAT" if embedded else "HNSW")
         return index_type, {**_BUILD.get(index_type, {}), **self.index_params}
 
     def search(self, index_type: str, limit: int, *, is_filtered: bool = False) -> dict[str, Any]:
-        """The parameters of a search in an index of this type for `limit` hits."""
+        """Return the parameters of a search in an index of this type for `limit` hits."""
         params = {**_SEARCH.get(index_type, {}), **self.search_params}
         for name in _AT_LEAST_LIMIT:
             if name in params:
@@ -100,7 +100,7 @@ class MilvusOptions:
 
 
 def check_uri(uri: str) -> str:
-    """A server's address, or a file's path, as it came. Raises ValueError for any other."""
+    """Return the address of a server or the path of a file. Raises ValueError at any other text."""
     if "://" not in uri:
         return uri
     parts = urlsplit(uri)
@@ -112,7 +112,7 @@ def check_uri(uri: str) -> str:
 
 
 def json_object(value: object) -> object:
-    """A setting's text as a JSON object of numbers, strings and booleans."""
+    """Parse a setting as a JSON object of numbers, strings and booleans, or raise ValueError."""
     try:
         found = json.loads(value) if isinstance(value, str) else value
     except ValueError:

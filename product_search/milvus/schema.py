@@ -1,4 +1,4 @@
-"""The shape of a collection: its fields, entities as rows, filters as expressions."""
+"""Schema of a collection: its fields, entities as rows, filters as expressions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entity:
-    """What Milvus holds of a product: three vectors, its terms, and the scalars filters read."""
+    """A product in Milvus: three vectors, its terms, and the scalars that filters read."""
 
     milvus_id: int
     product_id: int
@@ -76,7 +76,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class EntityState:
-    """What tells whether an entity is that of its product's current revision."""
+    """State of an entity, by which it is compared with its product's row."""
 
     milvus_id: int
     product_id: int
@@ -87,14 +87,14 @@ class EntityState:
 
 
 def collection_name(fingerprint: str) -> str:
-    """The collection for this encoder pair and this schema."""
+    """Return the name of the collection for this encoder pair and this schema."""
     return f"product_v{SCHEMA_VERSION}_{fingerprint}"
 
 
 def collection_schema(
     dims: Mapping[VectorField, int], partition_key: str | None = None
 ) -> CollectionSchema:
-    """The fields of a collection with these vectors; `partition_key` is for servers alone."""
+    """Return the schema of a collection with these vectors; only servers take `partition_key`."""
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
     schema.add_field("primary_key", DataType.INT64, is_primary=True)
     for field, dim in dims.items():
@@ -116,7 +116,7 @@ def collection_schema(
 
 
 def entity_row(entity: Entity, collection: str) -> Row:
-    """The entity as the collection takes it. Raises ValueError at a vector that is not finite."""
+    """Turn the entity into a row. Raises ValueError at a vector that is not finite."""
     image = entity.image_clip_vector
     # A missing vector can't be null in every Milvus: zeros, which has_image keeps out of answers.
     zeros = np.zeros_like(entity.text_clip_vector)
@@ -146,7 +146,7 @@ def entity_row(entity: Entity, collection: str) -> Row:
 
 
 def _cut(terms: str, size: int) -> str:
-    """As many whole terms as fit into so many bytes."""
+    """Return as many whole terms as fit into so many bytes."""
     encoded = terms.encode()
     if len(encoded) <= size:
         return terms
@@ -154,7 +154,7 @@ def _cut(terms: str, size: int) -> str:
 
 
 def filterable(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that filters can name: strings, numbers, booleans and lists of them.
+    """Return the attributes that filters can name: strings, numbers, booleans, lists of them.
 
     Strings are as long as a filter's values may be; what Milvus can't hold is left out.
     """
@@ -183,7 +183,7 @@ def _is_filterable(value: object) -> bool:
 
 
 def _hashed(value: object) -> int:
-    """An element of a list, equal to another's where the values are; true is not 1.
+    """Hash an element of a list; equal elements have equal hashes, and true is not 1.
 
     Milvus Lite ends, or misses entities, when it looks for strings in lists; numbers are safe.
     """
@@ -193,7 +193,7 @@ def _hashed(value: object) -> int:
 
 
 def _held_key(key: str) -> str:
-    r"""A key as the collection holds it: without brackets, and never empty.
+    r"""Return a key as the collection holds it: without brackets, and never empty.
 
     Milvus parts the path to a value at each `][`, even within quotes, and knows no empty key. A
     lone backslash is no other key's form.
@@ -202,12 +202,12 @@ def _held_key(key: str) -> str:
 
 
 def microseconds(moment: datetime) -> int:
-    """Since 1970, as the collection holds moments."""
+    """Return the microseconds since 1970, as the collection holds moments."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def entity_state(row: Mapping[str, Any]) -> EntityState:
-    """From a row with STATE_FIELDS."""
+    """Turn a row with STATE_FIELDS into a state."""
     return EntityState(
         milvus_id=int(row["primary_key"]),
         product_id=int(row["product_id"]),
@@ -219,7 +219,7 @@ def entity_state(row: Mapping[str, Any]) -> EntityState:
 
 
 def messages(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """The rows in their order, in parts of at most MESSAGE_BYTES each."""
+    """Yield the rows in their order, in parts of at most MESSAGE_BYTES each."""
     part: list[Row] = []
     size = 0
     for row in rows:
@@ -241,9 +241,9 @@ def _row_bytes(row: Row) -> int:
 
 
 def filter_expression(filters: SearchFilters, *, image_leg: bool) -> str:
-    """Milvus's boolean expression for the filters; "" where all entities pass.
+    """Return Milvus's boolean expression for the filters; "" where all entities pass.
 
-    What it says of attributes is what `filtering.passes` says of a row.
+    On attributes it agrees with `filters.passes`, which reads a row.
     """
     parts = ["has_image == true"] if image_leg else []
     for field, values in (("category", filters.category), ("brand", filters.brand)):
@@ -261,7 +261,7 @@ def filter_expression(filters: SearchFilters, *, image_leg: bool) -> str:
 
 
 def _all(parts: Sequence[str]) -> str:
-    """Every part holds. In halves of halves: Milvus refuses a chain as long as a filter may be."""
+    """Join the parts by `and`, in halves of halves: Milvus refuses as long a chain as may come."""
     if len(parts) <= 4:
         return " and ".join(parts)
     half = len(parts) // 2
@@ -304,7 +304,7 @@ def _attribute_expression(key: str, condition: Sequence[object] | NumberRange) -
 
 
 def _literal(value: object) -> str:
-    """Numbers are doubles, all of them: the literals of a list have one type."""
+    """Write a value as a literal; all numbers are doubles, since a list has one type."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return quoted(value) if isinstance(value, str) else repr(value)
@@ -315,7 +315,7 @@ def _cents(price: Decimal) -> int:
 
 
 def scalar(value: str | None) -> str:
-    r"""A string as the collection holds it: control characters and backslashes as \xNN.
+    r"""Return a string as the collection holds it: controls and backslashes as \xNN.
 
     Milvus's expression grammar has no line breaks in string literals, and its releases differ in
     the escapes they know; a value without such characters is the same in all of them.
@@ -327,7 +327,7 @@ def scalar(value: str | None) -> str:
 
 
 def quoted(value: str) -> str:
-    """The string, as the collection holds it, as a literal of an expression."""
+    """Write the string, as the collection holds it, as a literal of an expression."""
     return _string(scalar(value))
 
 

@@ -23,8 +23,8 @@ from orm_models import (
     Database,
     PrimaryKeySource,
     Product,
-    list_walks,
-    with_title_part,
+    list_segments,
+    title_contains,
 )
 from product_search.bootstrap.migrate import migrate
 from product_search.database.column_types import Money, UtcDateTime
@@ -175,12 +175,12 @@ def test_a_database_that_can_not_be_reached_is_unavailable(url: str) -> None:
 
 @pytest.mark.parametrize("sort", ListSort)
 def test_every_order_breaks_ties_by_id(sort: ListSort) -> None:
-    for walk in list_walks(sort):
-        assert "product.id" in str(walk.order[-1])
+    for segment in list_segments(sort):
+        assert "product.id" in str(segment.order[-1])
 
 
 def test_a_part_of_a_title_is_a_parameter_and_no_pattern() -> None:
-    written = str(with_title_part("50%_off'").compile(dialect=mysql.dialect()))
+    written = str(title_contains("50%_off'").compile(dialect=mysql.dialect()))
     assert "50%" not in written
     assert "LIKE" not in written.upper()
 

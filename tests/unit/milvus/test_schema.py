@@ -1,18 +1,15 @@
-"""How filters and scalars are written for Milvus, and the lock beside its file."""
+"""How filters and scalars are written for Milvus, and what its collections are."""
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
 from data_models import PriceRange, SearchFilters
 from product_search.milvus import schema
-from product_search.milvus.milvus_lite import FileLock, VectorFileBusy
 from product_search.milvus.schema import collection_name, filter_expression
 from tests.contract.entities import DIMS
 
@@ -102,35 +99,3 @@ def test_a_collection_is_named_by_schema_and_encoder() -> None:
 def test_a_collection_is_parted_by_what_is_chosen(chosen: str | None) -> None:
     fields = schema.collection_schema(DIMS, chosen).fields
     assert [field.name for field in fields if field.is_partition_key] == [chosen] * bool(chosen)
-
-
-def test_a_lock_says_who_holds_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "milvus.db"
-    first, second = FileLock(path), FileLock(path)
-    assert first.holder() is None
-    first.acquire("http://127.0.0.1:8000")
-    with pytest.raises(VectorFileBusy) as caught:
-        second.acquire("somebody else")
-    holder = second.holder()
-    first.release()
-    assert caught.value.holder == holder
-    assert holder is not None
-    assert "http://127.0.0.1:8000" in holder
-    assert str(os.getpid()) in holder
-    assert str(path) in str(caught.value)
-
-
-def test_a_released_lock_can_be_taken_by_another(tmp_path: Path) -> None:
-    path = tmp_path / "milvus.db"
-    first, second = FileLock(path), FileLock(path)
-    first.acquire("a long address, longer than the other")
-    first.release()
-    assert second.holder() is None
-    second.acquire("b")
-    holder = first.holder()
-    second.release()
-    second.release()
-    assert holder is not None
-    assert holder.startswith("b")
-    assert "longer" not in holder
-    assert first.holder() is None
