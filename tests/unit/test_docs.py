@@ -23,6 +23,7 @@ AT_THE_ROOT = re.compile(r"`(\w+\.(?:py|md|toml|txt))`")
 # In a diagram's participants product_search/ goes without saying.
 PARTICIPANT = re.compile(r"participant \w+ as (\w+/[\w/.]*)")
 MODULE = re.compile(r"python -m ((?:benchmarks|product_search)[\w.]*)")
+MEMBER = re.compile(r"`(\w+)\.(\w+)`")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
@@ -41,5 +42,8 @@ def exists(path: str, document: Path) -> bool:
 def test_what_a_document_names_is_there(document: Path) -> None:
     text = document.read_text("utf-8")
     assert [path for path in sorted(named(text)) if not exists(path, document)] == []
+    members = [(ROOT / f"{module}.py", name) for module, name in MEMBER.findall(text)]
+    within = [(path, name) for path, name in members if path.is_file() and name != "py"]
+    assert [name for path, name in within if name not in path.read_text("utf-8")] == []
     links = LINK.findall(text)
     assert [link for link in links if not (document.parent / link).exists()] == []
