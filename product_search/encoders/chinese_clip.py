@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, ChineseCLIPImageProcessorPil, ChineseCLI
 from product_search.encoders.checkpoints import checkpoint_files, fingerprint, require_weights
 from product_search.encoders.embeddings import Matrix, in_batches
 from product_search.encoders.pretrained import load_model, to_matrix, tokenise
+from product_search.images.decoding import VERSION
 
 
 class ChineseClipEncoder:
@@ -30,7 +31,9 @@ class ChineseClipEncoder:
         self._batch_size = batch_size
         self._limit = int(self._model.config.text_config.max_position_embeddings)
         self.dim = int(self._model.config.projection_dim)
-        self.fingerprint = fingerprint("chinese-clip:pooled", checkpoint_files(folder))
+        self.fingerprint = fingerprint(
+            f"chinese-clip:pooled:images {VERSION}", checkpoint_files(folder)
+        )
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Return float32 (n, dim), L2-normalised; texts are cut at the text tower's limit."""

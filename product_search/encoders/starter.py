@@ -15,6 +15,7 @@ from product_search.encoders.checkpoints import fingerprint
 from product_search.encoders.colour import COLOURS, RECIPE, image_colours, text_colours
 from product_search.encoders.embeddings import Matrix, in_batches, normalised
 from product_search.errors import EncoderError
+from product_search.images.decoding import VERSION
 
 IMAGE_SIDE = 224
 # Share of colour in the squared length of the vectors (measured: docs/decisions/0005).
@@ -44,7 +45,7 @@ class StarterEncoder:
         self._batch_size = batch_size
         self.dim = self._turn.shape[1] + len(COLOURS)
         shares = f"{IMAGE_SIDE}:{IMAGE_COLOUR}:{TEXT_COLOUR}"
-        recipe = f"starter:{shares}:{RECIPE}:{bge.fingerprint}"
+        recipe = f"starter:{shares}:{RECIPE}:images {VERSION}:{bge.fingerprint}"
         self.fingerprint = fingerprint(recipe, [network, texts])
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:

@@ -1,67 +1,42 @@
-"""Images decoded: bytes checked, and turned into upright RGB of a bounded size."""
+"""Images decoded as a person sees them: upright, in sRGB, of a bounded size, whatever the file."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import io
-import math
 import re
-import struct
-import threading
+from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import ExifTags, Image, ImageOps
 
-from product_search.errors import (
-    ImageTooLarge,
-    ImageTooManyPixels,
-    InvalidImage,
-    RegionOutsideImage,
+from product_search.errors import InvalidImage, RegionOutsideImage
+from product_search.images import depth, jpeg_end
+from product_search.images.budget import MemoryBudget
+from product_search.images.formats import (
+    DECODE_ERRORS,
+    MAX_BYTES,
+    MEDIA_TYPES,
+    MEMORY,
+    check_bytes,
+    memory_needed,
+    open_image,
 )
+from product_search.images.ground import on_ground
+from product_search.images.srgb import to_srgb
 
-MAX_BYTES = 10 * 1024 * 1024
-MAX_PIXELS = 40_000_000
-MAX_SIDE = 65_535  # a JPEG's longest; Pillow pays for every row, however short
+# Raised when a file is seen in other colours, on another ground or at another scale than before:
+# it is part of the encoders' fingerprints and of the thumbnails' names, so that both are made anew.
+VERSION = 2
 # No encoder and no thumbnail needs more; it bounds what a batch of images takes in memory.
 MAX_DECODED_SIDE = 1024
-_DECODED_SIZE = (MAX_DECODED_SIDE, MAX_DECODED_SIDE)
 Region = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright image
-# An image at the limit takes some 400 MB while it is decoded: so many at once, the others wait.
-_decoding = threading.BoundedSemaphore(2)
-_TIFF_TILE_TAGS = (322, 323)  # TileWidth, TileLength
-# Pillow's own bomb check warns or raises by its own limits; `_open` applies ours to every image.
-Image.MAX_IMAGE_PIXELS = None
-Image.init()  # `Image.open(formats=…)` knows only the readers that are loaded
-
-# What is read, by Pillow's name of the format, and the type under which it is served again.
-_MEDIA_TYPES = {
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",  # what some cameras write into a .jpg: a JPEG with more behind it
-    "PNG": "image/png",
-    "WEBP": "image/webp",
-    "GIF": "image/gif",
-    "BMP": "image/bmp",
-    "TIFF": "image/tiff",
-    "AVIF": "image/avif",
-}
-_READERS = [name for name in _MEDIA_TYPES if name != "MPO"]  # the JPEG reader reads that too
-# What Pillow's readers raise on hostile bytes.
-_DECODE_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    ZeroDivisionError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-)
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+_DECODED_SIZE = (MAX_DECODED_SIDE, MAX_DECODED_SIDE)
+_MANY_PIXELS = 16_000_000  # of a larger image no second copy is made
+_STRIP_PIXELS = 4_000_000
+_CUT_SHORT = "图片文件不完整：结尾缺失，缺失的部分显示为灰色"
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
+_memory = MemoryBudget(MEMORY)
 
 
 def from_base64(text: str) -> bytes:
@@ -73,8 +48,7 @@ def from_base64(text: str) -> bytes:
     """
     start = _DATA_URI.match(text)
     bare = text[start.end() :] if start else text
-    if len(bare) > MAX_BYTES * 3 // 2:
-        raise _too_large()
+    check_bytes(b"" if len(bare) <= MAX_BYTES * 3 // 2 else bare.encode())
     try:
         return base64.b64decode("".join(bare.split()), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -82,91 +56,149 @@ def from_base64(text: str) -> bytes:
 
 
 def decode(content: bytes, region: Region | None = None) -> Image.Image:
-    """Decode an image: first frame, upright, RGB, transparency over white.
+    """Decode an image: first frame, upright, sRGB, a cut-out on a ground that shows it.
 
     The result is the region alone, if one is given. Its longer side is at most MAX_DECODED_SIDE:
-    larger images are shrunk. The bytes tell the format, whatever the file was named.
+    larger images are shrunk. The bytes tell the format, whatever the file was named. A JPEG that
+    lacks no more than its end is taken: `image_warnings` tells.
 
     Raises:
         ImageTooLarge: over MAX_BYTES.
-        ImageTooManyPixels: over MAX_PIXELS or MAX_SIDE, by the header; nothing was decoded.
+        ImageTooManyPixels: too many pixels or too long, by the header; nothing was decoded.
         InvalidImage: not an image, or truncated.
         RegionOutsideImage: the region is not wholly within the image.
     """
-    with _decoding:
-        image = _open(content)
+    with _memory.reserve(memory_needed(content)):
+        image = open_image(content)
         try:
-            if region is None:
-                image.draft(None, _DECODED_SIZE)  # JPEG: decode fewer pixels
-            image.load()
-            image = _shrinkable(image)
-            if region is not None:
-                image = _cut(_upright(image), region)
-            image.thumbnail(_DECODED_SIZE, Image.Resampling.BICUBIC, reducing_gap=2.0)
-            return _on_white(_upright(image))
-        except _DECODE_ERRORS as error:
+            image = _load(image, content, is_whole=region is not None)
+            box = (0, 0, *image.size) if region is None else _box(image, region)
+            small = _shrink(image, box)
+            return _as_seen(_upright(small), str(image.format), content)
+        except DECODE_ERRORS as error:
             raise InvalidImage("图片已损坏或不完整") from error
+
+
+def image_warnings(content: bytes) -> list[str]:
+    """Return what a person should know of an image that `decode` has taken."""
+    return [_CUT_SHORT] if jpeg_end.lacks_end(content) else []
 
 
 def media_type(content: bytes) -> str:
     """Return the media type under which an image is served, told by its bytes."""
-    return _MEDIA_TYPES[str(_open(content).format)]
+    return MEDIA_TYPES[str(open_image(content).format)]
 
 
-def _open(content: bytes) -> Image.Image:
-    if len(content) > MAX_BYTES:
-        raise _too_large()
+def _load(image: Image.Image, content: bytes, *, is_whole: bool) -> Image.Image:
+    """Decode the pixels, of a JPEG no more than needed, and bring deep ones to 8 bits."""
     try:
-        image = Image.open(io.BytesIO(content), formats=_READERS)
-    except _DECODE_ERRORS as error:
-        raise InvalidImage(f"不是可识别的图片（支持 {'、'.join(_READERS)}）") from error
-    if max(image.width * image.height, _tile_pixels(image)) > MAX_PIXELS:
-        raise ImageTooManyPixels(f"图片像素过多：最多 {MAX_PIXELS // 10_000} 万像素")
-    if max(image.size) > MAX_SIDE:
-        raise ImageTooManyPixels(f"图片过长：边长最多 {MAX_SIDE} 像素")
-    return image
+        return _pixels(image, content, is_whole=is_whole)
+    except DECODE_ERRORS:
+        if not jpeg_end.lacks_end(content):
+            raise
+        mended = _pixels(open_image(content + jpeg_end.END), content, is_whole=is_whole)
+        if not jpeg_end.is_nearly_whole(mended, content):
+            raise
+        return mended
 
 
-def _tile_pixels(image: Image.Image) -> int:
-    """Count the pixels of a TIFF's tile, which is decoded whole even for a smaller image."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return 0
-    sides = [image.tag_v2.get(tag, 0) for tag in _TIFF_TILE_TAGS]
-    return math.prod(side if isinstance(side, int) else MAX_PIXELS + 1 for side in sides)
+def _pixels(image: Image.Image, content: bytes, *, is_whole: bool) -> Image.Image:
+    if not is_whole:
+        image.draft(None, _DECODED_SIZE)  # JPEG: decode fewer pixels
+    tiles: list[Any] = list(getattr(image, "tile", []))
+    image.load()
+    if depth.is_deep(image):
+        eight = depth.to_8_bits(image)
+    else:
+        eight = depth.low_bits(image, content, tiles)
+    if eight is not image:
+        eight.info, eight.format = image.info, image.format
+    return eight
 
 
-def _too_large() -> ImageTooLarge:
-    return ImageTooLarge(f"图片过大：最多 {MAX_BYTES // 1024 // 1024} MB")
+def _box(image: Image.Image, region: Region) -> Box:
+    """The region of the upright image in the pixels of the image as it is stored."""
+    left, top, width, height = region
+    right, bottom = left + width, top + height
+    orientation = _orientation(image)
+    w, h = image.size
+    upright = (h, w) if orientation >= 5 else (w, h)
+    if right > upright[0] or bottom > upright[1]:
+        size = f"{upright[0]} × {upright[1]}"
+        raise RegionOutsideImage(f"region 超出图片：图片为 {size} 像素")
+    boxes = {
+        2: (w - right, top, w - left, bottom),
+        3: (w - right, h - bottom, w - left, h - top),
+        4: (left, h - bottom, right, h - top),
+        5: (top, left, bottom, right),
+        6: (top, h - right, bottom, h - left),
+        7: (w - bottom, h - right, w - top, h - left),
+        8: (w - bottom, left, w - top, right),
+    }
+    return boxes.get(orientation, (left, top, right, bottom))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except DECODE_ERRORS:
+        return 1
+    return value if value in range(1, 9) else 1
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return image  # broken EXIF says nothing about the pixels, which did decode
 
 
-def _cut(image: Image.Image, region: Region) -> Image.Image:
-    left, top, width, height = region
-    if left + width > image.width or top + height > image.height:
-        size = f"{image.width} × {image.height}"
-        raise RegionOutsideImage(f"region 超出图片：图片为 {size} 像素")
-    return image.crop((left, top, left + width, top + height))
+def _shrink(image: Image.Image, box: Box) -> Image.Image:
+    """Return the box of the image, with its longer side at most MAX_DECODED_SIDE."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    if width * height > _MANY_PIXELS:
+        small = _reduce_by_strips(image, box)
+    else:
+        small = _averageable(image if box == (0, 0, *image.size) else image.crop(box))
+    small.thumbnail(_DECODED_SIZE, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return small
 
 
-def _shrinkable(image: Image.Image) -> Image.Image:
-    """Convert to a mode whose pixels can be averaged, with at most one copy of a large image."""
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip at 255
-        upright = np.asarray(_upright(image))
-        return Image.fromarray((upright.clip(0, 65_535) >> 8).astype(np.uint8))
+def _reduce_by_strips(image: Image.Image, box: Box) -> Image.Image:
+    """Shrink the box to some twice MAX_DECODED_SIDE: no copy of it is ever held whole."""
+    left, top, right, bottom = box
+    factor = max(max(right - left, bottom - top) // (2 * MAX_DECODED_SIDE), 1)
+    rows = max(_STRIP_PIXELS // (right - left) // factor, 1) * factor
+    size = (-(-(right - left) // factor), -(-(bottom - top) // factor))
+    reduced: Image.Image | None = None
+    for y in range(top, bottom, rows):
+        strip = _averageable(image.crop((left, y, right, min(y + rows, bottom))))
+        alpha = strip.mode in ("RGBA", "LA")
+        small = (
+            strip.convert(strip.mode[:-1] + "a").reduce(factor) if alpha else strip.reduce(factor)
+        )
+        small = small.convert(strip.mode) if alpha else small
+        reduced = reduced or Image.new(small.mode, size)
+        reduced.paste(small, (0, (y - top) // factor))
+    assert reduced is not None  # a box has at least one row
+    reduced.info = image.info
+    return reduced
+
+
+def _reduce(image: Image.Image, factor: int) -> Image.Image:
+    """Average blocks of factor × factor pixels; what is transparent lends no colour."""
+    if image.mode not in ("RGBA", "LA"):
+        return image.reduce(factor)
+    return image.convert(image.mode[:-1] + "a").reduce(factor).convert(image.mode)
+
+
+def _averageable(image: Image.Image) -> Image.Image:
+    """Convert to a mode whose pixels can be averaged."""
     if image.has_transparency_data:
         return image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
-    return image.convert("RGB") if image.mode in ("1", "P") else image
+    return image.convert("RGB") if image.mode in ("1", "P", "PA") else image
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        canvas = Image.new("RGBA", image.size, "white")
-        canvas.alpha_composite(image.convert("RGBA"))
-        image = canvas
-    return image.convert("RGB")
+def _as_seen(image: Image.Image, name: str, content: bytes) -> Image.Image:
+    seen = to_srgb(image, name, content)
+    return on_ground(seen) if seen.mode == "RGBA" else seen

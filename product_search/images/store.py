@@ -15,7 +15,7 @@ from typing import IO
 from PIL import Image
 
 from product_search.errors import ImageNotFound, or_storage_unavailable
-from product_search.images.decoding import Region, decode, media_type
+from product_search.images.decoding import VERSION, Region, decode, media_type
 
 THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -194,14 +194,15 @@ class ImageStore:
         """
         if side not in THUMBNAIL_SIDES:
             raise ValueError(f"side is one of {THUMBNAIL_SIDES}, not {side}")
-        path = self._thumbnails / str(side) / image_hash[:2] / f"{image_hash}.webp"
+        folder = self._thumbnails / f"{side}-{VERSION}" / image_hash[:2]
+        path = folder / f"{image_hash}.webp"
         if not path.exists():
             image = self.load(image_hash)
             image.thumbnail((side, side), Image.Resampling.LANCZOS)
             buffer = io.BytesIO()
             image.save(buffer, "WEBP", quality=85)
             _write(path, buffer.getvalue(), sync=False)
-        return StoredImage(path.read_bytes(), "image/webp", f"{image_hash}-{side}")
+        return StoredImage(path.read_bytes(), "image/webp", f"{image_hash}-{side}-{VERSION}")
 
     def _read(self, image_hash: str) -> bytes:
         try:

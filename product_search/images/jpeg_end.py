@@ -1,0 +1,87 @@
+"""JPEG files that lack their end: whether what is there is nearly the whole image."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+END = b"\xff\xd9"
+MAX_MISSING = 1 / 8  # of the area: more is no missing end
+_GREY, _NEAR = 128, 3  # what the decoder fills missing blocks with
+_BAND = 8  # rows: a block
+_SCAN, _FRAMES = 0xDA, (0xC0, 0xC1, 0xC2)
+_PROGRESSIVE = 0xC2
+_LAST_COEFFICIENT = 63
+
+
+def lacks_end(content: bytes) -> bool:
+    """Whether the bytes begin as a JPEG and hold no end-of-image marker near their end."""
+    return content.startswith(b"\xff\xd8") and END not in content[-64:]
+
+
+def is_nearly_whole(image: Image.Image, content: bytes) -> bool:
+    """Whether little is missing of a JPEG that was decoded with END put behind its bytes.
+
+    Of a progressive one every scan has begun, so that only fine detail may be missing; of another
+    at most MAX_MISSING of the area, which the decoder has left grey at the bottom.
+    """
+    if _is_progressive(content):
+        return _has_all_scans(content)
+    return _grey_share(image) <= MAX_MISSING
+
+
+def _grey_share(image: Image.Image) -> float:
+    """The share of the area that is grey at the end, in the order of decoding."""
+    pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"), np.int16)
+    grey = np.abs(pixels - _GREY) <= _NEAR
+    if grey.ndim == 3:
+        grey = grey.all(axis=2)
+    height, width = grey.shape
+    missing = 0
+    for bottom in range(height, 0, -_BAND):
+        band = grey[max(bottom - _BAND, 0) : bottom].all(axis=0)
+        trailing = width if band.all() else int(np.argmin(band[::-1]))
+        missing += trailing * min(_BAND, bottom)
+        if trailing < width:
+            break
+    return missing / (height * width)
+
+
+def _is_progressive(content: bytes) -> bool:
+    return any(kind == _PROGRESSIVE for kind, _ in _segments(content) if kind in _FRAMES)
+
+
+def _has_all_scans(content: bytes) -> bool:
+    """Whether the scans that have begun give each coefficient of each component its last bit."""
+    components: list[int] = []
+    finest: dict[tuple[int, int], int] = {}
+    for kind, body in _segments(content):
+        if kind in _FRAMES and len(body) >= 6:
+            components = [body[6 + 3 * n] for n in range(body[5]) if 6 + 3 * n < len(body)]
+        elif kind == _SCAN and body and len(body) >= 4 + 2 * body[0]:
+            named = [body[1 + 2 * n] for n in range(body[0])]
+            first, last, bits = body[-3], body[-2], body[-1] & 15
+            for place in range(first, min(last, _LAST_COEFFICIENT) + 1):
+                finest.update({(name, place): bits for name in named})
+    places = range(_LAST_COEFFICIENT + 1)
+    return bool(components) and all(
+        finest.get((name, place)) == 0 for name in components for place in places
+    )
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker segments, with their bodies; the entropy-coded data between them is passed over."""
+    at = 2
+    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
+        kind = content[at + 1]
+        if kind == 0xFF:
+            at += 1
+        elif kind == 0 or 0xD0 <= kind <= 0xD9 or kind == 1:
+            at += 2
+        else:
+            (length,) = struct.unpack(">H", content[at + 2 : at + 4])
+            yield kind, content[at + 4 : at + 2 + length]
+            at += 2 + max(length, 2)

@@ -1,0 +1,194 @@
+"""Colours as a person sees them: from an image's own colour space to sRGB."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+Floats = NDArray[np.float32]
+Primaries = tuple[float, ...]  # x, y of red, green, blue and white
+Info = Mapping[Any, Any]  # what Pillow tells of a file
+_SRGB = "sRGB"
+# ICC's name of a profile's colour space, and the mode of the images that the profile describes.
+_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+_PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
+_UNNOTICED = 2  # of 255: a profile that changes no colour by more is sRGB by another name
+# ITU-T H.273, "coding-independent code points": x, y of red, green, blue and white.
+_D65 = (0.3127, 0.3290)
+_PRIMARIES = {
+    9: (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, *_D65),  # BT.2020
+    11: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, 0.314, 0.351),  # DCI-P3
+    12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *_D65),  # Display P3
+}
+_SRGB_PRIMARIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, *_D65)
+_SRGB_GAMMA = 1 / 2.2
+_LINEAR = 8  # transfer characteristics of H.273; all others here are close to sRGB's
+_BRADFORD = np.array(
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+)
+
+
+def to_srgb(image: Image.Image, name: str, content: bytes) -> Image.Image:
+    """Return the image in sRGB: RGB, or RGBA where it has transparency.
+
+    Args:
+        image: a decoded image of mode L, LA, RGB, RGBA, CMYK, YCbCr or LAB.
+        name: the format of its file, as Pillow calls it.
+        content: the file, for what Pillow does not tell of it.
+
+    Its ICC profile counts first, then the code points of HEIF, AVIF and PNG, then the gamma and
+    primaries of a PNG. A profile that is broken, or of another kind of image, is passed over.
+    """
+    alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
+    opaque = image.convert(image.mode[:-1]) if alpha is not None else image
+    colours = _convert(opaque, image.info, name, content)
+    if alpha is not None:
+        colours.putalpha(alpha)
+    return colours
+
+
+def _convert(opaque: Image.Image, info: Info, name: str, content: bytes) -> Image.Image:
+    profile = info.get("icc_profile")
+    if profile and (converted := _by_profile(opaque, bytes(profile))) is not None:
+        return converted
+    if opaque.mode == "LAB":
+        return _lab_to_rgb(opaque)
+    plain = opaque.convert("RGB")
+    if profile:
+        return plain
+    space = _declared_space(info, name, content)
+    return plain if space is None else _apply_space(plain, *space)
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    transform = ImageCms.buildTransform(
+        ImageCms.createProfile("LAB"), ImageCms.createProfile(_SRGB), "LAB", "RGB"
+    )
+    return _applied(image, transform)
+
+
+def _by_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
+    """The image by its ICC profile; None where the profile does not fit it or is broken."""
+    try:
+        mode, transform = _transform(profile)
+        fitting = image.convert("RGB") if mode == "RGB" and image.mode in ("L", "YCbCr") else image
+        if mode != fitting.mode:
+            return None
+        return _applied(fitting, transform) if transform else fitting.convert("RGB")
+    except _PROFILE_ERRORS:
+        return None
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
+    """The mode that the profile describes, and the way to sRGB; None where it is sRGB itself.
+
+    Raises PyCMSError, OSError, KeyError for a profile that can't be used.
+    """
+    opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    space = opened.profile.xcolor_space
+    if space not in _MODES:
+        raise ValueError(f"no images have the colour space {space!r}")
+    mode = _MODES[space]
+    transform = ImageCms.buildTransform(
+        opened, ImageCms.createProfile(_SRGB), mode, "RGB", ImageCms.Intent.PERCEPTUAL
+    )
+    if mode in ("RGB", "L") and _changes_nothing(transform, mode):
+        return mode, None
+    return mode, transform
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+    if mode == "L":
+        probe = Image.fromarray(steps[None])
+    else:
+        grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(9, 81, 3)
+        probe = Image.fromarray(grid)
+    after = np.asarray(_applied(probe, transform), np.int16)
+    return bool(np.abs(after - np.asarray(probe.convert("RGB"), np.int16)).max() <= _UNNOTICED)
+
+
+def _applied(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # nothing is converted in place
+    return converted
+
+
+def _declared_space(info: Info, name: str, content: bytes) -> tuple[Primaries, float] | None:
+    """Primaries and gamma that the file states without a profile; None where they are sRGB's."""
+    points = _code_points(name, content)
+    if points is not None:
+        primaries, transfer = points
+        gamma = 1.0 if transfer == _LINEAR else _SRGB_GAMMA
+        if primaries not in _PRIMARIES and gamma == _SRGB_GAMMA:
+            return None
+        return _PRIMARIES.get(primaries, _SRGB_PRIMARIES), gamma
+    gamma = info.get("gamma")
+    if "srgb" in info or not isinstance(gamma, float) or not 0.1 < gamma < 10:
+        return None
+    primaries_of_png = _png_primaries(info.get("chromaticity"))
+    if abs(gamma - _SRGB_GAMMA) < 0.02 and primaries_of_png == _SRGB_PRIMARIES:
+        return None
+    return primaries_of_png, gamma
+
+
+def _png_primaries(chromaticity: object) -> Primaries:
+    """Pillow gives white, red, green, blue."""
+    if not isinstance(chromaticity, tuple) or len(chromaticity) != 8:
+        return _SRGB_PRIMARIES
+    ours = (*chromaticity[2:], *chromaticity[:2])
+    near = all(abs(a - b) < 0.002 for a, b in zip(ours, _SRGB_PRIMARIES, strict=True))
+    sane = all(0 < one < 1 for one in ours)
+    return ours if sane and not near else _SRGB_PRIMARIES
+
+
+def _code_points(name: str, content: bytes) -> tuple[int, int] | None:
+    """Primaries and transfer characteristics by the code points of H.273."""
+    if name in ("AVIF", "HEIF"):
+        at = content.find(b"colrnclx")
+        if 0 <= at <= len(content) - 12:
+            return struct.unpack(">HH", content[at + 8 : at + 12])
+    if name == "PNG":
+        at = content.find(b"\x00\x00\x00\x04cICP")
+        if 0 <= at <= len(content) - 12:
+            return content[at + 8], content[at + 9]
+    return None
+
+
+def _apply_space(image: Image.Image, primaries: Primaries, gamma: float) -> Image.Image:
+    """From RGB of these primaries, encoded by this gamma, to sRGB."""
+    levels = np.arange(256, dtype=np.float32) / 255
+    decode = _srgb_to_linear(levels) if gamma == _SRGB_GAMMA else levels ** (1 / gamma)
+    linear = decode.astype(np.float32)[np.asarray(image)]
+    matrix = np.linalg.inv(_to_xyz(_SRGB_PRIMARIES)) @ _to_xyz(primaries)
+    encoded = _linear_to_srgb((linear @ matrix.T.astype(np.float32)).clip(0, 1))
+    return Image.fromarray((encoded * 255).round().astype(np.uint8))
+
+
+def _to_xyz(primaries: Primaries) -> NDArray[np.float64]:
+    """The matrix from linear RGB to XYZ under D65."""
+
+    def xyz(x: float, y: float) -> NDArray[np.float64]:
+        return np.array([x / y, 1.0, (1 - x - y) / y])
+
+    columns = np.stack([xyz(*primaries[at : at + 2]) for at in (0, 2, 4)], axis=1)
+    white, d65 = xyz(*primaries[6:]), xyz(*_D65)
+    matrix = columns * np.linalg.solve(columns, white)
+    scale = (_BRADFORD @ d65) / (_BRADFORD @ white)
+    return np.linalg.inv(_BRADFORD) @ np.diag(scale) @ _BRADFORD @ matrix
+
+
+def _srgb_to_linear(levels: Floats) -> Floats:
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+def _linear_to_srgb(levels: Floats) -> Floats:
+    return np.where(levels <= 0.0031308, levels * 12.92, 1.055 * levels ** (1 / 2.4) - 0.055)
