@@ -80,7 +80,10 @@ def low_bits(image: Image.Image, content: bytes, tiles: list[Any]) -> Image.Imag
         return image
     lower = Image.open(io.BytesIO(content), formats=[str(image.format)])
     lower.tile = [tile for tile in swapped if tile is not None]
-    lower.load()
+    try:
+        lower.load()
+    except ValueError:  # Pillow reads these samples in one order alone
+        return image
     pixels = np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
     colours = pixels if image.mode == "RGB" else pixels[..., :-1]
     if not _is_unscaled(colours):

@@ -6,6 +6,7 @@ import io
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from PIL import Image, TiffImagePlugin
@@ -75,15 +76,21 @@ def open_image(content: bytes) -> Image.Image:
         InvalidImage: no image of a format that is read.
     """
     check_bytes(content)
-    formats = readers()
-    try:
+    with _unreadable():
         if (size := _jxl_size(content)) is not None:
             check_size("JXL", size)
-        image = Image.open(io.BytesIO(content), formats=formats)
-    except DECODE_ERRORS as error:
-        raise InvalidImage(f"不是可识别的图片（支持 {'、'.join(formats)}）") from error
+        image = Image.open(io.BytesIO(content), formats=readers())
     check_size(str(image.format), image.size, _tile_pixels(image))
     return image
+
+
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """What a reader raises in here is InvalidImage."""
+    try:
+        yield
+    except DECODE_ERRORS as error:
+        raise InvalidImage(f"不是可识别的图片（支持 {'、'.join(readers())}）") from error
 
 
 def check_bytes(content: bytes) -> None:
@@ -106,7 +113,8 @@ def memory_needed(content: bytes) -> int:
 
     Raises as `open_image`; a JPEG XL, which Pillow's reader decodes at once, is not opened.
     """
-    size = _jxl_size(content)
+    with _unreadable():
+        size = _jxl_size(content)
     name, bits = "JXL", 0.0
     if size is None:
         image = open_image(content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,14 +12,19 @@ END = b"\xff\xd9"
 MAX_MISSING = 1 / 8  # of the area: more is no missing end
 _GREY, _NEAR = 128, 3  # what the decoder fills missing blocks with
 _BAND = 8  # rows: a block
-_SCAN, _FRAMES = 0xDA, (0xC0, 0xC1, 0xC2)
+_SCAN, _END, _FRAMES = 0xDA, 0xD9, (0xC0, 0xC1, 0xC2)
+# A marker, but for those that stand within coded pixels: stuffing, restarts, fill bytes.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 _PROGRESSIVE = 0xC2
 _LAST_COEFFICIENT = 63
 
 
 def lacks_end(content: bytes) -> bool:
-    """Whether the bytes begin as a JPEG and hold no end-of-image marker near their end."""
-    return content.startswith(b"\xff\xd8") and END not in content[-64:]
+    """Tell whether the bytes begin as a JPEG and hold no end-of-image marker.
+
+    What may follow the marker, and one in a preview within the metadata, makes no difference.
+    """
+    return content.startswith(b"\xff\xd8") and all(kind != _END for kind, _ in _segments(content))
 
 
 def is_nearly_whole(image: Image.Image, content: bytes) -> bool:
@@ -73,15 +78,13 @@ def _has_all_scans(content: bytes) -> bool:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker segments, with their bodies; the entropy-coded data between them is passed over."""
+    """Marker segments with their bodies, to the end of the image; coded pixels are passed over."""
     at = 2
-    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
-        kind = content[at + 1]
-        if kind == 0xFF:
-            at += 1
-        elif kind == 0 or 0xD0 <= kind <= 0xD9 or kind == 1:
-            at += 2
-        else:
-            (length,) = struct.unpack(">H", content[at + 2 : at + 4])
-            yield kind, content[at + 4 : at + 2 + length]
-            at += 2 + max(length, 2)
+    while marker := _MARKER.search(content, at):
+        kind, at = marker[1][0], marker.end()
+        if kind == _END:
+            yield kind, b""
+            return
+        length = int.from_bytes(content[at : at + 2], "big")
+        yield kind, content[at + 2 : at + length]
+        at += max(length, 2)

@@ -108,8 +108,8 @@ def bomb_header(width: int = 30_000, height: int = 30_000) -> bytes:
 
 
 def bomb_whole() -> bytes:
-    """A valid 1-bit PNG of 49 megapixels in some kilobytes."""
-    return encoded(Image.new("1", (7_000, 7_000)), "PNG", optimize=True)
+    """A valid 1-bit PNG of 225 megapixels in some kilobytes."""
+    return encoded(Image.new("1", (15_000, 15_000)), "PNG")
 
 
 def gif_with_frame_beyond_its_screen(width: int = 60_000, height: int = 60_000) -> bytes:
