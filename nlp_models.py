@@ -16,6 +16,7 @@ from PIL import Image
 from product_search.encoders.checkpoints import has_weights
 from product_search.encoders.embeddings import Matrix
 from product_search.errors import EncoderError
+from product_search.images.decoding import VERSION
 
 Device = Literal["auto", "cpu", "cuda"]
 EncoderChoice = Literal["auto", "starter", "chinese-clip"]
@@ -73,6 +74,12 @@ class EncoderPair:
     text: TextEncoder
     image_text: ImageTextEncoder
     device: str
+    image_version: int = VERSION  # of the decoding whose vectors its own are compared with
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether images are decoded otherwise by now than those that it is compared with."""
+        return self.image_version != VERSION
 
     def encode_products(
         self, documents: Sequence[str], titles: Sequence[str]
@@ -127,9 +134,18 @@ def resolve_choice(choice: EncoderChoice, clip: Path) -> EncoderChoice:
 
 
 def open_encoders(
-    choice: EncoderChoice, *, clip: Path, bge: Path, starter: Path, device: Device = "auto"
+    choice: EncoderChoice,
+    *,
+    clip: Path,
+    bge: Path,
+    starter: Path,
+    device: Device = "auto",
+    image_version: int = VERSION,
 ) -> EncoderPair:
     """Load the pair that `choice` names; `auto` is Chinese-CLIP where its weights are on disk.
+
+    With an older `image_version` its vectors are compared with those of images that were decoded
+    as releases before this one did.
 
     Raises:
         EncoderError: the weights that `choice` needs are not there, or the device is not.
@@ -141,7 +157,9 @@ def open_encoders(
     if resolve_choice(choice, clip) == "starter":
         from product_search.encoders.starter import StarterEncoder
 
-        return EncoderPair("starter", text, StarterEncoder(starter, text), where)
+        image_text = StarterEncoder(starter, text, image_version=image_version)
+        return EncoderPair("starter", text, image_text, where, image_version)
     from product_search.encoders.chinese_clip import ChineseClipEncoder
 
-    return EncoderPair("chinese-clip", text, ChineseClipEncoder(clip, where), where)
+    clip_encoder = ChineseClipEncoder(clip, where, image_version=image_version)
+    return EncoderPair("chinese-clip", text, clip_encoder, where, image_version)

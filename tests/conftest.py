@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from main import create_app
-from nlp_models import Device, EncoderChoice, EncoderPair, open_encoders, resolve_choice
+from nlp_models import EncoderChoice, EncoderPair, open_encoders, resolve_choice
 from product_search.bootstrap import encoders
 from product_search.settings import ROOT, Settings
 from tests.kafka_servers import KAFKA, KAFKAS, MockKafka, running_kafka
@@ -32,14 +32,12 @@ def _shipped_encoders_are_read_once() -> Iterator[None]:
     shipped = Settings(_env_file=None).shipped_bge
     kept: dict[tuple[object, ...], EncoderPair] = {}
 
-    def opened(
-        choice: EncoderChoice, *, clip: Path, bge: Path, starter: Path, device: Device
-    ) -> EncoderPair:
-        pair = (resolve_choice(choice, clip), bge, starter, device)
+    def opened(choice: EncoderChoice, *, clip: Path, bge: Path, **options: Any) -> EncoderPair:
+        pair = (resolve_choice(choice, clip), bge, *options.values())
         if pair[:2] != ("starter", shipped):
-            return open_encoders(choice, clip=clip, bge=bge, starter=starter, device=device)
+            return open_encoders(choice, clip=clip, bge=bge, **options)
         if pair not in kept:
-            kept[pair] = open_encoders(choice, clip=clip, bge=bge, starter=starter, device=device)
+            kept[pair] = open_encoders(choice, clip=clip, bge=bge, **options)
         return kept[pair]
 
     with pytest.MonkeyPatch.context() as patched:

@@ -23,6 +23,7 @@ from product_search.generation.generations import Generations
 from product_search.generation.generator import IdleUnloader, ImageGenerator
 from product_search.generation.handler import GenerationHandler
 from product_search.images.store import ImageStore
+from product_search.indexing import reindex
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.reindex import Reindexer
@@ -46,6 +47,10 @@ from vector_db import EntityCollection
 
 log = logging.getLogger(__name__)
 
+_REENCODING = (
+    "新版本解码图片的方式有变：正在用它重新编码全部商品，完成后自动切换，此前搜索照常"
+    "（python -m product_search.manage reindex --status 看进度）"
+)
 _LEG_THREADS = 32  # of all searches together; one leg of each runs in the search's own thread
 
 
@@ -83,10 +88,10 @@ class Resources:
 
     @property
     def encoder_hint(self) -> str | None:
-        """What to do where the settings choose other encoders than searches use; else None."""
+        """What to do where searches use other encoders than they would anew; else None."""
         chosen = EncoderFolders(self.settings).chosen_name
         if chosen == self.encoders.name:
-            return None
+            return _REENCODING if self.encoders.is_outdated else None
         return (
             f"设置选的是 {chosen}，在用的集合属于 {self.encoders.name}："
             f"要换，请运行 python -m product_search.manage reindex --encoder {chosen}"
@@ -132,7 +137,17 @@ def open_resources(
         stack.callback(resources.run_executor.stop)
         if resources.encoder_hint:
             log.warning("%s", resources.encoder_hint)
+        if is_service and resources.encoders.is_outdated:
+            _reencode(resources)
         yield resources
+
+
+def _reencode(resources: Resources) -> None:
+    """Enqueue the run that fills a collection under the current decoding and switches to it."""
+    try:
+        resources.database.write(reindex.renew, resources.encoders.name)
+    except reindex.ReindexRefused as refused:  # another process does it, or something else first
+        log.warning("images are not encoded anew now: %s", refused)
 
 
 def _release_claims_of_the_dead(database: Database) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from nlp_models import EncoderChoice, EncoderPair, open_encoders, resolve_choice
 from product_search.encoders.checkpoints import has_weights
 from product_search.errors import EncoderError
+from product_search.images.decoding import VERSION, VERSIONS
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,9 @@ class EncoderFolders:
     def _all(self, names: Sequence[EncoderChoice]) -> Iterator[EncoderPair]:
         for name in names:
             clips = self._clips() if name == "chinese-clip" else self._clips()[:1]
-            for clip, bge in product(clips, self._bges()):
+            for version, clip, bge in product(VERSIONS, clips, self._bges()):
                 try:
-                    yield self._open(name, clip, bge)
+                    yield self._open(name, clip, bge, version)
                 except EncoderError as error:
                     log.debug("%s", error)
 
@@ -65,9 +66,17 @@ class EncoderFolders:
         there = [path for path in (settings.downloaded_bge,) if has_weights(path)]
         return [path for path in (settings.bge_dir, *there, settings.shipped_bge) if path]
 
-    def _open(self, name: EncoderChoice, clip: Path, bge: Path) -> EncoderPair:
-        starter, device = self.settings.shipped_starter, self.settings.device
-        pair = open_encoders(name, clip=clip, bge=bge, starter=starter, device=device)
+    def _open(
+        self, name: EncoderChoice, clip: Path, bge: Path, image_version: int = VERSION
+    ) -> EncoderPair:
+        pair = open_encoders(
+            name,
+            clip=clip,
+            bge=bge,
+            starter=self.settings.shipped_starter,
+            device=self.settings.device,
+            image_version=image_version,
+        )
         log.info("encoder %s (fingerprint %s) on %s", pair.name, pair.fingerprint, pair.device)
         return pair
 

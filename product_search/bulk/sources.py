@@ -23,7 +23,7 @@ from product_search.errors import (
     ZipUnreadable,
     ZipUnsafeName,
 )
-from product_search.images.decoding import MAX_BYTES
+from product_search.images.formats import MAX_BYTES
 
 TABLES = (".csv", ".jsonl")
 KINDS = (*TABLES, ".zip")

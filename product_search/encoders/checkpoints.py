@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from product_search.errors import EncoderError
+from product_search.images.decoding import VERSIONS
 
 
 def has_weights(folder: Path) -> bool:
@@ -26,6 +27,11 @@ def checkpoint_files(folder: Path) -> list[Path]:
     """Return the files of a checkpoint that decide its embeddings."""
     others = ("config.json", "preprocessor_config.json", "tokenizer.json", "vocab.txt")
     return _weights(folder) + [folder / name for name in others if (folder / name).is_file()]
+
+
+def image_recipe(recipe: str, image_version: int) -> str:
+    """Return an image encoder's recipe together with the version of the decoding before it."""
+    return recipe if image_version == VERSIONS[-1] else f"{recipe}:images {image_version}"
 
 
 def fingerprint(recipe: str, files: Sequence[Path]) -> str:

@@ -10,7 +10,12 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, ChineseCLIPImageProcessorPil, ChineseCLIPModel
 
-from product_search.encoders.checkpoints import checkpoint_files, fingerprint, require_weights
+from product_search.encoders.checkpoints import (
+    checkpoint_files,
+    fingerprint,
+    image_recipe,
+    require_weights,
+)
 from product_search.encoders.embeddings import Matrix, in_batches
 from product_search.encoders.pretrained import load_model, to_matrix, tokenise
 from product_search.images.decoding import VERSION
@@ -19,8 +24,24 @@ from product_search.images.decoding import VERSION
 class ChineseClipEncoder:
     """Image-text encoder: both towers of a Chinese-CLIP checkpoint."""
 
-    def __init__(self, folder: Path, device: str = "cpu", batch_size: int = 32) -> None:
-        """Load the checkpoint in `folder`. Raises EncoderError where it can't be used."""
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        batch_size: int = 32,
+        image_version: int = VERSION,
+    ) -> None:
+        """Load the checkpoint.
+
+        Args:
+            folder: where it is.
+            device: where it runs.
+            batch_size: texts or images encoded at once.
+            image_version: the version of decoding whose vectors the encoder's are compared with.
+
+        Raises:
+            EncoderError: the checkpoint can't be used.
+        """
         require_weights(folder)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._processor: Any = ChineseCLIPImageProcessorPil.from_pretrained(
@@ -31,9 +52,8 @@ class ChineseClipEncoder:
         self._batch_size = batch_size
         self._limit = int(self._model.config.text_config.max_position_embeddings)
         self.dim = int(self._model.config.projection_dim)
-        self.fingerprint = fingerprint(
-            f"chinese-clip:pooled:images {VERSION}", checkpoint_files(folder)
-        )
+        recipe = image_recipe("chinese-clip:pooled", image_version)
+        self.fingerprint = fingerprint(recipe, checkpoint_files(folder))
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Return float32 (n, dim), L2-normalised; texts are cut at the text tower's limit."""

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from product_search.encoders.bge import QUERY_INSTRUCTION, BgeEncoder
-from product_search.encoders.checkpoints import fingerprint
+from product_search.encoders.checkpoints import fingerprint, image_recipe
 from product_search.encoders.colour import COLOURS, RECIPE, image_colours, text_colours
 from product_search.encoders.embeddings import Matrix, in_batches, normalised
 from product_search.errors import EncoderError
@@ -32,8 +32,24 @@ class StarterEncoder:
 
     query_instruction = QUERY_INSTRUCTION
 
-    def __init__(self, folder: Path, bge: BgeEncoder, batch_size: int = 16) -> None:
-        """Load image.onnx and text.safetensors. Raises EncoderError where a file is missing."""
+    def __init__(
+        self,
+        folder: Path,
+        bge: BgeEncoder,
+        batch_size: int = 16,
+        image_version: int = VERSION,
+    ) -> None:
+        """Load image.onnx and text.safetensors.
+
+        Args:
+            folder: where they are.
+            bge: what encodes the texts.
+            batch_size: images encoded at once.
+            image_version: the version of decoding whose vectors the encoder's are compared with.
+
+        Raises:
+            EncoderError: a file is missing.
+        """
         network, texts = folder / "image.onnx", folder / "text.safetensors"
         for path in (network, texts):
             if not path.is_file():
@@ -45,7 +61,7 @@ class StarterEncoder:
         self._batch_size = batch_size
         self.dim = self._turn.shape[1] + len(COLOURS)
         shares = f"{IMAGE_SIDE}:{IMAGE_COLOUR}:{TEXT_COLOUR}"
-        recipe = f"starter:{shares}:{RECIPE}:images {VERSION}:{bge.fingerprint}"
+        recipe = image_recipe(f"starter:{shares}:{RECIPE}:{bge.fingerprint}", image_version)
         self.fingerprint = fingerprint(recipe, [network, texts])
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:

@@ -26,7 +26,9 @@ from product_search.images.srgb import to_srgb
 
 # Raised when a file is seen in other colours, on another ground or at another scale than before:
 # it is part of the encoders' fingerprints and of the thumbnails' names, so that both are made anew.
+# Of version 1 were images as they are stored, without profiles, cut-outs over white.
 VERSION = 2
+VERSIONS = (2, 1)  # the newest first; what was encoded under an older one can still be searched
 # No encoder and no thumbnail needs more; it bounds what a batch of images takes in memory.
 MAX_DECODED_SIDE = 1024
 Region = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright image

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.float64]
 Primaries = tuple[float, ...]  # x, y of red, green, blue and white
 Info = Mapping[Any, Any]  # what Pillow tells of a file
-_SRGB = "sRGB"
 # ICC's name of a profile's colour space, and the mode of the images that the profile describes.
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 _PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
@@ -69,7 +68,7 @@ def _convert(opaque: Image.Image, info: Info, name: str, content: bytes) -> Imag
 
 def _lab_to_rgb(image: Image.Image) -> Image.Image:
     transform = ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"), ImageCms.createProfile(_SRGB), "LAB", "RGB"
+        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
     )
     return _applied(image, transform)
 
@@ -98,7 +97,7 @@ def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
         raise ValueError(f"no images have the colour space {space!r}")
     mode = _MODES[space]
     transform = ImageCms.buildTransform(
-        opened, ImageCms.createProfile(_SRGB), mode, "RGB", ImageCms.Intent.PERCEPTUAL
+        opened, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.PERCEPTUAL
     )
     if mode in ("RGB", "L") and _changes_nothing(transform, mode):
         return mode, None
@@ -131,13 +130,13 @@ def _declared_space(info: Info, name: str, content: bytes) -> tuple[Primaries, f
         if primaries not in _PRIMARIES and gamma == _SRGB_GAMMA:
             return None
         return _PRIMARIES.get(primaries, _SRGB_PRIMARIES), gamma
-    gamma = info.get("gamma")
-    if "srgb" in info or not isinstance(gamma, float) or not 0.1 < gamma < 10:
+    stated = info.get("gamma")
+    if "srgb" in info or not isinstance(stated, float) or not 0.1 < stated < 10:
         return None
-    primaries_of_png = _png_primaries(info.get("chromaticity"))
-    if abs(gamma - _SRGB_GAMMA) < 0.02 and primaries_of_png == _SRGB_PRIMARIES:
-        return None
-    return primaries_of_png, gamma
+    chromaticity = _png_primaries(info.get("chromaticity"))
+    if abs(stated - _SRGB_GAMMA) < 0.02:
+        return None if chromaticity == _SRGB_PRIMARIES else (chromaticity, _SRGB_GAMMA)
+    return chromaticity, stated
 
 
 def _png_primaries(chromaticity: object) -> Primaries:
@@ -165,25 +164,27 @@ def _code_points(name: str, content: bytes) -> tuple[int, int] | None:
 
 def _apply_space(image: Image.Image, primaries: Primaries, gamma: float) -> Image.Image:
     """From RGB of these primaries, encoded by this gamma, to sRGB."""
-    levels = np.arange(256, dtype=np.float32) / 255
-    decode = _srgb_to_linear(levels) if gamma == _SRGB_GAMMA else levels ** (1 / gamma)
-    linear = decode.astype(np.float32)[np.asarray(image)]
-    matrix = np.linalg.inv(_to_xyz(_SRGB_PRIMARIES)) @ _to_xyz(primaries)
-    encoded = _linear_to_srgb((linear @ matrix.T.astype(np.float32)).clip(0, 1))
+    try:
+        matrix = np.linalg.inv(_to_xyz(_SRGB_PRIMARIES)) @ _to_xyz(primaries)
+    except np.linalg.LinAlgError:  # no three primaries: what a broken file states
+        return image
+    levels = np.arange(256) / 255
+    decoded = _srgb_to_linear(levels) if gamma == _SRGB_GAMMA else levels ** (1 / gamma)
+    encoded = _linear_to_srgb((decoded[np.asarray(image)] @ matrix.T).clip(0, 1))
     return Image.fromarray((encoded * 255).round().astype(np.uint8))
 
 
-def _to_xyz(primaries: Primaries) -> NDArray[np.float64]:
+def _to_xyz(primaries: Primaries) -> Floats:
     """The matrix from linear RGB to XYZ under D65."""
 
-    def xyz(x: float, y: float) -> NDArray[np.float64]:
+    def xyz(x: float, y: float) -> Floats:
         return np.array([x / y, 1.0, (1 - x - y) / y])
 
     columns = np.stack([xyz(*primaries[at : at + 2]) for at in (0, 2, 4)], axis=1)
     white, d65 = xyz(*primaries[6:]), xyz(*_D65)
     matrix = columns * np.linalg.solve(columns, white)
     scale = (_BRADFORD @ d65) / (_BRADFORD @ white)
-    return np.linalg.inv(_BRADFORD) @ np.diag(scale) @ _BRADFORD @ matrix
+    return np.asarray(np.linalg.inv(_BRADFORD) @ np.diag(scale) @ _BRADFORD @ matrix)
 
 
 def _srgb_to_linear(levels: Floats) -> Floats:

@@ -63,6 +63,20 @@ def start(session: Session, encoder: str, rate: int | None) -> int:
     return queue.enqueue(session, RunKind.reindex, {"encoder": encoder, "rate": rate}).id
 
 
+def renew(session: Session, encoder: str) -> int:
+    """Enqueue a run that encodes everything anew with the same encoder: the run's id.
+
+    A previous collection, which this release would encode otherwise too, is retired for it.
+
+    Raises ReindexRefused.
+    """
+    rows = live_collections.lock_live(session)
+    if Role.previous in rows and find_unfinished(session) is None:
+        retire_collections(session, [rows[Role.previous]])
+        session.flush()
+    return start(session, encoder, None)
+
+
 def find_unfinished(session: Session) -> Run | None:
     """Return the unfinished reindexing; runs that only drop collections don't count."""
     found = queue.list_unfinished(session, RunKind.reindex)

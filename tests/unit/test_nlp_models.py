@@ -19,7 +19,10 @@ from tests.unit.checkpoints import write_bge, write_clip
 STARTER = ROOT / "models" / "starter"
 SHIPPED_BGE = ROOT / "models" / "bge-small-zh-v1.5"
 # Names the folders of data that exist: were it another, every catalog would be indexed anew.
-STARTER_FINGERPRINT = "a34d462c0503"
+STARTER_FINGERPRINT = "47c0adc8d832"
+FORMER_FINGERPRINT = (
+    "a34d462c0503"  # of data folders whose images were decoded without their profiles
+)
 HEAVY = ("torch", "transformers", "onnxruntime", "safetensors", "modelscope")
 
 
@@ -93,6 +96,11 @@ def test_a_named_device_is_that_device() -> None:
 def test_the_pair_that_ships_has_the_fingerprint_that_collections_are_named_by() -> None:
     pair = open_encoders("starter", clip=STARTER, bge=SHIPPED_BGE, starter=STARTER, device="cpu")
     assert pair.fingerprint == STARTER_FINGERPRINT
+    former = open_encoders(
+        "starter", clip=STARTER, bge=SHIPPED_BGE, starter=STARTER, device="cpu", image_version=1
+    )
+    assert former.fingerprint == FORMER_FINGERPRINT
+    assert (pair.is_outdated, former.is_outdated) == (False, True)
 
 
 def test_an_import_of_the_room_imports_no_heavy_library() -> None:

@@ -163,6 +163,12 @@ def test_a_png_tells_its_space_by_gamma_and_primaries() -> None:
     assert_near(png_with(numbers, *chunks), (30, 150, 70))
 
 
+def test_primaries_that_are_none_are_passed_over() -> None:
+    for places in ([0] * 8, [31_270, 32_900, *[33_333] * 6], [2**31 - 1] * 8):
+        chunks = (b"gAMA", struct.pack(">I", 45_455)), (b"cHRM", struct.pack(">8I", *places))
+        assert_near(png_with((30, 150, 70), *chunks), (30, 150, 70))
+
+
 def test_a_png_that_says_sRGB_is_that_whatever_its_gamma() -> None:
     chunks = (b"gAMA", struct.pack(">I", 100_000)), (b"sRGB", b"\0")
     assert_near(png_with((30, 150, 70), *chunks), (30, 150, 70))

@@ -10,7 +10,8 @@ from hypothesis import given, strategies as st
 from PIL import Image
 
 from product_search.errors import AppError, ImageTooLarge, ImageTooManyPixels, InvalidImage
-from product_search.images.decoding import MAX_BYTES, MAX_DECODED_SIDE, decode, from_base64
+from product_search.images.decoding import MAX_DECODED_SIDE, decode, from_base64
+from product_search.images.formats import MAX_BYTES
 from tests.unit import pictures
 from tests.unit.pictures import COLOURS, SIZE, encoded, four_colours
 

@@ -23,7 +23,7 @@ def bands(top: float, kind: type, channels: int = 0) -> NDArray[Any]:
     """The four bands, where white is `top`."""
     column = np.repeat(np.array(LEVELS) / 255 * top, SIDE // len(LEVELS))
     shape = (SIDE, SIDE, channels) if channels else (SIDE, SIDE)
-    pixels = np.empty(shape, kind)
+    pixels: NDArray[Any] = np.empty(shape, kind)
     pixels[:] = column.reshape(-1, *[1] * (len(shape) - 1)).astype(kind)
     return pixels
 

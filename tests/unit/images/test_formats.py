@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +89,7 @@ def test_a_damaged_image_is_read_or_refused_and_nothing_else(kind: str) -> None:
 def test_a_large_honest_image_is_decoded_at_a_smaller_scale(
     size: tuple[int, int], kind: str
 ) -> None:
-    options = {"quality": 50} if kind == "JPEG" else {}
+    options: dict[str, Any] = {"quality": 50} if kind == "JPEG" else {}
     options |= {"compression": "tiff_deflate"} if kind == "TIFF" else {}
     image = decode(encoded(Image.new("RGB", size, (200, 30, 40)), kind, **options))
     assert max(image.size) == MAX_DECODED_SIDE
@@ -137,6 +139,7 @@ def test_no_image_that_is_allowed_takes_more_memory_than_there_is() -> None:
 LOUD = """
 import sys
 from pathlib import Path
+from typing import Any
 from product_search.errors import InvalidImage
 from product_search.images.decoding import decode
 for name in sys.argv[1:]:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from product_search.images.decoding import decode
 from product_search.images.ground import GREY, WHITE
-from product_search.images.perceptual_hash import Looks, perceptual_hash
+from product_search.images.perceptual_hash import PerceptualHashes, perceptual_hash
 from tests.unit.pictures import encoded
 
 FILES = Path(__file__).with_name("files")
@@ -75,5 +75,5 @@ def test_two_white_cut_outs_of_different_shape_do_not_look_alike() -> None:
         decode((FILES / name).read_bytes()) for name in ("alpha-1-tee.png", "alpha-3-mug.png")
     )
     assert min(np.ptp(np.asarray(one)) for one in (shirt, mug)) >= 20
-    looks = Looks.of([perceptual_hash(shirt), perceptual_hash(mug)])
+    looks = PerceptualHashes.parse([perceptual_hash(shirt), perceptual_hash(mug)])
     assert int(np.bitwise_count(looks.signs[0] ^ looks.signs[1])) > 16
