@@ -32,11 +32,11 @@ class EncoderFolders:
 
     def load_chosen(self) -> EncoderPair:
         """See EncoderSource."""
-        return self._open(self.settings.encoder, self._clips()[0], self._bges()[0])
+        return self._open(self.settings.encoder, self._clips()[0], self._bges()[0], VERSION)
 
     def load_named(self, name: str) -> EncoderPair:
         """See EncoderSource."""
-        return self._open(_known(name), self._clips()[0], self._bges()[0])
+        return self._open(_known(name), self._clips()[0], self._bges()[0], VERSION)
 
     def load_matching(self, name: str | None, fingerprint: str) -> EncoderPair:
         """See Encoders; a download since then may have put other weights before its own."""
@@ -66,9 +66,7 @@ class EncoderFolders:
         there = [path for path in (settings.downloaded_bge,) if has_weights(path)]
         return [path for path in (settings.bge_dir, *there, settings.shipped_bge) if path]
 
-    def _open(
-        self, name: EncoderChoice, clip: Path, bge: Path, image_version: int = VERSION
-    ) -> EncoderPair:
+    def _open(self, name: EncoderChoice, clip: Path, bge: Path, image_version: int) -> EncoderPair:
         pair = open_encoders(
             name,
             clip=clip,

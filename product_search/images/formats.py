@@ -12,6 +12,7 @@ from functools import cache
 from PIL import Image, TiffImagePlugin
 
 from product_search.errors import ImageTooLarge, ImageTooManyPixels, InvalidImage
+from product_search.images.budget import give_back_large_blocks
 from product_search.images.quiet import silence_decoders
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -64,6 +65,7 @@ def readers() -> tuple[str, ...]:
     Image.MAX_IMAGE_PIXELS = None  # `check_size` applies our own limits to every image
     Image.init()  # `Image.open(formats=…)` knows only the readers that are loaded
     silence_decoders()
+    give_back_large_blocks()
     return tuple(name for name in MEDIA_TYPES if name != "MPO")  # the JPEG reader reads that
 
 

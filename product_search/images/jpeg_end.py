@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 END = b"\xff\xd9"
@@ -42,17 +41,17 @@ def is_nearly_whole(image: Image.Image, content: bytes) -> bool:
 def _grey_share(image: Image.Image) -> float:
     """The share of the area that is grey at the end, in the order of decoding."""
     pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"), np.int16)
-    near: NDArray[np.bool_] = np.abs(pixels - _GREY) <= _NEAR
+    near = np.asarray(np.abs(pixels - _GREY) <= _NEAR)
     height, width = near.shape[:2]
-    grey: NDArray[np.bool_] = near.reshape(height, width, -1).all(axis=2)
+    grey = np.asarray(near.reshape(height, width, -1).all(axis=2))
     missing = 0
     for bottom in range(height, 0, -_BAND):
-        band: NDArray[np.bool_] = grey[max(bottom - _BAND, 0) : bottom].all(axis=0)
+        band = np.asarray(grey[max(bottom - _BAND, 0) : bottom].all(axis=0))
         trailing = width if band.all() else int(np.argmin(band[::-1]))
         missing += trailing * min(_BAND, bottom)
         if trailing < width:
             break
-    return missing / (height * width)
+    return float(missing / (height * width))
 
 
 def _is_progressive(content: bytes) -> bool:

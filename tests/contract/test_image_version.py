@@ -1,0 +1,72 @@
+"""A catalog whose images were decoded as the release before did is encoded anew, by itself."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from main import create_app
+from product_search.bootstrap import encoders
+from product_search.settings import Settings
+from tests.api.helpers import resources
+from tests.api.surveys import surveyed
+from tests.contract.test_service import found, settings as settings
+
+# Four products, made by version 0.1.0 before images were decoded by their profiles.
+FORMER = Path(__file__).with_name("data_of_0_1_0.zip")
+DEADLINE_S = 60
+
+
+def assert_renewed(client: TestClient, searches: Callable[[TestClient], None]) -> None:
+    """Searches go on until everything is encoded anew, /health says so, and nothing drifts."""
+    hint = client.get("/health").json()["encoders"]["hint"]
+    assert "重新编码" in hint
+    former = resources(client).encoders.fingerprint
+    deadline = time.monotonic() + DEADLINE_S
+    while (health := client.get("/health").json())["encoders"]["hint"] is not None:
+        assert health["vector_store"] == "ok"
+        searches(client)
+        assert time.monotonic() < deadline
+    assert health["encoders"]["fingerprint"] != former
+    searches(client)
+    drift = surveyed(client, "/system/drift", shown_at="/system/drift")["last"]
+    in_both = 2 * drift["products"]  # the former collection is kept: the way back
+    assert (drift["entities"], sum(drift["found"].values())) == (in_both, 0)
+
+
+def search_sample(client: TestClient) -> None:
+    assert found(client, mode="text_to_image", text="苹果")[0] == "红富士苹果"
+    assert found(client, mode="image_to_image", product_id=1)[0] == "红色双肩包"
+
+
+def test_on_every_database(
+    settings: Settings, sample_image: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(encoders, "VERSION", 1)
+        with TestClient(create_app(settings)) as client:
+            for title, picture in (("红色双肩包", "1f392-red.webp"), ("红富士苹果", "1f34e.webp")):
+                answer = client.post(
+                    "/product?wait=true",
+                    data={"title": title},
+                    files={"image": sample_image(picture)},
+                )
+                assert answer.json()["index_status"] == "indexed"
+    with TestClient(create_app(settings)) as client:
+        assert_renewed(client, search_sample)
+
+
+def test_a_data_folder_of_the_release_before(settings: Settings, tmp_path: Path) -> None:
+    if settings.database_url is not None:
+        pytest.skip("the folder holds a SQLite database")
+    with zipfile.ZipFile(FORMER) as archive:
+        archive.extractall(tmp_path)
+    shutil.copytree(tmp_path / "data", settings.data_dir, dirs_exist_ok=True)
+    with TestClient(create_app(settings)) as client:
+        assert_renewed(client, search_sample)
