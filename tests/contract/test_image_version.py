@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 from main import create_app
 from product_search.bootstrap import encoders
 from product_search.settings import Settings
+from tests.api.exclusive_runs import run_to_end
 from tests.api.helpers import resources
-from tests.api.surveys import surveyed
 from tests.contract.test_service import found, settings as settings
 
 # Four products, made by version 0.1.0 before images were decoded by their profiles.
@@ -35,7 +35,7 @@ def assert_renewed(client: TestClient, searches: Callable[[TestClient], None]) -
         assert time.monotonic() < deadline
     assert health["encoders"]["fingerprint"] != former
     searches(client)
-    drift = surveyed(client, "/system/drift", shown_at="/system/drift")["last"]
+    drift = run_to_end(client, "/system/drift", shown_at="/system/drift")["last"]
     in_both = 2 * drift["products"]  # the former collection is kept: the way back
     assert (drift["entities"], sum(drift["found"].values())) == (in_both, 0)
 
