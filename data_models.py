@@ -102,6 +102,7 @@ from product_search.schemas.products import (
     ProductOut,
     ProductPage,
     ProductPatch,
+    ProductUpdated,
 )
 from product_search.schemas.runs import (
     RunOut,
@@ -222,6 +223,7 @@ __all__ = [
     "ProductOut",
     "ProductPage",
     "ProductPatch",
+    "ProductUpdated",
     "Query",
     "QueryPart",
     "RerankRequest",

@@ -38,16 +38,17 @@ BATCH_S = 1.0
 MAX_BAD_ROWS = 10_000  # kept of one run: a file of nothing else must not fill the database
 MAX_REASON = 500
 PAGE = 1000
-_BAD_ROW = "bad_row"
+BAD_ROW, WARNING = "bad_row", "warning"  # kinds of problems: left out, or in with a fault
 OnProgress = Callable[[ImportCounts], object]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What an import did; `bad_rows` holds the first MAX_BAD_ROWS."""
+    """What an import did; of bad rows and of warnings it holds the first MAX_BAD_ROWS."""
 
     counts: ImportCounts
     bad_rows: Sequence[BadRow]
+    warnings: Sequence[BadRow]
 
 
 def _ignore(_counts: ImportCounts) -> None:
@@ -126,18 +127,21 @@ def _fetch_error(session: Session, run_id: int) -> str | None:
 
 def _fetch_report(session: Session, run_id: int) -> Report:
     counts = ImportCounts.model_validate(session.get_one(Run, run_id).progress)
-    return Report(counts, list(_bad_rows(session, run_id)))
+    bad, warned = (list(_rows_of(session, run_id, kind)) for kind in (BAD_ROW, WARNING))
+    return Report(counts, bad, warned)
 
 
-def _bad_rows(session: Session, run_id: int) -> Iterator[BadRow]:
+def _rows_of(session: Session, run_id: int, kind: str) -> Iterator[BadRow]:
     last = 0
     while page := queue.fetch_problems(session, run_id, last, PAGE):
-        yield from (BadRow(int(problem.subject), problem.reason) for problem in page)
+        for problem in page:
+            if problem.kind == kind:
+                yield BadRow(int(problem.subject), problem.reason)
         last = page[-1].id
 
 
 def _fetch_bad_lines(session: Session, run_id: int) -> set[int]:
-    return {row.line for row in _bad_rows(session, run_id)}
+    return {row.line for row in _rows_of(session, run_id, BAD_ROW)}
 
 
 class _Import:
@@ -167,7 +171,7 @@ class _Import:
     def _count_rows(self) -> None:
         total = sum(1 for _ in self._source.rows(self._context.check))
         counts = self._counts.model_copy(update={"rows_total": total})
-        self._database.write(self._save, [], counts)
+        self._database.write(self._save, [], [], counts)
         self._counts = counts
         self._on_progress(counts)
 
@@ -213,27 +217,41 @@ class _Import:
             self._write([BadRow(batch[0].line, "sku：与另一个商品冲突，请再试一次")])
 
     def _write(self, batch: Sequence[ProductRow | BadRow]) -> None:
-        good = [row.columns for row in batch if isinstance(row, ProductRow)]
+        good = [row for row in batch if isinstance(row, ProductRow)]
+        columns = [row.columns for row in good]
         bad = [row for row in batch if isinstance(row, BadRow)]
+        warned = [BadRow(row.line, one) for row in good for one in row.warnings]
 
         def write(session: Session) -> ImportCounts:
-            outcomes = upsert_by_sku(session, good) if good else []
-            counts = _add(self._counts, outcomes, len(bad))
-            self._save(session, bad, counts)
+            outcomes = upsert_by_sku(session, columns) if columns else []
+            counts = _add(self._counts, outcomes, len(bad), len(warned))
+            self._save(session, bad, warned, counts)
             return counts
 
         self._counts = self._database.write(write)
         self._on_progress(self._counts)
 
-    def _save(self, session: Session, bad: Sequence[BadRow], counts: ImportCounts) -> None:
+    def _save(
+        self,
+        session: Session,
+        bad: Sequence[BadRow],
+        warned: Sequence[BadRow],
+        counts: ImportCounts,
+    ) -> None:
         claim = self._context.claim
-        room = max(0, MAX_BAD_ROWS - self._counts.bad)
-        problems = [Problem(_BAD_ROW, str(row.line), _shorten(row.reason)) for row in bad[:room]]
+        problems = _problems(BAD_ROW, bad, self._counts.bad)
+        problems += _problems(WARNING, warned, self._counts.warned)
         queue.add_problems(session, claim.id, problems)
         queue.save(session, claim, counts.model_dump(), LEASE)
 
 
-def _add(counts: ImportCounts, outcomes: Sequence[Outcome], bad: int) -> ImportCounts:
+def _problems(kind: str, rows: Sequence[BadRow], kept: int) -> list[Problem]:
+    """Return problems for as many rows as there is room for beside those that are kept."""
+    room = max(0, MAX_BAD_ROWS - kept)
+    return [Problem(kind, str(row.line), _shorten(row.reason)) for row in rows[:room]]
+
+
+def _add(counts: ImportCounts, outcomes: Sequence[Outcome], bad: int, warned: int) -> ImportCounts:
     return ImportCounts(
         rows_total=counts.rows_total,
         rows_done=counts.rows_done + len(outcomes) + bad,
@@ -241,6 +259,7 @@ def _add(counts: ImportCounts, outcomes: Sequence[Outcome], bad: int) -> ImportC
         updated=counts.updated + outcomes.count("updated"),
         unchanged=counts.unchanged + outcomes.count("unchanged"),
         bad=counts.bad + bad,
+        warned=counts.warned + warned,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from product_search.errors import (
     InvalidRequest,
     StorageUnavailable,
 )
+from product_search.images.decoding import image_warnings
 from product_search.schemas.validation import invalid_request
 
 
@@ -28,6 +29,7 @@ class ProductRow:
 
     line: int
     columns: Mapping[str, Any]
+    warnings: Sequence[str] = ()
 
 
 class RowMapper:
@@ -48,26 +50,28 @@ class RowMapper:
         if isinstance(row, BadRow):
             return row
         try:
-            columns = self._map(row)
+            columns, warnings = self._map(row)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
         except AppError as error:
             return BadRow(row.line, error.message)
         self._lines_by_sku[columns["sku"]] = row.line
-        return ProductRow(row.line, columns)
+        return ProductRow(row.line, columns, warnings)
 
     def skip(self, row: Row) -> None:
         """Take a good row as mapped, without its image: the catalog has it already."""
         self._lines_by_sku[row.values["sku"]] = row.line
 
-    def _map(self, row: Row) -> dict[str, Any]:
+    def _map(self, row: Row) -> tuple[dict[str, Any], list[str]]:
         columns = _validate(row)
         sku = columns["sku"]
         if sku in self._lines_by_sku:
             raise InvalidRequest(f"sku {sku!r} 与第 {self._lines_by_sku[sku]} 行重复")
-        if IMAGE_COLUMN in row.values:
-            columns |= self._catalog.keep_image(self._read_image(row.values[IMAGE_COLUMN]))
-        return columns
+        if IMAGE_COLUMN not in row.values:
+            return columns, []
+        image = self._read_image(row.values[IMAGE_COLUMN])
+        columns |= self._catalog.keep_image(image)
+        return columns, [] if image is None else image_warnings(image)
 
     def _read_image(self, image_path: object) -> bytes | None:
         if image_path is None or image_path == "":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from data_models import BadImportRow, ImportCounts, ImportStatus
-from orm_models import Database, Run
-from product_search.bulk.importer import Importer
+from orm_models import Database, Run, RunProblem
+from product_search.bulk.importer import BAD_ROW, WARNING, Importer
 from product_search.bulk.sources import Source, kind_of, open_source
 from product_search.catalog.products import Catalog
 from product_search.errors import (
@@ -165,9 +165,15 @@ def _fetch_status(session: Session, import_id: int, after: int, limit: int) -> I
         created_at=run.created_at,
         started_at=run.started_at,
         finished_at=run.finished_at,
-        bad_rows=[BadImportRow(line=int(one.subject), reason=one.reason) for one in problems],
+        bad_rows=_rows_of(problems, BAD_ROW),
+        warnings=_rows_of(problems, WARNING),
         next_after=next_after,
     )
+
+
+def _rows_of(problems: Sequence[RunProblem], kind: str) -> list[BadImportRow]:
+    found = (one for one in problems if one.kind == kind)
+    return [BadImportRow(line=int(one.subject), reason=one.reason) for one in found]
 
 
 def _named_uploads(session: Session) -> set[str]:

@@ -18,6 +18,7 @@ from data_models import (
     ProductListQuery,
     ProductOut,
     ProductPage,
+    ProductUpdated,
 )
 from orm_models import Database, Product, filter_conditions, list_segments, title_contains
 from product_search.catalog.identity import find_duplicates, title_key
@@ -29,6 +30,7 @@ from product_search.catalog.rows import (
     product_out,
 )
 from product_search.errors import DuplicateSku, ImageNotFound
+from product_search.images.decoding import image_warnings
 from product_search.images.provenance import says_generated
 from product_search.images.store import ImageStore, StoredImage
 from product_search.outbox import events
@@ -88,13 +90,15 @@ class Catalog:
         with _unique_sku(fields):
             product, duplicates = self.database.write(add)
         self.gate.notify()
-        return ProductCreated(**dict(product_out(product)), duplicates=duplicates)
+        return ProductCreated(
+            **dict(product_out(product)), duplicates=duplicates, warnings=_warnings(image)
+        )
 
     def get(self, product_id: int) -> ProductOut:
         """Return a product. Raises ProductNotFound."""
         return product_out(self.database.read(find_product, product_id))
 
-    def update(self, product_id: int, changes: Mapping[str, Any], image: Image) -> ProductOut:
+    def update(self, product_id: int, changes: Mapping[str, Any], image: Image) -> ProductUpdated:
         """Change the given columns and the image.
 
         Args:
@@ -124,7 +128,7 @@ class Catalog:
         with _unique_sku(changes):
             product = self.database.write(change)
         self.gate.notify()
-        return product_out(product)
+        return ProductUpdated(**dict(product_out(product)), warnings=_warnings(image))
 
     def delete(self, product_id: int) -> None:
         """Delete a product, which leaves every answer at once.
@@ -195,6 +199,10 @@ class Catalog:
             image_hash = generations.find_image_hash(self.database, image)
             content = self.images.reuse(image_hash)
         return {"image_hash": image_hash, "image_generated": says_generated(content)}
+
+
+def _warnings(image: Image) -> list[str]:
+    return image_warnings(image) if isinstance(image, bytes) else []
 
 
 def _list(session: Session, query: ProductListQuery) -> ProductPage:

@@ -65,6 +65,8 @@ def _report(report: Report) -> None:
     counts = report.counts
     if counts.bad > len(report.bad_rows):
         log.warning("其余 %d 个坏行未列出", counts.bad - len(report.bad_rows))
+    for warned in report.warnings:
+        log.warning("第 %d 行（已导入）：%s", warned.line, warned.reason)
     log.info(
         "共 %d 行：新增 %d，更新 %d，未变 %d，坏行 %d",
         counts.rows_done,

@@ -29,10 +29,11 @@ class ImportCounts(BaseModel):
     updated: int = 0
     unchanged: int = 0
     bad: int = 0
+    warned: int = Field(0, description="收下了、但有不足的：例如图片缺了结尾")
 
 
 class BadImportRow(BaseModel):
-    """A row that was left out."""
+    """A row that was left out, or that went in with a fault."""
 
     line: int = Field(description="在文件中的行号，从 1 起")
     reason: str
@@ -51,4 +52,7 @@ class ImportStatus(ImportCounts):
     started_at: datetime | None
     finished_at: datetime | None
     bad_rows: list[BadImportRow] = Field(description="坏行；每次导入记下前 10000 个")
-    next_after: int | None = Field(description="下一页坏行的 `after`；没有更多时为 null")
+    warnings: list[BadImportRow] = Field(
+        default_factory=list, description="收下了、但有不足的行；每次导入记下前 10000 个"
+    )
+    next_after: int | None = Field(description="下一页坏行与警告的 `after`；没有更多时为 null")

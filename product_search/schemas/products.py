@@ -135,6 +135,17 @@ class ProductCreated(ProductOut):
         description="图片文件相同，或标题与品牌相同的商品（不计空格、标点、大小写、繁简），"
         "最多 10 个"
     )
+    warnings: list[str] = Field(
+        default_factory=list, description="图片已收下，但有应当知道的不足，例如文件缺了结尾"
+    )
+
+
+class ProductUpdated(ProductOut):
+    """A product that was just changed."""
+
+    warnings: list[str] = Field(
+        default_factory=list, description="图片已收下，但有应当知道的不足，例如文件缺了结尾"
+    )
 
 
 class ListSort(StrEnum):

@@ -18,6 +18,7 @@ from data_models import (
     ProductOut,
     ProductPage,
     ProductPatch,
+    ProductUpdated,
 )
 from product_search import errors
 from product_search.api import images
@@ -70,7 +71,8 @@ async def create_product(body: CreateBody, service: Running, wait: Wait = False)
     if not wait:
         return product
     settled = await _settled(service, product)
-    return ProductCreated(**dict(settled) | {"duplicates": product.duplicates})
+    told = {"duplicates": product.duplicates, "warnings": product.warnings}
+    return ProductCreated(**dict(settled) | told)
 
 
 @router.get(
@@ -100,10 +102,13 @@ def get_product(product_id: ProductId, catalog: Catalog) -> ProductOut:
 )
 async def update_product(
     product_id: ProductId, body: PatchBody, service: Running, wait: Wait = False
-) -> ProductOut:
+) -> ProductUpdated:
     """只改给出的字段；`null` 清空，`image_base64: null` 删除图片，文件 `image` 替换图片。"""
     product = await run_in_threadpool(_update, service.resources.catalog, product_id, body)
-    return await _settled(service, product) if wait else product
+    if not wait:
+        return product
+    settled = await _settled(service, product)
+    return ProductUpdated(**dict(settled) | {"warnings": product.warnings})
 
 
 @router.delete(
@@ -154,7 +159,7 @@ def _create(catalog: products.Catalog, body: Body[ProductCreate]) -> ProductCrea
     return catalog.create(product.model_dump(exclude=_IMAGES), given)
 
 
-def _update(catalog: products.Catalog, product_id: int, body: Body[ProductPatch]) -> ProductOut:
+def _update(catalog: products.Catalog, product_id: int, body: Body[ProductPatch]) -> ProductUpdated:
     patch = body.checked()
     changes = patch.model_dump(exclude=_IMAGES, exclude_unset=True)
     if changes.get("attributes", ...) is None:

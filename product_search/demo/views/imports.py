@@ -244,6 +244,8 @@ def show_import(client: ApiClient, import_id: int) -> None:
     )
     if status.bad:
         _show_bad_rows(client, status)
+    if status.warnings:
+        _show_warnings(status)
 
 
 def _status(client: ApiClient, import_id: int) -> ImportStatus | None:
@@ -343,6 +345,17 @@ def _show_bad_rows(client: ApiClient, status: ImportStatus) -> None:
     if status.next_after is not None:
         shown = _("这里是前 {count} 个；下载的文件里有全部，每次导入最多记下 10000 个。")
         st.caption(shown.format(count=len(status.bad_rows)))
+
+
+def _show_warnings(status: ImportStatus) -> None:
+    st.subheader(_("警告"), anchor=False)
+    st.caption(_("这些行已经导入，但有应当知道的不足。"))
+    st.dataframe(
+        _table(status.warnings),
+        hide_index=True,
+        column_config={_("行号"): st.column_config.NumberColumn(width="small")},
+        alt=_("有警告的行的行号与原因"),
+    )
 
 
 def _table(rows: list[BadImportRow]) -> list[dict[str, Any]]:
