@@ -70,7 +70,7 @@ def renew(session: Session, encoder: str) -> int:
 
     Raises ReindexRefused.
     """
-    rows = live_collections.lock_live(session)
+    rows = lock_live(session)
     if Role.previous in rows and find_unfinished(session) is None:
         retire_collections(session, [rows[Role.previous]])
         session.flush()

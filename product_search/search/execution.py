@@ -101,6 +101,7 @@ class Search:
             total_without_filters=None if ranks is None else len(ranks),
             encoder=self.collection.encoders.name,
             dropped=results.dropped,
+            warnings=query.warnings,
             took_ms=query.watch.took(),
         )
 

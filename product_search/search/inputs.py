@@ -15,7 +15,7 @@ from data_models import Leg, PictureOfGeneration, QueryPart, SearchMode, SearchR
 from orm_models import Database, Product
 from product_search.catalog.rows import find_product
 from product_search.errors import ProductWithoutImage
-from product_search.images.decoding import Region, decode, from_base64
+from product_search.images.decoding import Region, decode, from_base64, image_warnings
 from product_search.images.store import ImageStore
 from product_search.runs import generations
 from product_search.search.cursors import search_hash
@@ -105,6 +105,7 @@ class Query:
     watch: Stopwatch
     digest: str = ""  # of the request and its image: cursors are bound to it
     corrected: str | None = None  # the text that is searched with instead of the request's
+    warnings: Sequence[str] = ()  # of its image
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ class InputReader:
                 hashlib.sha256(image or b"").hexdigest(),
             ]
         )
-        return Query(request, inputs, watch, digest)
+        warnings = image_warnings(image) if image is not None else ()
+        return Query(request, inputs, watch, digest, warnings=warnings)
 
     def analyse(self, text: str) -> QueryText:
         """Return the text's words, with the operator's synonyms."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import zipfile
 from pathlib import Path
@@ -38,6 +39,14 @@ def test_a_product_with_an_image_cut_short_is_created_with_a_warning(api: TestCl
 def test_one_cut_in_the_middle_is_refused(api: TestClient) -> None:
     answer = api.post("/product", data={"title": "包"}, files={"image": WHOLE[: len(WHOLE) // 2]})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_image")
+
+
+def test_a_search_by_such_an_image_says_so_too(api: TestClient) -> None:
+    for content, count in ((CUT, 1), (WHOLE, 0)):
+        assert len(api.post("/search", files={"image": content}).json()["warnings"]) == count
+        text = base64.b64encode(content).decode()
+        answer = api.post("/search", json={"image_base64": text})
+        assert len(answer.json()["warnings"]) == count
 
 
 def catalog_zip() -> bytes:
