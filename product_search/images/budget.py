@@ -26,6 +26,7 @@ class MemoryBudget:
     """Bytes that decoders may take together; who needs more than is free waits for the others."""
 
     def __init__(self, total: int) -> None:
+        """Share this many bytes."""
         self._total = self._free = total
         self._changed = threading.Condition()
 

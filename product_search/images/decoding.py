@@ -119,7 +119,7 @@ def _pixels(image: Image.Image, content: bytes, *, is_whole: bool) -> Image.Imag
 
 
 def _box(image: Image.Image, region: Region) -> Box:
-    """The region of the upright image in the pixels of the image as it is stored."""
+    """Return the region of the upright image as a box of the image as it is stored."""
     left, top, width, height = region
     right, bottom = left + width, top + height
     orientation = _orientation(image)

@@ -95,7 +95,7 @@ def low_bits(image: Image.Image, content: bytes, tiles: list[Any]) -> Image.Imag
 
 
 def _swapped(tile: Any) -> Any:
-    """The tile read with the bytes of each 16-bit sample in the other order; None for others."""
+    """Return the tile with the bytes of 16-bit samples in the other order; None for others."""
     first, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
     if not isinstance(first, str) or first[-4:-1] != ";16":
         return None

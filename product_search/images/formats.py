@@ -88,7 +88,7 @@ def open_image(content: bytes) -> Image.Image:
 
 @contextmanager
 def _unreadable() -> Iterator[None]:
-    """What a reader raises in here is InvalidImage."""
+    """Turn what a reader raises in the block into InvalidImage."""
     try:
         yield
     except DECODE_ERRORS as error:
@@ -125,7 +125,7 @@ def memory_needed(content: bytes) -> int:
 
 
 def _bytes_per_pixel(image: Image.Image) -> float:
-    """What Pillow holds for each pixel: four bytes of colour, whether there are four or three."""
+    """Return what Pillow holds of a pixel: four bytes for colours, be they three or four."""
     if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
         return 10.5  # the coefficients of the whole image, beside its pixels
     return 6 if image.mode[0] in "IF" else 1.2 if image.mode in ("1", "L", "P") else 4.6

@@ -28,7 +28,7 @@ def lacks_end(content: bytes) -> bool:
 
 
 def is_nearly_whole(image: Image.Image, content: bytes) -> bool:
-    """Whether little is missing of a JPEG that was decoded with END put behind its bytes.
+    """Tell whether little is missing of a JPEG that was decoded with END put behind its bytes.
 
     Of a progressive one every scan has begun, so that only fine detail may be missing; of another
     at most MAX_MISSING of the area, which the decoder has left grey at the bottom.
@@ -39,7 +39,7 @@ def is_nearly_whole(image: Image.Image, content: bytes) -> bool:
 
 
 def _grey_share(image: Image.Image) -> float:
-    """The share of the area that is grey at the end, in the order of decoding."""
+    """Return the share of the area that is grey at the end, in the order of decoding."""
     pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"), np.int16)
     near = np.asarray(np.abs(pixels - _GREY) <= _NEAR)
     height, width = near.shape[:2]
@@ -59,7 +59,7 @@ def _is_progressive(content: bytes) -> bool:
 
 
 def _has_all_scans(content: bytes) -> bool:
-    """Whether the scans that have begun give each coefficient of each component its last bit."""
+    """Tell whether the scans that have begun reach the last bit of every coefficient."""
     components: list[int] = []
     finest: dict[tuple[int, int], int] = {}
     for kind, body in _segments(content):
@@ -77,7 +77,7 @@ def _has_all_scans(content: bytes) -> bool:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker segments with their bodies, to the end of the image; coded pixels are passed over."""
+    """Yield the marker segments of the image with their bodies, coded pixels passed over."""
     at = 2
     while marker := _MARKER.search(content, at):
         kind, at = marker[1][0], marker.end()

@@ -28,7 +28,7 @@ def silence_decoders() -> None:
 
 
 def _libtiffs() -> list[ctypes.CDLL]:
-    """The libtiff that Pillow's wheel brings, or the system's where Pillow was built over that."""
+    """Load the libtiff that Pillow's wheel brings, or else the system's."""
     folder = Path(PIL.__file__).resolve().parent
     carried = [*folder.parent.glob("[pP]illow.libs/libtiff*"), *folder.glob(".dylibs/libtiff*")]
     names = [str(path) for path in carried] or [name for name in [find_library("tiff")] if name]

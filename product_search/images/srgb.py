@@ -74,7 +74,7 @@ def _lab_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _by_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """The image by its ICC profile; None where the profile does not fit it or is broken."""
+    """Convert by the ICC profile; None where it does not fit the image or is broken."""
     try:
         mode, transform = _transform(profile)
         fitting = image.convert("RGB") if mode == "RGB" and image.mode in ("L", "YCbCr") else image
@@ -87,7 +87,7 @@ def _by_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """The mode that the profile describes, and the way to sRGB; None where it is sRGB itself.
+    """Return the mode that the profile describes, and its way to sRGB: None where it is sRGB.
 
     Raises PyCMSError, OSError, KeyError for a profile that can't be used.
     """
@@ -122,7 +122,7 @@ def _applied(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image
 
 
 def _declared_space(info: Info, name: str, content: bytes) -> tuple[Primaries, float] | None:
-    """Primaries and gamma that the file states without a profile; None where they are sRGB's."""
+    """Return primaries and gamma that a file states without a profile; None for sRGB's."""
     points = _code_points(name, content)
     if points is not None:
         primaries, transfer = points
@@ -140,7 +140,7 @@ def _declared_space(info: Info, name: str, content: bytes) -> tuple[Primaries, f
 
 
 def _png_primaries(chromaticity: object) -> Primaries:
-    """Pillow gives white, red, green, blue."""
+    """Return ours of Pillow's, which begin with white; sRGB's where these are none."""
     if not isinstance(chromaticity, tuple) or len(chromaticity) != 8:
         return _SRGB_PRIMARIES
     ours = (*chromaticity[2:], *chromaticity[:2])
@@ -150,7 +150,7 @@ def _png_primaries(chromaticity: object) -> Primaries:
 
 
 def _code_points(name: str, content: bytes) -> tuple[int, int] | None:
-    """Primaries and transfer characteristics by the code points of H.273."""
+    """Return primaries and transfer characteristics as code points of H.273."""
     if name in ("AVIF", "HEIF"):
         at = content.find(b"colrnclx")
         if 0 <= at <= len(content) - 12:
@@ -163,7 +163,7 @@ def _code_points(name: str, content: bytes) -> tuple[int, int] | None:
 
 
 def _apply_space(image: Image.Image, primaries: Primaries, gamma: float) -> Image.Image:
-    """From RGB of these primaries, encoded by this gamma, to sRGB."""
+    """Convert RGB of these primaries, encoded by this gamma, to sRGB."""
     try:
         matrix = np.linalg.inv(_to_xyz(_SRGB_PRIMARIES)) @ _to_xyz(primaries)
     except np.linalg.LinAlgError:  # no three primaries: what a broken file states
@@ -175,7 +175,7 @@ def _apply_space(image: Image.Image, primaries: Primaries, gamma: float) -> Imag
 
 
 def _to_xyz(primaries: Primaries) -> Floats:
-    """The matrix from linear RGB to XYZ under D65."""
+    """Return the matrix from linear RGB to XYZ under D65."""
 
     def xyz(x: float, y: float) -> Floats:
         return np.array([x / y, 1.0, (1 - x - y) / y])
