@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from datetime import datetime
 from enum import StrEnum
 from typing import Self, TypeVar
@@ -136,7 +137,9 @@ class ProductCreated(ProductOut):
         "最多 10 个"
     )
     warnings: list[str] = Field(
-        default_factory=list, description="图片已收下，但有应当知道的不足，例如文件缺了结尾"
+        default_factory=list,
+        description="图片已收下，但有应当知道的不足，例如文件缺了结尾；没有时不出现",
+        exclude_if=operator.not_,
     )
 
 
@@ -144,7 +147,9 @@ class ProductUpdated(ProductOut):
     """A product that was just changed."""
 
     warnings: list[str] = Field(
-        default_factory=list, description="图片已收下，但有应当知道的不足，例如文件缺了结尾"
+        default_factory=list,
+        description="图片已收下，但有应当知道的不足，例如文件缺了结尾；没有时不出现",
+        exclude_if=operator.not_,
     )
 
 

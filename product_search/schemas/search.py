@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import unicodedata
 from enum import StrEnum
 from typing import Annotated, NamedTuple, Self
@@ -335,6 +336,8 @@ class SearchResponse(BaseModel):
     encoder: str = Field(description="作答的编码器：starter 或 chinese-clip")
     dropped: int = Field(description="召回后因数据库中已无对应商品（或已改动）而舍去的向量数")
     warnings: list[str] = Field(
-        default_factory=list, description="图片可用，但有应当知道的不足，例如文件缺了结尾"
+        default_factory=list,
+        description="图片可用，但有应当知道的不足，例如文件缺了结尾；没有时不出现",
+        exclude_if=operator.not_,
     )
     took_ms: TookMs

@@ -27,10 +27,9 @@ def test_a_product_with_an_image_cut_short_is_created_with_a_warning(api: TestCl
     url = f"/product/{answer.json()['product_id']}"
     assert api.get(answer.json()["image_url"]).content == CUT
     assert "warnings" not in api.get(url).json()
-    assert (
-        api.post("/product", data={"title": "包"}, files={"image": WHOLE}).json()["warnings"] == []
-    )
-    assert api.patch(url, json={"title": "书包"}).json()["warnings"] == []
+    whole = api.post("/product", data={"title": "包"}, files={"image": WHOLE})
+    assert "warnings" not in whole.json()
+    assert "warnings" not in api.patch(url, json={"title": "书包"}).json()
     for query in ("", "?wait=true"):
         changed = api.patch(f"{url}{query}", files={"image": CUT})
         assert len(changed.json()["warnings"]) == 1
@@ -43,10 +42,12 @@ def test_one_cut_in_the_middle_is_refused(api: TestClient) -> None:
 
 def test_a_search_by_such_an_image_says_so_too(api: TestClient) -> None:
     for content, count in ((CUT, 1), (WHOLE, 0)):
-        assert len(api.post("/search", files={"image": content}).json()["warnings"]) == count
+        assert (
+            len(api.post("/search", files={"image": content}).json().get("warnings", [])) == count
+        )
         text = base64.b64encode(content).decode()
         answer = api.post("/search", json={"image_base64": text})
-        assert len(answer.json()["warnings"]) == count
+        assert len(answer.json().get("warnings", [])) == count
 
 
 def catalog_zip() -> bytes:
