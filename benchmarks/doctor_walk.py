@@ -31,7 +31,8 @@ from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import Role
-from product_search.milvus.schema import Entity, Vector, collection_name
+from product_search.milvus.entities import Entity, Vector
+from product_search.milvus.schema import collection_name
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import RunKind

@@ -32,8 +32,9 @@ from pymilvus import DataType, MilvusClient
 from benchmarks.hundred_thousand import NOISE, SAMPLE
 from data_models import SearchFilters
 from product_search.bootstrap.encoders import EncoderFolders
+from product_search.milvus.entities import filterable
+from product_search.milvus.filters import filter_expression
 from product_search.milvus.options import MilvusOptions
-from product_search.milvus.schema import filter_expression, filterable
 from product_search.settings import Settings
 
 NAME = "filtered_recall"

@@ -30,7 +30,7 @@ from product_search.errors import OutboxFull, StorageUnavailable, VectorStoreUna
 from product_search.images.store import ImageStore
 from product_search.indexing import collections
 from product_search.indexing.collections import Role
-from product_search.milvus.schema import EntityState
+from product_search.milvus.entities import EntityState
 from product_search.outbox import events
 from product_search.outbox.admission import OpenGate
 from product_search.runs import queue

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from orm_models import Product
 from product_search.database.transactions import read_committed
-from product_search.milvus.schema import EntityState
+from product_search.milvus.entities import EntityState
 from product_search.outbox.counts import find_pending_products
 
 

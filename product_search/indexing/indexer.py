@@ -20,7 +20,7 @@ from product_search.errors import AppError
 from product_search.images.perceptual_hash import perceptual_hash
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections, OpenCollection, Role, fetch_live
-from product_search.milvus.schema import Entity
+from product_search.milvus.entities import Entity
 from product_search.outbox import events
 from product_search.outbox.events import Claim, ClaimItem, ClaimPolicy
 from product_search.outbox.kafka import Consumer

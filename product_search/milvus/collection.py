@@ -9,9 +9,7 @@ import numpy as np
 
 from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.connection import COLLECTION_GONE, TIMEOUT_S, MilvusConnection
-from product_search.milvus.options import MilvusOptions
-from product_search.milvus.schema import (
-    BM25,
+from product_search.milvus.entities import (
     DELETE_KEYS,
     STATE_FIELDS,
     TERMS,
@@ -20,9 +18,11 @@ from product_search.milvus.schema import (
     Vector,
     entity_row,
     entity_state,
-    filter_expression,
     messages,
 )
+from product_search.milvus.filters import filter_expression
+from product_search.milvus.options import MilvusOptions
+from product_search.milvus.schema import BM25
 from product_search.schemas.filters import SearchFilters
 from product_search.schemas.search import Hit, VectorField
 

@@ -223,11 +223,13 @@ IMPORT_STATUS: Example = {
     "updated": 6,
     "unchanged": 3,
     "bad": 1,
+    "warned": 0,
     "error": None,
     "created_at": "2026-01-01T08:00:00.000001Z",
     "started_at": "2026-01-01T08:00:00.100001Z",
     "finished_at": None,
     "bad_rows": [{"line": 17, "reason": "price：应为不小于 0 的十进制数"}],
+    "warnings": [],
     "next_after": None,
 }
 _NO_DRIFT = {

@@ -23,7 +23,7 @@ from product_search.database.clock import database_clock
 from product_search.errors import VectorStoreUnavailable
 from product_search.images.store import content_hash
 from product_search.indexing.indexer import Indexer
-from product_search.milvus.schema import Entity
+from product_search.milvus.entities import Entity
 from product_search.outbox.events import ClaimPolicy
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search

@@ -22,7 +22,8 @@ from product_search.indexing.collections import LiveCollections, Role
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import open_collections
 from product_search.milvus.collection import MilvusCollection
-from product_search.milvus.schema import EntityState, collection_name, entity_row
+from product_search.milvus.entities import EntityState, entity_row
+from product_search.milvus.schema import collection_name
 from product_search.outbox.admission import OpenGate
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, execute

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_models import DENSE_FIELDS, SearchFilters, VectorField
-from product_search.milvus.schema import Entity, Vector
+from product_search.milvus.entities import Entity, Vector
 from vector_db import EntityCollection
 
 DIM = 8

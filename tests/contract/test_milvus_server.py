@@ -13,8 +13,8 @@ import pytest
 from data_models import VectorField
 from product_search.errors import StartError, VectorStoreUnavailable
 from product_search.milvus.collection import MilvusCollection
+from product_search.milvus.entities import MESSAGE_BYTES
 from product_search.milvus.options import Consistency, MilvusOptions, MilvusServer
-from product_search.milvus.schema import MESSAGE_BYTES
 from tests.contract.entities import ALL, BGE, DIMS, entity, found, unit
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import free_port

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from data_models import DENSE_FIELDS, SearchFilters
 from product_search.errors import VectorStoreUnavailable
-from product_search.milvus.schema import EntityState
+from product_search.milvus.entities import EntityState
 from tests.contract.entities import (
     ALL,
     BGE,

@@ -10,9 +10,9 @@ import pytest
 
 from product_search.bootstrap.stores import open_vector_database
 from product_search.errors import AppError
-from product_search.milvus import schema
+from product_search.milvus import entities
+from product_search.milvus.entities import Row, messages
 from product_search.milvus.options import IndexType, MilvusOptions, MilvusServer
-from product_search.milvus.schema import Row, messages
 from product_search.settings import Settings
 
 
@@ -97,7 +97,7 @@ def rows(count: int, title: str) -> list[Row]:
 def test_rows_are_parted_by_their_bytes_and_keep_their_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(schema, "MESSAGE_BYTES", 10_000)
+    monkeypatch.setattr(entities, "MESSAGE_BYTES", 10_000)
     parts = list(messages(rows(9, "🎒" * 250)))  # 3,250 bytes each
     assert [len(part) for part in parts] == [3, 3, 3]
     assert [row["primary_key"] for part in parts for row in part] == list(range(9))
@@ -106,6 +106,6 @@ def test_rows_are_parted_by_their_bytes_and_keep_their_order(
 def test_a_row_over_the_limit_goes_alone_and_nothing_is_no_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(schema, "MESSAGE_BYTES", 10)
+    monkeypatch.setattr(entities, "MESSAGE_BYTES", 10)
     assert [len(part) for part in messages(rows(3, "a"))] == [1, 1, 1]
     assert list(messages([])) == []

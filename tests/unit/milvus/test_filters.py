@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from data_models import PriceRange, SearchFilters
-from product_search.milvus import schema
-from product_search.milvus.schema import collection_name, filter_expression
+from product_search.milvus import entities, filters, schema
+from product_search.milvus.filters import filter_expression
+from product_search.milvus.schema import collection_name
 from tests.contract.entities import DIMS
 
 TEXTS = st.text(max_size=50)
@@ -61,30 +62,30 @@ def test_cents_are_exact(amount: Decimal) -> None:
 
 @given(TEXTS)
 def test_what_milvus_holds_has_no_control_characters(text: str) -> None:
-    held = schema.scalar(text)
+    held = entities.scalar(text)
     assert not any(unicodedata.category(char) == "Cc" for char in held)
 
 
 @given(TEXTS, TEXTS)
 def test_two_texts_are_never_held_alike(one: str, other: str) -> None:
-    assert (schema.scalar(one) == schema.scalar(other)) == (one == other)
+    assert (entities.scalar(one) == entities.scalar(other)) == (one == other)
 
 
 @pytest.mark.parametrize(
     "text", ["红色 书包", "🎒𠮷", "100% _like_", "it's", 'a"b', "{x} [y] $meta"]
 )
 def test_a_text_without_controls_and_backslashes_is_held_as_it_is(text: str) -> None:
-    assert schema.scalar(text) == text
+    assert entities.scalar(text) == text
 
 
 @given(st.text(min_size=1, max_size=100))
 def test_a_text_takes_at_most_four_bytes_a_character(text: str) -> None:
-    assert len(schema.scalar(text).encode("utf-8", "surrogatepass")) <= 4 * len(text)
+    assert len(entities.scalar(text).encode("utf-8", "surrogatepass")) <= 4 * len(text)
 
 
 @given(TEXTS)
 def test_a_quoted_text_ends_where_it_should(text: str) -> None:
-    quoted = schema.quoted(text)
+    quoted = filters.quoted(text)
     assert quoted[0] == quoted[-1] == '"'
     inner = quoted[1:-1].replace("\\\\", "").replace('\\"', "")
     assert '"' not in inner
