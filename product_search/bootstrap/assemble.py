@@ -135,15 +135,16 @@ def open_resources(
         stack.callback(unloader.close)
         resources = _assemble(settings, indexer, search, indexing_loop, relay_loop, unloader)
         stack.callback(resources.run_executor.stop)
-        if resources.encoder_hint:
-            log.warning("%s", resources.encoder_hint)
-        if is_service and resources.encoders.is_outdated:
-            _reencode(resources)
+        _check_encoders(resources, is_service=is_service)
         yield resources
 
 
-def _reencode(resources: Resources) -> None:
-    """Enqueue the run that fills a collection under the current decoding and switches to it."""
+def _check_encoders(resources: Resources, *, is_service: bool) -> None:
+    """Log the hint; let the service encode images anew that were decoded as releases before did."""
+    if resources.encoder_hint:
+        log.warning("%s", resources.encoder_hint)
+    if not (is_service and resources.encoders.is_outdated):
+        return
     try:
         resources.database.write(reindex.renew, resources.encoders.name)
     except reindex.ReindexRefused as refused:  # another process does it, or something else first

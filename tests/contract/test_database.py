@@ -265,7 +265,7 @@ def test_a_refused_write_leaves_nothing(catalog: Catalog, database: Database) ->
 def test_an_update_sets_only_what_was_given(catalog: Catalog) -> None:
     made = create(catalog, sku="A", brand="甲", price=Decimal("1.00"), attributes={"a": 1})
     after = catalog.update(made.product_id, {"brand": None, "attributes": {"a": True}}, KEEP_IMAGE)
-    assert catalog.get(made.product_id) == after
+    assert catalog.get(made.product_id).model_dump() == after.model_dump(exclude={"warnings"})
     assert (after.brand, after.attributes["a"], after.revision) == (None, True, 2)
     assert (after.sku, after.price, after.title) == ("A", Decimal("1.00"), "书包")
     assert after.updated_at > made.updated_at
