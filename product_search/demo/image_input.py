@@ -16,6 +16,7 @@ from product_search.demo.language import _
 # Any image may come: of those that it can't read, the API says so in Chinese. The endings are
 # for systems that know no media type for them.
 IMAGE_TYPES = ["image/*", "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
+IMAGE_TYPES += ["heic", "heif", "jxl"]
 Region = tuple[int, int, int, int]
 MAX_MB = 10  # as the API takes them
 _CROPPER_SIDE = 300  # pixels, narrower than a phone
