@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,9 @@ from product_search.errors import CursorInvalid, CursorStale
 
 # 48 bytes fill 64 base64 characters without a bit to spare: no other text is the same signature.
 _SIGNER = {"digest_method": hashlib.sha384, "key_derivation": "hmac"}
+# Decoding base64 passes over other characters, so that they are refused before.
+_CURSOR = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{64}")
+_UNREADABLE = "cursor 无法识别：请原样使用上一页的 next_cursor"
 
 
 def search_hash(request: object) -> str:
@@ -63,10 +67,12 @@ class Cursors:
             CursorInvalid: the cursor was not written with this key, or for another search.
             CursorStale: the collection that it was written for is no longer searched.
         """
+        if _CURSOR.fullmatch(cursor) is None:
+            raise CursorInvalid(_UNREADABLE)
         try:
             own_search, own_collection, *steps = self._serializer.loads(cursor)
-        except (BadData, UnicodeError) as error:
-            raise CursorInvalid("cursor 无法识别：请原样使用上一页的 next_cursor") from error
+        except BadData as error:
+            raise CursorInvalid(_UNREADABLE) from error
         if own_search != search:
             raise CursorInvalid("cursor 属于另一个搜索：翻页时除 top_k 外请求须保持不变")
         if own_collection != collection:

@@ -30,6 +30,18 @@ def test_one_other_character_is_a_forgery(place: int, char: str) -> None:
             CURSORS.read(forged, SEARCH, "product_v2_a")
 
 
+@given(st.integers(0, len(SOME)), st.characters(codec="utf-8"))
+def test_one_more_character_is_a_forgery(place: int, char: str) -> None:
+    with pytest.raises(CursorInvalid):
+        CURSORS.read(SOME[:place] + char + SOME[place:], SEARCH, "product_v2_a")
+
+
+@pytest.mark.parametrize("junk", ["!", "\n", " ", "=", "==", "é", "\0"])
+def test_junk_after_a_cursor_is_a_forgery(junk: str) -> None:
+    with pytest.raises(CursorInvalid):
+        CURSORS.read(SOME + junk, SEARCH, "product_v2_a")
+
+
 @pytest.mark.parametrize("text", ["", "x", "雨伞", "====", base64.b64encode(b"0" * 40).decode()])
 def test_what_was_never_written_is_refused(text: str) -> None:
     with pytest.raises(CursorInvalid):
