@@ -21,6 +21,16 @@ _ENCODED_WORD = re.compile(
     r"=\?([^?*]+)(?:\*[^?]*)?\?([bq])\?([^?]*)\?=(?:[ \t]+(?==\?))?", re.IGNORECASE
 )
 
+# Those of file names that clients write. Of the others some take time that grows with the square
+# of the name's length, as IDNA and Punycode do.
+_CHARSETS = frozenset(
+    {
+        *("utf-8", "utf8", "utf-16", "us-ascii", "ascii"),
+        *("iso-8859-1", "latin-1", "latin1", "windows-1252", "cp1252"),
+        *("gb18030", "gbk", "gb2312", "big5", "shift-jis"),
+    }
+)
+
 
 class Part(NamedTuple):
     """What the headers of a part say: the field's name as sent, and the file's, if it is a file."""
@@ -155,8 +165,8 @@ def _decode_word(match: re.Match[str]) -> str:
 
 def _decoded(content: bytes, charset: str) -> str:
     """Return the text of a name; where its bytes are of no charset, with marks in their place."""
-    for one in (charset, "utf-8", "gb18030"):
-        with suppress(LookupError, ValueError):
-            # Some charsets make halves of characters, which no answer can hold.
-            return content.decode(one).encode("utf-8", "replace").decode()
+    named = charset.lower().replace("_", "-")
+    for one in (*({named} & _CHARSETS), "utf-8", "gb18030"):
+        with suppress(UnicodeDecodeError):
+            return content.decode(one)
     return content.decode("utf-8", "replace")

@@ -69,8 +69,9 @@ def _check_size(size: int, max_bytes: int) -> None:
 
 def _boundary(request: Request) -> bytes:
     content_type = request.headers.get("content-type", "")
-    boundary = boundary_of(content_type)
-    if content_type.partition(";")[0].strip().lower() != FORM or not boundary:
+    is_form = content_type.partition(";")[0].strip().lower() == FORM
+    boundary = boundary_of(content_type) if is_form else b""
+    if not boundary:
         raise UnsupportedMediaType(f"请求体应为 {FORM}，文件在字段 {FIELD} 中")
     return boundary
 

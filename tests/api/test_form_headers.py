@@ -64,6 +64,13 @@ def test_an_odd_boundary_is_refused(
     assert code_of(answer) in {(415, "unsupported_media_type"), (422, "invalid_request")}
 
 
+def test_another_media_type_is_told_before_its_boundary(api: TestClient) -> None:
+    headers = {"content-type": "multipart/mixed; boundary*=utf-8''%E5%8C%85"}
+    for method, path in ROUTES:
+        answer = api.request(method, path, content=b"x", headers=headers)
+        assert code_of(answer) == (415, "unsupported_media_type")
+
+
 def test_a_long_boundary_is_told_by_its_length(api: TestClient) -> None:
     body = form("x" * 300, ('Content-Disposition: form-data; name="file"; filename="a.csv"', CSV))
     answer = api.post("/product/import", **body)
