@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.config
 from typing import Literal
 
 Door = Literal["service", "worker", "manage"]
@@ -18,20 +17,15 @@ _FORMATS: dict[Door, str] = {
 def configure(door: Door) -> None:
     """Log to stderr from INFO on; whoever has given the logger a handler before keeps it.
 
-    The service's libraries stay silent below WARNING, and Uvicorn logs by itself.
+    The service's libraries stay silent below WARNING, and Uvicorn logs by itself. By hand:
+    `dictConfig` closes the handlers that Uvicorn has made of the operator's `--log-config`.
     """
-    top = "product_search" if door == "service" else ""
-    if logging.getLogger(top).handlers:
-        return
-    loggers: dict[str, dict[str, object]] = {top: {"handlers": ["stderr"], "level": "INFO"}}
     if door == "manage":
-        loggers["alembic"] = {"level": "WARNING"}
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {"line": {"format": _FORMATS[door]}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-            "loggers": loggers,
-        }
-    )
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+    logger = logging.getLogger("product_search" if door == "service" else None)
+    if logger.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(_FORMATS[door]))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +49,45 @@ def test_each_door_has_its_lines(door: str, lines: list[str]) -> None:
     assert written(door) == lines
 
 
+@pytest.fixture
+def ours() -> Iterator[logging.Logger]:
+    """The logger of the service, without handlers, as it is restored afterwards."""
+    logger = logging.getLogger("product_search")
+    before = logger.handlers[:], logger.level
+    logger.handlers.clear()
+    yield logger
+    logger.handlers, logger.level = before
+
+
 def test_handlers_of_others_are_left_alone() -> None:
     before = logging.getLogger().handlers[:]
     logs.configure("manage")
     assert logging.getLogger().handlers == before
+
+
+def test_a_migration_is_silent_in_commands_whoever_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    alembic = logging.getLogger("alembic")
+    monkeypatch.setattr(alembic, "level", logging.INFO)
+    assert logging.getLogger().handlers  # pytest's
+    logs.configure("manage")
+    assert alembic.level == logging.WARNING
+
+
+def test_the_service_leaves_the_operators_log_as_it_is(
+    ours: logging.Logger, tmp_path: Path
+) -> None:
+    file = logging.FileHandler(tmp_path / "service.log")
+    root, child = logging.getLogger(), logging.getLogger("product_search.indexing.indexer")
+    root.addHandler(file)
+    child.setLevel(logging.ERROR)
+    try:
+        logs.configure("service")
+        assert file.stream is not None
+        assert child.level == logging.ERROR
+        assert len(ours.handlers) == 1
+        root.warning("still here")
+    finally:
+        root.removeHandler(file)
+        file.close()
+        child.setLevel(logging.NOTSET)
+    assert (tmp_path / "service.log").read_text("utf-8") == "still here\n"
