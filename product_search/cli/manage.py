@@ -50,12 +50,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _with_values(arguments: Sequence[str]) -> list[str]:
-    """Give a bare `--generation` an empty value: Typer knows no option that may lack one."""
-    following = [*arguments[1:], "-"]
-    return [
+    """Give download-models' bare `--generation` an empty value: Typer's options can't lack one."""
+    if arguments[:1] != ["download-models"]:
+        return list(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    following = [*arguments[1:end], "-"]
+    options = [
         "--generation=" if word == "--generation" and after.startswith("-") else word
-        for word, after in zip(arguments, following, strict=False)
+        for word, after in zip(arguments[:end], following, strict=True)
     ]
+    return [*options, *arguments[end:]]
+
+
+def _count(given: str | int) -> int:
+    """Return the number that plain digits write; Typer passes defaults through here as well."""
+    text = str(given)
+    if not (text.isascii() and text.isdigit()):
+        raise typer.BadParameter("应为 0 或正整数")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    """Return the number that plain digits write, from 1 on."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise typer.BadParameter("应为正整数")
+    return int(text)
 
 
 def _command(name: str, purpose: str, more: str = "") -> Callable[[Command], Command]:
@@ -161,7 +180,8 @@ def audit(
         bool, typer.Option("--json", help="在标准输出上给出 JSON，每行一个商品")
     ] = False,
     limit: Annotated[
-        int, typer.Option(min=0, metavar="N", help="列出几个（默认 20）", show_default=False)
+        int,
+        typer.Option(parser=_count, metavar="N", help="列出几个（默认 20）", show_default=False),
     ] = 20,
 ) -> int:
     """List the products whose image and title disagree."""
@@ -205,11 +225,13 @@ def reindex(
     ] = False,
     give_up_active: Annotated[bool, typer.Option("--give-up-active", help=_GIVE_UP)] = False,
     rate: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="每秒最多 N 件商品（默认不限）")
+        int | None,
+        typer.Option(parser=_positive, metavar="N", help="每秒最多 N 件商品（默认不限）"),
     ] = None,
 ) -> int:
     """Switch to another encoder, or back; exactly one option besides `--rate` says what to do."""
     from product_search.cli import reindex as steps
+    from product_search.indexing.reindex import ReindexRefused
 
     chosen = [
         step
@@ -227,7 +249,7 @@ def reindex(
     if encoder is not None:
         return steps.switch_encoder(load_settings(), encoder, rate)
     if rate is not None:
-        raise typer.BadParameter("--rate 只与 --encoder 一起用")
+        raise ReindexRefused("--rate 只与 --encoder 一起用")
     return chosen[0](load_settings())
 
 

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from product_search.bootstrap.encoders import NAMES
-from product_search.cli import doctor, manage, reindex
+from product_search.cli import doctor, import_export, insights, manage, reindex
 from product_search.errors import DatabaseUnavailable, StartError
 from product_search.settings import ROOT, Settings
 
@@ -73,9 +73,10 @@ def test_each_command_explains_itself(
         ["reindex", "--encoder", "starter", "--cancel"],
         ["reindex", "--encoder", "auto"],
         ["reindex", "--encoder", "starter", "--rate", "0"],
-        ["reindex", "--status", "--rate", "5"],
         ["audit", "--limit", "-1"],
         ["audit", "--limit", "few"],
+        ["audit", "--limit", "1_0"],
+        ["audit", "--generation"],
         ["retry", "--product", "A"],
         ["doctor", "--fix"],
         ["download-models", "starter"],
@@ -86,6 +87,63 @@ def test_a_wrong_command_line_is_exit_code_2(
 ) -> None:
     assert manage.main(arguments) == 2
     assert "Error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["audit", "--limit", "-1"], "应为 0 或正整数"),
+        (["audit", "--limit", "+5"], "应为 0 或正整数"),
+        (["audit", "--limit", " 5"], "应为 0 或正整数"),
+        (["reindex", "--encoder", "starter", "--rate", "0"], "应为正整数"),
+    ],
+)
+def test_a_number_that_will_not_do_is_explained_in_chinese(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert manage.main(arguments) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_numbers_reach_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[object] = []
+
+    def audit_images(_settings: Settings, limit: int, **_options: object) -> int:
+        taken.append(limit)
+        return 0
+
+    def switch_encoder(_settings: Settings, _encoder: str, rate: int | None) -> int:
+        taken.append(rate)
+        return 0
+
+    monkeypatch.setattr(insights, "audit_images", audit_images)
+    monkeypatch.setattr(reindex, "switch_encoder", switch_encoder)
+    assert manage.main(["audit"]) == 0
+    assert manage.main(["audit", "--limit", "0"]) == 0
+    assert manage.main(["reindex", "--encoder", "starter", "--rate=7"]) == 0
+    assert manage.main(["reindex", "--encoder", "starter"]) == 0
+    assert taken == [20, 0, 7, None]
+
+
+def test_a_rate_without_an_encoder_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    assert manage.main(["reindex", "--status", "--rate", "5"]) == 2
+    assert [record.message for record in caplog.records] == ["--rate 只与 --encoder 一起用"]
+
+
+def test_a_file_may_be_named_as_an_option_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken: list[Path] = []
+
+    def export_products(_settings: Settings, file: Path) -> int:
+        taken.append(file)
+        return 0
+
+    monkeypatch.setattr(import_export, "export_products", export_products)
+    assert manage.main(["export", "--", "--generation"]) == 0
+    assert taken == [Path("--generation")]
+    assert manage.main(["download-models", "--", "--generation"]) == 2
+    assert "--generation=" not in capsys.readouterr().err
 
 
 def test_any_encoder_may_be_switched_to() -> None:
