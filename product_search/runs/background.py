@@ -20,8 +20,10 @@ class Loop:
     """A thread that repeats a step until it is stopped, and pauses while a store is down.
 
     The step returns how much it did. After 0 the next step waits `idle_s` seconds, or for `wake`;
-    after an error it waits twice as long each time, up to `max_pause_s` seconds. `is_failing` says
-    whether the last step failed. Loops that share `stopping` begin to stop together.
+    after an error it waits twice as long each time, up to `max_pause_s` seconds, and `wake` ends
+    that pause only where `wakes_from_pause` says so: the writes of a busy service would else keep
+    trying a store that is down. `is_failing` says whether the last step failed. Loops that share
+    `stopping` begin to stop together.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Loop:
         *,
         idle_s: float = POLL_S,
         max_pause_s: float = MAX_PAUSE_S,
+        wakes_from_pause: bool = False,
         stopping: threading.Event | None = None,
     ) -> None:
         """Prepare the thread; `start` starts it."""
@@ -40,6 +43,7 @@ class Loop:
         self._max_pause_s = max_pause_s
         self._wake = threading.Event()
         self._stopping = stopping or threading.Event()
+        self._pause_ends = self._wake if wakes_from_pause else self._stopping
         self.is_failing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -75,7 +79,7 @@ class Loop:
                     self._wake.wait(self._idle_s)
                 continue
             self.is_failing = True
-            self._stopping.wait(pause)
+            self._pause_ends.wait(pause)
             pause = min(2 * pause, self._max_pause_s)
 
 

@@ -121,10 +121,11 @@ class RunExecutor:
 
     def _loop(self, kind: RunKind) -> Loop:
         return Loop(
-            f"{kind} runs",
+            f"the executor of {kind} runs",
             partial(self._execute_next, kind),
             idle_s=POLL_S,
             max_pause_s=POLL_S,
+            wakes_from_pause=True,
             stopping=self._stopping,
         )
 

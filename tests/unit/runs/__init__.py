@@ -1,0 +1,1 @@
+"""Tests of product_search.runs that need no database."""
