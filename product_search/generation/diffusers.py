@@ -199,11 +199,14 @@ class _StepReporter:
         # Some schedulers take a step more or less than they are asked for.
         number = (place + 1) * self._steps // pipeline.num_timesteps
         try:
-            self._on_step(Step(number, self._steps, partial(self._decode, tensors["latents"])))
+            self._on_step(Step(number, self._steps, partial(self._preview, tensors)))
         except BaseException as error:  # to be told from what the model raises
             self.error = error
             raise
         return {}
+
+    def _preview(self, tensors: dict[str, Any]) -> Image.Image:
+        return self._decode(tensors["latents"])
 
 
 def _run(pipeline: Any, arguments: dict[str, Any], reporter: _StepReporter) -> Image.Image:

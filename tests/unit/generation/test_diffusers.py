@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from diffusers import ZImageTransformer2DModel
 from PIL import Image
 
 from product_search.errors import GenerationFailed, GenerationModelMissing, StorageUnavailable
+from product_search.generation import diffusers
 from product_search.generation.diffusers import has_pipeline, open_generator
 from product_search.generation.generator import ImageGenerator, Step
 from product_search.runs.queue import RunLost
@@ -281,6 +283,15 @@ def test_a_pipeline_of_ones_own_counts_the_steps_that_were_asked_for(tmp_path: P
     picture(generator, steps=4, on_step=lambda step: seen.append((step.number, step.of)))
     assert seen == sorted(seen)
     assert seen[-1] == (4, 4)
+
+
+def test_latents_are_looked_up_only_for_a_preview() -> None:
+    steps: list[Step] = []
+    reporter = diffusers._StepReporter(steps.append, 2, Mock(side_effect=AssertionError))
+    assert reporter(Mock(num_timesteps=2), 0, 0, {}) == {}
+    assert [(step.number, step.of) for step in steps] == [(1, 2)]
+    with pytest.raises(KeyError):
+        steps[0].preview()
 
 
 def test_what_the_models_own_safety_check_finds_is_no_image(tmp_path: Path) -> None:
