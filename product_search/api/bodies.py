@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 from python_multipart.exceptions import FormParserError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,46 +36,55 @@ _MAX_FIELD_KB = 1024
 JSON_FIELDS = ("attributes", "filters", "generation", "legs", "parts", "region", "product_ids")
 
 Model = TypeVar("Model", bound=BaseModel)
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class Body(Generic[Model]):
-    """A request's body as it came."""
+    """A request's body, of one of the media types that its route takes; not read yet.
+
+    The route reads it, so that what is wrong with the path or the query is told before.
+    """
 
     kind: type[Model]
-    media_type: str
-    content_type: str
-    content: bytes
+    media_types: tuple[str, ...]
+    request: Request
 
-    def checked(self) -> Model:
-        """Return the body as its model; a form's file is the model's `image`.
+    async def apply(self, function: Callable[[Model], Answer]) -> Answer:
+        """Return the function's answer to the body as its model; a form's file is its `image`.
 
-        Checking a large body takes long: a worker thread does it, the one that goes on with the
-        model, since a hop between threads costs as much as checking a small body.
+        Checking a large body takes long, as do most functions: one worker thread does both. A
+        route that calls this is a coroutine, since FastAPI checks the answers of plain functions
+        in a thread as well, for which they wait a second time when all threads are taken.
 
         Raises:
-            InvalidJson, InvalidRequest.
+            UnsupportedMediaType, PayloadTooLarge, InvalidJson, InvalidRequest, and what the
+            function raises.
         """
-        if self.media_type == JSON:
-            return validated(self.kind, _parse_json(self.content))
-        return validated(self.kind, _form_values(self.content, self.content_type))
+        content_type = self.request.headers.get("content-type", "")
+        media_type = content_type.partition(";")[0].strip().lower()
+        if media_type not in self.media_types:
+            raise UnsupportedMediaType(f"请求体应为 {' 或 '.join(self.media_types)}")
+        content = await self.request.body()
+        parse = _parse_json if media_type == JSON else partial(_form_values, content_type)
+        return await run_in_threadpool(self._answer, function, parse, content)
+
+    def _answer(
+        self, function: Callable[[Model], Answer], parse: Callable[[bytes], Any], content: bytes
+    ) -> Answer:
+        return function(validated(self.kind, parse(content)))
 
 
 @dataclass(frozen=True, eq=False)
 class BodyReader(Generic[Model]):
-    """A dependency that reads a body of this model: JSON and, with an example of one, a form."""
+    """The dependency of a body of this model: JSON and, with an example of one, a form."""
 
     kind: type[Model]
     form_example: Example | None = None
 
     async def __call__(self, request: Request) -> Body[Model]:
-        """Return the body, not yet checked. Raises UnsupportedMediaType, PayloadTooLarge."""
-        content_type = request.headers.get("content-type", "")
-        media_type = content_type.partition(";")[0].strip().lower()
-        takes = (JSON,) if self.form_example is None else (JSON, FORM)
-        if media_type not in takes:
-            raise UnsupportedMediaType(f"请求体应为 {' 或 '.join(takes)}")
-        return Body(self.kind, media_type, content_type, await request.body())
+        """Return the body, for the route to read."""
+        return Body(self.kind, (JSON,) if self.form_example is None else (JSON, FORM), request)
 
 
 def json_body(kind: type[BaseModel]) -> Any:
@@ -156,7 +167,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _form_values(body: bytes, content_type: str) -> dict[str, Any]:
+def _form_values(content_type: str, body: bytes) -> dict[str, Any]:
     """Return a form's fields by name: text, what JSON says, or the bytes of the file `image`."""
     values: dict[str, Any] = {}
     for part, content in _parts(body, boundary_of(content_type)):

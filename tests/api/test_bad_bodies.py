@@ -107,6 +107,23 @@ def test_another_content_type_is_refused(send: Send, content_type: str | None) -
     assert code_of(answer) == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "field"),
+    [
+        ("PATCH", "/product/none", "product_id"),
+        ("PATCH", "/product/1?wait=perhaps", "wait"),
+        ("POST", "/product?wait=perhaps", "wait"),
+    ],
+)
+@pytest.mark.parametrize("content", [b"x", b"x" * (15 * 1024 * 1024 + 1)], ids=["text", "large"])
+def test_a_wrong_address_is_told_before_a_wrong_body(
+    api: TestClient, method: str, path: str, field: str, content: bytes
+) -> None:
+    answer = api.request(method, path, content=content, headers={"content-type": "text/plain"})
+    assert code_of(answer) == (422, "invalid_request")
+    assert field in fields_of(answer)
+
+
 def test_the_content_types_parameters_and_case_do_not_matter(api: TestClient) -> None:
     headers = {"content-type": "Application/JSON; charset=utf-8"}
     content = json.dumps({"title": "书包"}, ensure_ascii=False).encode()

@@ -44,12 +44,14 @@ _ONE = (errors.GenerationNotFound, errors.InvalidRequest, errors.DatabaseUnavail
         *BODY_ERRORS,
     ),
 )
-def generate(body: GenerationBody, generations: Generations, runs: Runs) -> GenerationAccepted:
+async def generate(
+    body: GenerationBody, generations: Generations, runs: Runs
+) -> GenerationAccepted:
     """按文字、商品或两者生成 1–4 张图片，在后台进行，一次一个；进度见 `GET /generate/{id}`。
 
     图片的文件里写明由模型生成；同样的设置（含 seed）得到同样的图片。
     """
-    accepted = generations.enqueue(body.checked())
+    accepted = await body.apply(generations.enqueue)
     runs.wake()
     return accepted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -38,9 +39,9 @@ TitlesBody = Annotated[Body[TitlesRequest], json_or_form(TitlesRequest, examples
     summary="给商品排序",
     responses=documented(*BODY_ERRORS, *IMAGE_ERRORS, *STORE_ERRORS),
 )
-def rerank(body: RerankBody, search: Search) -> RerankResponse:
+async def rerank(body: RerankBody, search: Search) -> RerankResponse:
     """给出的商品按与文字、图片的符合程度排序，用的是已存的向量；请求体为 JSON 或 multipart。"""
-    return rerank_products(search, body.checked())
+    return await body.apply(partial(rerank_products, search))
 
 
 @router.post(
@@ -55,9 +56,9 @@ def rerank(body: RerankBody, search: Search) -> RerankResponse:
         *STORE_ERRORS,
     ),
 )
-def match(body: MatchBody, search: Search) -> MatchResponse:
+async def match(body: MatchBody, search: Search) -> MatchResponse:
     """一张图片与 1–64 个标题，或一个标题与 1–64 张图片：每一对的分数、置信度与结论。"""
-    return match_pairs(search, body.checked())
+    return await body.apply(partial(match_pairs, search))
 
 
 @router.get(
@@ -91,6 +92,6 @@ def get_similar(
         *STORE_ERRORS,
     ),
 )
-def find_titles(body: TitlesBody, search: Search) -> TitlesResponse:
+async def find_titles(body: TitlesBody, search: Search) -> TitlesResponse:
     """与图片最相近的已有标题，以及由它们一致之处拼成的建议；请求体为 JSON 或 multipart。"""
-    return suggest_titles(search, body.checked())
+    return await body.apply(partial(suggest_titles, search))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -67,7 +68,7 @@ async def create_product(body: CreateBody, service: Running, wait: Wait = False)
 
     目录里已有的相同商品列在 `duplicates`，不妨碍新增。
     """
-    product = await run_in_threadpool(_create, service.resources.catalog, body)
+    product = await body.apply(partial(_create, service.resources.catalog))
     if not wait:
         return product
     settled = await _settled(service, product)
@@ -104,7 +105,7 @@ async def update_product(
     product_id: ProductId, body: PatchBody, service: Running, wait: Wait = False
 ) -> ProductUpdated:
     """只改给出的字段；`null` 清空，`image_base64: null` 删除图片，文件 `image` 替换图片。"""
-    product = await run_in_threadpool(_update, service.resources.catalog, product_id, body)
+    product = await body.apply(partial(_update, service.resources.catalog, product_id))
     if not wait:
         return product
     settled = await _settled(service, product)
@@ -152,15 +153,13 @@ def get_image(
     return images.answer(request, picture)
 
 
-def _create(catalog: products.Catalog, body: Body[ProductCreate]) -> ProductCreated:
-    product = body.checked()
+def _create(catalog: products.Catalog, product: ProductCreate) -> ProductCreated:
     image = _image(product)
     given = image if isinstance(image, bytes | PictureOfGeneration) else None
     return catalog.create(product.model_dump(exclude=_IMAGES), given)
 
 
-def _update(catalog: products.Catalog, product_id: int, body: Body[ProductPatch]) -> ProductUpdated:
-    patch = body.checked()
+def _update(catalog: products.Catalog, product_id: int, patch: ProductPatch) -> ProductUpdated:
     changes = patch.model_dump(exclude=_IMAGES, exclude_unset=True)
     if changes.get("attributes", ...) is None:
         changes["attributes"] = {}

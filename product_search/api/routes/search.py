@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -21,6 +22,7 @@ from product_search.api.dependencies import Search
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, STORE_ERRORS, documented
 from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
 from product_search.schemas import examples
+from product_search.search.search import SearchService
 
 router = APIRouter(tags=["搜索"])
 
@@ -45,14 +47,14 @@ BatchBody = Annotated[Body[BatchRequest], json_body(BatchRequest)]
         *STORE_ERRORS,
     ),
 )
-def search(body: SearchBody, search: Search) -> SearchResponse:
+async def search(body: SearchBody, search: Search) -> SearchResponse:
     """按文字、图片、商品或它们的组合搜索；请求体为 JSON 或 multipart（文件 `image`）。
 
     只给文字时是 hybrid：按词（BM25）、按意思（BGE）、按图片（CLIP）同时找，合成一个次序。
     `confidence` 是符合查询的概率；没有商品达到 `min_confidence` 时 `no_match` 为 true，
     `near_misses` 里是最接近的几个。用 `next_cursor` 翻页，期间的增删不会造成重复或遗漏。
     """
-    return search.search(body.checked())
+    return await body.apply(search.search)
 
 
 @router.post(
@@ -60,15 +62,19 @@ def search(body: SearchBody, search: Search) -> SearchResponse:
     summary="一次搜索多个查询",
     responses=documented(*BODY_ERRORS, *STORE_ERRORS),
 )
-def search_batch(body: BatchBody, search: Search) -> BatchResponse:
+async def search_batch(body: BatchBody, search: Search) -> BatchResponse:
     """1 到 64 个查询，一起编码；`results` 与查询一一对应，一个有误不影响其他。
 
     一批里图片或文字过多时，放不下的查询得到 `payload_too_large`，其他照常回答。
     """
-    asked = list(_bounded(_query(value) for value in body.checked().queries))
-    requests = [one for one in asked if not isinstance(one, AppError)]
-    answers = iter(search.search_batch(requests))
-    results = [one if isinstance(one, AppError) else next(answers) for one in asked]
+    return await body.apply(partial(_search_batch, search))
+
+
+def _search_batch(service: SearchService, batch: BatchRequest) -> BatchResponse:
+    requests = list(_bounded(_query(value) for value in batch.queries))
+    valid = [request for request in requests if not isinstance(request, AppError)]
+    answers = iter(service.search_batch(valid))
+    results = [one if isinstance(one, AppError) else next(answers) for one in requests]
     return BatchResponse(
         results=[one.body() if isinstance(one, AppError) else one for one in results]
     )
@@ -82,25 +88,24 @@ def _query(value: object) -> SearchRequest | InvalidRequest:
         return error
 
 
-def _bounded(asked: Iterable[SearchRequest | AppError]) -> Iterator[SearchRequest | AppError]:
+def _bounded(requests: Iterable[SearchRequest | AppError]) -> Iterator[SearchRequest | AppError]:
     """Yield the requests for which there is room beside those before them, and errors for the rest.
 
     All images of a batch are in memory at the same time, and all its texts are encoded before
     any of its queries is answered.
     """
-    pictures = characters = 0
-    for one in asked:
-        if isinstance(one, AppError):
-            yield one
-            continue
-        more_images, more_characters = one.image_count, one.text_length
-        if pictures + more_images > MAX_BATCH_IMAGES:
+    images = characters = 0
+    for request in requests:
+        if isinstance(request, AppError):
+            yield request
+        elif images + request.image_count > MAX_BATCH_IMAGES:
             yield _too_much(f"{MAX_BATCH_IMAGES} 张图片")
-        elif characters + more_characters > MAX_BATCH_TEXT:
+        elif characters + request.text_length > MAX_BATCH_TEXT:
             yield _too_much(f"{MAX_BATCH_TEXT} 个字符")
         else:
-            pictures, characters = pictures + more_images, characters + more_characters
-            yield one
+            images += request.image_count
+            characters += request.text_length
+            yield request
 
 
 def _too_much(most: str) -> PayloadTooLarge:
