@@ -127,7 +127,11 @@ def resolve_device(device: Device) -> str:
 
 
 def resolve_choice(choice: EncoderChoice, clip: Path) -> EncoderChoice:
-    """Return the encoders to use: `auto` is Chinese-CLIP where its weights are on disk."""
+    """Return the encoders that the settings choose: `auto` is Chinese-CLIP where it is on disk.
+
+    A first collection is made with these. What searches use afterwards is decided by the
+    fingerprint of the active collection, see indexing.startup.
+    """
     if choice == "auto":
         return "chinese-clip" if has_weights(clip) else "starter"
     return choice
@@ -142,7 +146,10 @@ def open_encoders(
     device: Device = "auto",
     image_version: int = VERSION,
 ) -> EncoderPair:
-    """Load the pair that `choice` names; `auto` is Chinese-CLIP where its weights are on disk.
+    """Load the pair that `choice` names; `auto` is as in `resolve_choice`.
+
+    Whether searches use the pair is decided by the active collection's fingerprint, which has to
+    be the pair's own: see indexing.startup.
 
     With an older `image_version` its vectors are compared with those of images that were decoded
     as releases before this one did.

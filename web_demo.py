@@ -13,8 +13,8 @@ from product_search.demo.errors import show_errors
 from product_search.demo.language import _, show_language_switch
 from product_search.demo.navigation import begin_page, enter_page
 from product_search.demo.service import show_encoder
+from product_search.demo.views.search.filters import filter_inputs
 from product_search.demo.views.search.query import (
-    filter_inputs,
     keep_in_address,
     order_inputs,
     query_inputs,

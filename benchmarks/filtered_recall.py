@@ -31,7 +31,7 @@ from pymilvus import DataType, MilvusClient
 
 from benchmarks.hundred_thousand import NOISE, SAMPLE
 from data_models import SearchFilters
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.milvus.entities import filterable
 from product_search.milvus.filters import filter_expression
 from product_search.milvus.options import MilvusOptions
@@ -109,7 +109,7 @@ def real_vectors() -> Vectors:
     """Embed the sample catalog's titles with the starter."""
     with (SAMPLE / "catalog.csv").open(encoding="utf-8") as stream:
         titles = [product["title"] for product in csv.DictReader(stream)]
-    encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).load_chosen()
+    encoders = EncoderLoader(Settings(_env_file=None, encoder="starter")).load_chosen()
     return encoders.text.encode_documents(titles)
 
 

@@ -37,7 +37,7 @@ from data_models import MapField, ProductListQuery, SearchRequest, VectorField
 from nlp_models import EncoderPair
 from orm_models import Database
 from product_search.bootstrap.assemble import open_search
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.catalog.products import Catalog
 from product_search.catalog.rows import insert_product
 from product_search.encoders.embeddings import Matrix
@@ -85,7 +85,7 @@ class Sampled:
 
 
 def _sampled_encoders(products: Sequence[dict[str, str]]) -> EncoderPair:
-    real = EncoderFolders(Settings(_env_file=None, encoder="starter")).load_chosen()
+    real = EncoderLoader(Settings(_env_file=None, encoder="starter")).load_chosen()
     titles = [product["title"] for product in products]
     documents, texts = real.encode_products(titles, titles)
     pictures = []

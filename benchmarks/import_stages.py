@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.images.decoding import decode
 from product_search.images.store import ImageStore
 from product_search.settings import Settings
@@ -46,7 +46,7 @@ def main() -> None:
     folder, side = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     paths = sorted(folder.rglob("*.jpg"))
     sent = [_as_sent(path, side) for path in paths[:: max(1, len(paths) // IMAGES)][:IMAGES]]
-    encoders = EncoderFolders(Settings()).load_chosen()
+    encoders = EncoderLoader(Settings()).load_chosen()
     spent: defaultdict[str, float] = defaultdict(float)
 
     def timed(stage: str, run: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Result:

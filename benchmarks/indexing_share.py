@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks.databases import empty_database
 from nlp_models import EncoderPair
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.catalog.products import Catalog
 from product_search.catalog.rows import insert_product
 from product_search.images.decoding import decode
@@ -81,7 +81,7 @@ def _index(indexer: Indexer, rows: Sequence[Row], batch_size: int) -> float:
 def main() -> None:
     """Measure both in turn, after a round that warms them up."""
     settings = Settings(_env_file=None, encoder="starter")
-    folders = EncoderFolders(settings)
+    folders = EncoderLoader(settings)
     encoders, batch_size = folders.load_chosen(), settings.index_batch_size
     alone, indexed = [], []
     with tempfile.TemporaryDirectory() as where:

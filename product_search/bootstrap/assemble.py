@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.bootstrap.loops import open_indexing_loop, open_relay_loop
 from product_search.bootstrap.stores import Stores, open_stores
 from product_search.bulk.uploads import Imports, UploadImporter
@@ -89,7 +89,7 @@ class Resources:
     @property
     def encoder_hint(self) -> str | None:
         """What to do where searches use other encoders than they would anew; else None."""
-        chosen = EncoderFolders(self.settings).chosen_name
+        chosen = EncoderLoader(self.settings).chosen_name
         if chosen == self.encoders.name:
             return _REENCODING if self.encoders.is_outdated else None
         return (
@@ -163,7 +163,7 @@ def _indexer(settings: Settings, stores: Stores) -> Indexer:
         max_attempts=settings.index_max_attempts,
         first_pause=timedelta(seconds=settings.index_retry_delay_s),
     )
-    collections = LiveCollections(stores.database, stores.vector_database, EncoderFolders(settings))
+    collections = LiveCollections(stores.database, stores.vector_database, EncoderLoader(settings))
     return Indexer(stores.database, stores.images, collections, policy)
 
 

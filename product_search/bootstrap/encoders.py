@@ -20,8 +20,8 @@ NAMES: tuple[EncoderChoice, ...] = ("starter", "chinese-clip")
 
 
 @dataclass(frozen=True)
-class EncoderFolders:
-    """See EncoderSource in indexing.collections."""
+class EncoderLoader:
+    """Loader of encoder pairs from the folders that the settings name, and from downloads."""
 
     settings: Settings
 
@@ -31,15 +31,21 @@ class EncoderFolders:
         return resolve_choice(self.settings.encoder, self._clips()[0])
 
     def load_chosen(self) -> EncoderPair:
-        """See EncoderSource."""
+        """Load the pair that the settings choose. Raises EncoderError."""
         return self._open(self.settings.encoder, self._clips()[0], self._bges()[0], VERSION)
 
     def load_named(self, name: str) -> EncoderPair:
-        """See EncoderSource."""
+        """Load the pair of this name. Raises EncoderError."""
         return self._open(_known(name), self._clips()[0], self._bges()[0], VERSION)
 
     def load_matching(self, name: str | None, fingerprint: str) -> EncoderPair:
-        """See Encoders; a download since then may have put other weights before its own."""
+        """Load the pair with this fingerprint; `name` is None where it is not known.
+
+        All folders are tried: a download may have put other weights before the pair's own.
+
+        Raises:
+            EncoderError: no folder has the weights.
+        """
         for pair in self._all([_known(name)] if name else NAMES):
             if pair.fingerprint == fingerprint:
                 return pair

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from orm_models import Database, Run
+from orm_models import Database
 from product_search.bootstrap.stores import open_database
 from product_search.milvus.milvus_lite import FileLock, VectorFileBusy
-from product_search.runs import exclusive
+from product_search.runs import exclusive, queue
 from product_search.runs.exclusive import ExclusiveKind
 from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import UNFINISHED, RunLost, RunState
@@ -48,11 +48,6 @@ def wait_while(is_going_on: Callable[[], bool], service: FileLock | None) -> boo
     return True
 
 
-def find_run(database: Database, run_id: int) -> Run:
-    """Return the run as it stands now."""
-    return database.read(lambda session: session.get_one(Run, run_id))
-
-
 def run_to_end(
     settings: Settings,
     opened: AbstractContextManager[RunHandler],
@@ -76,12 +71,12 @@ def run_to_end(
 
 def _run_here(handler: RunHandler, kind: ExclusiveKind, options: Mapping[str, Any]) -> int | None:
     database = handler.database
-    claimed = exclusive.start(database, kind, options, LEASE)
+    claim = exclusive.start(database, kind, options, LEASE)
     try:
-        execute(RunContext(database, claimed, threading.Event()), handler.handle)
+        execute(RunContext(database, claim, threading.Event()), handler.handle)
     except RunLost:  # cancelled, or taken over while this process was stopped
         log.warning("这次运行已不由本进程进行")
-    return _id_if_done(database, claimed.id)
+    return _id_if_done(database, claim.id)
 
 
 def _run_in_service(
@@ -91,7 +86,7 @@ def _run_in_service(
         run_id = exclusive.enqueue(database, kind, options).id
 
         def is_unfinished() -> bool:
-            return find_run(database, run_id).state in UNFINISHED
+            return database.read(queue.get_run, run_id).state in UNFINISHED
 
         if wait_while(is_unfinished, FileLock(settings.milvus_path)):
             return _id_if_done(database, run_id)
@@ -100,7 +95,7 @@ def _run_in_service(
 
 
 def _id_if_done(database: Database, run_id: int) -> int | None:
-    run = find_run(database, run_id)
+    run = database.read(queue.get_run, run_id)
     if run.state == RunState.done:
         return run_id
     log.error("运行未完成（编号 %d，%s）：%s", run_id, run.state, run.error or "被中止")

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from orm_models import Database
 from product_search.bootstrap.assemble import open_resources
 from product_search.bootstrap.stores import open_database
-from product_search.cli.follow import find_run, wait_while
+from product_search.cli.follow import wait_while
 from product_search.errors import StartError
 from product_search.indexing import collections, reindex
 from product_search.indexing.reindex import ReindexRefused
@@ -112,7 +112,7 @@ def _see_through(settings: Settings, database: Database, run_id: int) -> None:
     with tqdm(unit="件", desc="处理", disable=None) as bar:
 
         def is_unfinished() -> bool:
-            run = find_run(database, run_id)
+            run = database.read(queue.get_run, run_id)
             bar.total = run.progress.get("total")
             bar.update(run.progress.get("queued", 0) - bar.n)
             return run.state in UNFINISHED
@@ -125,6 +125,6 @@ def _see_through(settings: Settings, database: Database, run_id: int) -> None:
             except VectorFileBusy as busy:
                 log.info("服务正在运行（%s）：由它来做", busy.holder)
                 wait_while(is_unfinished, FileLock(settings.milvus_path))
-    run = find_run(database, run_id)
+    run = database.read(queue.get_run, run_id)
     if run.state != RunState.done:
         raise ReindexRefused(run.error or "已被取消")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from nlp_models import EncoderPair
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.evaluation import command
 from product_search.evaluation.sets.listings import Listing, listing_sets
 from product_search.images.decoding import decode
@@ -152,7 +152,7 @@ def main() -> int:
 def _report(options: argparse.Namespace) -> int:
     """Print how both scores rank swapped images, and how often the verdict is a mismatch."""
     settings = load_settings()
-    encoders = EncoderFolders(settings).load_chosen()
+    encoders = EncoderLoader(settings).load_chosen()
     calibrations = Calibrations(settings.calibrations_dir, settings.shipped_calibrations)
     curve = calibrations.find(encoders.fingerprint).pairs
     for name, read in listing_sets(options.photos).items():

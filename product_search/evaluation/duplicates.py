@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from nlp_models import EncoderPair
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.catalog.identity import title_key
 from product_search.evaluation import command
 from product_search.evaluation.sets.copies import ImageChange, TitleChange, Variant, copy, variant
@@ -131,7 +131,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     """Print precision and recall of one half of each set."""
-    encoders = EncoderFolders(load_settings()).load_chosen()
+    encoders = EncoderLoader(load_settings()).load_chosen()
     total = Figures()
     for name, listings in listing_sets(options.photos).items():
         tuning, reported = split_halves(listings(), random.Random(1))

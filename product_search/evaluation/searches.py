@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from data_models import SearchRequest, SearchResponse
 from orm_models import Database, Product
@@ -70,6 +71,9 @@ def rank(service: SearchService, queries: Mapping[str, Query], mode: Mode) -> di
 
 def product_ids(database: Database) -> dict[str, int]:
     """Return the product ids by sku."""
-    known = select(Product.sku, Product.id)
-    rows = database.read(lambda session: session.execute(known).all())
+    return database.read(_fetch_product_ids)
+
+
+def _fetch_product_ids(session: Session) -> dict[str, int]:
+    rows = session.execute(select(Product.sku, Product.id))
     return {sku: product_id for sku, product_id in rows if sku is not None}

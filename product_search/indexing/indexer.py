@@ -1,4 +1,7 @@
-"""From product row to entity in Milvus: the only writer of vectors."""
+"""From product row to entity in Milvus: the only writer of vectors.
+
+With Kafka this is also where a message ends: `Indexer.consume` indexes what it names, and commits.
+"""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ class OutboxGate(OpenGate):
         self,
         database: Database,
         max_depth: int,
-        clock: Callable[[], float] = time.monotonic,
         wake: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Bind the gate to the outbox of `database`; `notify` calls `wake`."""
         self._database = database

@@ -1,4 +1,8 @@
-"""Kafka: outbox events as messages, a publisher, and a consumer in a group."""
+"""Kafka: outbox events as messages, a publisher, and a consumer in a group.
+
+A message ends in `Indexer.consume` of indexing.indexer: the products that it names are indexed,
+and its offset is committed.
+"""
 
 from __future__ import annotations
 

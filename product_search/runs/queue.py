@@ -239,6 +239,11 @@ def drop_older_runs(session: Session, claim: RunClaim) -> None:
     session.execute(delete(Run).where(Run.id.in_(old)))
 
 
+def get_run(session: Session, run_id: int) -> Run:
+    """Return the run as it stands now."""
+    return session.get_one(Run, run_id)
+
+
 def find_latest(session: Session, kind: RunKind, *states: RunState) -> Run | None:
     """Return the newest run of the kind, in one of the states where any are given."""
     found = select(Run).where(Run.kind == kind)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from product_search.schemas import examples as api_examples
+from product_search.schemas import examples
 
 
 class DriftKind(StrEnum):
@@ -56,7 +56,7 @@ class DriftRun(BaseModel):
 class DoctorRun(BaseModel):
     """A walk, whatever became of it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.QUEUED_RUN]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.QUEUED_RUN]})
 
     run_id: int
     state: Literal["queued", "running", "done", "failed", "cancelled"]
@@ -67,7 +67,7 @@ class DoctorRun(BaseModel):
 class DriftReport(BaseModel):
     """The last walk that came to its end, and the newest one."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.DRIFT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.DRIFT]})
 
     last: DriftRun | None
     newest: DoctorRun | None = Field(description="最新一次，可能仍在排队或进行")
@@ -101,7 +101,7 @@ class Health(BaseModel):
     """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't, searches
     find only a part, or the last doctor's walk left drift that answers suffer from."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [api_examples.HEALTH]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.HEALTH]})
 
     status: Literal["ok", "degraded", "down"]
     database: Literal["ok", "down"]

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from product_search.text import analysis as texts
+from product_search.text import analysis
 from product_search.text.analysis import Piece, Script
 from product_search.text.synonyms import Synonyms
 
@@ -64,7 +64,7 @@ class QueryText:
         return [
             span.cells
             for span in self.spans
-            if len(span.cells) > 1 and any(map(texts.is_known, span.terms))
+            if len(span.cells) > 1 and any(map(analysis.is_known, span.terms))
         ]
 
     @property
@@ -97,7 +97,7 @@ def without_negations(text: str) -> tuple[str, list[str]]:
 
     A text that only says what it does not want is left as it is.
     """
-    plain = texts.plain(text)
+    plain = analysis.plain(text)
     unwanted = [found[1] for found in _NEGATION.finditer(plain)]
     wanted = " ".join(_NEGATION.sub(" ", plain).split())
     return (wanted, unwanted) if wanted else (plain, [])
@@ -105,18 +105,18 @@ def without_negations(text: str) -> tuple[str, list[str]]:
 
 def analyse(text: str, synonyms: Synonyms) -> QueryText:
     """Return the text in cells, with all that covers some of them."""
-    folded = texts.fold(text)
+    folded = analysis.fold(text)
     cells = _CellBuilder()
-    for piece in texts.pieces(folded):
+    for piece in analysis.pieces(folded):
         cells.add(piece)
     cells.join_pinyin(folded)
     for word in synonyms.find(folded):
         covered = cells.between(word.start, word.end)
         for synonym in word.synonyms:
-            terms = frozenset(term for term in texts.terms(synonym) if not term.startswith("~"))
+            terms = frozenset(term for term in analysis.terms(synonym) if not term.startswith("~"))
             if terms:
                 cells.spans.append(Span(terms, covered, _SYNONYM))
-    return QueryText(texts.plain(text), tuple(cells.cells), tuple(cells.spans))
+    return QueryText(analysis.plain(text), tuple(cells.cells), tuple(cells.spans))
 
 
 class _CellBuilder:
@@ -144,12 +144,12 @@ class _CellBuilder:
             between = text[one.start + len(one.text) : other.start]
             both = (one.syllable, other.syllable)
             if between in (" ", "'") and all(cell.text == cell.syllable for cell in (one, other)):
-                self._cover(texts.sounds(filter(None, both)), range(place, place + 2), SOUND)
+                self._cover(analysis.sounds(filter(None, both)), range(place, place + 2), SOUND)
 
     def _add_han(self, piece: Piece) -> None:
-        found = texts.words(piece.text)
+        found = analysis.words(piece.text)
         said = {cell for word, *ends in found if word not in _STOP_WORDS for cell in range(*ends)}
-        syllables = texts.syllables_of(piece.text)
+        syllables = analysis.syllables_of(piece.text)
         first = len(self.cells)
         self.cells += [
             Cell(char, piece.start + place, syllable, float(place in said))
@@ -160,18 +160,18 @@ class _CellBuilder:
             is_within = any(set(place) < set(other) for other in places)
             cells = range(first + start, first + end)
             self._cover([word], cells, _WITHIN if is_within else _WORD)
-        known = [range(*ends) for word, *ends in found if texts.is_known(word)]
+        known = [range(*ends) for word, *ends in found if analysis.is_known(word)]
         self._cover_sounds(first, syllables, known)
 
     def _add_latin(self, piece: Piece) -> None:
-        syllables = texts.split_pinyin(piece.text) if piece.text.isalpha() else ()
+        syllables = analysis.split_pinyin(piece.text) if piece.text.isalpha() else ()
         places = self.between(piece.start, piece.end)
         if not places:
             first = len(self.cells)
             self.cells += _latin_cells(piece, syllables)
             self._cover_sounds(first, syllables)
             places = range(first, len(self.cells))
-        whole, *parts = texts.latin_terms(piece.text)
+        whole, *parts = analysis.latin_terms(piece.text)
         self._cover([whole], places, _WORD)
         for part in parts:
             self._cover([part], places, _PART)
@@ -179,7 +179,7 @@ class _CellBuilder:
     def _cover_sounds(
         self, first: int, syllables: Sequence[str], words: Sequence[range] = ()
     ) -> None:
-        for place, sound in enumerate(texts.sounds(syllables)):
+        for place, sound in enumerate(analysis.sounds(syllables)):
             is_word = any(place in word and place + 1 in word for word in words)
             pair = range(first + place, first + place + 2)
             self._cover([sound], pair, _OTHER_WORD if is_word else SOUND)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Sequence
 
-from product_search.text import analysis as texts
+from product_search.text import analysis
 from product_search.text.query import SOUND, Cell, QueryText
 
 _LOOKED_AT = 10  # products
@@ -49,9 +49,9 @@ def _sounding_like(word: str, query: QueryText, doubtful: set[int]) -> int | Non
     word sounds like the whole query.
     """
     cells = query.cells
-    if not doubtful or not texts.is_han(word) or not 2 <= len(word) <= len(cells):
+    if not doubtful or not analysis.is_han(word) or not 2 <= len(word) <= len(cells):
         return None
-    heard = texts.syllables_of(word)
+    heard = analysis.syllables_of(word)
     for place in range(len(cells) - len(word) + 1):
         part = range(place, place + len(word))
         if [cells[one].syllable for one in part] != heard or doubtful.isdisjoint(part):

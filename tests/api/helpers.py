@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from main import create_app
 from product_search.bootstrap.assemble import Resources
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.settings import Settings
 
 
@@ -127,7 +127,7 @@ def calibrated(
     settings: Settings, pairs: Mapping[str, Any] | None = None, **curves: Mapping[str, Any]
 ) -> Iterator[TestClient]:
     """A service over an empty folder with just these curves, by their features."""
-    fingerprint = EncoderFolders(settings).load_chosen().fingerprint
+    fingerprint = EncoderLoader(settings).load_chosen().fingerprint
     settings.calibrations_dir.mkdir(parents=True)
     fitted = {"fingerprint": fingerprint, "curves": curves, "pairs": pairs}
     path = settings.calibrations_dir / f"{fingerprint}.json"

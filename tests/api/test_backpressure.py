@@ -94,7 +94,7 @@ class Hung(Database):
 def test_a_count_that_hangs_holds_up_no_other_write(api: TestClient) -> None:
     now = [0.0]
     with closing(Hung(resources(api).settings.sqlalchemy_url)) as hung:
-        gate = OutboxGate(hung, DEPTH, lambda: now[0])
+        gate = OutboxGate(hung, DEPTH, clock=lambda: now[0])
         with ThreadPoolExecutor(1) as pool:
             counting = pool.submit(gate.admit, 1)
             assert hung.reached.wait(DEADLINE_S)
@@ -127,7 +127,7 @@ def test_what_passes_while_it_is_counted_is_not_forgotten(api: TestClient) -> No
             return cast(T, depths[0])
 
     with closing(Crowded(resources(api).settings.sqlalchemy_url)) as crowded:
-        gate = OutboxGate(crowded, DEPTH, lambda: 0.0)
+        gate = OutboxGate(crowded, DEPTH, clock=lambda: 0.0)
         gate.admit(1)
         with pytest.raises(OutboxFull):
             gate.admit(1)
@@ -147,7 +147,7 @@ def test_writes_pass_again_once_the_outbox_is_emptied(api: TestClient) -> None:
 
 def test_the_depth_is_counted_at_most_once_a_second(api: TestClient) -> None:
     now = [0.0]
-    gate = OutboxGate(resources(api).database, DEPTH, lambda: now[0])
+    gate = OutboxGate(resources(api).database, DEPTH, clock=lambda: now[0])
     gate.admit(1)
     for _ in range(DEPTH):
         create(api)
@@ -163,7 +163,7 @@ def test_the_depth_is_counted_at_most_once_a_second(api: TestClient) -> None:
 
 
 def test_what_passes_is_counted_until_the_depth_is(api: TestClient) -> None:
-    gate = OutboxGate(resources(api).database, DEPTH, lambda: 0.0)
+    gate = OutboxGate(resources(api).database, DEPTH, clock=lambda: 0.0)
     gate.admit(DEPTH)
     gate.admit(DEPTH)  # the first write left nothing after all: the depth, counted anew, says so
     for _ in range(DEPTH):
@@ -193,7 +193,7 @@ def test_an_import_waits_for_room(
                 clock[0] += 5
                 raise
 
-    gate = DrainedGate(resources(api).database, DEPTH, lambda: clock[0])
+    gate = DrainedGate(resources(api).database, DEPTH, clock=lambda: clock[0])
     catalog = replace(resources(api).catalog, gate=gate)
     file = tmp_path / "a.csv"
     file.write_text("sku,title\n" + "".join(f"{n},书包\n" for n in range(9)), "utf-8")

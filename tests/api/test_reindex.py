@@ -14,7 +14,7 @@ from sqlalchemy import select
 from main import create_app
 from nlp_models import EncoderPair
 from orm_models import Product, VectorCollection
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.encoders.embeddings import Matrix
 from product_search.errors import VectorStoreUnavailable
 from product_search.indexing import reindex
@@ -120,7 +120,7 @@ def test_searches_and_writes_go_on_while_a_collection_is_filled_and_switched_to(
     until(lambda: encoder_of(api) == "chinese-clip", "the way forward")
 
     before = (
-        f"product_v2_{EncoderFolders(resources(api).settings).load_named('starter').fingerprint}"
+        f"product_v2_{EncoderLoader(resources(api).settings).load_named('starter').fingerprint}"
     )
     assert resources(api).collections.vector_database.has_collection(before)
     assert command("--drop-old") == 0

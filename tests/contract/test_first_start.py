@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from orm_models import Database
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.catalog.products import Catalog
 from product_search.database.transactions import LOCK_NAME, LockPurpose
 from product_search.images.store import ImageStore
@@ -60,7 +60,7 @@ def indexers(network: NetworkMilvus, tmp_path: Path) -> Iterator[list[Indexer]]:
         vector_databases = [FarDatabase(network.place, "test", options) for _ in range(SERVICES)]
         for vector_database in vector_databases:
             stack.callback(vector_database.close)
-        folders = EncoderFolders(Settings(encoder="starter", device="cpu"))
+        folders = EncoderLoader(Settings(encoder="starter", device="cpu"))
         yield [
             Indexer(database, images, LiveCollections(database, vector_database, folders))
             for database, vector_database in zip(databases, vector_databases, strict=True)

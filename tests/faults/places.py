@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from nlp_models import EncoderPair
 from orm_models import Database, OutboxEvent, Product
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.catalog.rows import product_out
 from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
@@ -61,7 +61,7 @@ class Place(ABC):
         }
         self.processes: dict[str, ForkServerProcess] = {}
         self._ports = {name: free_port() for name in self.services}
-        self.encoders: EncoderPair = EncoderFolders(self.settings).load_chosen()
+        self.encoders: EncoderPair = EncoderLoader(self.settings).load_chosen()
         self.images = ImageStore(self.settings.images_dir)
         self.database = Database(self.settings.sqlalchemy_url)
         self.ledger = Ledger()
@@ -91,7 +91,7 @@ class Place(ABC):
 
     def take_over_encoders(self) -> None:
         """The offered ones are those of the active collection now."""
-        self.encoders = EncoderFolders(self.settings).load_chosen()
+        self.encoders = EncoderLoader(self.settings).load_chosen()
 
     def start(self, name: str, failpoint: Failpoint | None = None) -> None:
         """Start a service or a worker; one that runs is ended first."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 
 from data_models import IndexStatus, ProductListQuery, ProductOut, SearchFilters, VectorField
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.bootstrap.stores import open_database
 from product_search.catalog.products import Catalog
 from product_search.images.store import ImageStore
@@ -61,7 +61,7 @@ def _check_milvus_holds_exactly_the_catalog(settings: Settings) -> None:
             ProductListQuery(after_id=products[-1].product_id if products else 0, page_size=100)
         ).items:
             products += page
-    encoders = EncoderFolders(settings).load_chosen()
+    encoders = EncoderLoader(settings).load_chosen()
     vector_database = MilvusDatabase(settings.milvus_path, "test")
     try:
         name = collection_name(encoders.fingerprint)

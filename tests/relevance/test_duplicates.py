@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.evaluation.duplicates import measure
 from product_search.evaluation.sets.copies import ImageChange
 from product_search.evaluation.sets.listings import sample_listings, split_halves
@@ -14,7 +14,7 @@ PRODUCTS = 90
 
 
 def test_planted_copies_are_found_and_variants_are_not() -> None:
-    encoders = EncoderFolders(Settings(_env_file=None, encoder="starter")).load_chosen()
+    encoders = EncoderLoader(Settings(_env_file=None, encoder="starter")).load_chosen()
     _, reported = split_halves(
         sample_listings(ROOT / "sample_data" / "catalog.csv"), random.Random(1)
     )

@@ -13,7 +13,7 @@ from product_search.api.dependencies import Running
 from product_search.bootstrap.assemble import Resources
 from product_search.drift import reports
 from product_search.errors import DatabaseUnavailable, VectorStoreUnavailable
-from product_search.outbox import counts as outbox_state
+from product_search.outbox import counts
 
 router = APIRouter(tags=["系统"])
 
@@ -37,10 +37,10 @@ async def health(service: Running, response: Response) -> Health:
 
 
 def _health(resources: Resources) -> Health:
-    database, waiting, walked, is_filling = _database_state(resources)
+    database, waiting, drift_run, is_filling = _database_state(resources)
     vector_store = _vector_store_state(resources, is_filling=is_filling)
     indexing = "down" if waiting.failed or resources.indexing_loop.is_failing else "ok"
-    stores = "down" if walked is not None and _harms(walked) else "ok"
+    stores = "down" if drift_run is not None and _impairs_answers(drift_run) else "ok"
     kafka = _kafka_state(resources)
     states = (vector_store, indexing, stores, kafka)
     is_impaired = is_filling or "down" in states
@@ -59,14 +59,14 @@ def _health(resources: Resources) -> Health:
                 hint=resources.encoder_hint,
             ),
             "outbox": waiting,
-            "drift": walked and DriftTotal(total=walked.left, at=walked.finished_at),
+            "drift": drift_run and DriftTotal(total=drift_run.left, at=drift_run.finished_at),
         }
     )
 
 
-def _harms(walked: DriftRun) -> bool:
-    """Whether answers suffer; from an image that nobody names they don't."""
-    return walked.left > walked.left_of(DriftKind.orphaned_picture)
+def _impairs_answers(run: DriftRun) -> bool:
+    """Return whether drift impairs answers; an image that nobody names does not."""
+    return run.left > run.left_of(DriftKind.orphaned_picture)
 
 
 class _Database(NamedTuple):
@@ -74,7 +74,7 @@ class _Database(NamedTuple):
 
     state: str
     waiting: OutboxCounts
-    walked: DriftRun | None
+    drift_run: DriftRun | None
     is_filling: bool  # the active collection
 
 
@@ -82,8 +82,8 @@ def _database_state(resources: Resources) -> _Database:
     read = resources.database.read
     try:
         resources.database.ping()
-        counts, walked = read(outbox_state.fetch_counts), read(reports.fetch_last)
-        return _Database("ok", counts, walked, read(outbox_state.is_rebuilding))
+        waiting, drift_run = read(counts.fetch_counts), read(reports.fetch_last)
+        return _Database("ok", waiting, drift_run, read(counts.is_rebuilding))
     except DatabaseUnavailable:
         return _Database("down", OutboxCounts(pending=0, retrying=0, failed=0), None, False)
 
@@ -97,7 +97,7 @@ def _vector_store_state(resources: Resources, *, is_filling: bool) -> str:
 
 
 def _kafka_state(resources: Resources) -> str | None:
-    """As the last publication went; None where no Kafka is used."""
+    """Return how the last publication went; None where no Kafka is used."""
     if resources.relay_loop is None:
         return None
     return "down" if resources.relay_loop.is_failing else "ok"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from data_models import VectorField
 from orm_models import Product
@@ -38,10 +39,7 @@ def read_pairs(resources: Resources, half: int) -> list[Pair]:
         resources: where the products are indexed.
         half: 0 or 1, the first product that counts.
     """
-    # What a model made to fit a title says nothing of how photos fit theirs.
-    photos = Product.image_hash.is_not(None), Product.image_generated.is_(False)
-    in_order = select(Product.milvus_id, Product.category).where(*photos).order_by(Product.id)
-    rows = resources.database.read(lambda session: session.execute(in_order).all())[half::2]
+    rows = resources.database.read(_fetch_photos)[half::2]
     keys = [key for key, _ in rows]
     images = resources.entities.vectors(VectorField.image_clip, keys)
     titles = resources.entities.vectors(VectorField.text_clip, keys)
@@ -52,6 +50,14 @@ def read_pairs(resources: Resources, half: int) -> list[Pair]:
         own, wrong = cosines(images[key], [titles[key], titles[other]])
         pairs += [Pair(own, True), Pair(wrong, False)]
     return pairs
+
+
+def _fetch_photos(session: Session) -> list[tuple[int, str | None]]:
+    """Return the key and the category of each product with a photo, in order of their ids."""
+    # What a model made to fit a title says nothing of how photos fit theirs.
+    photos = Product.image_hash.is_not(None), Product.image_generated.is_(False)
+    in_order = select(Product.milvus_id, Product.category).where(*photos).order_by(Product.id)
+    return [(key, category) for key, category in session.execute(in_order)]
 
 
 def pair_accuracy(curve: Curve, feature: str, pairs: Sequence[Pair]) -> PairAccuracy:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from product_search.bootstrap.encoders import EncoderFolders
+from product_search.bootstrap.encoders import EncoderLoader
 from product_search.errors import EncoderError
 from product_search.settings import Settings
 from tests.unit.checkpoints import write_bge, write_clip
@@ -18,9 +18,9 @@ def test_encoders_are_found_behind_others_that_were_put_before_them(tmp_path: Pa
     settings = Settings(
         _env_file=None, data_dir=tmp_path, encoder="auto", clip_dir=clip, bge_dir=old, device="cpu"
     )
-    former = EncoderFolders(settings).load_chosen()
+    former = EncoderLoader(settings).load_chosen()
     assert former.name == "chinese-clip"
-    folders = EncoderFolders(settings.model_copy(update={"bge_dir": write_bge(new, 2)}))
+    folders = EncoderLoader(settings.model_copy(update={"bge_dir": write_bge(new, 2)}))
     assert folders.load_chosen().fingerprint != former.fingerprint
     for name in (None, "chinese-clip"):
         with pytest.raises(EncoderError, match=former.fingerprint):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from decimal import Decimal
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,6 @@ import streamlit as st
 from data_models import (
     MAX_PARTS,
     MAX_QUERY,
-    FacetCount,
     PictureOfGeneration,
     SearchMode,
     SearchSort,
@@ -21,9 +19,8 @@ from data_models import (
 from product_search.client import ApiClient
 from product_search.demo.html import image_html, plain
 from product_search.demo.image_input import Region, query_image
-from product_search.demo.inputs import label_or_none, price_inputs, without_none
 from product_search.demo.language import N_, _, option_name, widget_key
-from product_search.demo.service import labels_or_none, product_title
+from product_search.demo.service import product_title
 
 AUTO = "auto"
 MODE_NAMES = {
@@ -53,7 +50,7 @@ LIKED, UNLIKED = "like", "unlike"
 _UNLIKED_WEIGHT = -0.5
 _MAX_DIGITS = 18  # of a number in the address: what is longer is none of ours
 # Every widget of the page that the address keeps.
-_BOUND: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
+BOUND: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 
 
 def query_inputs(client: ApiClient) -> tuple[dict[str, Any] | None, bytes | None]:
@@ -106,7 +103,7 @@ def _text_input() -> str | None:
             max_chars=MAX_QUERY,
             placeholder=_("例如：红色双肩包"),
             type="search",
-            **_BOUND,
+            **BOUND,
         )
         pressed = st.button(_("搜索"), key="search", type="primary", icon=":material/search:")
     if not is_blank(text):
@@ -128,41 +125,6 @@ def _search_for(words: str) -> None:
     st.session_state["text"] = words
 
 
-def filter_inputs(client: ApiClient) -> dict[str, Any]:
-    """Ask for the filters, and return them as the API takes them."""
-    st.subheader(_("筛选"), anchor=False)
-    labels = labels_or_none(client)
-    category = _label_input(_("分类"), labels.categories, "category")
-    brand = _label_input(_("品牌"), labels.brands, "brand")
-    low, high = price_inputs("filter")
-    has_image = st.toggle(_("只看有图片的"), key="has_image", **_BOUND)
-    price = without_none({"gte": _amount(low), "lte": _amount(high)})
-    return without_none(
-        {
-            "category": category or None,
-            "brand": brand or None,
-            "price": price or None,
-            "has_image": has_image or None,
-        }
-    )
-
-
-def _label_input(label: str, known: list[str], name: str) -> list[str]:
-    chosen = st.multiselect(
-        label,
-        known,
-        key=name,
-        accept_new_options=True,
-        placeholder=_("不限，可选可输入"),
-        **_BOUND,
-    )
-    return [value for value in map(label_or_none, chosen) if value is not None]
-
-
-def _amount(price: Decimal | None) -> str | None:
-    return None if price is None else str(price)
-
-
 def order_inputs() -> tuple[SearchSort, int, bool]:
     """Ask for the order, how many results to show at once, and whether only what fits."""
     _take_from_address("sort", SORT_NAMES, str(SearchSort.relevance))
@@ -174,38 +136,15 @@ def order_inputs() -> tuple[SearchSort, int, bool]:
         filter_mode=None,
         persist_state="session",
     )
-    top_k = st.selectbox(_("结果数量"), RESULT_COUNTS, key="top_k", filter_mode=None, **_BOUND)
+    top_k = st.selectbox(_("结果数量"), RESULT_COUNTS, key="top_k", filter_mode=None, **BOUND)
     only_fitting = st.toggle(
         _("只看符合的"),
         value=True,
         key="only_fitting",
         help=_("关闭后也列出不大符合的，由近到远"),
-        **_BOUND,
+        **BOUND,
     )
     return SearchSort(sort), top_k, only_fitting
-
-
-def show_facet(label: str, name: str, counts: Sequence[FacetCount]) -> None:
-    """Offer the values that the results have; a click filters by a value."""
-    chosen = st.session_state.get(name, [])
-    offered = [one for one in counts if one.value not in chosen][:8]
-    if len(offered) < 2:
-        return
-    with st.container(horizontal=True, vertical_alignment="center", key=f"facet_{name}"):
-        st.caption(label, width="content")
-        for one in offered:
-            text = f"{plain(one.value)} {one.count}"
-            st.button(
-                text,
-                key=f"facet_{name}_{one.value}",
-                type="tertiary",
-                on_click=_filter_by,
-                args=(name, one.value),
-            )
-
-
-def _filter_by(name: str, value: str) -> None:
-    st.session_state[name] = [*st.session_state.get(name, []), value]
 
 
 def example_ids(kind: str) -> list[int]:

@@ -18,7 +18,8 @@ from product_search.client import ApiClient
 from product_search.demo import html
 from product_search.demo.language import N_, _
 from product_search.demo.service import encoder_name
-from product_search.demo.views.search.query import LIKED, UNLIKED, add_example, show_facet
+from product_search.demo.views.search.filters import show_facet
+from product_search.demo.views.search.query import LIKED, UNLIKED, add_example
 
 LEG_NAMES = {
     Leg.bm25: N_("字词"),
