@@ -15,11 +15,11 @@ from product_search.images.budget import MemoryBudget
 from product_search.images.formats import (
     DECODE_ERRORS,
     MAX_BYTES,
-    MEDIA_TYPES,
     MEMORY,
     check_bytes,
     memory_needed,
     open_image,
+    open_unbounded,
 )
 from product_search.images.ground import on_ground
 from product_search.images.srgb import to_srgb
@@ -34,8 +34,8 @@ MAX_DECODED_SIDE = 1024
 Region = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright image
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 _DECODED_SIZE = (MAX_DECODED_SIDE, MAX_DECODED_SIDE)
-_MANY_PIXELS = 16_000_000  # of a larger image no second copy is made
-_STRIP_PIXELS = 4_000_000
+_MANY_PIXELS = 4_500_000  # of a larger image no second copy is made
+_STRIP_PIXELS = 1_000_000
 _CUT_SHORT = "图片文件不完整：结尾缺失，缺失的部分显示为灰色"
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
 _memory = MemoryBudget(MEMORY)
@@ -71,9 +71,8 @@ def decode(content: bytes, region: Region | None = None) -> Image.Image:
         RegionOutsideImage: the region is not wholly within the image.
     """
     with _memory.reserve(memory_needed(content)):
-        image = open_image(content)
         try:
-            image = _load(image, content, is_whole=region is not None)
+            image = _load(content, is_whole=region is not None)
             box = (0, 0, *image.size) if region is None else _box(image, region)
             small = _shrink(image, box)
             return _as_seen(_upright(small), str(image.format), content)
@@ -86,25 +85,20 @@ def image_warnings(content: bytes) -> list[str]:
     return [_CUT_SHORT] if jpeg_end.lacks_end(content) else []
 
 
-def media_type(content: bytes) -> str:
-    """Return the media type under which an image is served, told by its bytes."""
-    return MEDIA_TYPES[str(open_image(content).format)]
-
-
-def _load(image: Image.Image, content: bytes, *, is_whole: bool) -> Image.Image:
+def _load(content: bytes, *, is_whole: bool) -> Image.Image:
     """Decode the pixels, of a JPEG no more than needed, and bring deep ones to 8 bits."""
-    try:
-        return _pixels(image, content, is_whole=is_whole)
-    except DECODE_ERRORS:
-        if not jpeg_end.lacks_end(content):
-            raise
-        mended = _pixels(open_image(content + jpeg_end.END), content, is_whole=is_whole)
-        if not jpeg_end.is_nearly_whole(mended, content):
-            raise
-        return mended
+    if not jpeg_end.lacks_end(content):
+        return _pixels(open_image(content), content, is_whole=is_whole)
+    mended = content + jpeg_end.END
+    image = _pixels(open_unbounded(mended), mended, is_whole=is_whole)
+    if not jpeg_end.is_nearly_whole(image, content):
+        raise OSError("truncated")
+    return image
 
 
 def _pixels(image: Image.Image, content: bytes, *, is_whole: bool) -> Image.Image:
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        image.info.pop("exif", None)  # libjxl has turned it already; a JPEG kept within stays
     if not is_whole:
         image.draft(None, _DECODED_SIZE)  # JPEG: decode fewer pixels
     tiles: list[Any] = list(getattr(image, "tile", []))
@@ -158,7 +152,8 @@ def _upright(image: Image.Image) -> Image.Image:
 def _shrink(image: Image.Image, box: Box) -> Image.Image:
     """Return the box of the image, with its longer side at most MAX_DECODED_SIDE."""
     width, height = box[2] - box[0], box[3] - box[1]
-    if width * height > _MANY_PIXELS:
+    is_plain = image.mode in ("L", "RGB", "CMYK", "YCbCr") and not image.has_transparency_data
+    if width * height > _MANY_PIXELS and not (is_plain and width * height < 4 * _MANY_PIXELS):
         small = _reduce_by_strips(image, box)
     else:
         small = _averageable(image if box == (0, 0, *image.size) else image.crop(box))
@@ -175,11 +170,7 @@ def _reduce_by_strips(image: Image.Image, box: Box) -> Image.Image:
     reduced: Image.Image | None = None
     for y in range(top, bottom, rows):
         strip = _averageable(image.crop((left, y, right, min(y + rows, bottom))))
-        alpha = strip.mode in ("RGBA", "LA")
-        small = (
-            strip.convert(strip.mode[:-1] + "a").reduce(factor) if alpha else strip.reduce(factor)
-        )
-        small = small.convert(strip.mode) if alpha else small
+        small = _reduce(strip, factor)
         reduced = reduced or Image.new(small.mode, size)
         reduced.paste(small, (0, (y - top) // factor))
     assert reduced is not None  # a box has at least one row
@@ -195,10 +186,12 @@ def _reduce(image: Image.Image, factor: int) -> Image.Image:
 
 
 def _averageable(image: Image.Image) -> Image.Image:
-    """Convert to a mode whose pixels can be averaged."""
+    """Convert to a mode whose pixels can be averaged; grey stays grey, as its profile has it."""
     if image.has_transparency_data:
-        return image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
-    return image.convert("RGB") if image.mode in ("1", "P", "PA") else image
+        if image.mode in ("RGBA", "LA"):
+            return image
+        return image.convert("LA" if image.mode == "L" else "RGBA")
+    return image.convert({"1": "L", "P": "RGB", "PA": "RGB"}.get(image.mode, image.mode))
 
 
 def _as_seen(image: Image.Image, name: str, content: bytes) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[Any]
-_BITS_PER_SAMPLE = 258  # TIFF's tag
-_ROWS = 256  # at a time: a copy of the whole image in floats would take many times its memory
+# TIFF's tags, and what they say.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_WHITE_IS_ZERO, _SIGNED = 0, 2
+_STRIP_PIXELS = 1_000_000  # at a time: numbers take many times the memory of the image
+_SAMPLE = 200_000  # pixels by which the range of floating-point numbers is judged
 _FLOAT_RANGES = (1.0, 255.0, 65_535.0)  # what brightness is written in as floating-point numbers
+_OVERSHOOT = 0.05  # of a range: what sharpening and resampling leave beyond its ends
+_KEPT_BITS = 16  # what the upper 8 of 16 bits are below where only 12 bits are used
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether the decoded image is grey with more than 8 bits a pixel."""
+    """Tell whether the decoded image is grey with more than 8 bits a pixel."""
     return image.mode == "F" or image.mode.startswith("I")
 
 
@@ -24,44 +30,17 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     """Return the deep grey image in mode L, its range scaled to 0 to 255.
 
     Whole numbers are taken as 16 bits, or as 12 or 10 in 16 where none is larger, or as the bits
-    that a TIFF states. Floating-point numbers go from 0 to 1, 255 or 65,535, whichever holds them,
-    else from their least to their largest; what is no number is black.
+    that a TIFF states. Floating-point numbers go from 0 to 1, 255 or 65,535, whichever holds them
+    but for a little, else from their least to their largest; what is no number is black.
     """
-    pixels = np.asarray(image)
-    low, high = _float_range(pixels) if image.mode == "F" else (0.0, _top(pixels, image))
-    scaled = np.empty(pixels.shape, np.uint8)
-    for at in range(0, len(pixels), _ROWS):
-        rows = np.nan_to_num(pixels[at : at + _ROWS].astype(np.float32), posinf=high, neginf=low)
-        scaled[at : at + _ROWS] = ((rows - low) * (255 / (high - low))).clip(0, 255).round()
-    return Image.fromarray(scaled)
-
-
-def _top(pixels: Pixels, image: Image.Image) -> float:
-    largest = int(pixels.max(initial=0))
-    stated = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))
-    bits = stated[0] if isinstance(stated, tuple) and stated else 16
-    if not isinstance(bits, int) or not 8 < bits <= 16 or largest >= 1 << bits:
-        bits = 16
-    if bits == 16 and largest < 1 << 12 and _is_unscaled(pixels):
-        bits = 10 if largest < 1 << 10 else 12
-    return float(max((1 << bits) - 1, largest))
-
-
-def _is_unscaled(pixels: Pixels) -> bool:
-    """Not 8 bits widened to 16, each of which is a multiple of 257."""
-    return bool((pixels % 257).any())
-
-
-def _float_range(pixels: Pixels) -> tuple[float, float]:
-    finite = pixels[np.isfinite(pixels)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    if low >= 0:
-        for top in _FLOAT_RANGES:
-            if high <= top:
-                return 0.0, top
-    return (low, high) if high > low else (low, low + 1.0)
+    low, high = _float_range(image) if image.mode == "F" else _integer_range(image)
+    scaled = Image.new("L", image.size)
+    is_negative = _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
+    for top, rows in _strips(image):
+        numbers = np.nan_to_num(rows.astype(np.float32), posinf=high, neginf=low)
+        levels = ((numbers - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
+        scaled.paste(Image.fromarray(255 - levels if is_negative else levels), (0, top))
+    return scaled
 
 
 def low_bits(image: Image.Image, content: bytes, tiles: list[Any]) -> Image.Image:
@@ -71,12 +50,12 @@ def low_bits(image: Image.Image, content: bytes, tiles: list[Any]) -> Image.Imag
     come by reading the file once more with its bytes taken in the other order.
 
     Args:
-        image: the loaded image, of mode RGB, RGBA or LA.
+        image: the loaded image, of mode RGB, RGBA or LA; changed in place where it is scaled.
         content: the file.
         tiles: what `image.tile` was before it was loaded.
     """
     swapped = [_swapped(tile) for tile in tiles]
-    if not swapped or None in swapped or max(high for _, high in _extrema(image)) >= 16:
+    if not swapped or None in swapped or max(high for _, high in _extrema(image)) >= _KEPT_BITS:
         return image
     lower = Image.open(io.BytesIO(content), formats=[str(image.format)])
     lower.tile = [tile for tile in swapped if tile is not None]
@@ -84,14 +63,88 @@ def low_bits(image: Image.Image, content: bytes, tiles: list[Any]) -> Image.Imag
         lower.load()
     except ValueError:  # Pillow reads these samples in one order alone
         return image
-    pixels = np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
-    colours = pixels if image.mode == "RGB" else pixels[..., :-1]
-    if not _is_unscaled(colours):
+    largest, is_widened = _joined_range(image, lower)
+    if is_widened:
         return image
-    top = 1023 if colours.max() < 1024 else 4095
-    scaled = np.asarray(image).copy()
-    scaled[..., : colours.shape[-1]] = (colours * (255 / top)).round()
-    return Image.fromarray(scaled, image.mode)
+    count = len(_extrema(image))
+    colours = 1023 if max(largest[:count]) < 1024 else 4095
+    alpha = [4095 if one < 4096 else 65_535 for one in largest[count:]]
+    tops = [colours] * count + alpha
+    for top, pixels in _joined_strips(image, lower):
+        levels = (pixels * (255 / np.array(tops))).round().astype(np.uint8)
+        image.paste(Image.fromarray(levels, image.mode), (0, top))
+    return image
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Pixels]]:
+    """Yield rows of the image as numbers, each with the place of its first."""
+    count = max(_STRIP_PIXELS // image.width, 1)
+    for top in range(0, image.height, count):
+        strip = image.crop((0, top, image.width, min(top + count, image.height)))
+        rows = np.asarray(strip)
+        is_unsigned = image.mode == "I" and _tag(image, _SAMPLE_FORMAT) in (None, 1)
+        yield top, rows.view(np.uint32) if is_unsigned and _bits(image) == 32 else rows
+
+
+def _integer_range(image: Image.Image) -> tuple[float, float]:
+    """Return what is black and what is white."""
+    least, largest, is_widened = 0, 0, True
+    for _, rows in _strips(image):
+        least, largest = min(least, int(rows.min())), max(largest, int(rows.max()))
+        is_widened = is_widened and not (rows % 257).any()  # 8 bits widened to 16
+    bits = _bits(image) or 16
+    if bits == 32:
+        tops = (255, 65_535)
+        high = next((one for one in tops if largest <= one), (1 << 32) - 1)
+        return float(min(least, 0)), float(high)
+    if _tag(image, _SAMPLE_FORMAT) == _SIGNED:
+        return (-32_768.0 if least < 0 else 0.0), 32_767.0
+    if not 8 < bits <= 16 or largest >= 1 << bits:
+        bits = 16
+    if bits == 16 and largest < 1 << 12 and not is_widened:
+        bits = 10 if largest < 1 << 10 else 12
+    return float(min(least, 0)), float(max((1 << bits) - 1, largest))
+
+
+def _bits(image: Image.Image) -> int | None:
+    stated = _tag(image, _BITS_PER_SAMPLE)
+    return int(stated[0]) if isinstance(stated, tuple) and stated else None
+
+
+def _tag(image: Image.Image, tag: int) -> Any:
+    value = getattr(image, "tag_v2", {}).get(tag)
+    if isinstance(value, tuple) and len(value) == 1 and tag != _BITS_PER_SAMPLE:
+        return value[0]
+    return value
+
+
+def _float_range(image: Image.Image) -> tuple[float, float]:
+    """Return what is black and what is white; some pixels beyond a known range do not count."""
+    step = max(image.width * image.height // _SAMPLE, 1)
+    sample = np.concatenate([rows.ravel()[::step] for _, rows in _strips(image)])
+    finite = sample[np.isfinite(sample)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(one) for one in np.percentile(finite, [0.1, 99.9]))
+    for top in _FLOAT_RANGES:
+        if low >= -_OVERSHOOT * high and high <= (1 + _OVERSHOOT) * top:
+            return 0.0, top
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _joined_strips(upper: Image.Image, lower: Image.Image) -> Iterator[tuple[int, Pixels]]:
+    for (top, high), (_, low) in zip(_strips(upper), _strips(lower), strict=True):
+        yield top, high.astype(np.int32) << 8 | low
+
+
+def _joined_range(upper: Image.Image, lower: Image.Image) -> tuple[list[int], bool]:
+    """Return the largest number of each channel, and whether all are 8 bits widened to 16."""
+    largest = np.zeros(len(upper.getbands()), int)
+    is_widened = True
+    for _, pixels in _joined_strips(upper, lower):
+        largest = np.maximum(largest, pixels.max(axis=(0, 1)))
+        is_widened = is_widened and not (pixels[..., : len(_extrema(upper))] % 257).any()
+    return [int(one) for one in largest], is_widened
 
 
 def _swapped(tile: Any) -> Any:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from product_search.errors import ImageTooLarge, ImageTooManyPixels, InvalidImage
+from product_search.images import jpeg_end
 from product_search.images.budget import give_back_large_blocks
 from product_search.images.quiet import silence_decoders
 
@@ -78,12 +79,25 @@ def open_image(content: bytes) -> Image.Image:
         InvalidImage: no image of a format that is read.
     """
     check_bytes(content)
+    return open_unbounded(content)
+
+
+def open_unbounded(content: bytes) -> Image.Image:
+    """Open an image whose bytes were counted already. Raises as `open_image`."""
     with _unreadable():
-        if (size := _jxl_size(content)) is not None:
+        if (size := jxl_size(content)) is not None:
             check_size("JXL", size)
         image = Image.open(io.BytesIO(content), formats=readers())
     check_size(str(image.format), image.size, _tile_pixels(image))
     return image
+
+
+def media_type(content: bytes) -> str:
+    """Return the media type under which an image is served, told by its bytes. Raises likewise."""
+    check_bytes(content)
+    with _unreadable():
+        is_jxl = jxl_size(content) is not None  # which Pillow's reader would decode
+    return MEDIA_TYPES["JXL" if is_jxl else str(open_image(content).format)]
 
 
 @contextmanager
@@ -115,20 +129,30 @@ def memory_needed(content: bytes) -> int:
 
     Raises as `open_image`; a JPEG XL, which Pillow's reader decodes at once, is not opened.
     """
+    check_bytes(content)
     with _unreadable():
-        size = _jxl_size(content)
-    name, bits = "JXL", 0.0
-    if size is None:
-        image = open_image(content)
-        name, size, bits = str(image.format), image.size, _bytes_per_pixel(image)
-    return int(math.prod(size) * _BYTES_PER_PIXEL.get(name, bits)) + _OVERHEAD
+        size = jxl_size(content)
+    if size is not None:
+        check_size("JXL", size)
+        return int(math.prod(size) * _BYTES_PER_PIXEL["JXL"]) + _OVERHEAD
+    image = open_image(content)
+    return int(math.prod(image.size) * _bytes_per_pixel(image, content)) + _OVERHEAD
 
 
-def _bytes_per_pixel(image: Image.Image) -> float:
-    """Return what Pillow holds of a pixel: four bytes for colours, be they three or four."""
-    if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
-        return 10.5  # the coefficients of the whole image, beside its pixels
-    return 6 if image.mode[0] in "IF" else 1.2 if image.mode in ("1", "L", "P") else 4.6
+def _bytes_per_pixel(image: Image.Image, content: bytes) -> float:
+    """Return what is held of a pixel at most: four bytes for colours, be they three or four."""
+    if image.format in _BYTES_PER_PIXEL:
+        return _BYTES_PER_PIXEL[image.format]
+    held = 1.2 if image.mode in ("1", "L", "P") else 4.6
+    if image.format in ("JPEG", "MPO") and jpeg_end.count_scans(content) > 1:
+        return held + 6  # the coefficients of the whole image, beside its pixels
+    if image.format == "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        held *= 2  # Pillow turns it as it loads it
+    if image.mode[0] in "IF":
+        return held + 1.5  # its 8 bits
+    if any(";16" in str(tile) for tile in getattr(image, "tile", ())):
+        return held + 4.6  # see depth.low_bits
+    return held
 
 
 def _tile_pixels(image: Image.Image) -> int:
@@ -141,20 +165,22 @@ def _tile_pixels(image: Image.Image) -> int:
     )
 
 
-def _jxl_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG XL, by ISO/IEC 18181-1; None for other formats.
+def jxl_size(content: bytes) -> tuple[int, int] | None:
+    """Return width and height of a JPEG XL, by ISO/IEC 18181-1; None for other formats.
 
-    Raises ValueError, IndexError where the header is cut off.
+    Raises ValueError where the header is cut off.
     """
     if content.startswith(b"\xff\x0a"):
         return _SizeHeader(content[2:18]).size()
-    if content.startswith(b"\x00\x00\x00\x0cJXL \r\n\x87\n"):
-        for kind, body in _boxes(content):
-            if kind in (b"jxlc", b"jxlp"):
-                start = 6 if kind == b"jxlp" else 2  # a part's number, then the signature
-                return _SizeHeader(body[start : start + 16]).size()
-        raise ValueError("a JPEG XL without a codestream")
-    return None
+    if not content.startswith(b"\x00\x00\x00\x0cJXL \r\n\x87\n"):
+        return None
+    stream = b""
+    for kind, body in _boxes(content):
+        if kind in (b"jxlc", b"jxlp"):
+            stream += body[4:20] if kind == b"jxlp" else body[:16]  # a part begins with its number
+        if len(stream) >= 16:
+            break
+    return _SizeHeader(stream[2:18]).size()
 
 
 def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -176,12 +202,11 @@ class _SizeHeader:
     _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
     def __init__(self, content: bytes) -> None:
-        if len(content) < 10:
-            raise ValueError("cut off")
         self._bits = int.from_bytes(content, "little")
+        self._left = 8 * len(content)
 
     def size(self) -> tuple[int, int]:
-        """Return width and height."""
+        """Return width and height. Raises ValueError where the bits end before."""
         is_small = self._take(1)
         height = self._side(is_small)
         if ratio := self._take(3):
@@ -197,4 +222,7 @@ class _SizeHeader:
     def _take(self, count: int) -> int:
         value = self._bits & ((1 << count) - 1)
         self._bits >>= count
+        self._left -= count
+        if self._left < 0:
+            raise ValueError("cut off")
         return value

@@ -30,28 +30,32 @@ def lacks_end(content: bytes) -> bool:
 def is_nearly_whole(image: Image.Image, content: bytes) -> bool:
     """Tell whether little is missing of a JPEG that was decoded with END put behind its bytes.
 
-    Of a progressive one every scan has begun, so that only fine detail may be missing; of another
-    at most MAX_MISSING of the area, which the decoder has left grey at the bottom.
+    Of one in several scans every scan has begun, so that only fine detail may be missing; of one
+    in a single scan at most MAX_MISSING of the area, which the decoder has left grey at the bottom.
     """
     if _is_progressive(content):
         return _has_all_scans(content)
-    return _grey_share(image) <= MAX_MISSING
+    return _has_all_components(content) and _grey_share(image) <= MAX_MISSING
+
+
+def count_scans(content: bytes) -> int:
+    """Return the scans of a JPEG: of several, the decoder holds the coefficients of them all."""
+    return sum(kind == _SCAN for kind, _ in _segments(content))
 
 
 def _grey_share(image: Image.Image) -> float:
     """Return the share of the area that is grey at the end, in the order of decoding."""
-    pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"), np.int16)
-    near = np.asarray(np.abs(pixels - _GREY) <= _NEAR)
-    height, width = near.shape[:2]
-    grey = np.asarray(near.reshape(height, width, -1).all(axis=2))
+    width, height = image.size
     missing = 0
     for bottom in range(height, 0, -_BAND):
-        band = np.asarray(grey[max(bottom - _BAND, 0) : bottom].all(axis=0))
-        trailing = width if band.all() else int(np.argmin(band[::-1]))
-        missing += trailing * min(_BAND, bottom)
+        band = np.asarray(image.crop((0, max(bottom - _BAND, 0), width, bottom)), np.int16)
+        near = np.abs(band - _GREY) <= _NEAR
+        columns = np.asarray(near.reshape(len(band), width, -1).all(axis=(0, 2)))
+        trailing = width if columns.all() else int(np.argmin(columns[::-1]))
+        missing += trailing * len(band)
         if trailing < width:
             break
-    return float(missing / (height * width))
+    return missing / (height * width)
 
 
 def _is_progressive(content: bytes) -> bool:
@@ -74,6 +78,18 @@ def _has_all_scans(content: bytes) -> bool:
     return bool(components) and all(
         finest.get((name, place)) == 0 for name in components for place in places
     )
+
+
+def _has_all_components(content: bytes) -> bool:
+    """Tell whether a scan of each component has begun, where they come one after another."""
+    components: set[int] = set()
+    begun: set[int] = set()
+    for kind, body in _segments(content):
+        if kind in _FRAMES and len(body) >= 6:
+            components = set(body[6::3][: body[5]])
+        elif kind == _SCAN and body:
+            begun |= set(body[1::2][: body[0]])
+    return components <= begun
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:

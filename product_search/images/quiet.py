@@ -18,7 +18,7 @@ def silence_decoders() -> None:
 
     libtiff writes a line for each odd tag or strip straight to file descriptor 2.
     """
-    logging.getLogger("PIL").setLevel(logging.ERROR)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"PIL\b")
     for library in _libtiffs():
         for name in ("TIFFSetWarningHandler", "TIFFSetErrorHandler"):

@@ -15,7 +15,8 @@ from typing import IO
 from PIL import Image
 
 from product_search.errors import ImageNotFound, or_storage_unavailable
-from product_search.images.decoding import VERSION, Region, decode, media_type
+from product_search.images.decoding import VERSION, Region, decode
+from product_search.images.formats import media_type
 
 THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -62,9 +62,10 @@ def test_on_every_database(
         assert_renewed(client, search_sample)
 
 
-def test_a_data_folder_of_the_release_before(settings: Settings, tmp_path: Path) -> None:
-    if settings.database_url is not None:
-        pytest.skip("the folder holds a SQLite database")
+def test_a_data_folder_of_the_release_before(
+    open_settings: Callable[[], Settings], tmp_path: Path
+) -> None:
+    settings = open_settings()
     with zipfile.ZipFile(FORMER) as archive:
         archive.extractall(tmp_path)
     shutil.copytree(tmp_path / "data", settings.data_dir, dirs_exist_ok=True)

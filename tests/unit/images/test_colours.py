@@ -204,3 +204,30 @@ def test_a_turned_image_in_another_space_is_upright_and_sRGB(kind: str, orientat
     assert decode(encoded(image.resize((60, 40)), kind, **options)).size == (
         (40, 60) if orientation >= 5 else (60, 40)
     )
+
+
+def test_grey_with_a_transparent_level_follows_its_profile() -> None:
+    level = round(255 * (128 / 255) ** 2.2)
+    image = flat(level, "L")
+    content = encoded(image, "PNG", icc_profile=grey_profile(1.0), transparency=7)
+    assert all(abs(one - 128) <= WITHIN for one in middle(decode(content)))
+
+
+def test_the_code_points_of_a_png_stand_above_its_profile() -> None:
+    content = encoded(
+        flat(tuple(encoded_in((220, 30, 40), DISPLAY_P3, 2.2))),
+        "PNG",
+        icc_profile=rgb_profile(SRGB, 2.2),
+    )
+    body = b"cICP" + bytes([12, 13, 0, 1])
+    chunk = struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body))
+    assert_near(content[:33] + chunk + content[33:], (220, 30, 40))
+
+
+@pytest.mark.parametrize(("transfer", "white", "grey"), [(16, 0.5806, 0.4266), (18, 0.75, 0.4168)])
+def test_bright_displays_have_the_white_of_a_page(transfer: int, white: float, grey: float) -> None:
+    """What PQ and HLG write for 203 nits, and for the light of sRGB's 128."""
+    for level, seen in ((white, 255), (grey, 128)):
+        numbers = (round(255 * level),) * 3
+        content = png_with(numbers, (b"cICP", bytes([1, transfer, 0, 1])))
+        assert_near(content, (seen, seen, seen))

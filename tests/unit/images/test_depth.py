@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from product_search.images.decoding import decode
 from tests.unit.pictures import encoded
@@ -125,3 +125,35 @@ def test_colours_of_10_12_and_16_bits_in_a_png(top: int, channels: int) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_colours_of_10_12_and_16_bits_in_a_tiff(top: int, order: str) -> None:
     assert_bands(tiff16(bands(top, np.uint16, 3), order))
+
+
+def test_a_few_pixels_beyond_the_range_do_not_change_it() -> None:
+    for beyond in (1.02, -0.01, 40.0):
+        pixels = bands(1.0, np.float32)
+        pixels[0, 0] = beyond
+        assert_bands(encoded(Image.fromarray(pixels), "TIFF"))
+
+
+def test_white_may_be_zero() -> None:
+    pixels = 65_535 - bands(65_535, np.uint16)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    image = Image.fromarray(pixels)
+    content = bytearray(encoded(image, "TIFF", tiffinfo=tags))
+    at = content.index(struct.pack("<HHI", 262, 3, 1)) + 8
+    content[at : at + 2] = struct.pack("<H", 0)
+    assert_bands(bytes(content))
+
+
+@pytest.mark.parametrize("top", [255, 65_535, 2**32 - 1])
+def test_grey_of_32_bits(top: int) -> None:
+    content = bytearray(encoded(Image.fromarray(bands(top, np.uint32).view(np.int32)), "TIFF"))
+    at = content.find(struct.pack("<HHI", 339, 3, 1))
+    if at >= 0:
+        content[at + 8 : at + 10] = struct.pack("<H", 1)
+    assert_bands(bytes(content))
+
+
+def test_transparency_of_12_bits_is_scaled_as_colours_are() -> None:
+    pixels = bands(4095, np.uint16, 4)
+    pixels[..., 3] = 4095
+    assert_bands(png16(pixels))

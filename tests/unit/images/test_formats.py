@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import random
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ import pytest
 from PIL import Image
 
 from product_search.errors import ImageTooManyPixels, InvalidImage
-from product_search.images.decoding import MAX_DECODED_SIDE, decode, media_type
-from product_search.images.formats import MAX_PIXELS, MEMORY, memory_needed, readers
+from product_search.images.budget import MemoryBudget
+from product_search.images.decoding import MAX_DECODED_SIDE, decode
+from product_search.images.formats import MAX_PIXELS, MEMORY, media_type, memory_needed, readers
 from product_search.settings import ROOT
+from tests.clock import until
 from tests.unit.pictures import COLOURS, encoded, four_colours, noise
 
 FILES = Path(__file__).with_name("files")
@@ -51,6 +56,29 @@ def test_the_size_of_a_jpeg_xl_is_told_by_its_header(size: tuple[int, int]) -> N
     content = jxl(Image.new("RGB", size, (9, 9, 9)))
     assert decode(content).size == size
     assert memory_needed(content) - 24_000_000 == int(size[0] * size[1] * 7.8)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_orientation_of_a_jpeg_xl_is_in_its_pixels(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = jxl(four_colours(size=(400, 300)), lossless=True, exif=exif.tobytes())
+    assert decode(content).size == Image.open(io.BytesIO(content)).size
+
+
+def test_a_jpeg_kept_within_a_jpeg_xl_is_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a.jpg").write_bytes(encoded(four_colours(size=(64, 32)), "JPEG", exif=exif))
+    assert "JXL" in readers()
+    Image.open(tmp_path / "a.jpg").save(tmp_path / "a.jxl", lossless_jpeg=True)
+    assert decode((tmp_path / "a.jxl").read_bytes()).size == (32, 64)
+
+
+def test_the_type_of_a_jpeg_xl_is_told_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = jxl(four_colours())
+    monkeypatch.setattr(Image, "open", None)
+    assert media_type(content) == "image/jxl"
 
 
 def test_a_jpeg_xl_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
@@ -129,6 +157,34 @@ def test_a_region_is_of_the_upright_image(orientation: int, size: tuple[int, int
         assert part.getpixel((1, 1)) == colour
 
 
+def is_waited_for(budget: MemoryBudget, count: int) -> bool:
+    return len(budget._waiting) == count
+
+
+def test_who_needs_much_memory_is_served_in_turn() -> None:
+    budget, order = MemoryBudget(100), []
+    entered, done = threading.Event(), threading.Event()
+
+    def hold(size: int, name: str) -> None:
+        with budget.reserve(size):
+            order.append(name)
+            if name == "first":
+                entered.set()
+                assert done.wait(30)
+
+    names = [("first", 60), ("large", 100), ("small", 10)]
+    threads = [threading.Thread(target=hold, args=(size, name)) for name, size in names]
+    threads[0].start()
+    assert entered.wait(30)
+    for thread, waiting in zip(threads[1:], (1, 2), strict=True):
+        thread.start()
+        until(partial(is_waited_for, budget, waiting), "its place in the queue")
+    done.set()
+    for thread in threads:
+        thread.join(30)
+    assert order == ["first", "large", "small"]
+
+
 def test_no_image_that_is_allowed_takes_more_memory_than_there_is() -> None:
     largest = int(MAX_PIXELS**0.5)
     for mode, kind in (("1", "PNG"), ("RGB", "JPEG")):
@@ -138,6 +194,7 @@ def test_no_image_that_is_allowed_takes_more_memory_than_there_is() -> None:
 
 LOUD = """
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 from product_search.errors import InvalidImage

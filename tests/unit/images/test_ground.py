@@ -77,3 +77,23 @@ def test_two_white_cut_outs_of_different_shape_do_not_look_alike() -> None:
     assert min(np.ptp(np.asarray(one)) for one in (shirt, mug)) >= 20
     looks = PerceptualHashes.parse([perceptual_hash(shirt), perceptual_hash(mug)])
     assert int(np.bitwise_count(looks.signs[0] ^ looks.signs[1])) > 16
+
+
+@pytest.mark.parametrize("alpha", [40, 100, 200])
+def test_a_white_veil_is_seen_and_two_of_different_shape_do_not_look_alike(alpha: int) -> None:
+    hashes = []
+    for shape in ("ellipse", "rectangle"):
+        image = Image.new("RGBA", (400, 400), (255, 255, 255, 0))
+        box = (50, 50, 350, 350) if shape == "ellipse" else (30, 150, 370, 250)
+        getattr(ImageDraw.Draw(image), shape)(box, fill=(255, 255, 255, alpha))
+        seen = decode(encoded(image, "PNG"))
+        assert np.ptp(np.asarray(seen)) >= 8
+        hashes.append(perceptual_hash(seen))
+    looks = PerceptualHashes.parse(hashes)
+    assert int(np.bitwise_count(looks.signs[0] ^ looks.signs[1])) > 16
+
+
+def test_a_fringe_around_a_white_thing_does_not_show_it() -> None:
+    image = cut_out((255, 255, 255))
+    ImageDraw.Draw(image).ellipse((20, 20, 100, 100), outline=(200, 200, 200), width=1)
+    assert ground_of(image) == GREY

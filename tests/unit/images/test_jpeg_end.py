@@ -11,6 +11,7 @@ from PIL import Image
 
 from product_search.errors import InvalidImage
 from product_search.images.decoding import decode, image_warnings
+from product_search.images.formats import MAX_BYTES
 from tests.unit.pictures import encoded, noise
 
 FILES = Path(__file__).with_name("files")
@@ -80,3 +81,24 @@ def test_other_formats_that_are_cut_off_are_refused() -> None:
         with pytest.raises(InvalidImage):
             decode(content[: len(content) * 9 // 10])
         assert image_warnings(content) == []
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("mode", ["CMYK", "L"])
+def test_other_modes_that_are_cut_in_the_middle_are_refused(mode: str, share: float) -> None:
+    image = noise((40, 30)).resize((640, 480), Image.Resampling.BICUBIC).convert(mode)
+    content = encoded(image, "JPEG", quality=85)
+    assert decode(content[:-3]).size == (640, 480)
+    with pytest.raises(InvalidImage):
+        decode(content[: int(len(content) * share)])
+
+
+def test_a_file_at_the_limit_without_its_end_is_taken() -> None:
+    content = photo("baseline")[:-2]
+    padded = content[:2] + b"\xff\xfe\xff\xff" + bytes(65_533) + content[2:]
+    while len(padded) + 65_537 <= MAX_BYTES:
+        padded = padded[:2] + b"\xff\xfe\xff\xff" + bytes(65_533) + padded[2:]
+    rest = MAX_BYTES - len(padded) - 4
+    padded = padded[:2] + b"\xff\xfe" + (rest + 2).to_bytes(2, "big") + bytes(rest) + padded[2:]
+    assert len(padded) == MAX_BYTES
+    assert decode(padded).size == (640, 480)
