@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import io
 import statistics
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +54,17 @@ def photo(width: int, height: int) -> Image.Image:
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
+def dark_png(side: int) -> bytes:
+    """Return a PNG of three channels of 16 bits, of which only 10 are used."""
+    row = b"\0" + (300).to_bytes(2, "big") * 3 * side
+    pixels = zlib.compress(row * side)
+    header = struct.pack(">IIBBBBB", side, side, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    )
+
+
 def srgb_profile() -> bytes:
     """Return the profile that most cameras and programs write into their files."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -67,6 +80,16 @@ FILES: dict[str, Callable[[], bytes]] = {
     "WebP, 800 × 800": lambda: encoded(photo(800, 800), "WEBP"),
     "JPEG, 48 megapixels": lambda: encoded(Image.new("RGB", (8064, 6048), (9, 90, 9)), "JPEG"),
     "PNG, 40 megapixels": lambda: encoded(Image.new("RGB", (8000, 5000), (9, 90, 9)), "PNG"),
+    "PNG, 16 bits, dark, 30 megapixels": lambda: dark_png(5500),
+    "PNG, palette, transparent, 16 megapixels": lambda: encoded(
+        Image.new("P", (3990, 3990)), "PNG", transparency=1
+    ),
+    "PNG, RGBA, 16 megapixels": lambda: encoded(
+        Image.new("RGBA", (4000, 4000), (9, 90, 9, 90)), "PNG"
+    ),
+    "TIFF, floats, 30 megapixels": lambda: encoded(
+        Image.new("F", (5500, 5500), 0.5), "TIFF", compression="tiff_deflate"
+    ),
     "PNG, 200 megapixels": lambda: encoded(Image.new("L", (14_142, 14_142), 90), "PNG"),
 }
 TIMED = [name for name in FILES if "megapixels" not in name]
@@ -74,8 +97,12 @@ CROWDS = {
     "JPEG, 4000 × 3000": AT_ONCE,
     "JPEG, 48 megapixels": AT_ONCE,
     "PNG, 40 megapixels": AT_ONCE,
+    "PNG, 16 bits, dark, 30 megapixels": AT_ONCE,
+    "PNG, palette, transparent, 16 megapixels": AT_ONCE,
+    "PNG, RGBA, 16 megapixels": AT_ONCE,
+    "TIFF, floats, 30 megapixels": AT_ONCE,
+    "PNG, 200 megapixels": 4,
 }
-CROWDS |= {"PNG, 200 megapixels": 4}
 
 
 def plain(content: bytes) -> Image.Image:
@@ -105,11 +132,11 @@ def main() -> None:
                 times.append(1000 * (time.perf_counter() - start))
         before, after = (statistics.median(times) for times in took.values())
         say(f"{name:32}{before:10.1f}{after:10.1f}{after / before:8.2f}")
-    say(f"\n{'at once':32}{'images':>8}{'peak MB':>10}   bound {MEMORY // 1_000_000} MB")
+    say(f"\n{'at once':42}{'images':>8}{'peak MB':>10}   bound {MEMORY // 1_000_000} MB")
     for name, count in CROWDS.items():
         command = [sys.executable, "-c", PEAK, name, str(count)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        say(f"{name:32}{count:8}{int(done.stdout):10}")
+        say(f"{name:42}{count:8}{int(done.stdout):10}")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from product_search.images.formats import (
     MAX_BYTES,
     MEMORY,
     check_bytes,
-    memory_needed,
-    open_image,
+    is_plain,
+    open_header,
     open_unbounded,
 )
 from product_search.images.ground import on_ground
@@ -34,8 +34,9 @@ MAX_DECODED_SIDE = 1024
 Region = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright image
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 _DECODED_SIZE = (MAX_DECODED_SIDE, MAX_DECODED_SIDE)
-_MANY_PIXELS = 4_500_000  # of a larger image no second copy is made
-_STRIP_PIXELS = 1_000_000
+_MANY_PIXELS = 4_500_000  # a larger image is reduced in strips
+_MANY_PLAIN_PIXELS = 18_000_000  # likewise, of an image that needs no copy
+_STRIP_PIXELS = 250_000
 _CUT_SHORT = "图片文件不完整：结尾缺失，缺失的部分显示为灰色"
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
 _memory = MemoryBudget(MEMORY)
@@ -70,9 +71,10 @@ def decode(content: bytes, region: Region | None = None) -> Image.Image:
         InvalidImage: not an image, or truncated.
         RegionOutsideImage: the region is not wholly within the image.
     """
-    with _memory.reserve(memory_needed(content)):
+    header, memory = open_header(content)
+    with _memory.reserve(memory):
         try:
-            image = _load(content, is_whole=region is not None)
+            image = _load(header, content, is_whole=region is not None)
             box = (0, 0, *image.size) if region is None else _box(image, region)
             small = _shrink(image, box)
             return _as_seen(_upright(small), str(image.format), content)
@@ -85,10 +87,10 @@ def image_warnings(content: bytes) -> list[str]:
     return [_CUT_SHORT] if jpeg_end.lacks_end(content) else []
 
 
-def _load(content: bytes, *, is_whole: bool) -> Image.Image:
+def _load(header: Image.Image | None, content: bytes, *, is_whole: bool) -> Image.Image:
     """Decode the pixels, of a JPEG no more than needed, and bring deep ones to 8 bits."""
     if not jpeg_end.lacks_end(content):
-        return _pixels(open_image(content), content, is_whole=is_whole)
+        return _pixels(header or open_unbounded(content), content, is_whole=is_whole)
     mended = content + jpeg_end.END
     image = _pixels(open_unbounded(mended), mended, is_whole=is_whole)
     if not jpeg_end.is_nearly_whole(image, content):
@@ -143,6 +145,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    if _orientation(image) == 1:
+        return image
     try:
         return ImageOps.exif_transpose(image)
     except DECODE_ERRORS:
@@ -152,8 +156,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _shrink(image: Image.Image, box: Box) -> Image.Image:
     """Return the box of the image, with its longer side at most MAX_DECODED_SIDE."""
     width, height = box[2] - box[0], box[3] - box[1]
-    is_plain = image.mode in ("L", "RGB", "CMYK", "YCbCr") and not image.has_transparency_data
-    if width * height > _MANY_PIXELS and not (is_plain and width * height < 4 * _MANY_PIXELS):
+    if width * height > (_MANY_PLAIN_PIXELS if is_plain(image) else _MANY_PIXELS):
         small = _reduce_by_strips(image, box)
     else:
         small = _averageable(image if box == (0, 0, *image.size) else image.crop(box))
@@ -162,9 +165,9 @@ def _shrink(image: Image.Image, box: Box) -> Image.Image:
 
 
 def _reduce_by_strips(image: Image.Image, box: Box) -> Image.Image:
-    """Shrink the box to some twice MAX_DECODED_SIDE: no copy of it is ever held whole."""
+    """Shrink the box to between 1.5 and 3 times MAX_DECODED_SIDE, without a copy of it whole."""
     left, top, right, bottom = box
-    factor = max(max(right - left, bottom - top) // (2 * MAX_DECODED_SIDE), 1)
+    factor = max(max(right - left, bottom - top) // (3 * MAX_DECODED_SIDE // 2), 1)
     rows = max(_STRIP_PIXELS // (right - left) // factor, 1) * factor
     size = (-(-(right - left) // factor), -(-(bottom - top) // factor))
     reduced: Image.Image | None = None
@@ -191,7 +194,8 @@ def _averageable(image: Image.Image) -> Image.Image:
         if image.mode in ("RGBA", "LA"):
             return image
         return image.convert("LA" if image.mode == "L" else "RGBA")
-    return image.convert({"1": "L", "P": "RGB", "PA": "RGB"}.get(image.mode, image.mode))
+    other = {"1": "L", "P": "RGB", "PA": "RGB"}.get(image.mode)
+    return image.convert(other) if other else image
 
 
 def _as_seen(image: Image.Image, name: str, content: bytes) -> Image.Image:

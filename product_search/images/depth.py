@@ -14,7 +14,7 @@ Pixels = NDArray[Any]
 # TIFF's tags, and what they say.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
-_STRIP_PIXELS = 1_000_000  # at a time: numbers take many times the memory of the image
+_STRIP_PIXELS = 100_000  # at a time: numbers take many times the memory of the image
 _SAMPLE = 200_000  # pixels by which the range of floating-point numbers is judged
 _FLOAT_RANGES = (1.0, 255.0, 65_535.0)  # what brightness is written in as floating-point numbers
 _OVERSHOOT = 0.05  # of a range: what sharpening and resampling leave beyond its ends
@@ -121,7 +121,7 @@ def _tag(image: Image.Image, tag: int) -> Any:
 def _float_range(image: Image.Image) -> tuple[float, float]:
     """Return what is black and what is white; some pixels beyond a known range do not count."""
     step = max(image.width * image.height // _SAMPLE, 1)
-    sample = np.concatenate([rows.ravel()[::step] for _, rows in _strips(image)])
+    sample = np.concatenate([rows.ravel()[::step].copy() for _, rows in _strips(image)])
     finite = sample[np.isfinite(sample)]
     if not finite.size:
         return 0.0, 1.0

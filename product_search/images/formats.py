@@ -24,6 +24,9 @@ MAX_SIDE = 65_535  # a JPEG's longest; Pillow pays for every row, however short
 MEMORY = 1_500_000_000  # bytes that all images which are being decoded may take together
 _BYTES_PER_PIXEL = {"WEBP": 16, "AVIF": 9, "HEIF": 7.5, "JXL": 7.8}  # measured, at most
 _OVERHEAD = 24_000_000
+# Of others than plain images a copy is made before they are shrunk, and one with colours weighted
+# by their opacity; of a larger image, of its reduction.
+_COPIED_PIXELS, _COPY_BYTES = 9_500_000, 9
 _TIFF_TILE_TAGS = (322, 323)  # TileWidth, TileLength
 
 # What is read, by Pillow's name of the format, and the type under which it is served again.
@@ -124,8 +127,8 @@ def check_size(name: str, size: tuple[int, int], tile_pixels: int = 0) -> None:
         raise ImageTooManyPixels(f"图片过长：边长最多 {MAX_SIDE} 像素")
 
 
-def memory_needed(content: bytes) -> int:
-    """Estimate the bytes that decoding takes at its peak, by the header.
+def open_header(content: bytes) -> tuple[Image.Image | None, int]:
+    """Open an image by its header, and estimate the bytes that decoding it takes at its peak.
 
     Raises as `open_image`; a JPEG XL, which Pillow's reader decodes at once, is not opened.
     """
@@ -134,9 +137,16 @@ def memory_needed(content: bytes) -> int:
         size = jxl_size(content)
     if size is not None:
         check_size("JXL", size)
-        return int(math.prod(size) * _BYTES_PER_PIXEL["JXL"]) + _OVERHEAD
+        return None, int(math.prod(size) * _BYTES_PER_PIXEL["JXL"]) + _OVERHEAD
     image = open_image(content)
-    return int(math.prod(image.size) * _bytes_per_pixel(image, content)) + _OVERHEAD
+    pixels = math.prod(image.size)
+    copied = 0 if is_plain(image) else min(pixels, _COPIED_PIXELS) * _COPY_BYTES
+    return image, int(pixels * _bytes_per_pixel(image, content)) + copied + _OVERHEAD
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Tell whether the image is shrunk as it is, without a copy in another mode."""
+    return image.mode in ("L", "RGB", "CMYK", "YCbCr") and not image.has_transparency_data
 
 
 def _bytes_per_pixel(image: Image.Image, content: bytes) -> float:
@@ -144,10 +154,11 @@ def _bytes_per_pixel(image: Image.Image, content: bytes) -> float:
     if image.format in _BYTES_PER_PIXEL:
         return _BYTES_PER_PIXEL[image.format]
     held = 1.2 if image.mode in ("1", "L", "P") else 4.6
-    if image.format in ("JPEG", "MPO") and jpeg_end.count_scans(content) > 1:
+    if image.format in ("JPEG", "MPO") and jpeg_end.has_several_scans(content):
         return held + 6  # the coefficients of the whole image, beside its pixels
-    if image.format == "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        held *= 2  # Pillow turns it as it loads it
+    if image.format == "TIFF":
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        held *= 3 if is_turned else 2  # beside a strip, which may be all of it; turned by Pillow
     if image.mode[0] in "IF":
         return held + 1.5  # its 8 bits
     if any(";16" in str(tile) for tile in getattr(image, "tile", ())):

@@ -24,7 +24,9 @@ def lacks_end(content: bytes) -> bool:
 
     What may follow the marker, and one in a preview within the metadata, makes no difference.
     """
-    return content.startswith(b"\xff\xd8") and all(kind != _END for kind, _ in _segments(content))
+    if not content.startswith(b"\xff\xd8") or content.endswith(END):
+        return False
+    return all(kind != _END for kind, _ in _segments(content))
 
 
 def is_nearly_whole(image: Image.Image, content: bytes) -> bool:
@@ -38,9 +40,20 @@ def is_nearly_whole(image: Image.Image, content: bytes) -> bool:
     return _has_all_components(content) and _grey_share(image) <= MAX_MISSING
 
 
-def count_scans(content: bytes) -> int:
-    """Return the scans of a JPEG: of several, the decoder holds the coefficients of them all."""
-    return sum(kind == _SCAN for kind, _ in _segments(content))
+def has_several_scans(content: bytes) -> bool:
+    """Tell whether a JPEG has more than one scan: its decoder then holds all coefficients.
+
+    The first scan tells: it is progressive, or does not hold all components.
+    """
+    components = 0
+    for kind, body in _segments(content):
+        if kind == _PROGRESSIVE:
+            return True
+        if kind in _FRAMES and len(body) >= 6:
+            components = body[5]
+        if kind == _SCAN:
+            return not body or body[0] < components
+    return False
 
 
 def _grey_share(image: Image.Image) -> float:

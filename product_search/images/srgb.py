@@ -64,11 +64,15 @@ def _convert(opaque: Image.Image, info: Info, name: str, content: bytes) -> Imag
         return converted
     if opaque.mode == "LAB":
         return _lab_to_rgb(opaque)
-    plain = opaque.convert("RGB")
+    plain = _rgb(opaque)
     if profile:
         return plain
     space = _declared_space(info, name, content)
     return plain if space is None else _apply_space(plain, *space)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _lab_to_rgb(image: Image.Image) -> Image.Image:
@@ -85,7 +89,7 @@ def _by_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
         fitting = image.convert("RGB") if mode == "RGB" and image.mode in ("L", "YCbCr") else image
         if mode != fitting.mode:
             return None
-        return _applied(fitting, transform) if transform else fitting.convert("RGB")
+        return _applied(fitting, transform) if transform else _rgb(fitting)
     except _PROFILE_ERRORS:
         return None
 
