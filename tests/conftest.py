@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ def _shipped_encoders_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(encoders, "open_encoders", opened)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _tracebacks_are_whole() -> Iterator[None]:
+    """A service that can't start shows no traceback in its process: here, that of the tests."""
+    yield
+    if hasattr(sys, "tracebacklimit"):
+        del sys.tracebacklimit
 
 
 @pytest.fixture(scope="session")

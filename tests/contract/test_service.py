@@ -52,7 +52,7 @@ def test_what_is_written_is_found_in_every_mode_and_after_a_restart(
             assert (answer.status_code, answer.json()["index_status"]) == (201, "indexed")
         gone = client.post("/product?wait=true", json={"title": "要删除的苹果"}).json()
         assert client.delete(f"/product/{gone['product_id']}").status_code == 204
-        assert client.patch("/product/1", json={"price": 0.1}).json()["price"] == "0.10"
+        assert client.patch("/product/1?wait=true", json={"price": 0.1}).json()["price"] == "0.10"
     with TestClient(create_app(settings)) as client:
         assert found(client, mode="text_to_text", text="书包")[0] == "红色双肩包"
         assert found(client, mode="text_to_image", text="苹果")[0] == "红富士苹果"

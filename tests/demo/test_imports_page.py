@@ -61,7 +61,8 @@ def test_a_file_is_imported_as_mapped_and_its_bad_rows_are_told(imported: ApiCli
     assert (found.sku, found.title, str(found.price)) == ("IMP-1", "导入试用商品甲", "12.50")
     import_id = int(page.query_params["import"][0])
     again = at(opened(PAGE), import_id)
-    assert counts(again) == counts(page)
+    # On a busy machine the page may find the API silent first, and says so.
+    until(lambda: counts(page) in (counts(again), counts(again.run())), "the import shown again")
     again.button(key="next_file").click().run()
     assert again.file_uploader
     assert "import" not in again.query_params
