@@ -15,6 +15,7 @@ from PIL import Image
 
 from product_search.encoders.checkpoints import has_weights
 from product_search.encoders.embeddings import Matrix
+from product_search.encoders.precision import Precision
 from product_search.errors import EncoderError
 from product_search.images.decoding import VERSION
 
@@ -75,11 +76,15 @@ class EncoderPair:
     image_text: ImageTextEncoder
     device: str
     image_version: int = VERSION  # of the decoding whose vectors its own are compared with
+    precision: Precision = "float"  # of its text encoder
 
     @property
     def is_outdated(self) -> bool:
-        """Whether images are decoded otherwise by now than those that it is compared with."""
-        return self.image_version != VERSION
+        """Whether the pair would be loaded otherwise by now, so that its vectors are the former's.
+
+        Images are decoded otherwise since, or texts are encoded in another precision.
+        """
+        return (self.image_version, self.precision) != (VERSION, choose_precision(self.device))
 
     def encode_products(
         self, documents: Sequence[str], titles: Sequence[str]
@@ -126,6 +131,11 @@ def resolve_device(device: Device) -> str:
     return "cpu"
 
 
+def choose_precision(device: str) -> Precision:
+    """Return what a device computes dense layers in; a CPU's kind makes no difference."""
+    return "int8" if device == "cpu" else "float"
+
+
 def resolve_choice(choice: EncoderChoice, clip: Path) -> EncoderChoice:
     """Return the encoders that the settings choose: `auto` is Chinese-CLIP where it is on disk.
 
@@ -145,6 +155,7 @@ def open_encoders(
     starter: Path,
     device: Device = "auto",
     image_version: int = VERSION,
+    precision: Precision | None = None,
 ) -> EncoderPair:
     """Load the pair that `choice` names; `auto` is as in `resolve_choice`.
 
@@ -152,7 +163,7 @@ def open_encoders(
     be the pair's own: see indexing.startup.
 
     With an older `image_version` its vectors are compared with those of images that were decoded
-    as releases before this one did.
+    as releases before this one did. `precision` is the device's own where it is None.
 
     Raises:
         EncoderError: the weights that `choice` needs are not there, or the device is not.
@@ -160,13 +171,14 @@ def open_encoders(
     from product_search.encoders.bge import BgeEncoder
 
     where = resolve_device(device)
-    text = BgeEncoder(bge, where)
+    precision = precision or choose_precision(where)
+    text = BgeEncoder(bge, where, precision=precision)
     if resolve_choice(choice, clip) == "starter":
         from product_search.encoders.starter import StarterEncoder
 
         image_text = StarterEncoder(starter, text, image_version=image_version)
-        return EncoderPair("starter", text, image_text, where, image_version)
+        return EncoderPair("starter", text, image_text, where, image_version, precision)
     from product_search.encoders.chinese_clip import ChineseClipEncoder
 
     clip_encoder = ChineseClipEncoder(clip, where, image_version=image_version)
-    return EncoderPair("chinese-clip", text, clip_encoder, where, image_version)
+    return EncoderPair("chinese-clip", text, clip_encoder, where, image_version, precision)

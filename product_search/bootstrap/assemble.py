@@ -48,7 +48,7 @@ from vector_db import EntityCollection
 log = logging.getLogger(__name__)
 
 _REENCODING = (
-    "新版本解码图片的方式有变：正在用它重新编码全部商品，完成后自动切换，此前搜索照常"
+    "新版本编码商品的方式有变（解码图片，或文字编码器的精度）：正在用它重新编码全部商品，完成后自动切换，此前搜索照常"
     "（python -m product_search.manage reindex --status 看进度）"
 )
 _LEG_THREADS = 32  # of all searches together; one leg of each runs in the search's own thread
@@ -140,7 +140,7 @@ def open_resources(
 
 
 def _check_encoders(resources: Resources, *, is_service: bool) -> None:
-    """Log the hint; let the service encode images anew that were decoded as releases before did."""
+    """Log the hint; let the service encode anew what releases before encoded otherwise."""
     if resources.encoder_hint:
         log.warning("%s", resources.encoder_hint)
     if not (is_service and resources.encoders.is_outdated):
@@ -148,7 +148,7 @@ def _check_encoders(resources: Resources, *, is_service: bool) -> None:
     try:
         resources.database.write(reindex.renew, resources.encoders.name)
     except reindex.ReindexRefused as refused:  # another process does it, or something else first
-        log.warning("images are not encoded anew now: %s", refused)
+        log.warning("products are not encoded anew now: %s", refused)
 
 
 def _release_claims_of_the_dead(database: Database) -> None:

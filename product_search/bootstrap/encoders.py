@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nlp_models import EncoderChoice, EncoderPair, open_encoders, resolve_choice
 from product_search.encoders.checkpoints import has_weights
+from product_search.encoders.precision import PRECISIONS, Precision
 from product_search.errors import EncoderError
 from product_search.images.decoding import VERSION, VERSIONS
 from product_search.settings import Settings
@@ -57,9 +58,10 @@ class EncoderLoader:
     def _all(self, names: Sequence[EncoderChoice]) -> Iterator[EncoderPair]:
         for name in names:
             clips = self._clips() if name == "chinese-clip" else self._clips()[:1]
-            for version, clip, bge in product(VERSIONS, clips, self._bges()):
+            ways = product(VERSIONS, PRECISIONS, clips, self._bges())
+            for version, precision, clip, bge in ways:
                 try:
-                    yield self._open(name, clip, bge, version)
+                    yield self._open(name, clip, bge, version, precision)
                 except EncoderError as error:
                     log.debug("%s", error)
 
@@ -72,7 +74,14 @@ class EncoderLoader:
         there = [path for path in (settings.downloaded_bge,) if has_weights(path)]
         return [path for path in (settings.bge_dir, *there, settings.shipped_bge) if path]
 
-    def _open(self, name: EncoderChoice, clip: Path, bge: Path, image_version: int) -> EncoderPair:
+    def _open(
+        self,
+        name: EncoderChoice,
+        clip: Path,
+        bge: Path,
+        image_version: int,
+        precision: Precision | None = None,
+    ) -> EncoderPair:
         pair = open_encoders(
             name,
             clip=clip,
@@ -80,6 +89,7 @@ class EncoderLoader:
             starter=self.settings.shipped_starter,
             device=self.settings.device,
             image_version=image_version,
+            precision=precision,
         )
         log.info("encoder %s (fingerprint %s) on %s", pair.name, pair.fingerprint, pair.device)
         return pair

@@ -4,32 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import torch
-from transformers import AutoTokenizer, BertModel
+import numpy as np
 
+from product_search.encoders.bert import Bert
 from product_search.encoders.checkpoints import checkpoint_files, fingerprint, require_weights
-from product_search.encoders.embeddings import Matrix, in_batches
-from product_search.encoders.pretrained import load_model, to_matrix, tokenise
+from product_search.encoders.embeddings import Matrix, normalised
+from product_search.encoders.graph import INT8_RECIPE
+from product_search.encoders.precision import Precision
+from product_search.encoders.tokens import Tokenizer, Tokens, token_batches
 
 # BAAI's model card: put before a short query, never before a document.
 QUERY_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
+BATCH_TOKENS = 2048  # some 70 queries, or four documents of the greatest length
+
+
+class BertNetwork(Protocol):
+    """A BERT that a batch of tokens goes through."""
+
+    dim: int
+    limit: int
+
+    def embed(self, tokens: Sequence[Tokens]) -> Matrix:
+        """Return float32 (n, dim), the state of each text's first token; n is at least 1."""
+        ...
 
 
 class BgeEncoder:
     """Text encoder: the CLS state of a BERT, with an instruction before queries."""
 
-    def __init__(self, folder: Path, device: str = "cpu", batch_size: int = 32) -> None:
-        """Load the checkpoint in `folder`. Raises EncoderError where it can't be used."""
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        batch_tokens: int = BATCH_TOKENS,
+        precision: Precision = "float",
+    ) -> None:
+        """Load the checkpoint.
+
+        Args:
+            folder: where it is.
+            device: where it runs in floating point; int8 always runs on the CPU.
+            batch_tokens: tokens encoded at once, or one text that has more.
+            precision: what its dense layers are computed in.
+
+        Raises:
+            EncoderError: the checkpoint can't be used.
+        """
         require_weights(folder)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._model: Any = load_model(BertModel, folder, device, add_pooling_layer=False)
-        self._device = device
-        self._batch_size = batch_size
-        self._limit = int(self._model.config.max_position_embeddings)
-        self.dim = int(self._model.config.hidden_size)
+        self._network = _open_network(folder, device, precision)
+        self._tokenizer = Tokenizer(folder, self._network.limit)
+        self._batch_tokens = batch_tokens
+        self.dim = self._network.dim
         recipe = f"bge:lower:cls:{QUERY_INSTRUCTION}"
+        if precision == "int8":
+            recipe = f"{recipe}:{INT8_RECIPE}"
         self.fingerprint = fingerprint(recipe, checkpoint_files(folder))
 
     def encode_queries(self, texts: Sequence[str]) -> Matrix:
@@ -38,12 +68,24 @@ class BgeEncoder:
 
     def encode_documents(self, texts: Sequence[str]) -> Matrix:
         """Return float32 (n, dim), L2-normalised; texts are cut at the model's 512 tokens."""
-        return in_batches(texts, self._batch_size, self.dim, self._encode)
+        batches = token_batches(self.tokenise(texts), self._batch_tokens)
+        parts = [self.embed(batch) for batch in batches]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
-    @torch.inference_mode()
-    def _encode(self, texts: Sequence[str]) -> Matrix:
+    def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        """Return each text's tokens; any number of threads may do this at the same time."""
         # Its vocabulary is lower case, and not every copy of its tokenizer knows that: to a copy
         # that does not, GodMorgon and XR-200 are the same unknown word.
-        lower = [text.lower() for text in texts]
-        tokens = tokenise(self._tokenizer, lower, self._limit, self._device)
-        return to_matrix(self._model(**tokens).last_hidden_state[:, 0])
+        return self._tokenizer.tokenise([text.lower() for text in texts])
+
+    def embed(self, tokens: Sequence[Tokens]) -> Matrix:
+        """Return float32 (n, dim), L2-normalised, of one batch of tokenised texts; n >= 1."""
+        return normalised(self._network.embed(tokens))
+
+
+def _open_network(folder: Path, device: str, precision: Precision) -> BertNetwork:
+    if device == "cpu" or precision == "int8":
+        return Bert(folder, precision)
+    from product_search.encoders.torch_bert import TorchBert
+
+    return TorchBert(folder, device)

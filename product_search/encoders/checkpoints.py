@@ -12,7 +12,7 @@ from product_search.images.decoding import VERSIONS
 
 def has_weights(folder: Path) -> bool:
     """Return whether the folder holds a whole Hugging Face checkpoint."""
-    return (folder / "config.json").is_file() and bool(_weights(folder))
+    return (folder / "config.json").is_file() and bool(weight_files(folder))
 
 
 def require_weights(folder: Path) -> None:
@@ -26,7 +26,7 @@ def require_weights(folder: Path) -> None:
 def checkpoint_files(folder: Path) -> list[Path]:
     """Return the files of a checkpoint that decide its embeddings."""
     others = ("config.json", "preprocessor_config.json", "tokenizer.json", "vocab.txt")
-    return _weights(folder) + [folder / name for name in others if (folder / name).is_file()]
+    return weight_files(folder) + [folder / name for name in others if (folder / name).is_file()]
 
 
 def image_recipe(recipe: str, image_version: int) -> str:
@@ -46,5 +46,6 @@ def fingerprint(recipe: str, files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _weights(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that hold the checkpoint's tensors."""
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))

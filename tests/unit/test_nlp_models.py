@@ -19,7 +19,7 @@ from tests.unit.checkpoints import write_bge, write_clip
 STARTER = ROOT / "models" / "starter"
 SHIPPED_BGE = ROOT / "models" / "bge-small-zh-v1.5"
 # Names the folders of data that exist: were it another, every catalog would be indexed anew.
-STARTER_FINGERPRINT = "47c0adc8d832"
+STARTER_FINGERPRINT = "c52f11dae4dc"
 FORMER_FINGERPRINT = (
     "a34d462c0503"  # of data folders whose images were decoded without their profiles
 )
@@ -38,7 +38,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bge(bge_folder: Path) -> BgeEncoder:
-    return BgeEncoder(bge_folder, batch_size=3)
+    return BgeEncoder(bge_folder, batch_tokens=40)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,13 @@ def test_the_pair_that_ships_has_the_fingerprint_that_collections_are_named_by()
     pair = open_encoders("starter", clip=STARTER, bge=SHIPPED_BGE, starter=STARTER, device="cpu")
     assert pair.fingerprint == STARTER_FINGERPRINT
     former = open_encoders(
-        "starter", clip=STARTER, bge=SHIPPED_BGE, starter=STARTER, device="cpu", image_version=1
+        "starter",
+        clip=STARTER,
+        bge=SHIPPED_BGE,
+        starter=STARTER,
+        device="cpu",
+        image_version=1,
+        precision="float",
     )
     assert former.fingerprint == FORMER_FINGERPRINT
     assert (pair.is_outdated, former.is_outdated) == (False, True)

@@ -42,7 +42,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bge(bge_folder: Path) -> BgeEncoder:
-    return BgeEncoder(bge_folder, batch_size=3)
+    return BgeEncoder(bge_folder, batch_tokens=40)
 
 
 @pytest.fixture(scope="module")

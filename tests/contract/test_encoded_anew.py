@@ -1,4 +1,4 @@
-"""A catalog whose images were decoded as the release before did is encoded anew, by itself."""
+"""A catalog that was encoded otherwise than this release does is encoded anew, by itself."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from tests.api.exclusive_runs import run_to_end
 from tests.api.helpers import resources
 from tests.contract.test_service import found, settings as settings
 
-# Four products, made by version 0.1.0 before images were decoded by their profiles.
-FORMER = Path(__file__).with_name("data_of_0_1_0.zip")
+FORMER = (
+    "data_of_0_1_0.zip",  # four products, before images were decoded by their profiles
+    "data_in_float32.zip",  # three products, before texts were encoded in int8
+)
 DEADLINE_S = 60
 
 
@@ -62,11 +64,12 @@ def test_on_every_database(
         assert_renewed(client, search_sample)
 
 
-def test_a_data_folder_of_the_release_before(
-    open_settings: Callable[[], Settings], tmp_path: Path
+@pytest.mark.parametrize("former", FORMER)
+def test_a_data_folder_of_a_release_before(
+    open_settings: Callable[[], Settings], tmp_path: Path, former: str
 ) -> None:
     settings = open_settings()
-    with zipfile.ZipFile(FORMER) as archive:
+    with zipfile.ZipFile(Path(__file__).with_name(former)) as archive:
         archive.extractall(tmp_path)
     shutil.copytree(tmp_path / "data", settings.data_dir, dirs_exist_ok=True)
     with TestClient(create_app(settings)) as client:
