@@ -308,6 +308,15 @@ class OutboxFull(AppError):
     retry_after_s = 5
 
 
+class Overloaded(AppError):
+    """Too many searches wait already: nothing was begun; send it again a little later."""
+
+    code = "overloaded"
+    status = 429
+    example = "正在处理的请求过多，请稍后重试"
+    retry_after_s = 1
+
+
 class DatabaseUnavailable(AppError):
     """The relational store does not answer."""
 
@@ -356,6 +365,10 @@ class GenerationModelMissing(AppError):
 
 class KafkaUnavailable(Exception):
     """Kafka has not acknowledged what it was sent; the same may be sent again later."""
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more: what was still to be done for it was dropped."""
 
 
 class GenerationFailed(Exception):

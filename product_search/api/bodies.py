@@ -15,6 +15,7 @@ from python_multipart.exceptions import FormParserError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from product_search.api.multipart import FormReader, Part, boundary_of
+from product_search.api.threads import SearchThreads
 from product_search.errors import (
     InvalidJson,
     InvalidRequest,
@@ -50,16 +51,20 @@ class Body(Generic[Model]):
     media_types: tuple[str, ...]
     request: Request
 
-    async def apply(self, function: Callable[[Model], Answer]) -> Answer:
+    async def apply(
+        self, function: Callable[[Model], Answer], threads: SearchThreads | None = None
+    ) -> Answer:
         """Return the function's answer to the body as its model; a form's file is its `image`.
+
+        A search runs in the threads of searches, anything else in those that all share.
 
         Checking a large body takes long, as do most functions: one worker thread does both. A
         route that calls this is a coroutine, since FastAPI checks the answers of plain functions
         in a thread as well, for which they wait a second time when all threads are taken.
 
         Raises:
-            UnsupportedMediaType, PayloadTooLarge, InvalidJson, InvalidRequest, and what the
-            function raises.
+            UnsupportedMediaType, PayloadTooLarge, InvalidJson, InvalidRequest, and what
+            SearchThreads.run and the function raise.
         """
         content_type = self.request.headers.get("content-type", "")
         media_type = content_type.partition(";")[0].strip().lower()
@@ -67,7 +72,9 @@ class Body(Generic[Model]):
             raise UnsupportedMediaType(f"请求体应为 {' 或 '.join(self.media_types)}")
         content = await self.request.body()
         parse = _parse_json if media_type == JSON else partial(_form_values, content_type)
-        return await run_in_threadpool(self._answer, function, parse, content)
+        if threads is None:
+            return await run_in_threadpool(self._answer, function, parse, content)
+        return await threads.run(self.request, self._answer, function, parse, content)
 
     def _answer(
         self, function: Callable[[Model], Answer], parse: Callable[[bytes], Any], content: bytes

@@ -9,7 +9,7 @@ import anyio
 from fastapi import Depends, FastAPI, Request
 
 import orm_models
-from product_search.api import metrics
+from product_search.api import metrics, threads
 from product_search.bootstrap import assemble
 from product_search.bulk import uploads
 from product_search.catalog import products
@@ -25,6 +25,7 @@ class Service:
 
     resources: assemble.Resources
     metrics: metrics.Metrics = field(default_factory=metrics.Metrics)
+    search_threads: threads.SearchThreads = field(default_factory=threads.SearchThreads)
     # Threads of its own: health answers also while every other one waits for a store.
     health_threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
 
@@ -71,6 +72,10 @@ async def _search(service: Running) -> search.SearchService:
     return service.resources.search
 
 
+async def _search_threads(service: Running) -> threads.SearchThreads:
+    return service.search_threads
+
+
 Catalog = Annotated[products.Catalog, Depends(_catalog)]
 Database = Annotated[orm_models.Database, Depends(_database)]
 Generations = Annotated[generations.Generations, Depends(_generations)]
@@ -78,3 +83,4 @@ Imports = Annotated[uploads.Imports, Depends(_imports)]
 Maps = Annotated[catalog_map.Maps, Depends(_maps)]
 Runs = Annotated[executor.RunExecutor, Depends(_runs)]
 Search = Annotated[search.SearchService, Depends(_search)]
+SearchThreads = Annotated[threads.SearchThreads, Depends(_search_threads)]

@@ -19,7 +19,8 @@ from product_search.schemas.validation import invalid_request
 
 log = logging.getLogger(__name__)
 
-# What may be wrong with any body that is read here, with an image in it, and with both stores.
+# What may be wrong with any body that is read here, with an image in it, and with a search of both
+# stores.
 BODY_ERRORS: tuple[type[AppError], ...] = (
     errors.InvalidRequest,
     errors.InvalidJson,
@@ -31,7 +32,8 @@ IMAGE_ERRORS: tuple[type[AppError], ...] = (
     errors.ImageTooLarge,
     errors.ImageTooManyPixels,
 )
-STORE_ERRORS: tuple[type[AppError], ...] = (
+SEARCH_ERRORS: tuple[type[AppError], ...] = (
+    errors.Overloaded,
     errors.DatabaseUnavailable,
     errors.VectorStoreUnavailable,
 )
@@ -84,8 +86,9 @@ def install(app: FastAPI) -> None:
         return answer
 
     @app.exception_handler(ClientDisconnect)
-    def _gone(request: Request, _error: ClientDisconnect) -> Response:
-        log.info("%s %s: the client left before its body was whole", request.method, request.url)
+    @app.exception_handler(errors.ClientGone)
+    def _gone(request: Request, _error: Exception) -> Response:
+        log.info("%s %s: the client left before its answer", request.method, request.url)
         return Response(status_code=400)  # nobody reads it
 
     @app.exception_handler(Exception)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from data_models import (
     MatchRequest,
@@ -20,8 +20,8 @@ from data_models import (
 )
 from product_search import errors
 from product_search.api.bodies import Body, json_body, json_or_form
-from product_search.api.dependencies import Search
-from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, STORE_ERRORS, documented
+from product_search.api.dependencies import Search, SearchThreads
+from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, SEARCH_ERRORS, documented
 from product_search.schemas import examples
 from product_search.search.match import match_pairs
 from product_search.search.rerank import rerank_products
@@ -37,11 +37,11 @@ TitlesBody = Annotated[Body[TitlesRequest], json_or_form(TitlesRequest, examples
 @router.post(
     "/rerank",
     summary="给商品排序",
-    responses=documented(*BODY_ERRORS, *IMAGE_ERRORS, *STORE_ERRORS),
+    responses=documented(*BODY_ERRORS, *IMAGE_ERRORS, *SEARCH_ERRORS),
 )
-async def rerank(body: RerankBody, search: Search) -> RerankResponse:
+async def rerank(body: RerankBody, search: Search, threads: SearchThreads) -> RerankResponse:
     """给出的商品按与文字、图片的符合程度排序，用的是已存的向量；请求体为 JSON 或 multipart。"""
-    return await body.apply(partial(rerank_products, search))
+    return await body.apply(partial(rerank_products, search), threads)
 
 
 @router.post(
@@ -53,12 +53,12 @@ async def rerank(body: RerankBody, search: Search) -> RerankResponse:
         errors.ProductWithoutImage,
         *BODY_ERRORS,
         *IMAGE_ERRORS,
-        *STORE_ERRORS,
+        *SEARCH_ERRORS,
     ),
 )
-async def match(body: MatchBody, search: Search) -> MatchResponse:
+async def match(body: MatchBody, search: Search, threads: SearchThreads) -> MatchResponse:
     """一张图片与 1–64 个标题，或一个标题与 1–64 张图片：每一对的分数、置信度与结论。"""
-    return await body.apply(partial(match_pairs, search))
+    return await body.apply(partial(match_pairs, search), threads)
 
 
 @router.get(
@@ -70,14 +70,18 @@ async def match(body: MatchBody, search: Search) -> MatchResponse:
         errors.NotCalibrated,
         errors.ProductWithoutImage,
         errors.InvalidRequest,
-        *STORE_ERRORS,
+        *SEARCH_ERRORS,
     ),
 )
-def get_similar(
-    product_id: ProductId, query: Annotated[SimilarQuery, Query()], search: Search
+async def get_similar(
+    request: Request,
+    product_id: ProductId,
+    query: Annotated[SimilarQuery, Query()],
+    search: Search,
+    threads: SearchThreads,
 ) -> SearchResponse:
     """图片、标题或两者都与该商品相近的商品，不含它自己；用的是已存的向量，可加条件。"""
-    return search.similar(product_id, query)
+    return await threads.run(request, search.similar, product_id, query)
 
 
 @router.post(
@@ -89,9 +93,9 @@ def get_similar(
         errors.ProductWithoutImage,
         *BODY_ERRORS,
         *IMAGE_ERRORS,
-        *STORE_ERRORS,
+        *SEARCH_ERRORS,
     ),
 )
-async def find_titles(body: TitlesBody, search: Search) -> TitlesResponse:
+async def find_titles(body: TitlesBody, search: Search, threads: SearchThreads) -> TitlesResponse:
     """与图片最相近的已有标题，以及由它们一致之处拼成的建议；请求体为 JSON 或 multipart。"""
-    return await body.apply(partial(suggest_titles, search))
+    return await body.apply(partial(suggest_titles, search), threads)

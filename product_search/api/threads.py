@@ -1,0 +1,75 @@
+"""The threads in which searches run: so many at once, and none for a client that has gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import Request
+
+from product_search.batching import Caller, caller_is_gone, calling
+from product_search.errors import ClientGone, Overloaded
+
+P = ParamSpec("P")
+T = TypeVar("T")
+THREADS = 40
+MAX_WAITING = 200  # requests for a thread: some seconds of searches by text
+# Most answers are there by then, and need nobody to watch for their client.
+_WATCH_AFTER_S = 0.1
+
+
+class SearchThreads:
+    """Threads that other requests don't wait for when searches take long; used in one event loop.
+
+    What a function in them submits to a Batcher is dropped when the request's client has gone.
+    """
+
+    def __init__(self, threads: int = THREADS, max_waiting: int = MAX_WAITING) -> None:
+        """Start none yet."""
+        self._limiter = anyio.CapacityLimiter(threads)
+        self._most = threads + max_waiting
+        self._requests = 0
+
+    async def run(
+        self, request: Request, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return `function(*args, **kwargs)`, once a thread is free for it.
+
+        Raises:
+            Overloaded: too many requests wait already.
+            ClientGone: the client has left, and what it asked for was not finished.
+        """
+        if self._requests >= self._most:
+            raise Overloaded(Overloaded.example)
+        self._requests += 1
+        caller, watches = Caller(), list[asyncio.Task[None]]()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(
+            _WATCH_AFTER_S, lambda: watches.append(loop.create_task(_watch(request, caller)))
+        )
+        try:
+            with calling(caller):
+                work = partial(_while_wanted, function, *args, **kwargs)
+                return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        finally:
+            self._requests -= 1
+            timer.cancel()
+            for watch in watches:
+                watch.cancel()
+
+
+def _while_wanted(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    if caller_is_gone():  # while it waited for the thread
+        raise ClientGone
+    return function(*args, **kwargs)
+
+
+async def _watch(request: Request, caller: Caller) -> None:
+    """Note it when the client leaves; its request has been read whole."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    caller.is_gone = True

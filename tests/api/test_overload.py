@@ -1,0 +1,170 @@
+"""Searches that are too many, too slow, or nobody's any more, through a real server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from main import create_app
+from nlp_models import TextEncoder
+from product_search.api import threads
+from product_search.api.dependencies import Service
+from product_search.api.threads import SearchThreads
+from product_search.batching import Caller
+from product_search.encoders.embeddings import Matrix
+from product_search.settings import Settings
+from tests.api.helpers import code_of
+from tests.clock import until
+from tests.servers import free_port
+from tests.stand_ins import StandIn
+
+PATIENCE_S = 60.0
+
+
+class Gate:
+    """Text encoder whose texts wait while the gate is shut."""
+
+    def __init__(self, real: TextEncoder) -> None:
+        self._real = real
+        self.fingerprint, self.dim = real.fingerprint, real.dim
+        self.seen: list[str] = []
+        self._is_open = threading.Event()
+
+    def encode_queries(self, texts: Sequence[str]) -> Matrix:
+        """See TextEncoder."""
+        return self.encode_documents(texts)
+
+    def encode_documents(self, texts: Sequence[str]) -> Matrix:
+        """See TextEncoder."""
+        self.seen += texts
+        assert self._is_open.wait(PATIENCE_S)
+        return self._real.encode_documents(texts)
+
+    def open(self) -> None:
+        """Let the queries through."""
+        self._is_open.set()
+
+
+@dataclass(frozen=True)
+class Served:
+    """The running application, its address, and the gate that its searches wait at."""
+
+    app: FastAPI
+    port: int
+    gate: Gate
+    callers: Sequence[Caller]  # of the searches so far
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def search(self, text: str) -> httpx.Response:
+        body = {"mode": "text_to_image", "text": text}
+        return httpx.post(f"{self.url}/search", json=body, timeout=PATIENCE_S)
+
+    def with_threads(self, count: int, max_waiting: int) -> None:
+        """Let so many searches run, and so many wait."""
+        service: Service = self.app.state.service
+        narrow = SearchThreads(count, max_waiting)
+        self.app.state.service = replace(service, search_threads=narrow)
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[int]:
+    """The application behind a real server in a thread; its port."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started or not thread.is_alive(), "the server's start")
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+
+
+@pytest.fixture
+def served(
+    open_settings: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Served]:
+    callers: list[Caller] = []
+
+    def noted() -> Caller:
+        callers.append(Caller())
+        return callers[-1]
+
+    monkeypatch.setattr(threads, "Caller", noted)
+    app = create_app(open_settings())
+    with running(app) as port:
+        service: Service = app.state.service
+        held, encoders = service.resources, service.resources.encoders
+        gate = Gate(encoders.text)
+        gated = StandIn(held.collections, replace(encoders, text=gate))
+        search = replace(held.search, collections=gated)
+        app.state.service = replace(service, resources=replace(held, search=search))
+        yield Served(app, port, gate, callers)
+        gate.open()
+
+
+def test_too_many_searches_are_refused_at_once_and_the_others_are_answered(served: Served) -> None:
+    served.with_threads(1, max_waiting=1)
+    with ThreadPoolExecutor(2) as clients:
+        first = clients.submit(served.search, "一")
+        until(lambda: served.gate.seen, "the first search")
+        second = clients.submit(served.search, "二")
+        until(lambda: len(served.callers) == 2, "the second search")
+        refused = served.search("多")
+        assert code_of(refused) == (429, "overloaded")
+        assert refused.headers["Retry-After"] == "1"
+        assert "稍后" in refused.json()["message"]
+        served.gate.open()
+        assert (first.result().status_code, second.result().status_code) == (200, 200)
+    assert served.gate.seen == ["一", "二"]
+    assert served.search("三").status_code == 200
+
+
+def test_health_and_products_answer_while_every_search_waits(served: Served) -> None:
+    with ThreadPoolExecutor(threads.THREADS + 5) as clients:
+        answers = [clients.submit(served.search, str(one)) for one in range(threads.THREADS + 5)]
+        until(lambda: len(served.gate.seen) == threads.THREADS, "a search in every thread")
+        assert httpx.get(f"{served.url}/health").json()["vector_store"] == "ok"
+        assert httpx.get(f"{served.url}/product/list").status_code == 200
+        served.gate.open()
+        assert {answer.result().status_code for answer in answers} == {200}
+
+
+def test_nothing_is_encoded_for_a_client_that_left_while_it_waited(served: Served) -> None:
+    served.with_threads(1, max_waiting=9)
+    with ThreadPoolExecutor(2) as clients:
+        first = clients.submit(served.search, "一")
+        until(lambda: served.gate.seen, "the first search")
+        with sent(served.port, '{"mode": "text_to_image", "text": "走了"}'):
+            until(lambda: len(served.callers) == 2, "the second search")
+        until(lambda: served.callers[1].is_gone, "the watch")
+        third = clients.submit(served.search, "三")
+        served.gate.open()
+        assert (first.result().status_code, third.result().status_code) == (200, 200)
+    assert served.gate.seen == ["一", "三"]
+
+
+@contextmanager
+def sent(port: int, body: str) -> Iterator[None]:
+    """A search that is sent whole, and whose client leaves at the end of the block."""
+    content = body.encode()
+    head = (
+        "POST /search HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(head.encode() + content)
+        yield
