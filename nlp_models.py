@@ -17,6 +17,7 @@ from product_search.encoders.checkpoints import has_weights
 from product_search.encoders.embeddings import Matrix
 from product_search.encoders.precision import Precision
 from product_search.errors import EncoderError
+from product_search.heap import give_back_free_memory
 from product_search.images.decoding import VERSION
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -168,17 +169,32 @@ def open_encoders(
     Raises:
         EncoderError: the weights that `choice` needs are not there, or the device is not.
     """
+    where = resolve_device(device)
+    name = resolve_choice(choice, clip)
+    precision = precision or choose_precision(where)
+    try:
+        text, image_text = _load(name, clip, bge, starter, where, image_version, precision)
+    finally:
+        give_back_free_memory()
+    return EncoderPair(name, text, image_text, where, image_version, precision)
+
+
+def _load(
+    name: EncoderChoice,
+    clip: Path,
+    bge: Path,
+    starter: Path,
+    device: str,
+    image_version: int,
+    precision: Precision,
+) -> tuple[TextEncoder, ImageTextEncoder]:
     from product_search.encoders.bge import BgeEncoder
 
-    where = resolve_device(device)
-    precision = precision or choose_precision(where)
-    text = BgeEncoder(bge, where, precision=precision)
-    if resolve_choice(choice, clip) == "starter":
+    text = BgeEncoder(bge, device, precision=precision)
+    if name == "starter":
         from product_search.encoders.starter import StarterEncoder
 
-        image_text = StarterEncoder(starter, text, image_version=image_version)
-        return EncoderPair("starter", text, image_text, where, image_version, precision)
+        return text, StarterEncoder(starter, text, image_version=image_version)
     from product_search.encoders.chinese_clip import ChineseClipEncoder
 
-    clip_encoder = ChineseClipEncoder(clip, where, image_version=image_version)
-    return EncoderPair("chinese-clip", text, clip_encoder, where, image_version, precision)
+    return text, ChineseClipEncoder(clip, device, image_version=image_version)

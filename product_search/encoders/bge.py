@@ -17,7 +17,7 @@ from product_search.encoders.tokens import Tokenizer, Tokens, token_batches
 
 # BAAI's model card: put before a short query, never before a document.
 QUERY_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
-BATCH_TOKENS = 2048  # some 70 queries, or four documents of the greatest length
+BATCH_TOKENS = 1024  # some 35 queries, or two documents of the greatest length
 
 
 class BertNetwork(Protocol):

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-_M_MMAP_THRESHOLD = -3  # glibc's malloc.h
-_LARGE = 8 * 1024 * 1024  # bytes
-
-
-def give_back_large_blocks() -> None:
-    """Let glibc return large blocks to the system when they are freed, as those of images are.
-
-    By itself it learns to keep blocks of up to 32 MB for reuse, in each thread's own arena: 40
-    images at once then leave gigabytes behind. Elsewhere than on glibc this does nothing.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 class MemoryBudget:

@@ -12,8 +12,8 @@ from functools import cache
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from product_search.errors import ImageTooLarge, ImageTooManyPixels, InvalidImage
+from product_search.heap import give_back_large_blocks
 from product_search.images import jpeg_end
-from product_search.images.budget import give_back_large_blocks
 from product_search.images.quiet import silence_decoders
 
 MAX_BYTES = 10 * 1024 * 1024
