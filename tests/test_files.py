@@ -49,6 +49,6 @@ def test_only_the_settings_read_the_environment(path: Path) -> None:
     }
     taken = attributes | {name.removeprefix("os.") for name in imported(path)}
     reads = taken & {"environ", "environb", "getenv", "getenvb", "putenv"}
-    assert not reads or relative_name(path).startswith(
-        ("product_search/settings.py", "benchmarks/")
-    )
+    # telemetry.py sets a variable: prometheus_client takes its folder from nowhere else.
+    allowed = ("product_search/settings.py", "product_search/telemetry.py", "benchmarks/")
+    assert not reads or relative_name(path).startswith(allowed)

@@ -9,7 +9,7 @@ import anyio
 from fastapi import Depends, FastAPI, Request
 
 import orm_models
-from product_search.api import metrics, threads
+from product_search.api import threads
 from product_search.bootstrap import assemble
 from product_search.bulk import uploads
 from product_search.catalog import products
@@ -24,7 +24,6 @@ class Service:
     """What the application holds while it runs."""
 
     resources: assemble.Resources
-    metrics: metrics.Metrics = field(default_factory=metrics.Metrics)
     search_threads: threads.SearchThreads = field(default_factory=threads.SearchThreads)
     # Threads of its own: health answers also while every other one waits for a store.
     health_threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))

@@ -102,7 +102,7 @@ class Search:
             encoder=self.collection.encoders.name,
             dropped=results.dropped,
             warnings=query.warnings,
-            took_ms=query.watch.took(),
+            took_ms=query.watch.finish(self.plan.mode),
         )
 
     def _min_confidence(self) -> float | None:

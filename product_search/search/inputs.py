@@ -13,6 +13,7 @@ from PIL import Image
 
 from data_models import Leg, PictureOfGeneration, QueryPart, SearchMode, SearchRequest, TookMs
 from orm_models import Database, Product
+from product_search import telemetry
 from product_search.catalog.rows import find_product
 from product_search.errors import ProductWithoutImage
 from product_search.images.decoding import Region, decode, from_base64, image_warnings
@@ -86,11 +87,13 @@ class Stopwatch:
             spent = 1000 * (time.perf_counter() - start)
             self.stages[name] = self.stages.get(name, 0.0) + spent
 
-    def took(self) -> TookMs:
-        """Return all stages, rounded; each search of a batch has the time that all took to encode.
+    def finish(self, mode: str) -> TookMs:
+        """Count the stages in the metrics, as those of a search of this mode; return all, rounded.
 
-        A stage that did not run took 0 ms.
+        Each search of a batch has the time that all took to encode. A stage that did not run took
+        0 ms.
         """
+        telemetry.observe_stages(mode, self.stages)
         stages = ("decode", "encode", "recall", "hydrate")
         spent = {name: round(self.stages.get(name, 0.0), 2) for name in stages}
         return TookMs(**spent, total=round(sum(spent.values()), 2))

@@ -70,7 +70,7 @@ def _rerank(
         missing=[product_id for product_id in product_ids if product_id not in ranked],
         corrected_query=plan.query.corrected,
         encoder=collection.encoders.name,
-        took_ms=query.watch.took(),
+        took_ms=query.watch.finish("rerank"),
     )
 
 

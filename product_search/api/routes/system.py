@@ -9,11 +9,12 @@ from fastapi import APIRouter, Query, Response
 from data_models import DoctorRun, DriftReport, PageQuery, RunsPage
 from product_search import errors
 from product_search.api import metrics
-from product_search.api.dependencies import Database, Running, Runs
+from product_search.api.dependencies import Database, Runs
 from product_search.api.errors import QUEUE_ERRORS, documented
 from product_search.drift import reports
 from product_search.outbox import counts
 from product_search.runs import listing
+from product_search.telemetry import MEDIA_TYPE
 
 router = APIRouter(tags=["系统"])
 
@@ -63,10 +64,9 @@ def get_runs(query: Annotated[PageQuery, Query()], database: Database) -> RunsPa
     responses=documented(errors.DatabaseUnavailable)
     | {200: {"content": {"text/plain": {}}, "description": "Prometheus 文本格式"}},
 )
-def get_metrics(service: Running) -> Response:
+def get_metrics(database: Database) -> Response:
     """待建索引的改动，以及最近一次核对剩下的不一致（按种类）。"""
-    database = service.resources.database
-    text = service.metrics.read(
+    text = metrics.write_metrics(
         database.read(counts.fetch_counts), database.read(reports.fetch_last)
     )
-    return Response(text, media_type=metrics.MEDIA_TYPE)
+    return Response(text, media_type=MEDIA_TYPE)
