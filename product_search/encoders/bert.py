@@ -103,18 +103,22 @@ class _Builder:
         attended = self._attention(f"{name}.attention.self", rows, is_last=is_last)
         if is_last:
             rows = graph.node("Gather", rows, "first")
-        attended = graph.dense(attended, width, (f"{name}.attention.output.dense", width))
+        output = (f"{name}.attention.output.dense", width)
+        attended = graph.dense(attended, width, output, is_exact=is_last)
         rows = self._add(rows, attended, f"{name}.attention.output.LayerNorm")
-        inner = graph.dense(rows, width, (f"{name}.intermediate.dense", self._inner))
+        wide = (f"{name}.intermediate.dense", self._inner)
+        inner = graph.dense(rows, width, wide, is_exact=is_last)
         inner = graph.node("Gelu", inner)
-        inner = graph.dense(inner, self._inner, (f"{name}.output.dense", width))
+        output = (f"{name}.output.dense", width)
+        inner = graph.dense(inner, self._inner, output, is_exact=is_last)
         return self._add(rows, inner, f"{name}.output.LayerNorm")
 
     def _attention(self, name: str, rows: str, *, is_last: bool) -> str:
         graph, width = self.graph, self._width
         query, *others = [(f"{name}.{part}", width) for part in ("query", "key", "value")]
         if is_last:
-            sought = graph.dense(graph.node("Gather", rows, "first"), width, query)
+            first = graph.node("Gather", rows, "first")
+            sought = graph.dense(first, width, query, is_exact=True)
             one = graph.constant("places axis", np.array([1], np.int64))
             queries = graph.node("Unsqueeze", sought, one)
             keys, values = self._padded(graph.dense(rows, width, *others), 2)
