@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from product_search.api import bodies, dependencies, errors
+from product_search.api import bodies, dependencies, errors, metrics
 from product_search.api.openapi import App
 from product_search.api.routes import (
     generation,
@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.add_middleware(bodies.BodyLimit, own_limits={imports.PATH})
+    app.add_middleware(metrics.RequestMetrics)
     errors.install(app)
     for routes in _ROUTES:
         app.include_router(routes.router)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from product_search.errors import ClientGone, Overloaded
+from product_search.telemetry import QueueMetrics
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -146,6 +147,7 @@ class Batcher(Generic[Item, Result]):
             key: which items may share a batch.
         """
         self.name = name
+        self._metrics = QueueMetrics(name)
         self._run = run
         self._max_cost = max_cost
         self._max_waiting = max_waiting
@@ -177,8 +179,10 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             queue = self._background if in_background else self._foreground
             if not in_background and len(queue) + len(entries) > self._max_waiting:
+                self._metrics.refused.inc(len(entries))
                 raise Overloaded(Overloaded.example)
             queue.extend(entries)
+            self._metrics.depth.inc(len(entries))
             self._wake()
         return [entry.ticket for entry in entries]
 
@@ -194,8 +198,10 @@ class Batcher(Generic[Item, Result]):
             wanted = [entry for entry in taken if entry.is_wanted]
             for entry in taken:
                 if not entry.is_wanted:
+                    self._metrics.dropped.inc()
                     entry.ticket.set_exception(ClientGone())
             if wanted:
+                self._metrics.batch_size.observe(len(wanted))
                 self._run_batch(wanted)
             del taken, wanted  # not kept while there is nothing to do
 
@@ -210,6 +216,7 @@ class Batcher(Generic[Item, Result]):
                     self._threads -= 1
                     return None
             taken = self._take(self._queue())
+            self._metrics.depth.dec(len(taken))
             if self._foreground or self._background:
                 self._wake()
             return taken

@@ -13,6 +13,7 @@ from fastapi import Request
 
 from product_search.batching import Caller, caller_is_gone, calling
 from product_search.errors import ClientGone, Overloaded
+from product_search.telemetry import QueueMetrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,8 +32,9 @@ class SearchThreads:
     def __init__(self, threads: int = THREADS, max_waiting: int = MAX_WAITING) -> None:
         """Start none yet."""
         self._limiter = anyio.CapacityLimiter(threads)
-        self._most = threads + max_waiting
+        self._threads, self._most = threads, threads + max_waiting
         self._requests = 0
+        self._metrics = QueueMetrics("search_threads")
 
     async def run(
         self, request: Request, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -44,8 +46,9 @@ class SearchThreads:
             ClientGone: the client has left, and what it asked for was not finished.
         """
         if self._requests >= self._most:
+            self._metrics.refused.inc()
             raise Overloaded(Overloaded.example)
-        self._requests += 1
+        self._count(1)
         caller, watches = Caller(), list[asyncio.Task[None]]()
         loop = asyncio.get_running_loop()
         timer = loop.call_later(
@@ -56,10 +59,14 @@ class SearchThreads:
                 work = partial(_while_wanted, function, *args, **kwargs)
                 return await anyio.to_thread.run_sync(work, limiter=self._limiter)
         finally:
-            self._requests -= 1
+            self._count(-1)
             timer.cancel()
             for watch in watches:
                 watch.cancel()
+
+    def _count(self, more: int) -> None:
+        self._requests += more
+        self._metrics.depth.set(max(0, self._requests - self._threads))
 
 
 def _while_wanted(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

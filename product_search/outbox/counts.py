@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from data_models import INT64_MAX, IndexStatus, OutboxCounts
 from orm_models import OutboxEvent, Product
+from product_search.database.clock import database_clock
 from product_search.outbox.events import Operation
 
 
@@ -60,3 +61,11 @@ def fetch_counts(session: Session) -> OutboxCounts:
         retrying=session.scalar(retried) or 0,
         failed=session.scalar(failed) or 0,
     )
+
+
+def fetch_oldest_age(session: Session) -> float:
+    """Return for how many seconds the oldest event has waited, by the database's clock; 0: none."""
+    oldest = session.scalar(select(OutboxEvent.created_at).order_by(OutboxEvent.id).limit(1))
+    if oldest is None:
+        return 0.0
+    return max(0.0, (database_clock(session) - oldest).total_seconds())

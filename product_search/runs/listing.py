@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from data_models import PageQuery, RunOut, RunsPage
 from orm_models import Product, Run
-from product_search.runs.queue import RunKind
+from product_search.runs.queue import RunKind, RunState
 
 # By kind: the progress's field for what is done and, where it has one, for the total.
 _COUNTS: dict[str, tuple[str, str | None]] = {
@@ -49,6 +49,12 @@ def list_runs(session: Session, query: PageQuery) -> RunsPage:
         items=[_as_out(row, products) for row in page],
         next_after=page[-1].id if len(rows) > query.limit else None,
     )
+
+
+def count_by_state(session: Session) -> dict[str, float]:
+    """Return how many runs there are in each state."""
+    rows = session.execute(select(Run.state, func.count()).group_by(Run.state))
+    return dict.fromkeys(RunState, 0.0) | {state: float(count) for state, count in rows}
 
 
 def _is_running_check(row: Row[Any]) -> bool:

@@ -33,7 +33,7 @@ def sample(api: TestClient, name: str) -> float | None:
     answer = api.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
-    values = [line.split() for line in answer.text.splitlines() if not line.startswith("#")]
+    values = [line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#")]
     found = {key: float(value) for key, value in values}
     return found.get(f"product_search_{name}")
 

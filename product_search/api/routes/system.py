@@ -12,9 +12,8 @@ from product_search.api import metrics
 from product_search.api.dependencies import Database, Runs
 from product_search.api.errors import QUEUE_ERRORS, documented
 from product_search.drift import reports
-from product_search.outbox import counts
 from product_search.runs import listing
-from product_search.telemetry import MEDIA_TYPE
+from product_search.telemetry import MEDIA_TYPE, expose
 
 router = APIRouter(tags=["系统"])
 
@@ -65,8 +64,7 @@ def get_runs(query: Annotated[PageQuery, Query()], database: Database) -> RunsPa
     | {200: {"content": {"text/plain": {}}, "description": "Prometheus 文本格式"}},
 )
 def get_metrics(database: Database) -> Response:
-    """待建索引的改动，以及最近一次核对剩下的不一致（按种类）。"""
-    text = metrics.write_metrics(
-        database.read(counts.fetch_counts), database.read(reports.fetch_last)
-    )
-    return Response(text, media_type=MEDIA_TYPE)
+    """请求与延迟（按路由、方法、状态）、搜索各阶段、批次与队列、缓存命中；待建索引的改动、
+    后台运行，以及最近一次核对剩下的不一致（按种类）。多进程时是各进程之和。
+    """
+    return Response(expose(metrics.read_gauges(database)), media_type=MEDIA_TYPE)
