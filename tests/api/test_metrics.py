@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,10 +15,12 @@ import httpx
 from fastapi.testclient import TestClient
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from tests.api.exclusive_runs import run_to_end
 from tests.api.helpers import create
 from tests.clock import until
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import free_port, service_environment, stop
+from tests.unit.test_monitoring import expressions
 
 
 def samples(text: str) -> dict[str, float]:
@@ -83,6 +86,20 @@ def test_the_outbox_and_the_runs_are_as_the_database_has_them(api: TestClient) -
     found = asked(api)
     assert (found["outbox_pending"], found["outbox_oldest_age_seconds"]) == (0, 0)
     assert found['runs{state="failed"}'] == 0
+
+
+def test_the_dashboard_and_the_alerts_ask_for_what_is_exposed(api: TestClient) -> None:
+    api.post("/search", json={"text": "书包"})
+    run_to_end(api, "/system/drift", shown_at="/system/drift")
+    exposed = set()
+    for line in api.get("/metrics").text.splitlines():
+        if line.startswith("# TYPE "):
+            name, kind = line.split()[2:]
+            ends = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
+            exposed |= {name + end for end in ends}
+    asked_for = {name for one in expressions() for name in re.findall(r"product_search_\w+", one)}
+    assert asked_for - exposed == set()
+    assert {name for name in exposed if name.endswith("_total")} <= asked_for
 
 
 @contextmanager
