@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -57,18 +58,21 @@ def _share_values() -> Path | None:
         return None
     key = hashlib.sha256(multiprocessing.current_process().authkey).hexdigest()[:16]
     folder = Path(tempfile.gettempdir(), f"{_FOLDERS}-{parent.pid}-{key}")
-    _remove_left_behind(folder)
+    _remove_left_behind(folder, parent.pid)
     folder.mkdir(mode=0o700, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
     return folder
 
 
-def _remove_left_behind(mine: Path) -> None:
+def _remove_left_behind(mine: Path, my_parent: int | None) -> None:
     """Remove the folders of services that have ended."""
-    for folder in mine.parent.glob(f"{_FOLDERS}-*-*"):
-        parent = int(folder.name.split("-")[-2])
-        if folder != mine and (not _is_alive(parent) or parent == os.getppid()):
+    for folder in mine.parent.glob(f"{_FOLDERS}-*"):
+        named = re.fullmatch(rf"{_FOLDERS}-(\d{{1,9}})-[0-9a-f]{{16}}", folder.name)
+        if named is None or folder == mine:
+            continue
+        parent = int(named[1])
+        if parent == my_parent or not _is_alive(parent):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -83,12 +83,14 @@ def test_a_service_starts_from_nothing_and_removes_what_an_ended_one_left(tempor
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
     left = temporary / f"product-search-metrics-{int(ended.stdout)}-0123456789abcdef"
     living = temporary / "product-search-metrics-1-0123456789abcdef"
-    left.mkdir()
-    living.mkdir()
+    others = temporary / "product-search-metrics-of-somebody-else"
+    for folder in (left, living, others):
+        folder.mkdir()
     process, ask = started()
     assert asked(ask)['batch_size_count{queue="texts"}'] == 1
     assert not left.exists()
     assert living.exists()
+    assert others.exists()
     ask.send(False)
     process.join()
 
