@@ -5,7 +5,9 @@ Each implementation is a module of `product_search.encoders` that is imported wh
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,15 +123,24 @@ def resolve_device(device: Device) -> str:
     Raises:
         EncoderError: CUDA is asked for and PyTorch has none.
     """
-    if device == "cpu":
-        return device
-    import torch  # takes seconds, and a named CPU needs no answer from it
+    if device == "cpu" or (device == "auto" and not _has_driver()):
+        return "cpu"
+    import torch  # takes seconds and 200 MB; without a driver it has no answer to give
 
     if torch.cuda.is_available():
         return "cuda"
     if device == "cuda":
         raise EncoderError("PRODUCT_SEARCH_DEVICE=cuda，但 PyTorch 没有可用的 CUDA")
     return "cpu"
+
+
+def _has_driver() -> bool:
+    """Return whether this machine has a driver that PyTorch may reach a GPU by."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()  # AMD's
+    return True
 
 
 def choose_precision(device: str) -> Precision:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -17,11 +15,10 @@ from diffusers import ZImageTransformer2DModel
 from PIL import Image
 
 from product_search.errors import GenerationFailed, GenerationModelMissing, StorageUnavailable
-from product_search.generation import diffusers
+from product_search.generation import pipeline
 from product_search.generation.diffusers import has_pipeline, open_generator
 from product_search.generation.generator import ImageGenerator, Step
 from product_search.runs.queue import RunLost
-from product_search.settings import ROOT
 from tests.generation import (
     write_checked_pipeline,
     write_klein_pipeline,
@@ -287,7 +284,7 @@ def test_a_pipeline_of_ones_own_counts_the_steps_that_were_asked_for(tmp_path: P
 
 def test_latents_are_looked_up_only_for_a_preview() -> None:
     steps: list[Step] = []
-    reporter = diffusers._StepReporter(steps.append, 2, Mock(side_effect=AssertionError))
+    reporter = pipeline._StepReporter(steps.append, 2, Mock(side_effect=AssertionError))
     assert reporter(Mock(num_timesteps=2), 0, 0, {}) == {}
     assert [(step.number, step.of) for step in steps] == [(1, 2)]
     with pytest.raises(KeyError):
@@ -299,8 +296,3 @@ def test_what_the_models_own_safety_check_finds_is_no_image(tmp_path: Path) -> N
     with pytest.raises(GenerationFailed) as caught:
         picture(generator)
     assert "安全检查" in str(caught.value)
-
-
-def test_diffusers_is_imported_with_the_first_pipeline_and_not_before() -> None:
-    code = "import sys, product_search.generation.diffusers; sys.exit('diffusers' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
