@@ -45,6 +45,7 @@ from product_search.database.column_types import (
     Money,
     UtcDateTime,
 )
+from product_search.database.lazy_rows import LazyRow, fetch_lazily, select_raw
 from product_search.database.transactions import (
     LockPurpose,
     Pool,
@@ -330,14 +331,40 @@ def list_segments(sort: ListSort) -> tuple[ListSegment, ...]:
     return walks[sort]
 
 
-def products_by_id(session: Session, product_ids: Sequence[int]) -> Sequence[Product]:
+class ProductRow(LazyRow):
+    """What answers show of a product, read without a session's bookkeeping."""
+
+    id: int
+    milvus_id: int
+    sku: str | None
+    title: str
+    description: str | None
+    category: str | None
+    brand: str | None
+    price: Decimal | None
+    attributes: dict[str, Any]
+    image_hash: str | None
+    image_generated: bool
+    revision: int
+    index_status: str
+    index_error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+_SHOWN = tuple(Product.__table__.columns[name] for name in ProductRow.__annotations__)
+_SELECT_SHOWN = select_raw(_SHOWN)
+
+
+def products_by_id(session: Session, product_ids: Sequence[int]) -> list[ProductRow]:
     """Return the products that exist, in no order."""
-    return session.scalars(select(Product).where(Product.id.in_(product_ids))).all()
+    wanted = _SELECT_SHOWN.where(Product.id.in_(product_ids))
+    return fetch_lazily(session.connection(), ProductRow, _SHOWN, wanted)
 
 
 def products_by_milvus_id(
     session: Session, milvus_ids: Sequence[int], *conditions: ColumnElement[bool]
-) -> Sequence[Product]:
+) -> list[ProductRow]:
     """Return the products bound to these entities that meet the conditions, in no order."""
-    bound = select(Product).where(Product.milvus_id.in_(milvus_ids), *conditions)
-    return session.scalars(bound).all()
+    bound = _SELECT_SHOWN.where(Product.milvus_id.in_(milvus_ids), *conditions)
+    return fetch_lazily(session.connection(), ProductRow, _SHOWN, bound)

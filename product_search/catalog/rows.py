@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ProductOut
-from orm_models import Product, draw_primary_key
+from orm_models import Product, ProductRow, draw_primary_key
 from product_search.catalog.identity import title_key
 from product_search.database.column_types import same_json
 from product_search.database.transactions import read_committed
@@ -40,7 +40,7 @@ _INSERT = insert(Product)
 Outcome = Literal["created", "updated", "unchanged"]
 
 
-def product_out(row: Product) -> ProductOut:
+def product_out(row: Product | ProductRow) -> ProductOut:
     """Return the row as the API shows it."""
     return ProductOut(
         product_id=row.id,

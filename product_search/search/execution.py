@@ -20,7 +20,13 @@ from data_models import (
     SearchSort,
     VectorField,
 )
-from orm_models import Database, Product, filter_conditions, products_by_milvus_id
+from orm_models import (
+    Database,
+    Product,
+    ProductRow,
+    filter_conditions,
+    products_by_milvus_id,
+)
 from product_search.catalog.rows import product_out
 from product_search.errors import NotCalibrated
 from product_search.indexing.collections import OpenCollection
@@ -45,7 +51,7 @@ class HydratedHit(NamedTuple):
     """A recalled hit and its row."""
 
     hit: RecalledHit
-    product: Product
+    product: ProductRow
 
 
 @dataclass(frozen=True)
@@ -181,7 +187,9 @@ class Search:
         keys = [hit.milvus_id for hit in hits]
         with self.plan.query.watch.stage("hydrate"):
             products = self.database.read(products_by_milvus_id, keys, *conditions)
-            rows = {row.milvus_id: row for row in products if passes(row.attributes, filters)}
+            if filters.attributes:
+                products = [row for row in products if passes(row.attributes, filters)]
+            rows = {row.milvus_id: row for row in products}
         return [HydratedHit(hit, rows[hit.milvus_id]) for hit in hits if hit.milvus_id in rows]
 
     def _near_misses(self, below: Sequence[RecalledHit]) -> list[SearchHit]:

@@ -13,7 +13,7 @@ from data_models import (
     SearchMode,
     SearchRequest,
 )
-from orm_models import Product, products_by_id
+from orm_models import ProductRow, products_by_id
 from product_search.indexing.collections import OpenCollection
 from product_search.search.execution import HydratedHit, to_search_hits
 from product_search.search.fusion import cosines
@@ -46,7 +46,7 @@ def _rerank(
     collection: OpenCollection,
     search: SearchService,
     query: Query,
-    products: Sequence[Product],
+    products: Sequence[ProductRow],
     product_ids: Sequence[int],
 ) -> RerankResponse:
     plan = search.plan(collection, query)

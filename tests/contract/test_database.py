@@ -13,9 +13,16 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut, SearchFilters
-from orm_models import Database, OutboxEvent, Product, filter_conditions
+from orm_models import (
+    Database,
+    OutboxEvent,
+    Product,
+    filter_conditions,
+    products_by_id,
+    products_by_milvus_id,
+)
 from product_search.catalog.products import KEEP_IMAGE, Catalog
-from product_search.catalog.rows import insert_product
+from product_search.catalog.rows import insert_product, product_out
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
 from product_search.images.store import ImageStore
 from product_search.outbox import counts, events as outbox
@@ -333,3 +340,25 @@ def test_writers_at_the_same_time_lose_nothing(catalog: Catalog, database: Datab
     assert catalog.get(shared).revision == 33
     assert len(events(database)) == 65
     assert [event[2] for event in events(database) if event[0] == shared] == list(range(1, 34))
+
+
+def test_what_a_search_reads_of_a_product_is_what_the_catalog_shows(
+    catalog: Catalog, database: Database
+) -> None:
+    whole = {
+        "sku": "A-1",
+        "description": "轻便",
+        "category": "箱包",
+        "brand": "远行",
+        "price": Decimal("129.50"),
+        "attributes": {"颜色": ["红", "蓝"], "防水": True, "重": 1.5, "无": None},
+    }
+    created = [create(catalog, **whole), create(catalog, price=Decimal("0.00")), create(catalog)]
+    by_id = database.read(products_by_id, [one.product_id for one in created] + [10**6])
+    keys = [int(one.milvus_id) for one in created]
+    by_key = database.read(products_by_milvus_id, keys, Product.price > 100)
+    assert sorted(map(product_out, by_id), key=lambda one: one.product_id) == created
+    assert list(map(product_out, by_key)) == created[:1]
+    assert isinstance(by_key[0].image_generated, bool)
+    with pytest.raises(AttributeError):
+        _ = by_key[0].image_phash
