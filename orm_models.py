@@ -14,11 +14,13 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from sqlalchemy import (
     JSON,
     BigInteger,
+    BindParameter,
     ColumnElement,
     Index,
     LargeBinary,
     String,
     Text,
+    bindparam,
     func,
     select,
 )
@@ -353,18 +355,23 @@ class ProductRow(LazyRow):
 
 
 _SHOWN = tuple(Product.__table__.columns[name] for name in ProductRow.__annotations__)
-_SELECT_SHOWN = select_raw(_SHOWN)
+_KEYS: BindParameter[Sequence[int]] = bindparam(
+    "keys", expanding=True
+)  # IN over a list of its own builds a parameter for each
+_BY_ID = select_raw(_SHOWN).where(Product.id.in_(_KEYS))
+_BY_MILVUS_ID = select_raw(_SHOWN).where(Product.milvus_id.in_(_KEYS))
 
 
 def products_by_id(session: Session, product_ids: Sequence[int]) -> list[ProductRow]:
     """Return the products that exist, in no order."""
-    wanted = _SELECT_SHOWN.where(Product.id.in_(product_ids))
-    return fetch_lazily(session.connection(), ProductRow, _SHOWN, wanted)
+    keys = {"keys": product_ids}
+    return fetch_lazily(session.connection(), ProductRow, _SHOWN, _BY_ID, keys)
 
 
 def products_by_milvus_id(
     session: Session, milvus_ids: Sequence[int], *conditions: ColumnElement[bool]
 ) -> list[ProductRow]:
     """Return the products bound to these entities that meet the conditions, in no order."""
-    bound = _SELECT_SHOWN.where(Product.milvus_id.in_(milvus_ids), *conditions)
-    return fetch_lazily(session.connection(), ProductRow, _SHOWN, bound)
+    bound = _BY_MILVUS_ID.where(*conditions) if conditions else _BY_MILVUS_ID
+    keys = {"keys": milvus_ids}
+    return fetch_lazily(session.connection(), ProductRow, _SHOWN, bound, keys)

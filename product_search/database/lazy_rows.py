@@ -48,10 +48,11 @@ def fetch_lazily(
     kind: type[Row],
     columns: tuple[KeyedColumnElement[Any], ...],
     statement: Select[*tuple[Any, ...]],
+    parameters: Mapping[str, Any],
 ) -> list[Row]:
     """Return the rows of a statement that began as `select_raw` of the columns."""
     conversions = _conversions(columns, connection.dialect)
-    return [kind(values, conversions) for values in connection.execute(statement).all()]
+    return [kind(values, conversions) for values in connection.execute(statement, parameters).all()]
 
 
 @lru_cache(maxsize=16)

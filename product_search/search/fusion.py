@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,7 @@ class RankedLeg:
     factors: Mapping[int, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class LegRank:
+class LegRank(NamedTuple):
     """An entity's rank and score in one leg, and what these contribute to its fused score."""
 
     rank: int
@@ -36,8 +36,7 @@ class LegRank:
     contribution: float
 
 
-@dataclass(frozen=True)
-class FusedHit:
+class FusedHit(NamedTuple):
     """An entity, its fused score, and its rank in each leg that found it."""
 
     milvus_id: int
@@ -52,11 +51,12 @@ def fuse(legs: Iterable[RankedLeg], constant: float = RANK_CONSTANT) -> list[Fus
     """
     ranks: dict[int, dict[str, LegRank]] = {}
     for leg in legs:
+        name, weight, factors = leg.name, leg.weight, leg.factors
         for rank, (milvus_id, score) in enumerate(leg.ranking, start=1):
-            share = leg.weight * leg.factors.get(milvus_id, 1.0) / (constant + rank)
-            ranks.setdefault(milvus_id, {})[leg.name] = LegRank(rank, score, share)
+            share = weight * factors.get(milvus_id, 1.0) / (constant + rank)
+            ranks.setdefault(milvus_id, {})[name] = LegRank(rank, score, share)
     fused = [
-        FusedHit(milvus_id, math.fsum(one.contribution for one in by_leg.values()), by_leg)
+        FusedHit(milvus_id, math.fsum([one.contribution for one in by_leg.values()]), by_leg)
         for milvus_id, by_leg in ranks.items()
     ]
     return sorted(fused, key=lambda hit: (-hit.score, hit.milvus_id))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import NamedTuple
 
 from data_models import Hit, Leg, SearchFilters, SearchMode, VectorField
 from product_search.search.calibration import Calibration, Curve
@@ -25,12 +27,12 @@ from vector_db import EntityCollection
 # entities far down add to their fused scores, and would stand elsewhere on the next page.
 HYBRID_DEPTH = 128
 _UNWANTED_COVERAGE = 0.85  # the coverage of an unwanted text from which a product is left out
+_FIELDS_BY_NAME = {leg.value: field for leg, field in FIELDS.items()}
 LegHits = Mapping[Leg, Sequence[Hit]]
 Features = Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class RecalledHit:
+class RecalledHit(NamedTuple):
     """An entity that may answer the query; a higher score is better."""
 
     milvus_id: int
@@ -105,32 +107,43 @@ def _features(plan: Plan, hits: LegHits) -> dict[int, dict[str, float]]:
 
     Where a leg did not find the entity, its score is the lowest that the leg found.
     """
+    matches = _matches(plan, hits)
+    unwanted = _unwanted(plan, matches)
     features: dict[int, dict[str, float]] = {
-        hit.milvus_id: {} for of_leg in hits.values() for hit in of_leg
+        hit.milvus_id: {}
+        for of_leg in hits.values()
+        for hit in of_leg
+        if hit.milvus_id not in unwanted
     }
     for leg, of_leg in hits.items():
         if leg is not Leg.bm25:
             scores = {hit.milvus_id: hit.score for hit in of_leg}
             lowest = min(scores.values(), default=0.0)
+            name = leg.value
             for milvus_id, known in features.items():
-                known[leg.value] = scores.get(milvus_id, lowest)
+                known[name] = scores.get(milvus_id, lowest)
     is_phrase = float(any(text.is_phrase for text in plan.inputs.wanted_texts))
     if Leg.bm25 in hits:
-        terms = _terms(hits)
+        # Many products match the same of the query's terms.
+        coverage = cache(partial(_coverage, plan.inputs.texts))
         for milvus_id, known in features.items():
-            known[COVERAGE] = _coverage(plan.inputs.texts, terms[milvus_id])
+            known[COVERAGE] = coverage(matches[milvus_id])
             known[PHRASE_COVERAGE] = is_phrase * known[COVERAGE]
     if PHRASE in plan.feature_names:
         for known in features.values():
             known[PHRASE] = is_phrase
-    unwanted = _unwanted(plan, hits)
-    return {key: known for key, known in features.items() if key not in unwanted}
+    return features
 
 
-def _terms(hits: LegHits) -> dict[int, frozenset[str]]:
-    """Return each entity's terms, by milvus_id."""
+def _matches(plan: Plan, hits: LegHits) -> dict[int, frozenset[str]]:
+    """Return by milvus_id which of the query's terms each entity has, where any are looked at."""
+    if Leg.bm25 not in hits and not plan.inputs.unwanted_texts:
+        return {}
+    asked = frozenset[str]().union(
+        *(span.terms for text in plan.inputs.texts for span in text.value.spans)
+    )
     terms = {hit.milvus_id: hit.terms for of_leg in hits.values() for hit in of_leg}
-    return {milvus_id: frozenset(text.split()) for milvus_id, text in terms.items()}
+    return {milvus_id: asked.intersection(text.split()) for milvus_id, text in terms.items()}
 
 
 def _coverage(texts: Sequence[Weighted[QueryText]], terms: frozenset[str]) -> float:
@@ -140,15 +153,15 @@ def _coverage(texts: Sequence[Weighted[QueryText]], terms: frozenset[str]) -> fl
     return covered / sum(text.weight for text in wanted)
 
 
-def _unwanted(plan: Plan, hits: LegHits) -> set[int]:
+def _unwanted(plan: Plan, matches: Mapping[int, frozenset[str]]) -> set[int]:
     """Return the entities that the query excludes, or whose terms say what it does not want."""
     texts = plan.inputs.unwanted_texts
-    terms = _terms(hits) if texts else {}
-    return set(plan.inputs.excluded) | {
-        milvus_id
-        for milvus_id, own_terms in terms.items()
-        if any(text.coverage(own_terms) >= _UNWANTED_COVERAGE for text in texts)
+    said = {
+        terms
+        for terms in (set(matches.values()) if texts else ())
+        if any(text.coverage(terms) >= _UNWANTED_COVERAGE for text in texts)
     }
+    return {*plan.inputs.excluded, *(key for key, terms in matches.items() if terms in said)}
 
 
 def _fuse(
@@ -183,12 +196,12 @@ def _reliability(leg: Leg, ranking: Sequence[tuple[int, float]], calibration: Ca
 
 
 def _recalled(hit: FusedHit, features: Features, curve: Curve | None) -> RecalledHit:
-    best = max(hit.ranks, key=lambda name: (hit.ranks[name].contribution, name))
+    _, best = max((rank.contribution, name) for name, rank in hit.ranks.items())
     return RecalledHit(
         milvus_id=hit.milvus_id,
         score=hit.score,
         confidence=curve.confidence(features) if curve else None,
-        field=FIELDS[Leg(best)],
+        field=_FIELDS_BY_NAME[best],
         features=features,
         ranks=hit.ranks,
     )
