@@ -12,8 +12,11 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+import uvicorn
+import uvloop
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.test_layers import ROOT
 
@@ -133,3 +136,16 @@ def test_every_file_of_the_packages_is_installed(python: Path) -> None:
     assert files(installed) == files(ROOT / "product_search")
     for name in ROOT.glob("*.py"):
         assert (installed.parent / name.name).is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+def test_fastapi_run_serves_by_httptools_on_uvloop() -> None:
+    # As `fastapi run` configures it, which chooses neither.
+    config = uvicorn.Config("main:app", log_config=None)
+    config.load()
+    assert config.http_protocol_class is HttpToolsProtocol
+    factory = config.get_loop_factory()
+    assert factory is not None
+    loop = factory()
+    loop.close()
+    assert isinstance(loop, uvloop.Loop)

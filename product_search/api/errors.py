@@ -65,21 +65,22 @@ def code_table() -> str:
 def install(app: FastAPI) -> None:
     """Make every error of the app answer `{code, message, fields?}`."""
 
+    # Coroutines: a plain function would wait for a thread, of which there may be none free.
     @app.exception_handler(AppError)
-    def _app_error(_request: Request, error: AppError) -> JSONResponse:
+    async def _app_error(_request: Request, error: AppError) -> JSONResponse:
         answer = _answer(error.status, error.body())
         if error.retry_after_s is not None:
             answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
 
     @app.exception_handler(RequestValidationError)
-    def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
         # FastAPI puts where a value came from ("query", "path") before its name.
         named = [entry | {"loc": entry["loc"][1:]} for entry in error.errors()]
-        return _app_error(_request, invalid_request(named))
+        return await _app_error(_request, invalid_request(named))
 
     @app.exception_handler(HTTPException)
-    def _routing_error(_request: Request, error: HTTPException) -> JSONResponse:
+    async def _routing_error(_request: Request, error: HTTPException) -> JSONResponse:
         code, message = _ROUTING.get(error.status_code, ("http_error", str(error.detail)))
         answer = _answer(error.status_code, ErrorBody(code=code, message=message))
         answer.headers.update(error.headers or {})  # 405 says what is allowed
@@ -87,12 +88,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     @app.exception_handler(errors.ClientGone)
-    def _gone(request: Request, _error: Exception) -> Response:
+    async def _gone(request: Request, _error: Exception) -> Response:
         log.info("%s %s: the client left before its answer", request.method, request.url)
         return Response(status_code=400)  # nobody reads it
 
     @app.exception_handler(Exception)
-    def _unknown_error(request: Request, error: Exception) -> JSONResponse:
+    async def _unknown_error(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return _answer(AppError.status, AppError(AppError.example).body())
 

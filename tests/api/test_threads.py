@@ -43,3 +43,21 @@ def test_a_request_with_a_body_waits_for_one_thread(
     answer = api.post(path, json=body)
     assert answer.status_code in {200, 201, 202}, answer.text
     assert len(calls) == 1
+
+
+REFUSALS: dict[str, tuple[str, str, int]] = {
+    "an unknown address": ("GET", "/nowhere", 404),
+    "a method": ("PUT", "/search", 405),
+    "a number in the path": ("GET", "/product/x", 422),
+    "a media type": ("POST", "/search", 415),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "status"), REFUSALS.values(), ids=list(REFUSALS))
+def test_what_is_refused_at_the_door_waits_for_no_thread(
+    api: TestClient, method: str, path: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anyio.to_thread, "run_sync", Mock(side_effect=AssertionError))
+    answer = api.request(method, path, content="text", headers={"content-type": "text/plain"})
+    assert answer.status_code == status
+    assert answer.json()["code"]
