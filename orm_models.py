@@ -355,9 +355,8 @@ class ProductRow(LazyRow):
 
 
 _SHOWN = tuple(Product.__table__.columns[name] for name in ProductRow.__annotations__)
-_KEYS: BindParameter[Sequence[int]] = bindparam(
-    "keys", expanding=True
-)  # IN over a list of its own builds a parameter for each
+# One parameter of the statement: an IN over the list itself would make one of each key.
+_KEYS: BindParameter[Sequence[int]] = bindparam("keys", expanding=True)
 _BY_ID = select_raw(_SHOWN).where(Product.id.in_(_KEYS))
 _BY_MILVUS_ID = select_raw(_SHOWN).where(Product.milvus_id.in_(_KEYS))
 

@@ -192,10 +192,11 @@ def is_han(word: str) -> bool:
     return _ALL_HAN.fullmatch(word) is not None
 
 
-def syllables_of(piece: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def syllables_of(piece: str) -> tuple[str, ...]:
     """Return the pinyin of a Chinese piece, a syllable for each character."""
     # By default a run of characters without a known pinyin would be one syllable.
-    return list(lazy_pinyin(piece, errors=list))  # type: ignore[arg-type]
+    return tuple(lazy_pinyin(piece, errors=list))  # type: ignore[arg-type]
 
 
 def sounds(syllables: Iterable[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from product_search.text import analysis
@@ -113,10 +114,16 @@ def analyse(text: str, synonyms: Synonyms) -> QueryText:
     for word in synonyms.find(folded):
         covered = cells.between(word.start, word.end)
         for synonym in word.synonyms:
-            terms = frozenset(term for term in analysis.terms(synonym) if not term.startswith("~"))
+            terms = _silent_terms(synonym)
             if terms:
                 cells.spans.append(Span(terms, covered, _SYNONYM))
     return QueryText(analysis.plain(text), tuple(cells.cells), tuple(cells.spans))
+
+
+@lru_cache(maxsize=4096)
+def _silent_terms(synonym: str) -> frozenset[str]:
+    """Return the synonym's terms but for how it sounds."""
+    return frozenset(term for term in analysis.terms(synonym) if not term.startswith("~"))
 
 
 class _CellBuilder:

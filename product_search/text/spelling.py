@@ -51,7 +51,7 @@ def _sounding_like(word: str, query: QueryText, doubtful: set[int]) -> int | Non
     cells = query.cells
     if not doubtful or not analysis.is_han(word) or not 2 <= len(word) <= len(cells):
         return None
-    heard = analysis.syllables_of(word)
+    heard = list(analysis.syllables_of(word))
     for place in range(len(cells) - len(word) + 1):
         part = range(place, place + len(word))
         if [cells[one].syllable for one in part] != heard or doubtful.isdisjoint(part):
