@@ -121,7 +121,8 @@ class _Builder:
             sought = graph.dense(first, width, query, is_exact=True)
             one = graph.constant("places axis", np.array([1], np.int64))
             queries = graph.node("Unsqueeze", sought, one)
-            keys, values = self._padded(graph.dense(rows, width, *others), 2)
+            both = graph.dense(rows, width, *others, is_exact=True)
+            keys, values = self._padded(both, 2)
         else:
             queries, keys, values = self._padded(graph.dense(rows, width, query, *others), 3)
         attended = graph.node(

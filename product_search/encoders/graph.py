@@ -17,7 +17,7 @@ from product_search.encoders.tensors import Checkpoint
 Array = NDArray[Any]
 
 # Part of the fingerprint of whatever int8 embeds: changes with anything below that `dense` does.
-INT8_RECIPE = "int8:rows-u8:columns-s7:smooth-0.8"
+INT8_RECIPE = "int8:rows-u8:columns-s7:smooth-0.8:last-f32"
 # Weights use 7 of their 8 bits. Processors without VNNI add products in pairs of 16 bits, and
 # 255 x 63 x 2 still fits there: a text has the same vector on all of them.
 _WEIGHT_LEVELS = 63
@@ -98,7 +98,7 @@ class Graph:
 
         Each layer is its name in the checkpoint and its width. In int8 each row of `rows` and each
         column of the weights has a scale of its own, so that a row's result does not depend on
-        the other rows. An exact layer is in float32 all the same: it costs little for few rows.
+        the other rows. An exact layer is in float32 all the same.
 
         Raises:
             EncoderError: a tensor is not there, or of another shape.
