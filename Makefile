@@ -1,9 +1,8 @@
 # make demo: everything set up and running. make test: the tests. See README.md.
 PYTHON ?= python3
 BIN := .venv/bin
-ROUNDS ?= 20
 
-.PHONY: demo test test-stack faults check serve web openapi translations calibration evaluation
+.PHONY: demo test test-stack faults check serve web openapi translations calibration evaluation bench bench-growth
 
 demo: .venv/runtime
 	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
@@ -19,7 +18,7 @@ test: .venv/dev
 
 # Each process killed at each step so many times, each store down for 30 s.
 faults: .venv/dev
-	PRODUCT_SEARCH_TEST_ROUNDS=$(ROUNDS) PRODUCT_SEARCH_TEST_OUTAGE_S=30 \
+	PRODUCT_SEARCH_TEST_ROUNDS=$(or $(ROUNDS),20) PRODUCT_SEARCH_TEST_OUTAGE_S=30 \
 		$(BIN)/python -m pytest tests/faults
 
 # The suites of the stores against running ones, such as those of docker-compose.yml: docs/deployment.md.
@@ -51,6 +50,14 @@ calibration: .venv/dev
 # docs/evaluation.md, its plots and figures.
 evaluation: .venv/dev
 	$(BIN)/python -m product_search.evaluation.full --photos $(PHOTOS)
+
+# docs/benchmarks.md and its figures; ROUNDS=1 SECONDS=5 is a quick run, BEFORE a checkout to compare with.
+bench: .venv/dev
+	$(BIN)/python -m benchmarks.serving --rounds $(or $(ROUNDS),3) --seconds $(or $(SECONDS),8) \
+		$(if $(BEFORE),--before $(BEFORE))
+
+bench-growth: .venv/dev
+	$(BIN)/python -m benchmarks.growth
 
 openapi: .venv/dev
 	$(BIN)/python -c 'import json; from main import app; \

@@ -12,6 +12,7 @@ Three ways: indexing paused, indexing in the service, and indexing by a worker.
 from __future__ import annotations
 
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -19,11 +20,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from benchmarks.databases import empty_database
-from benchmarks.http_load import Load, run_load
+from benchmarks.http_load import Load, Order, run_load, write_requests
 from product_search.settings import ROOT
 from tests.milvus_servers import NetworkMilvus
 from tests.servers import free_port, stop
@@ -31,6 +33,15 @@ from tests.servers import free_port, stop
 CONNECTIONS = 16
 ROUND_S = 4.0
 ROUNDS = 5
+WRITTEN = 10_000
+PRODUCT = {
+    "title": "红色双肩包 大容量防水旅行背包",
+    "description": "轻便耐磨，可放 15 寸笔记本电脑。",
+    "category": "箱包",
+    "brand": "远行",
+    "price": "129.00",
+    "attributes": {"颜色": "红", "容量": "20L"},
+}
 
 
 @contextmanager
@@ -57,29 +68,35 @@ def _serving(app: str, folder: Path, settings: dict[str, str]) -> Iterator[int]:
         yield port
 
 
-def _rounds(ports: Mapping[str, int]) -> dict[str, list[Load]]:
+def _rounds(ports: Mapping[str, int], folder: Path) -> dict[str, list[Load]]:
     """Load each application in turn; the first round warms them up."""
     loads: dict[str, list[Load]] = {name: [] for name in ports}
     for _ in range(ROUNDS + 1):
         for name, port in ports.items():
-            loads[name].append(run_load(port, "/product", CONNECTIONS, ROUND_S))
+            products = write_requests(folder / "products.jsonl", _products())
+            loads[name].append(run_load(Order(port, products, ROUND_S, CONNECTIONS)))
     return {name: done[1:] for name, done in loads.items()}
+
+
+def _products() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return requests for more new products than a stretch of load needs."""
+    run = secrets.token_hex(4)
+    return [("POST", "/product", PRODUCT | {"sku": f"{run}-{n}"}) for n in range(WRITTEN)]
 
 
 def _report(way: str, loads: Mapping[str, list[Load]]) -> None:
     sys.stdout.write(f"{way}:\n")
     for name, done in loads.items():
-        rates = [load.per_second for load in done]
+        rates = [load.qps for load in done]
         p50, p99 = (statistics.median(getattr(d, f"p{p}_ms") for d in done) for p in (50, 99))
-        refused = sum(sum(d.statuses.values()) - d.statuses.get("201", 0) for d in done)
+        refused = sum(d.errors for d in done)
         sys.stdout.write(
             f"  {name}: {statistics.median(rates):.0f} accepted POSTs/s"
             f" ({min(rates):.0f} to {max(rates):.0f}); p50 {p50:.1f} ms, p99 {p99:.1f} ms;"
             f" {refused} refused\n"
         )
     shares = [
-        one.per_second / other.per_second
-        for one, other in zip(loads["service"], loads["bare"], strict=True)
+        one.qps / other.qps for one, other in zip(loads["service"], loads["bare"], strict=True)
     ]
     spread = f"{min(shares):.2f} to {max(shares):.2f}"
     sys.stdout.write(f"  share of the bare insert: {statistics.median(shares):.2f} ({spread})\n")
@@ -102,7 +119,7 @@ def _measure(way: str, url: str, folder: Path, milvus: NetworkMilvus) -> None:
         ports["service"] = stack.enter_context(_serving("main:app", folder, settings))
         if way == "indexing by a worker":
             stack.enter_context(_process(["product_search.worker"], folder, settings))
-        _report(way, _rounds(ports))
+        _report(way, _rounds(ports, folder))
 
 
 def main() -> None:
