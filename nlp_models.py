@@ -79,7 +79,7 @@ class EncoderPair:
     image_text: ImageTextEncoder
     device: str
     image_version: int = VERSION  # of the decoding whose vectors its own are compared with
-    precision: Precision = "float"  # of its text encoder
+    precision: Precision = "float"  # of what its encoders compute
 
     @property
     def is_outdated(self) -> bool:
@@ -208,4 +208,4 @@ def _load(
         return text, StarterEncoder(starter, text, image_version=image_version)
     from product_search.encoders.chinese_clip import ChineseClipEncoder
 
-    return text, ChineseClipEncoder(clip, device, image_version=image_version)
+    return text, ChineseClipEncoder(clip, device, image_version=image_version, precision=precision)

@@ -34,6 +34,7 @@ from transformers import BertModel
 from product_search.encoders.bert import Bert
 from product_search.encoders.bge import QUERY_INSTRUCTION
 from product_search.encoders.embeddings import Matrix, normalised
+from product_search.encoders.tensors import Checkpoint
 from product_search.encoders.tokens import Tokenizer, Tokens
 from product_search.encoders.torch_bert import TorchBert
 from product_search.settings import ROOT, Settings
@@ -139,10 +140,11 @@ def runtimes(folder: Path, work: Path, stack: ExitStack) -> dict[str, Embed]:
     """Return what is compared, the first being what the others are compared with."""
     exported = work / "bge.onnx"
     export(folder, exported)
+    checkpoint = Checkpoint.read(folder, prefix="bert.")
     ways: dict[str, Embed] = {
         "PyTorch float32": TorchBert(folder, "cpu").embed,
-        "ONNX Runtime float32, ours": Bert(folder, "float").embed,
-        "ONNX Runtime int8 by rows, ours": Bert(folder, "int8").embed,
+        "ONNX Runtime float32, ours": Bert(checkpoint, "float").embed,
+        "ONNX Runtime int8 by rows, ours": Bert(checkpoint, "int8").embed,
         "ONNX Runtime dynamic int8": by_dynamic_int8(exported),
     }
     if not OPENVINO.is_file():

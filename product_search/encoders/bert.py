@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto
@@ -30,16 +29,29 @@ _INPUTS = (
 class Bert:
     """A BERT whose first token stands for the text."""
 
-    def __init__(self, folder: Path, precision: Precision) -> None:
-        """Build the network from a checkpoint of BertModel. Raises EncoderError."""
-        checkpoint = Checkpoint.read(folder, prefix="bert.")
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        precision: Precision,
+        projection: tuple[str, int] | None = None,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            checkpoint: a BertModel's.
+            precision: what its dense layers are computed in.
+            projection: name and width of a layer after the network, without a bias.
+
+        Raises:
+            EncoderError: the checkpoint can't be used.
+        """
         config = checkpoint.config
         if config.get("hidden_act", "gelu") != "gelu":
-            raise EncoderError(f"{folder}：不支持激活函数 {config['hidden_act']}")
+            raise EncoderError(f"{checkpoint.folder}：不支持激活函数 {config['hidden_act']}")
         self.limit = int(config["max_position_embeddings"])
-        self.dim = int(config["hidden_size"])
+        self.dim = projection[1] if projection else int(config["hidden_size"])
         builder = _Builder(checkpoint, precision)
-        self._session = builder.graph.open(_INPUTS, builder.build(), self.dim)
+        self._session = builder.graph.open(_INPUTS, builder.build(projection), self.dim)
 
     def embed(self, tokens: Sequence[Tokens]) -> Matrix:
         """Return float32 (n, dim), the state of each text's first token; n is at least 1."""
@@ -78,13 +90,15 @@ class _Builder:
             self._width,
         )
 
-    def build(self) -> str:
-        """Add all layers; return the states of the first tokens."""
+    def build(self, projection: tuple[str, int] | None) -> str:
+        """Add all layers; return the states of the first tokens, projected if there is a layer."""
         rows = self._embeddings()
         for number in range(self._layers):
             # After the last layer nobody looks at the other tokens.
             rows = self._layer(f"encoder.layer.{number}", rows, is_last=number == self._layers - 1)
-        return rows
+        if projection is None:
+            return rows
+        return self.graph.dense(rows, self._width, projection, bias=False, is_exact=True)
 
     def _embeddings(self) -> str:
         graph, width = self.graph, self._width

@@ -13,6 +13,7 @@ from product_search.encoders.checkpoints import checkpoint_files, fingerprint, r
 from product_search.encoders.embeddings import Matrix, normalised
 from product_search.encoders.graph import INT8_RECIPE
 from product_search.encoders.precision import Precision
+from product_search.encoders.tensors import Checkpoint
 from product_search.encoders.tokens import Tokenizer, Tokens, token_batches
 
 # BAAI's model card: put before a short query, never before a document.
@@ -85,7 +86,7 @@ class BgeEncoder:
 
 def _open_network(folder: Path, device: str, precision: Precision) -> BertNetwork:
     if device == "cpu" or precision == "int8":
-        return Bert(folder, precision)
+        return Bert(Checkpoint.read(folder, prefix="bert."), precision)
     from product_search.encoders.torch_bert import TorchBert
 
     return TorchBert(folder, device)

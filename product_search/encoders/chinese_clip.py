@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import torch
+import numpy as np
 from PIL import Image
-from transformers import AutoTokenizer, ChineseCLIPImageProcessorPil, ChineseCLIPModel
 
+from product_search.encoders.bert import Bert
+from product_search.encoders.bge import BATCH_TOKENS, BertNetwork
 from product_search.encoders.checkpoints import (
     checkpoint_files,
     fingerprint,
     image_recipe,
     require_weights,
 )
-from product_search.encoders.embeddings import Matrix, in_batches
-from product_search.encoders.pretrained import load_model, to_matrix, tokenise
+from product_search.encoders.embeddings import Matrix, in_batches, normalised
+from product_search.encoders.graph import INT8_RECIPE
+from product_search.encoders.pixels import ImageProcessor
+from product_search.encoders.precision import Precision
+from product_search.encoders.tensors import Checkpoint
+from product_search.encoders.tokens import Tokenizer, Tokens, token_batches
+from product_search.encoders.vit import Vit
+from product_search.errors import EncoderError
 from product_search.images.decoding import VERSION
+
+# What config.json leaves out, ChineseCLIPTextConfig and ChineseCLIPVisionConfig have as defaults.
+_TOWER: Mapping[str, Any] = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
+_TEXTS: Mapping[str, Any] = {**_TOWER, "vocab_size": 30522, "max_position_embeddings": 512}
+_IMAGES: Mapping[str, Any] = {
+    **_TOWER,
+    "num_channels": 3,
+    "image_size": 224,
+    "patch_size": 32,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+}
+# Images encoded at once: on a CPU more are no faster, and a search waits for those before it.
+_BATCH_IMAGES = {"cpu": 8, "cuda": 64}
+
+
+class ImageNetwork(Protocol):
+    """An image tower that a batch of pixels goes through."""
+
+    side: int
+
+    def embed(self, pixels: Sequence[Matrix]) -> Matrix:
+        """Return float32 (n, dim) of images (channels, side, side) each; n is at least 1."""
+        ...
 
 
 class ChineseClipEncoder:
@@ -28,48 +64,84 @@ class ChineseClipEncoder:
         self,
         folder: Path,
         device: str = "cpu",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         image_version: int = VERSION,
+        precision: Precision = "float",
     ) -> None:
         """Load the checkpoint.
 
         Args:
             folder: where it is.
-            device: where it runs.
-            batch_size: texts or images encoded at once.
+            device: where it runs in floating point; int8 always runs on the CPU.
+            batch_size: images encoded at once; the device's own where it is None.
             image_version: the version of decoding whose vectors the encoder's are compared with.
+            precision: what its dense layers are computed in.
 
         Raises:
             EncoderError: the checkpoint can't be used.
         """
         require_weights(folder)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._processor: Any = ChineseCLIPImageProcessorPil.from_pretrained(
-            folder, local_files_only=True
-        )
-        self._model: Any = load_model(ChineseCLIPModel, folder, device)
-        self._device = device
-        self._batch_size = batch_size
-        self._limit = int(self._model.config.text_config.max_position_embeddings)
-        self.dim = int(self._model.config.projection_dim)
+        self._texts, self._images, self.dim = _open_towers(folder, device, precision)
+        self._tokenizer = Tokenizer(folder, self._texts.limit)
+        self._processor = ImageProcessor.read(folder, self._images.side)
+        self._batch_size = batch_size or _BATCH_IMAGES[device]
         recipe = image_recipe("chinese-clip:pooled", image_version)
+        if precision == "int8":
+            recipe = f"{recipe}:{INT8_RECIPE}"
         self.fingerprint = fingerprint(recipe, checkpoint_files(folder))
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Return float32 (n, dim), L2-normalised; texts are cut at the text tower's limit."""
-        return in_batches(texts, self._batch_size, self.dim, self._encode_texts)
+        parts = [self.embed(batch) for batch in token_batches(self.tokenise(texts), BATCH_TOKENS)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Matrix:
         """Return float32 (n, dim), L2-normalised, of RGB images of any size."""
-        return in_batches(images, self._batch_size, self.dim, self._encode_images)
+        return in_batches(
+            images, self._batch_size, self.dim, lambda some: self.embed_pixels(self.pixels(some))
+        )
 
-    @torch.inference_mode()
-    def _encode_texts(self, texts: Sequence[str]) -> Matrix:
-        tokens = tokenise(self._tokenizer, texts, self._limit, self._device)
-        return to_matrix(self._model.get_text_features(**tokens).pooler_output)
+    def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        """Return each text's tokens; any number of threads may do this at the same time."""
+        return self._tokenizer.tokenise(texts)
 
-    @torch.inference_mode()
-    def _encode_images(self, images: Sequence[Image.Image]) -> Matrix:
-        pixels = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
-        pixels = pixels.to(self._device, self._model.dtype)
-        return to_matrix(self._model.get_image_features(pixel_values=pixels).pooler_output)
+    def embed(self, tokens: Sequence[Tokens]) -> Matrix:
+        """Return float32 (n, dim), L2-normalised, of one batch of tokenised texts; n >= 1."""
+        return normalised(self._texts.embed(tokens))
+
+    def pixels(self, images: Sequence[Image.Image]) -> list[Matrix]:
+        """Return each RGB image's pixels; any number of threads may do this at the same time."""
+        return [self._processor.pixels(image) for image in images]
+
+    def embed_pixels(self, pixels: Sequence[Matrix]) -> Matrix:
+        """Return float32 (n, dim), L2-normalised, of one batch of images' pixels; n >= 1."""
+        return normalised(self._images.embed(pixels))
+
+
+def _open_towers(
+    folder: Path, device: str, precision: Precision
+) -> tuple[BertNetwork, ImageNetwork, int]:
+    """Return the text tower, the image tower, and the dimensions of what both give."""
+    if device != "cpu" and precision != "int8":
+        from product_search.encoders.torch_clip import open_towers
+
+        texts, images = open_towers(folder, device)
+        return texts, images, texts.dim
+    checkpoint = Checkpoint.read(folder)
+    dim = int(checkpoint.config.get("projection_dim", 512))
+    try:
+        of_texts = checkpoint.tower("text_model.", _part(checkpoint, "text_config", _TEXTS))
+        of_images = checkpoint.tower("vision_model.", _part(checkpoint, "vision_config", _IMAGES))
+    except TypeError as error:
+        raise EncoderError(f"{folder / 'config.json'} 无法读取：{error}") from error
+    return (
+        Bert(of_texts, precision, ("text_projection", dim)),
+        Vit(of_images, precision, ("visual_projection", dim)),
+        dim,
+    )
+
+
+def _part(checkpoint: Checkpoint, name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tower's part of the configuration; checkpoints of 2022 have it under two names."""
+    config = checkpoint.config
+    return {**defaults, **(config.get(name) or {}), **(config.get(f"{name}_dict") or {})}

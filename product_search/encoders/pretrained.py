@@ -1,8 +1,7 @@
-"""Hugging Face models and tokenizers, read from a local folder and run without gradients."""
+"""Hugging Face models, read from a local folder and run without gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -42,11 +41,11 @@ def load_model(kind: Any, folder: Path, device: str, **options: Any) -> Any:
     return model.to(device).eval()
 
 
-def tokenise(tokenizer: Any, texts: Sequence[str], limit: int, device: str) -> Any:
-    """Return the texts as padded tensors of at most `limit` tokens each, on the device."""
-    return tokenizer(
-        list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt"
-    ).to(device)
+def to_device(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """Copy a tensor of the CPU to the device; to a GPU from pinned memory, not waited for."""
+    if device == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def to_matrix(vectors: torch.Tensor) -> Matrix:

@@ -42,6 +42,14 @@ class Checkpoint:
             raise EncoderError(f"{folder} 里的模型权重无法读取：{error}") from error
         return cls(folder, config, {name.removeprefix(prefix): v for name, v in tensors.items()})
 
+    def tower(self, prefix: str, config: Mapping[str, Any]) -> Checkpoint:
+        """Return a part of the network: its own configuration, its tensors' names without prefix.
+
+        Tensors outside of it keep their names.
+        """
+        tensors = {name.removeprefix(prefix): value for name, value in self.tensors.items()}
+        return Checkpoint(self.folder, config, tensors)
+
     def stored(self, name: str, *shape: int) -> NDArray[Any]:
         """Return a tensor in its own precision. Raises EncoderError if there is no such tensor."""
         found = self.tensors.get(name)

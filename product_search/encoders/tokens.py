@@ -46,7 +46,8 @@ class Tokenizer:
 def _read(folder: Path) -> Vocabulary:
     if (folder / "tokenizer.json").is_file():
         return Vocabulary.from_file(str(folder / "tokenizer.json"))
-    config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    options = folder / "tokenizer_config.json"  # not every copy of a checkpoint has it
+    config = json.loads(options.read_text("utf-8")) if options.is_file() else {}
     words = models.WordPiece.from_file(str(folder / "vocab.txt"), unk_token="[UNK]")
     vocabulary = Vocabulary(words)
     vocabulary.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])

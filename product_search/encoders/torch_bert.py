@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import BertModel
 
 from product_search.encoders.embeddings import Matrix
-from product_search.encoders.pretrained import load_model, to_matrix
+from product_search.encoders.pretrained import load_model, to_device, to_matrix
 from product_search.encoders.tokens import Tokens
 
 
@@ -28,8 +28,13 @@ class TorchBert:
     @torch.inference_mode()
     def embed(self, tokens: Sequence[Tokens]) -> Matrix:
         """Return float32 (n, dim), the state of each text's first token; n is at least 1."""
-        rows = [torch.from_numpy(one) for one in tokens]
-        padded = pad_sequence(rows, batch_first=True).to(self._device)
-        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-        states = self._model(input_ids=padded, attention_mask=mask.to(self._device))
+        states = self._model(**padded(tokens, self._device))
         return to_matrix(states.last_hidden_state[:, 0])
+
+
+def padded(tokens: Sequence[Tokens], device: str) -> dict[str, torch.Tensor]:
+    """Return the texts' tokens as a model's inputs on the device, each as long as the longest."""
+    rows = [torch.from_numpy(one) for one in tokens]
+    ids = pad_sequence(rows, batch_first=True)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    return {"input_ids": to_device(ids, device), "attention_mask": to_device(mask, device)}
