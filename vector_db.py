@@ -15,6 +15,7 @@ from product_search.milvus.connection import MilvusConnection
 from product_search.milvus.entities import Entity, EntityState, Vector
 from product_search.milvus.options import MilvusOptions, MilvusServer
 from product_search.milvus.schema import BM25, collection_schema
+from product_search.milvus.searches import EntitySearch
 from product_search.schemas.filters import SearchFilters
 from product_search.schemas.search import Hit, VectorField
 
@@ -38,6 +39,17 @@ class EntityCollection(Protocol):
         """Remove entities; no error for keys that are not there."""
         ...
 
+    def search_all(self, searches: Sequence[EntitySearch]) -> list[list[Hit]]:
+        """Return the hits of each search, best first; all are on their way at the same time.
+
+        Those of different threads that differ in nothing but what they look for share a call.
+
+        Raises:
+            Overloaded: too many searches wait.
+            ClientGone: nobody waits for the answer any more.
+        """
+        ...
+
     def search(
         self,
         field: VectorField,
@@ -47,7 +59,7 @@ class EntityCollection(Protocol):
         *,
         with_terms: bool = False,
     ) -> list[Hit]:
-        """Return the nearest entities that pass the filters, best first; score is the cosine."""
+        """Return the hits of one VectorSearch; their score is the cosine."""
         ...
 
     def search_text(
@@ -58,10 +70,7 @@ class EntityCollection(Protocol):
         *,
         only: Sequence[int] | None = None,
     ) -> list[Hit]:
-        """Return the best entities by BM25 for these terms, parted by spaces; score is above 0.
-
-        Their terms come with them. `only` are the entities to look at, at most MAX_LIMIT.
-        """
+        """Return the hits of one TermSearch; their score is above 0."""
         ...
 
     def count(self) -> int:

@@ -223,8 +223,8 @@ def _run(
         assert _walk(catalog) == count == indexer.collections.active().entities.count()
     with _phase("list pages"):
         _list(catalog, count)
-    with _phase("search"), open_search(settings, indexer) as search:
-        _search(search)
+    with _phase("search"):
+        _search(open_search(settings, indexer))
     with _phase("doctor"):
         walked = walk(indexer.database, vector_database, indexer.images, repair=False)
     _say(f"  {walked.products} products, {walked.entities} entities, {walked.left} drifted")

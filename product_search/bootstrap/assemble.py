@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -51,7 +50,6 @@ _REENCODING = (
     "新版本编码商品的方式有变（解码图片，或文字编码器的精度）：正在用它重新编码全部商品，完成后自动切换，此前搜索照常"
     "（python -m product_search.manage reindex --status 看进度）"
 )
-_LEG_THREADS = 32  # of all searches together; one leg of each runs in the search's own thread
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def open_resources(
         if settings.index_in_process:
             indexing_loop.start()
         relay_loop = stack.enter_context(open_relay_loop(settings, stores.database))
-        search = stack.enter_context(open_search(settings, indexer))
+        search = open_search(settings, indexer)
         unloader = IdleUnloader(_generator(settings), settings.generation_idle_s)
         stack.callback(unloader.close)
         resources = _assemble(settings, indexer, search, indexing_loop, relay_loop, unloader)
@@ -167,9 +165,8 @@ def _indexer(settings: Settings, stores: Stores) -> Indexer:
     return Indexer(stores.database, stores.images, collections, policy)
 
 
-@contextmanager
-def open_search(settings: Settings, indexer: Indexer) -> Iterator[SearchService]:
-    """Open the search service over the collections that the indexer fills.
+def open_search(settings: Settings, indexer: Indexer) -> SearchService:
+    """Return the search service over the collections that the indexer fills.
 
     Raises:
         StartError: the synonyms or the active encoders' calibration can't be read.
@@ -177,15 +174,13 @@ def open_search(settings: Settings, indexer: Indexer) -> Iterator[SearchService]
     calibrations = _calibrations(settings)
     # A damaged file is told at the start.
     calibrations.find(indexer.collections.active().encoders.fingerprint)
-    with ThreadPoolExecutor(_LEG_THREADS, "leg") as threads:
-        yield SearchService(
-            database=indexer.database,
-            inputs=InputReader(indexer.database, indexer.images, Synonyms(settings.synonyms_path)),
-            collections=indexer.collections,
-            cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
-            calibrations=calibrations,
-            threads=threads,
-        )
+    return SearchService(
+        database=indexer.database,
+        inputs=InputReader(indexer.database, indexer.images, Synonyms(settings.synonyms_path)),
+        collections=indexer.collections,
+        cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
+        calibrations=calibrations,
+    )
 
 
 def _calibrations(settings: Settings) -> Calibrations:

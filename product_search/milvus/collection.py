@@ -20,13 +20,21 @@ from product_search.milvus.entities import (
     entity_state,
     messages,
 )
-from product_search.milvus.filters import filter_expression
 from product_search.milvus.options import MilvusOptions
 from product_search.milvus.schema import BM25
+from product_search.milvus.searches import (
+    MAX_LIMIT,
+    CallKind,
+    EntitySearch,
+    FoundHits,
+    NoHits,
+    SearchQueue,
+    TermSearch,
+    VectorSearch,
+)
 from product_search.schemas.filters import SearchFilters
 from product_search.schemas.search import Hit, VectorField
 
-MAX_LIMIT = 16_384
 LOAD_TIMEOUT_S = 600.0  # of a large collection, at the start
 PING_TIMEOUT_S = 5.0
 VECTORS_AT_ONCE = 1000  # some 2 MB in one answer
@@ -43,6 +51,7 @@ class MilvusCollection:
         self.index_type = index_type
         self._connection = connection
         self._options = options
+        self._searches = SearchQueue(f"search {name}", self._search, connection.calls_at_once)
         self._loaded_in = 0  # the start of Milvus in which the collection was loaded
         self._load(LOAD_TIMEOUT_S)
 
@@ -58,6 +67,10 @@ class MilvusCollection:
             part = list(milvus_ids[start : start + DELETE_KEYS])
             self._call("delete", self.name, ids=part)
 
+    def search_all(self, searches: Sequence[EntitySearch]) -> list[list[Hit]]:
+        """See EntityCollection."""
+        return self._searches.run(searches)
+
     def search(
         self,
         field: VectorField,
@@ -68,24 +81,7 @@ class MilvusCollection:
         with_terms: bool = False,
     ) -> list[Hit]:
         """See EntityCollection."""
-        limit = min(limit, MAX_LIMIT)
-        is_filtered = filters != SearchFilters()
-        params = self._options.search(self.index_type, limit, is_filtered=is_filtered)
-        found: list[list[dict[str, Any]]] = self._call(
-            "search",
-            self.name,
-            data=[vector.tolist()],
-            anns_field=field.value,
-            limit=limit,
-            filter=filter_expression(filters, image_leg=field is VectorField.image_clip),
-            search_params={"metric_type": "COSINE", "params": params},
-            output_fields=[TERMS] if with_terms else [],
-            consistency_level=self._options.consistency,
-        )
-        return [
-            Hit(int(hit["id"]), _score(hit["distance"]), field, hit["entity"].get(TERMS, ""))
-            for hit in found[0]
-        ]
+        return self.search_all([VectorSearch(field, vector, limit, filters, with_terms)])[0]
 
     def search_text(
         self,
@@ -96,30 +92,7 @@ class MilvusCollection:
         only: Sequence[int] | None = None,
     ) -> list[Hit]:
         """See EntityCollection."""
-        field = VectorField.text_bm25
-        conditions = [filter_expression(filters, image_leg=False)]
-        if only is not None:
-            conditions.append(f"primary_key in {list(only)}")
-        try:
-            found: list[list[dict[str, Any]]] = self._call(
-                "search",
-                self.name,
-                data=[terms],
-                anns_field=field.value,
-                limit=min(limit, MAX_LIMIT),
-                filter=" and ".join(filter(None, conditions)),
-                search_params={"metric_type": BM25[1]},
-                output_fields=[TERMS],
-                consistency_level=self._options.consistency,
-            )
-        except VectorStoreUnavailable:
-            if self.count():  # Milvus Lite has no statistics of terms before the first entity
-                raise
-            return []
-        return [
-            Hit(int(hit["id"]), round(float(hit["distance"]), 6), field, hit["entity"][TERMS])
-            for hit in found[0]
-        ]
+        return self.search_all([TermSearch(terms, limit, filters, only)])[0]
 
     def count(self) -> int:
         """See EntityCollection."""
@@ -168,6 +141,31 @@ class MilvusCollection:
         if self.name not in self._call("list_collections", timeout=PING_TIMEOUT_S):
             raise VectorStoreUnavailable(COLLECTION_GONE)
 
+    def _search(self, kind: CallKind, data: Sequence[list[float] | str]) -> Sequence[FoundHits]:
+        """Search for all the data in one call."""
+        is_text = kind.field is VectorField.text_bm25
+        options = self._options
+        params = options.search(self.index_type, kind.limit, is_filtered=kind.is_filtered)
+        by_terms = {"metric_type": BM25[1]}
+        try:
+            found: Sequence[FoundHits] = self._call(
+                "search",
+                self.name,
+                data=list(data),
+                anns_field=kind.field.value,
+                limit=kind.limit,
+                filter=kind.condition,
+                search_params=by_terms if is_text else {"metric_type": "COSINE", "params": params},
+                output_fields=[TERMS] if kind.with_terms else [],
+                consistency_level=options.consistency,
+            )
+        except VectorStoreUnavailable:
+            if not is_text or self.count():
+                raise
+            # Milvus Lite has no statistics of terms before the first entity.
+            return [NoHits()] * len(data)
+        return found
+
     def _query(self, condition: str, fields: Sequence[str], **named: Any) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._call(
             "query", self.name, filter=condition, output_fields=list(fields), **named
@@ -193,8 +191,3 @@ class MilvusCollection:
             "load_collection", self.name, replica_number=replicas, timeout=timeout
         )
         self._loaded_in = start
-
-
-def _score(cosine: float) -> float:
-    """Drop the last digits, in which equal vectors differ by the order of the sums."""
-    return max(-1.0, min(1.0, round(float(cosine), 6)))

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
+# Searches of a process at the same time; more of them are slower on the file, whose Milvus Lite
+# shares this machine's cores (decision 0021).
+CALLS_TO_FILE, CALLS_TO_SERVER = 2, 8
 COLLECTION_GONE = "Milvus 里没有要用的集合：若是被删除的，请重启服务，它会新建在用的集合并重新索引"
 
 
@@ -38,6 +41,7 @@ class MilvusConnection:
         """
         # Its stack traces repeat what is raised as VectorStoreUnavailable.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        self.calls_at_once = CALLS_TO_FILE if isinstance(place, Path) else CALLS_TO_SERVER
         self._source = (
             MilvusLiteFile(place, address) if isinstance(place, Path) else _ServerClient(place)
         )

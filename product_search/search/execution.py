@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -30,8 +29,8 @@ from orm_models import (
 from product_search.catalog.rows import product_out
 from product_search.errors import NotCalibrated
 from product_search.indexing.collections import OpenCollection
-from product_search.milvus.collection import MAX_LIMIT
 from product_search.milvus.filters import passes
+from product_search.milvus.searches import MAX_LIMIT
 from product_search.outbox import counts
 from product_search.search.calibration import Calibration, round_confidence
 from product_search.search.cursors import Cursors
@@ -69,7 +68,6 @@ class Search:
     """A planned and embedded query, and what it takes to run it in one collection."""
 
     database: Database
-    threads: Executor
     cursors: Cursors
     collection: OpenCollection
     calibration: Calibration
@@ -157,7 +155,6 @@ class Search:
         with self.plan.query.watch.stage("recall"):
             return recall(
                 self.collection.entities,
-                self.threads,
                 self.plan,
                 self.vectors,
                 filters,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
 
 from data_models import Hit, Leg, SearchFilters, SearchMode, VectorField
+from product_search.milvus.searches import EntitySearch, TermSearch, VectorSearch
 from product_search.search.calibration import Calibration, Curve
 from product_search.search.fusion import FusedHit, LegRank, RankedLeg, fuse, ramp, rank_hits
 from product_search.search.inputs import Weighted
@@ -53,7 +53,6 @@ class Recall:
 
 def recall(
     entities: EntityCollection,
-    threads: Executor,
     plan: Plan,
     vectors: LegVectors,
     filters: SearchFilters,
@@ -62,19 +61,16 @@ def recall(
 ) -> Recall:
     """Search each leg of the plan for up to `limit` entities, and fuse what they find.
 
-    The first leg is searched in this thread, the others in `threads`.
-
     Raises:
         VectorStoreUnavailable: the vector store does not answer.
+        Overloaded: too many searches wait for it.
     """
     if plan.asks_nothing:
         return Recall([], is_complete=True)
-    first, *others = plan.legs
-    waiting = [
-        threads.submit(_search_leg, entities, leg, plan, vectors, filters, limit) for leg in others
-    ]
-    hits = {first: _search_leg(entities, first, plan, vectors, filters, limit)}
-    hits |= {leg: future.result() for leg, future in zip(others, waiting, strict=True)}
+    searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in plan.legs}
+    wanted = {leg: search for leg, search in searches.items() if search is not None}
+    found = dict(zip(wanted, entities.search_all(list(wanted.values())), strict=True))
+    hits: LegHits = {leg: found.get(leg, []) for leg in plan.legs}
     is_complete = all(len(of_leg) < limit for of_leg in hits.values())
     return Recall(fuse_legs(plan, hits, calibration), is_complete)
 
@@ -87,19 +83,15 @@ def fuse_legs(plan: Plan, hits: LegHits, calibration: Calibration) -> list[Recal
     return [_recalled(hit, features[hit.milvus_id], curve) for hit in fused]
 
 
-def _search_leg(
-    entities: EntityCollection,
-    leg: Leg,
-    plan: Plan,
-    vectors: LegVectors,
-    filters: SearchFilters,
-    limit: int,
-) -> list[Hit]:
+def _leg_search(
+    leg: Leg, plan: Plan, vectors: LegVectors, filters: SearchFilters, limit: int
+) -> EntitySearch | None:
+    """Return the search of a leg; None where the query has no terms for it."""
     if leg is Leg.bm25:
         terms = plan.inputs.bm25_terms
-        return entities.search_text(terms, limit, filters) if terms else []
+        return TermSearch(terms, limit, filters) if terms else None
     is_hybrid = plan.mode is SearchMode.hybrid
-    return entities.search(FIELDS[leg], vectors[leg], limit, filters, with_terms=is_hybrid)
+    return VectorSearch(FIELDS[leg], vectors[leg], limit, filters, is_hybrid)
 
 
 def _features(plan: Plan, hits: LegHits) -> dict[int, dict[str, float]]:

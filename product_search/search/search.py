@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
@@ -47,7 +46,6 @@ class SearchService:
     collections: LiveCollections
     cursors: Cursors
     calibrations: Calibrations
-    threads: Executor  # where the legs of a search run
 
     def search(self, request: SearchRequest) -> SearchResponse:
         """Return the products nearest to the query that pass the filters.
@@ -155,7 +153,6 @@ class SearchService:
         """Run the plan; the calibration is that of the collection's encoders by default."""
         return Search(
             database=self.database,
-            threads=self.threads,
             cursors=self.cursors,
             collection=collection,
             calibration=calibration or self.calibrations.of(collection.encoders.fingerprint),

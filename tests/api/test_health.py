@@ -73,7 +73,7 @@ def test_without_milvus_the_catalog_is_served_and_search_is_not(
     def fail(*_arguments: object, **_named: object) -> NoReturn:
         raise VectorStoreUnavailable("向量库暂时不可用")
 
-    for name in ("ping", "search"):
+    for name in ("ping", "search_all"):
         monkeypatch.setattr(type(resources(api).entities), name, fail)
     status, body = health(api)
     assert (status, body["status"], body["vector_store"]) == (200, "degraded", "down")

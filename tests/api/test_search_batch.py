@@ -192,7 +192,7 @@ def test_without_a_store_no_query_is_answered(
     with monkeypatch.context() as patched:
         patched.setattr(
             type(resources(api).entities),
-            "search",
+            "search_all",
             fail(VectorStoreUnavailable("向量库暂时不可用")),
         )
         answer = api.post("/search/batch", json=queries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 from data_models import DENSE_FIELDS, SearchFilters
 from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.entities import EntityState
+from product_search.milvus.searches import EntitySearch, TermSearch, VectorSearch
 from tests.contract.entities import (
     ALL,
     BGE,
@@ -353,3 +355,22 @@ def test_terms_are_looked_for_in_these_entities_alone_and_weigh_as_in_all(
     assert {hit.milvus_id: hit for hit in some} == {key: everywhere[key] for key in (2, 4)}
     cheap = SearchFilters.model_validate({"category": ["没有"]})
     assert entities.search_text("书包", 9, cheap, only=[1, 2]) == []
+
+
+def test_searches_of_many_threads_find_what_each_finds_alone(entities: EntityCollection) -> None:
+    keys = range(1, 80)
+    entities.upsert([entity(key, unit(key % 7), text_bge_vector=unit(key % 5)) for key in keys])
+    searches: list[EntitySearch] = [
+        VectorSearch(field, unit(turn), limit, filters, with_terms)
+        for turn in range(6)
+        for field in (IMAGE, BGE)
+        for limit in (3, 64)
+        for filters in (ALL, SearchFilters(has_image=True))
+        for with_terms in (False, True)
+    ]
+    searches += [TermSearch("书包", limit, ALL) for limit in (3, 64)]
+    alone = [entities.search_all([search]) for search in searches]
+    with ThreadPoolExecutor(16) as threads:
+        for _ in range(3):
+            assert list(threads.map(lambda one: entities.search_all([one]), searches)) == alone
+    assert entities.search_all(searches) == [hits for [hits] in alone]
