@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from benchmarks.rig import peer_data, processes
 from benchmarks.rig.catalogue import Checkout, imported
 from benchmarks.rig.folders import BENCH, copy, kept
 from benchmarks.rig.processes import Request, Server
+from product_search.settings import ROOT
 
 BARE = "bare route"
 MODES = ("text_to_text", "text_to_image", "image_to_image", "hybrid")
@@ -43,7 +44,7 @@ class Contender:
         return processes.serving(self.name, self.command, self.environment, first, log)
 
 
-def _search(mode: str, item: Any) -> Request:
+def search_request(mode: str, item: Any) -> Request:
     """Return the request of the service, which the afternoon build takes too."""
     if isinstance(item, bytes):
         return "POST", "/search", {"mode": mode, "image_base64": base64.b64encode(item).decode()}
@@ -63,14 +64,14 @@ def service(name: str, checkout: Checkout, products: int) -> Contender:
     """Return the service of a checkout on a copy of its own catalogue."""
     data = copy(imported(checkout, products), f"data-{name}")
     command = processes.service_command(checkout)
-    return Contender(name, MODES, _search, command, checkout.environment(data))
+    return Contender(name, MODES, search_request, command, checkout.environment(data))
 
 
 def bare(answers: Path) -> Contender:
     """Return the route that gives answers that are there already."""
     environment = processes.this_checkout(BARE_ANSWERS=str(answers))
     command = processes.uvicorn_command("benchmarks.rig.bare:app")
-    return Contender(BARE, MODES, _search, command, environment)
+    return Contender(BARE, MODES, search_request, command, environment)
 
 
 def peers(source: Path) -> Iterator[tuple[str, Callable[[], Contender]]]:
@@ -80,16 +81,22 @@ def peers(source: Path) -> Iterator[tuple[str, Callable[[], Contender]]]:
     yield "infinity", partial(_infinity, source)
 
 
+@cache
 def _filled(source: Path) -> Path:
     """Return the afternoon build's folder, which has the float32 weights for the others too."""
     code = Path(peer_data.__file__).read_text("utf-8")
-    return kept("afternoon", code + source.name, partial(peer_data.fill_afternoon, source))
+
+    def make(folder: Path) -> None:
+        # In a process of its own: pymilvus leaves its Milvus Lite running.
+        Checkout().run(ROOT, "-m", "benchmarks.rig.peer_data", str(source), str(folder))
+
+    return kept("afternoon", code + source.name, make)
 
 
 def _afternoon(source: Path) -> Contender:
     environment = processes.this_checkout(AFTERNOON_DATA=str(copy(_filled(source), "afternoon")))
     command = processes.uvicorn_command("benchmarks.afternoon:app")
-    return Contender("afternoon", MODES, _search, command, environment)
+    return Contender("afternoon", MODES, search_request, command, environment)
 
 
 def _txtai(source: Path) -> Contender:

@@ -1,4 +1,7 @@
-"""What the peers search: the rows and vectors of the service's own data folder, in their stores."""
+"""What the peers search: the rows and vectors of the service's own data folder, in their stores.
+
+python -m benchmarks.rig.peer_data SOURCE FOLDER   (fills the afternoon build's folder)
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,6 @@ from benchmarks.rig.folders import BENCH, copy
 from orm_models import Database, Product
 from product_search.catalog.rows import product_out
 from product_search.settings import Settings
-from product_search.text.analysis import document
 
 _POOLING = {"word_embedding_dimension": 512, "pooling_mode_cls_token": True}
 _MODULES = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
@@ -181,13 +183,14 @@ def environment(name: str, packages: Sequence[str]) -> Path:
 
 
 def fill_txtai(source: Path, folder: Path, python: Path, bge: Path) -> None:
-    """Have txtai index the products' documents in its own environment."""
-    documents = [
-        [row["product_id"], document(row["title"], row["category"], row["description"])]
-        for row in rows_of(source)
-    ]
+    """Have txtai index the products' titles in its own environment."""
+    titles = [[row["product_id"], row["title"]] for row in rows_of(source)]
     script = Path(__file__).with_name("txtai_index.py")
-    order = {"bge": str(bge), "index": str(folder / "index"), "documents": documents}
+    order = {"bge": str(bge), "index": str(folder / "index"), "titles": titles}
     subprocess.run(
         [str(python), str(script)], input=json.dumps(order).encode(), check=True, stdout=sys.stderr
     )
+
+
+if __name__ == "__main__":
+    fill_afternoon(Path(sys.argv[1]), Path(sys.argv[2]))

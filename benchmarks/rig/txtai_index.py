@@ -11,7 +11,7 @@ INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
 
 
 def main() -> None:
-    """Index the order's documents, texts by product_id."""
+    """Index the order's titles, by product_id."""
     order = json.load(sys.stdin)
     embeddings = Embeddings(
         path=order["bge"],
@@ -20,7 +20,7 @@ def main() -> None:
         content=True,
         gpu=False,
     )
-    embeddings.index((key, text, None) for key, text in order["documents"])
+    embeddings.index((key, text, None) for key, text in order["titles"])
     embeddings.save(order["index"])
 
 
