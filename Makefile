@@ -51,7 +51,7 @@ calibration: .venv/dev
 evaluation: .venv/dev
 	$(BIN)/python -m product_search.evaluation.full --photos $(PHOTOS)
 
-# docs/benchmarks.md and its figures; ROUNDS=1 SECONDS=5 is a quick run, BEFORE a checkout to compare with.
+# docs/benchmarks.md and its figures; ROUNDS=1 SECONDS=5 is a quick run, BEFORE another commit to compare with.
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.serving --rounds $(or $(ROUNDS),3) --seconds $(or $(SECONDS),8) \
 		$(if $(BEFORE),--before $(BEFORE))

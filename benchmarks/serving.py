@@ -1,6 +1,6 @@
 """Searches under load, beside their peers and the ceiling of their parts, in one run: `make bench`.
 
-python -m benchmarks.serving [--rounds 3] [--seconds 8] [--products 10000] [--before CHECKOUT]
+python -m benchmarks.serving [--rounds 3] [--seconds 8] [--products 10000] [--before COMMIT]
 
 All servers run at the same time, and are loaded by turns, so that a busy moment of the machine
 meets all. Each stretch of load has queries that no stretch before it had. Writes
@@ -13,7 +13,7 @@ import argparse
 import json
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -24,13 +24,14 @@ import httpx
 
 from benchmarks.http_load import Order, run_load, write_requests
 from benchmarks.rig import contenders, machine, parts, pictures, report, words
-from benchmarks.rig.catalogue import Checkout, imported
+from benchmarks.rig.catalogue import Checkout, earlier, imported
 from benchmarks.rig.contenders import MODES, Contender
 from benchmarks.rig.folders import BENCH, copy, fresh, say
 
 SEED = 23
 CLIENTS = (1, 8, 40)
 CROWD = CLIENTS[-1]
+BEFORE, EARLIER = "before", "4ea560d"  # the state before searches shared batches
 RATES = (10, 20, 40, 80, 160, 320)  # of the open loop, requests a second
 # Queries a second that a stretch is given: more would be repeated, which is told.
 MOST_PER_S = dict.fromkeys(MODES, 600) | {"image_to_image": 150}
@@ -104,7 +105,7 @@ class Run:
             for clients in CLIENTS:
                 items = self.pool.take(mode, int((seconds + 1) * MOST_PER_S[mode]))
                 about = {"round": number, "list": "new", "mode": mode, "clients": clients}
-                for one in self._turn(number, mode):
+                for one in self._turn(number, mode, clients):
                     stages = clients == 1 and one.name == "service"
                     how = {"seconds": seconds, "clients": clients, "stages": stages}
                     self.load(one, about, items, **how)
@@ -113,8 +114,10 @@ class Run:
         self._bare(number)
         self._parts(number)
 
-    def _turn(self, number: int, mode: str) -> list[Contender]:
-        able = [one for one in self.running if mode in one.modes and one.name != contenders.BARE]
+    def _turn(self, number: int, mode: str, clients: int | None = None) -> list[Contender]:
+        """Return who is loaded in this mode; the earlier state by the crowd alone, for brevity."""
+        left_out = {contenders.BARE} if clients == CROWD else {contenders.BARE, BEFORE}
+        able = [one for one in self.running if mode in one.modes and one.name not in left_out]
         first = number % max(1, len(able))
         return able[first:] + able[:first]
 
@@ -193,7 +196,7 @@ class Run:
     def warm_up(self) -> None:
         """Load each contender shortly in each mode; keep how many hits its answers have."""
         for mode in MODES:
-            for one in self._turn(0, mode):
+            for one in self._turn(0, mode, CROWD):
                 items = self.pool.take(mode, ASKED)
                 assert one.server is not None
                 hits = []
@@ -233,6 +236,14 @@ def _texts_needed(options: argparse.Namespace) -> int:
     return rounds * each_round + 2000
 
 
+def _others(
+    options: argparse.Namespace, source: Path
+) -> Iterator[tuple[str, Callable[[], Contender]]]:
+    """Yield the earlier state and the peers: name, and how it is made ready."""
+    yield BEFORE, lambda: contenders.service(BEFORE, earlier(options.before), options.products)
+    yield from contenders.peers(source)
+
+
 def _measure(options: argparse.Namespace) -> Results:
     source = imported(Checkout(), options.products)
     pool = Pool(iter(words.queries(SEED, _texts_needed(options))), pictures.pictures(SEED, 10**9))
@@ -243,10 +254,7 @@ def _measure(options: argparse.Namespace) -> Results:
     with ExitStack() as stack:
         service = contenders.service("service", Checkout(), options.products)
         run.start(stack, service)
-        if options.before is not None:
-            earlier = Checkout(options.before.resolve())
-            run.start(stack, contenders.service("before", earlier, options.products))
-        for name, prepare in contenders.peers(source):
+        for name, prepare in _others(options, source):
             try:
                 run.start(stack, prepare())
             except _BROKEN as error:
@@ -266,7 +274,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--products", type=int, default=10_000)
-    parser.add_argument("--before", type=Path, help="an earlier checkout to be measured too")
+    parser.add_argument("--before", default=EARLIER, help="a commit whose state is measured too")
     begun = time.perf_counter()
     results = _measure(parser.parse_args())
     results.made["minutes"] = round((time.perf_counter() - begun) / 60, 1)

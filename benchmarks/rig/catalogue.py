@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import resource
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,23 @@ class Checkout:
     def fingerprint(self, data: Path) -> str:
         """Return the fingerprint of the encoders that this checkout imports with."""
         return self.run(data, "-c", _FINGERPRINT).strip()
+
+
+def earlier(commit: str) -> Checkout:
+    """Return a checkout of an earlier commit, made now or in an earlier run.
+
+    Raises:
+        CalledProcessError: this is no clone that has the commit.
+    """
+
+    def make(folder: Path) -> None:
+        archive = subprocess.run(
+            ["git", "-C", str(ROOT), "archive", commit], check=True, stdout=subprocess.PIPE
+        ).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(folder, filter="data")
+
+    return Checkout(kept("before", commit, make))
 
 
 def imported(checkout: Checkout, count: int) -> Path:

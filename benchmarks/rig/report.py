@@ -1,13 +1,15 @@
-"""docs/benchmarks.md, written from docs/benchmarks.json and docs/benchmarks-growth.json."""
+"""docs/benchmarks.md, and the READMEs' figures, written from the figures in docs/ (JSON)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks.rig import readme
 from benchmarks.rig.contenders import INFINITY, MODES, TXTAI
 from benchmarks.rig.figures import SERVICE, Figures, criteria
+from benchmarks.rig.tables import number, table
 from product_search.settings import ROOT
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -30,7 +32,8 @@ _PEERS = f"""Peers, on the same rows, texts and weights:
 - **txtai** ({TXTAI[0]}): its own index and its own API; it answers id, text and score.
 - **infinity** ({INFINITY[0]}): encodes the query and searches nothing; it
   batches across requests.
-- **before**: an earlier state of the service, where the run was given one."""
+- **before**: the service as it was before searches shared batches (another commit with BEFORE=…),
+  on its own import of the same file; loaded by 40 clients, started as often as the others."""
 _METHOD = """Queries are made from a committed vocabulary by a fixed seed; no stretch of load has a
 query that came before, except *repeated traffic*: draws from 10,000 queries by Zipf's law
 (exponent 1), of which none came before the stretch begins. Closed loop: 1, 8 or 40 clients, each
@@ -45,7 +48,9 @@ def write() -> None:
     """Write the document from the figures that there are."""
     lines = [_INTRODUCTION, ""]
     if FIGURES.exists():
-        lines += _serving(Figures(json.loads(FIGURES.read_text("utf-8"))))
+        figures = Figures(json.loads(FIGURES.read_text("utf-8")))
+        lines += _serving(figures)
+        readme.write(figures)
     if GROWTH.exists():
         lines += _growth(json.loads(GROWTH.read_text("utf-8")))
     DOCUMENT.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
@@ -56,7 +61,7 @@ def _serving(figures: Figures) -> Iterator[str]:
     yield from _made(made)
     yield from (
         f"{made['catalogue']['products']:,} products, {made['catalogue']['with_picture']:,} of them"
-        f" with a picture; {made['rounds']} rounds, {made['seconds']:g} s a stretch;"
+        f" with a picture; rounds: {made['rounds']}, {made['seconds']:g} s a stretch;"
         f" {made['minutes']:g} minutes in all.",
         "",
         _PEERS,
@@ -66,7 +71,7 @@ def _serving(figures: Figures) -> Iterator[str]:
     )
     yield from ("## What was aimed at", "")
     rows = [(c.what, c.wanted, c.measured, _MET[c.is_met]) for c in criteria(figures)]
-    yield from _table(("what", "wanted", "measured", "met"), rows)
+    yield from table(("what", "wanted", "measured", "met"), rows)
     for mode in MODES:
         yield from _mode(figures, mode)
     yield from _repeated(figures)
@@ -93,16 +98,16 @@ def _mode(figures: Figures, mode: str) -> Iterator[str]:
             measured = [figures.median(one, name, **about) for one in _MEASURES]
             ratio = None if name == SERVICE else figures.ratio(name, **about)
             errors = sum(_errors(one) for one in figures.loads(name, **about))
-            rows.append((clients, name, *map(_number, measured), _number(ratio, 2), errors))
+            rows.append((clients, name, *map(number, measured), number(ratio, 2), errors))
     head = ("clients", "", "QPS", "mean ms", "p50", "p95", "p99", "service is × it", "errors")
-    yield from _table(head, rows)
+    yield from table(head, rows)
     parts = {part: figures.part(part, mode) for part in ("encoder", "store", "bare")}
-    said = ", ".join(f"{part} {_number(rate)}" for part, rate in parts.items())
-    shares = ", ".join(f"{_number(figures.share(mode, n), 2)} with {n}" for n in (1, 8, 40))
-    yield f"Ceiling {_number(figures.ceiling(mode))} queries a second (alone: {said});"
+    said = ", ".join(f"{part} {number(rate)}" for part, rate in parts.items())
+    shares = ", ".join(f"{number(figures.share(mode, n), 2)} with {n}" for n in (1, 8, 40))
+    yield f"Ceiling {number(figures.ceiling(mode))} queries a second (alone: {said});"
     yield f"the service's share of it: {shares} clients."
     overhead = figures.median("overhead_ms", SERVICE, list="new", mode=mode, clients=1)
-    yield f"A request less its encode and recall, one client: {_number(overhead, 2)} ms."
+    yield f"A request less its encode and recall, one client: {number(overhead, 2)} ms."
     yield ""
 
 
@@ -113,12 +118,12 @@ def _repeated(figures: Figures) -> Iterator[str]:
         if figures.loads(name, list="zipf"):
             measured = [figures.median(one, name, list="zipf") for one in _MEASURES]
             ratio = None if name == SERVICE else figures.ratio(name, list="zipf")
-            rows.append((name, *map(_number, measured), _number(ratio, 2)))
-    yield from _table(("", "QPS", "mean ms", "p50", "p95", "p99", "service is × it"), rows)
+            rows.append((name, *map(number, measured), number(ratio, 2)))
+    yield from table(("", "QPS", "mean ms", "p50", "p95", "p99", "service is × it"), rows)
     encode = figures.median("encode_ms", SERVICE, list="repeated")
     whole = figures.median("p50_ms", SERVICE, list="repeated")
-    yield f"The same query again and again, one client: encode {_number(encode, 2)} ms of"
-    yield f"{_number(whole)} ms (medians)."
+    yield f"The same query again and again, one client: encode {number(encode, 2)} ms of"
+    yield f"{number(whole)} ms (medians)."
     yield ""
 
 
@@ -131,9 +136,9 @@ def _open_loop(figures: Figures) -> Iterator[str]:
             about = {"list": "open", "rate": rate}
             measured = [figures.median(one, name, **about) for one in _MEASURES]
             errors = sum(_errors(one) for one in figures.loads(name, **about))
-            rows.append((name, f"{rate:g}", *map(_number, measured), errors))
+            rows.append((name, f"{rate:g}", *map(number, measured), errors))
     head = ("", "asked a second", "answered in time", "mean ms", "p50", "p95", "p99", "errors")
-    yield from _table(head, rows)
+    yield from table(head, rows)
     yield "After a rate that a server can't keep up with, no higher one is tried."
     yield ""
 
@@ -143,15 +148,15 @@ def _servers(figures: Figures) -> Iterator[str]:
     rows = [
         (
             name,
-            _number(figures.first_answer(name)),
-            *(_number(figures.memory(name, when), 0) for when in ("at_rest", "after")),
-            _number(server["memory_at_rest_mb"]["milvus"], 0),
+            number(figures.first_answer(name)),
+            *(number(figures.memory(name, when), 0) for when in ("at_rest", "after")),
+            number(server["memory_at_rest_mb"]["milvus"], 0),
             ", ".join(f"{m} {hits:.1f}" for m, hits in server.get("hits_per_answer", {}).items()),
         )
         for name, server in figures.raw["servers"].items()
     ]
     head = ("", "first answer, s", "RSS then, MB", "after load", "Milvus Lite", "hits an answer")
-    yield from _table(head, rows)
+    yield from table(head, rows)
 
 
 def _failures(figures: Figures) -> Iterator[str]:
@@ -168,16 +173,16 @@ def _growth(figures: Mapping[str, Any]) -> Iterator[str]:
     rows = [
         (
             f"{one['products']:,}",
-            _number(one["rows_per_s"], 0),
-            _number(one["import_peak_mb"], 0),
+            number(one["rows_per_s"], 0),
+            number(one["import_peak_mb"], 0),
             ", ".join(f"{mode} {ms:.1f}" for mode, ms in one["p50_ms"].items()),
-            _number(one["memory_mb"]["server"], 0),
-            _number(one["memory_mb"]["milvus"], 0),
+            number(one["memory_mb"]["server"], 0),
+            number(one["memory_mb"]["milvus"], 0),
             ", ".join(f"{what} {mb:.0f}" for what, mb in one["disk_mb"].items()),
         )
         for one in sizes
     ]
-    yield from _table((*head, "Milvus Lite MB", "disk MB"), rows)
+    yield from table((*head, "Milvus Lite MB", "disk MB"), rows)
     yield "Fitted lines, for each further 100,000 products:"
     yield ""
     for what, slope in figures["slopes"].items():
@@ -187,15 +192,3 @@ def _growth(figures: Mapping[str, Any]) -> Iterator[str]:
 def _errors(load: Mapping[str, Any]) -> int:
     statuses: Mapping[str, int] = load["statuses"]
     return sum(count for status, count in statuses.items() if status not in ("200", "201"))
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(map(str, row))} |"
-    yield ""
