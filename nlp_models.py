@@ -15,7 +15,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from PIL import Image
 
-from product_search.encoders.checkpoints import has_weights
+from product_search.encoders.checkpoints import allows_int8, has_weights
 from product_search.encoders.embeddings import Matrix
 from product_search.encoders.precision import Precision
 from product_search.errors import EncoderError
@@ -80,6 +80,7 @@ class EncoderPair:
     device: str
     image_version: int = VERSION  # of the decoding whose vectors its own are compared with
     precision: Precision = "float"  # of what its encoders compute
+    chosen_precision: Precision = "float"  # of what they would compute, loaded anew
 
     @property
     def is_outdated(self) -> bool:
@@ -87,7 +88,7 @@ class EncoderPair:
 
         Images are decoded otherwise since, or texts are encoded in another precision.
         """
-        return (self.image_version, self.precision) != (VERSION, choose_precision(self.device))
+        return (self.image_version, self.precision) != (VERSION, self.chosen_precision)
 
     def encode_products(
         self, documents: Sequence[str], titles: Sequence[str]
@@ -143,9 +144,15 @@ def _has_driver() -> bool:
     return True
 
 
-def choose_precision(device: str) -> Precision:
-    """Return what a device computes dense layers in; a CPU's kind makes no difference."""
-    return "int8" if device == "cpu" else "float"
+def choose_precision(device: str, folders: Sequence[Path]) -> Precision:
+    """Return what a device computes dense layers of the checkpoints in.
+
+    A CPU's kind makes no difference. Int8 it is on every CPU, unless `manage check-encoders` has
+    found that a checkpoint's int8 does not agree with its float32.
+    """
+    if device == "cpu" and all(allows_int8(folder) for folder in folders):
+        return "int8"
+    return "float"
 
 
 def resolve_choice(choice: EncoderChoice, clip: Path) -> EncoderChoice:
@@ -175,19 +182,21 @@ def open_encoders(
     be the pair's own: see indexing.startup.
 
     With an older `image_version` its vectors are compared with those of images that were decoded
-    as releases before this one did. `precision` is the device's own where it is None.
+    as releases before this one did. `precision` is that of `choose_precision` where it is None.
 
     Raises:
         EncoderError: the weights that `choice` needs are not there, or the device is not.
     """
     where = resolve_device(device)
     name = resolve_choice(choice, clip)
-    precision = precision or choose_precision(where)
+    folders = [bge] if name == "starter" else [bge, clip]
+    chosen = choose_precision(where, folders)
+    precision = precision or chosen
     try:
         text, image_text = _load(name, clip, bge, starter, where, image_version, precision)
     finally:
         give_back_free_memory()
-    return EncoderPair(name, text, image_text, where, image_version, precision)
+    return EncoderPair(name, text, image_text, where, image_version, precision, chosen)
 
 
 def _load(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from product_search.cli.check_encoders import check_encoders
 from product_search.encoders.download import download_model
 from product_search.generation.diffusers import has_pipeline
 from product_search.settings import (
@@ -24,11 +25,12 @@ def download_encoders(settings: Settings) -> int:
     ):
         log.info("%s（%s）→ %s", model, revision, target)
         download_model(model, revision, target)
+    code = check_encoders(settings)
     log.info(
         "完成。首次启动的服务会直接使用；已有商品的，请运行 "
         "python -m product_search.manage reindex --encoder chinese-clip"
     )
-    return 0
+    return code
 
 
 def download_generator(settings: Settings, choice: GenerationChoice | None) -> int:

@@ -261,7 +261,23 @@ def migrate() -> int:
     return maintenance.migrate_tables(load_settings())
 
 
-@_command("download-models", "从 ModelScope 下载 Chinese-CLIP 与 BGE，或图片生成模型")
+@_command(
+    "check-encoders",
+    "核对下载的编码器：CPU 所用的 int8 与 float32 是否一致",
+    "不一致的，服务改用 float32。退出码：0 一致，1 不一致",
+)
+def check_encoders() -> int:
+    """Compare the encoders' int8 with float32."""
+    from product_search.cli import check_encoders as check
+
+    return check.check_encoders(load_settings())
+
+
+@_command(
+    "download-models",
+    "从 ModelScope 下载 Chinese-CLIP 与 BGE，或图片生成模型",
+    "编码器下载后会被核对，见 check-encoders。退出码：0 完成，1 已下载，但 int8 与 float32 不一致",
+)
 def download_models(
     generation: Annotated[
         str | None,

@@ -9,10 +9,32 @@ from pathlib import Path
 from product_search.errors import EncoderError
 from product_search.images.decoding import VERSIONS
 
+_FLOAT_ONLY = "FLOAT_ONLY"  # a file in a checkpoint's folder
+
 
 def has_weights(folder: Path) -> bool:
     """Return whether the folder holds a whole Hugging Face checkpoint."""
     return (folder / "config.json").is_file() and bool(weight_files(folder))
+
+
+def allows_int8(folder: Path) -> bool:
+    """Return whether nothing says that the checkpoint's int8 is too far from its float32."""
+    return not (folder / _FLOAT_ONLY).exists()
+
+
+def set_float_only(folder: Path, reason: str | None) -> None:
+    """Write into the folder why int8 is not for its checkpoint, or that nothing speaks against it.
+
+    Raises:
+        EncoderError: the folder can't be written to.
+    """
+    try:
+        if reason is None:
+            (folder / _FLOAT_ONLY).unlink(missing_ok=True)
+        else:
+            (folder / _FLOAT_ONLY).write_text(f"{reason}\n", "utf-8")
+    except OSError as error:
+        raise EncoderError(f"无法写入 {folder / _FLOAT_ONLY}：{error}") from error
 
 
 def require_weights(folder: Path) -> None:

@@ -23,6 +23,7 @@ PURPOSES = {
     "retry": "重新为索引失败",
     "reindex": "换编码器",
     "migrate": "把数据库的表结构升级到本版本所需的",
+    "check-encoders": "核对下载的编码器",
     "download-models": "从 ModelScope 下载",
 }
 
