@@ -8,13 +8,15 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from PIL import Image
 
+from product_search.encoders.cache import EmbeddingCache, Vector
 from product_search.encoders.checkpoints import allows_int8, has_weights
 from product_search.encoders.embeddings import Matrix
 from product_search.encoders.precision import Precision
@@ -24,6 +26,8 @@ from product_search.images.decoding import VERSION
 
 Device = Literal["auto", "cpu", "cuda"]
 EncoderChoice = Literal["auto", "starter", "chinese-clip"]
+_Kind = Literal["query", "text", "image"]
+_Sought = tuple[_Kind, str]  # a text, or the key of an image
 
 
 class TextEncoder(Protocol):
@@ -71,6 +75,15 @@ class DerivedTextEncoder(Protocol):
 
 
 @dataclass(frozen=True)
+class SearchEmbeddings:
+    """Embeddings of what searches look for, each of length 1."""
+
+    queries: Mapping[str, Vector]  # of the text encoder
+    texts: Mapping[str, Vector]  # of the image-text encoder
+    images: Mapping[str, Vector]  # by the key that the image was given under
+
+
+@dataclass(frozen=True)
 class EncoderPair:
     """The two encoders that a deployment indexes and searches with."""
 
@@ -81,6 +94,9 @@ class EncoderPair:
     image_version: int = VERSION  # of the decoding whose vectors its own are compared with
     precision: Precision = "float"  # of what its encoders compute
     chosen_precision: Precision = "float"  # of what they would compute, loaded anew
+    _cache: EmbeddingCache[_Sought] = field(
+        default_factory=EmbeddingCache, init=False, repr=False, compare=False
+    )
 
     @property
     def is_outdated(self) -> bool:
@@ -110,6 +126,36 @@ class EncoderPair:
         both = self.text.encode_documents([*instructed, *texts])  # all in one go
         of_queries, of_texts = both[: len(queries)], both[len(queries) :]
         return of_queries, self.image_text.derive_texts(texts, of_texts)
+
+    def embed_search(
+        self, queries: Iterable[str], texts: Iterable[str], images: Mapping[str, Image.Image]
+    ) -> SearchEmbeddings:
+        """Return the embeddings of a search; those of the latest ten thousand inputs are known.
+
+        An image's key stands for its content: of two images with the same key one is encoded.
+        """
+        sought: dict[_Kind, Iterable[str]] = {"query": queries, "text": texts, "image": images}
+        keys = [(kind, value) for kind, values in sought.items() for value in values]
+        found = self._cache.get(keys, partial(self._encode_sought, images))
+        by_kind: dict[_Kind, dict[str, Vector]] = {kind: {} for kind in sought}
+        for (kind, value), vector in found.items():
+            by_kind[kind][value] = vector
+        return SearchEmbeddings(by_kind["query"], by_kind["text"], by_kind["image"])
+
+    def _encode_sought(
+        self, images: Mapping[str, Image.Image], keys: Sequence[_Sought]
+    ) -> list[Vector]:
+        """Encode in the order of the keys: queries, texts, images."""
+        queries, texts, pictures = (
+            [value for kind, value in keys if kind == wanted] for wanted in get_args(_Kind)
+        )
+        vectors: list[Vector] = []
+        if queries or texts:
+            of_queries, of_texts = self.encode_search(queries, texts)
+            vectors += [*of_queries, *of_texts]
+        if pictures:
+            vectors += [*self.image_text.encode_images([images[key] for key in pictures])]
+        return vectors
 
     @property
     def fingerprint(self) -> str:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from product_search.encoders.bert import Bert
 from product_search.encoders.checkpoints import checkpoint_files, fingerprint, require_weights
 from product_search.encoders.embeddings import Matrix, normalised
 from product_search.encoders.graph import INT8_RECIPE
 from product_search.encoders.precision import Precision
+from product_search.encoders.queue import NetworkQueue
 from product_search.encoders.tensors import Checkpoint
-from product_search.encoders.tokens import Tokenizer, Tokens, token_batches
+from product_search.encoders.tokens import Tokenizer, Tokens
 
 # BAAI's model card: put before a short query, never before a document.
 QUERY_INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
@@ -56,8 +55,10 @@ class BgeEncoder:
         require_weights(folder)
         self._network = _open_network(folder, device, precision)
         self._tokenizer = Tokenizer(folder, self._network.limit)
-        self._batch_tokens = batch_tokens
         self.dim = self._network.dim
+        self._queue = NetworkQueue(
+            "text", self.tokenise, self.embed, self.dim, max_cost=batch_tokens, cost=len
+        )
         recipe = f"bge:lower:cls:{QUERY_INSTRUCTION}"
         if precision == "int8":
             recipe = f"{recipe}:{INT8_RECIPE}"
@@ -69,9 +70,7 @@ class BgeEncoder:
 
     def encode_documents(self, texts: Sequence[str]) -> Matrix:
         """Return float32 (n, dim), L2-normalised; texts are cut at the model's 512 tokens."""
-        batches = token_batches(self.tokenise(texts), self._batch_tokens)
-        parts = [self.embed(batch) for batch in batches]
-        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+        return self._queue.encode(texts)
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Return each text's tokens; any number of threads may do this at the same time."""

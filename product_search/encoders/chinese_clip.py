@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from PIL import Image
 
 from product_search.encoders.bert import Bert
@@ -17,12 +16,13 @@ from product_search.encoders.checkpoints import (
     image_recipe,
     require_weights,
 )
-from product_search.encoders.embeddings import Matrix, in_batches, normalised
+from product_search.encoders.embeddings import Matrix, normalised
 from product_search.encoders.graph import INT8_RECIPE
 from product_search.encoders.pixels import ImageProcessor
 from product_search.encoders.precision import Precision
+from product_search.encoders.queue import NetworkQueue
 from product_search.encoders.tensors import Checkpoint
-from product_search.encoders.tokens import Tokenizer, Tokens, token_batches
+from product_search.encoders.tokens import Tokenizer, Tokens
 from product_search.encoders.vit import Vit
 from product_search.errors import EncoderError
 from product_search.images.decoding import VERSION
@@ -84,7 +84,13 @@ class ChineseClipEncoder:
         self._texts, self._images, self.dim = _open_towers(folder, device, precision)
         self._tokenizer = Tokenizer(folder, self._texts.limit)
         self._processor = ImageProcessor.read(folder, self._images.side)
-        self._batch_size = batch_size or _BATCH_IMAGES[device]
+        self._text_queue = NetworkQueue(
+            "clip_text", self.tokenise, self.embed, self.dim, max_cost=BATCH_TOKENS, cost=len
+        )
+        images = batch_size or _BATCH_IMAGES[device]
+        self._image_queue = NetworkQueue(
+            "image", self.pixels, self.embed_pixels, self.dim, max_cost=images
+        )
         recipe = image_recipe("chinese-clip:pooled", image_version)
         if precision == "int8":
             recipe = f"{recipe}:{INT8_RECIPE}"
@@ -92,14 +98,11 @@ class ChineseClipEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:
         """Return float32 (n, dim), L2-normalised; texts are cut at the text tower's limit."""
-        parts = [self.embed(batch) for batch in token_batches(self.tokenise(texts), BATCH_TOKENS)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+        return self._text_queue.encode(texts)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Matrix:
         """Return float32 (n, dim), L2-normalised, of RGB images of any size."""
-        return in_batches(
-            images, self._batch_size, self.dim, lambda some: self.embed_pixels(self.pixels(some))
-        )
+        return self._image_queue.encode(images)
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Return each text's tokens; any number of threads may do this at the same time."""

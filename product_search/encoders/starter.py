@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 from product_search.encoders.bge import QUERY_INSTRUCTION, BgeEncoder
 from product_search.encoders.checkpoints import fingerprint, image_recipe
 from product_search.encoders.colour import COLOURS, RECIPE, image_colours, text_colours
-from product_search.encoders.embeddings import Matrix, in_batches, normalised
+from product_search.encoders.embeddings import Matrix, normalised
+from product_search.encoders.queue import NetworkQueue
 from product_search.errors import EncoderError
 from product_search.images.decoding import VERSION
 
@@ -21,6 +22,7 @@ IMAGE_SIDE = 224
 # Share of colour in the squared length of the vectors (measured: docs/decisions/0005).
 IMAGE_COLOUR = 0.08
 TEXT_COLOUR = 0.3
+BATCH_SIZE = 8  # more at once take as long for each, and a search waits for a batch
 
 
 class StarterEncoder:
@@ -36,7 +38,7 @@ class StarterEncoder:
         self,
         folder: Path,
         bge: BgeEncoder,
-        batch_size: int = 16,
+        batch_size: int = BATCH_SIZE,
         image_version: int = VERSION,
     ) -> None:
         """Load image.onnx and text.safetensors.
@@ -54,12 +56,14 @@ class StarterEncoder:
         for path in (network, texts):
             if not path.is_file():
                 raise EncoderError(f"缺少起步模型文件 {path}：请重新克隆仓库")
-        self._session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+        self._session = _open_session(network)
         tensors = load_file(texts)
         self._mean, self._turn, self._colours = (tensors[n] for n in ("mean", "turn", "colours"))
         self._bge = bge
-        self._batch_size = batch_size
         self.dim = self._turn.shape[1] + len(COLOURS)
+        self._queue = NetworkQueue(
+            "image", self.pixels, self.embed_pixels, self.dim, max_cost=batch_size
+        )
         shares = f"{IMAGE_SIDE}:{IMAGE_COLOUR}:{TEXT_COLOUR}"
         recipe = image_recipe(f"starter:{shares}:{RECIPE}:{bge.fingerprint}", image_version)
         self.fingerprint = fingerprint(recipe, [network, texts])
@@ -75,13 +79,26 @@ class StarterEncoder:
 
     def encode_images(self, images: Sequence[Image.Image]) -> Matrix:
         """Return float32 (n, dim), L2-normalised, of RGB images of any size."""
-        return in_batches(images, self._batch_size, self.dim, self._encode_images)
+        return self._queue.encode(images)
 
-    def _encode_images(self, images: Sequence[Image.Image]) -> Matrix:
-        pixels = network_pixels(images)
-        things, attention = self._session.run(["embedding", "attention"], {"pixels": pixels})
-        colours = image_colours(_reduced(pixels), attention, self._colours)
+    def pixels(self, images: Sequence[Image.Image]) -> list[Matrix]:
+        """Return RGB images as the network sees them, float32 (3, 224, 224) each."""
+        return list(network_pixels(images))
+
+    def embed_pixels(self, pixels: Sequence[Matrix]) -> Matrix:
+        """Return float32 (n, dim), L2-normalised, of one batch of images' pixels; n >= 1."""
+        batch = np.stack(pixels)
+        things, attention = self._session.run(["embedding", "attention"], {"pixels": batch})
+        colours = image_colours(_reduced(batch), attention, self._colours)
         return _joined(normalised(things), colours, IMAGE_COLOUR)
+
+
+def _open_session(network: Path) -> onnxruntime.InferenceSession:
+    """Return a session that runs a batch on all cores; idle threads leave them to others."""
+    options = onnxruntime.SessionOptions()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
 
 def network_pixels(images: Sequence[Image.Image]) -> Matrix:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,17 +58,3 @@ def _read(folder: Path) -> Vocabulary:
         ("[SEP]", numbers["[SEP]"]), ("[CLS]", numbers["[CLS]"])
     )
     return vocabulary
-
-
-def token_batches(tokens: Sequence[Tokens], most: int) -> Iterator[list[Tokens]]:
-    """Yield the texts in their order, in batches of at most so many tokens, or of one text."""
-    batch: list[Tokens] = []
-    size = 0
-    for one in tokens:
-        if batch and size + len(one) > most:
-            yield batch
-            batch, size = [], 0
-        batch.append(one)
-        size += len(one)
-    if batch:
-        yield batch

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from data_models import MatchPair, Verdict
+from product_search.batching import background
 from product_search.errors import (
     AppError,
     DatabaseUnavailable,
@@ -79,8 +80,9 @@ class GenerationHandler:
         except VectorStoreUnavailable as error:  # the images are made, whatever they are worth
             log.warning("generated pictures have no score: %s", error)
             return [None] * len(images)
-        (text,) = encoders.image_text.encode_texts([plain(subject)])
-        vectors = list(encoders.image_text.encode_images(images))
+        with background():
+            (text,) = encoders.image_text.encode_texts([plain(subject)])
+            vectors = list(encoders.image_text.encode_images(images))
         curve = self.search.calibrations.of(encoders.fingerprint).pairs
         return [judge_pair(score, curve) for score in cosines(text, vectors)]
 

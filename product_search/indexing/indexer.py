@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus
 from nlp_models import EncoderPair
 from orm_models import Database, Product, VectorCollection
+from product_search.batching import background
 from product_search.database.clock import Clock, database_clock
 from product_search.errors import AppError
 from product_search.images.perceptual_hash import perceptual_hash
@@ -116,7 +117,7 @@ class Indexer:
         claim, rows = self.database.write(self._claim, limit, among)
         if not claim.items:  # others were faster
             return []
-        with keep_lease(partial(self._renew, claim), self.policy.lease):
+        with keep_lease(partial(self._renew, claim), self.policy.lease), background():
             try:
                 self._apply_claim(claim, self.collections.open_all(rows))
             except Exception:  # whatever it was, it was no product's fault

@@ -93,7 +93,15 @@ SEARCH_ANSWER: Example = {
     "total_without_filters": None,
     "encoder": "starter",
     "dropped": 0,
-    "took_ms": {"decode": 0.3, "encode": 11.2, "recall": 8.1, "hydrate": 1.3, "total": 20.9},
+    "took_ms": {
+        "decode": 0.3,
+        "wait": 2.1,
+        "encode": 4.2,
+        "recall": 4.1,
+        "fuse": 0.6,
+        "hydrate": 0.9,
+        "total": 12.2,
+    },
 }
 BATCH: Example = {"queries": [{"text": "雨伞", "top_k": 3}, {"text": "书包", "min_confidence": 0}]}
 BATCH_ANSWER: Example = {

@@ -303,8 +303,10 @@ class TookMs(BaseModel):
     """Milliseconds by stage."""
 
     decode: float
+    wait: float = Field(description="等编码器或向量库空出来")
     encode: float
     recall: float
+    fuse: float
     hydrate: float
     total: float
 

@@ -152,15 +152,8 @@ class Search:
         return [limit for limit in _LIMITS if limit > wanted] or [MAX_LIMIT]
 
     def _recall(self, limit: int, filters: SearchFilters) -> Recall:
-        with self.plan.query.watch.stage("recall"):
-            return recall(
-                self.collection.entities,
-                self.plan,
-                self.vectors,
-                filters,
-                self.calibration,
-                limit,
-            )
+        entities = self.collection.entities
+        return recall(entities, self.plan, self.vectors, filters, self.calibration, limit)
 
     def _hydrate_recall(self, recalled: Recall, min_confidence: float | None) -> Results:
         fitting = [hit for hit in recalled.hits if _fits(hit, min_confidence)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -14,16 +14,18 @@ from PIL import Image
 from data_models import Leg, PictureOfGeneration, QueryPart, SearchMode, SearchRequest, TookMs
 from orm_models import Database, Product
 from product_search import telemetry
+from product_search.batching import waited_s
 from product_search.catalog.rows import find_product
 from product_search.errors import ProductWithoutImage
 from product_search.images.decoding import Region, decode, from_base64, image_warnings
-from product_search.images.store import ImageStore
+from product_search.images.store import ImageStore, content_hash
 from product_search.runs import generations
 from product_search.search.cursors import search_hash
 from product_search.text.query import QueryText, analyse, without_negations
 from product_search.text.synonyms import Synonyms
 
 T = TypeVar("T")
+STAGES = ("decode", "wait", "encode", "recall", "fuse", "hydrate")
 # Of a request, what makes no other search of it; the mode and the image are hashed as they were
 # understood, whether they were given or not.
 _NOT_HASHED = {"mode", "image_base64", "cursor", "offset", "top_k", "explain", "facets"}
@@ -37,7 +39,24 @@ class Weighted(Generic[T]):
     weight: float = 1.0
 
 
-Value = QueryText | Image.Image
+@dataclass(frozen=True, eq=False)
+class QueryImage:
+    """An image to look for, and the key by which its embedding is known."""
+
+    image: Image.Image
+    key: str
+
+    @classmethod
+    def read(cls, content: bytes, region: Region | None = None) -> QueryImage:
+        """Decode the image, or a region of it. Raises as `decode`."""
+        return cls(decode(content, region), _image_key(content_hash(content), region))
+
+
+def _image_key(image_hash: str, region: Region | None) -> str:
+    return image_hash if region is None else f"{image_hash}:{region}"
+
+
+Value = QueryText | QueryImage
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,7 @@ class QueryInputs:
     """The texts and images of a query, and the entities that are not to be found."""
 
     texts: Sequence[Weighted[QueryText]] = ()
-    images: Sequence[Weighted[Image.Image]] = ()
+    images: Sequence[Weighted[QueryImage]] = ()
     excluded: frozenset[int] = frozenset()  # milvus_ids
 
     @property
@@ -65,7 +84,7 @@ class QueryInputs:
 
     def suit(self, leg: Leg) -> bool:
         """Return whether there is a wanted input of the kind that the leg looks for."""
-        inputs: Sequence[Weighted[QueryText] | Weighted[Image.Image]] = (
+        inputs: Sequence[Weighted[QueryText] | Weighted[QueryImage]] = (
             self.texts if leg.takes_text else self.images
         )
         return any(one.weight > 0 for one in inputs)
@@ -79,12 +98,18 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes to the stage."""
-        start = time.perf_counter()
+        """Add the time that the block takes to the stage, but for its waits before others' work."""
+        start, waited = time.perf_counter(), waited_s()
         try:
             yield
         finally:
-            spent = 1000 * (time.perf_counter() - start)
+            waited = waited_s() - waited
+            spent = time.perf_counter() - start - waited
+            self.add({"wait": 1000 * waited, name: 1000 * spent})
+
+    def add(self, stages: Mapping[str, float]) -> None:
+        """Add the milliseconds to those of each stage."""
+        for name, spent in stages.items():
             self.stages[name] = self.stages.get(name, 0.0) + spent
 
     def finish(self, mode: str) -> TookMs:
@@ -94,8 +119,7 @@ class Stopwatch:
         0 ms.
         """
         telemetry.observe_stages(mode, self.stages)
-        stages = ("decode", "encode", "recall", "hydrate")
-        spent = {name: round(self.stages.get(name, 0.0), 2) for name in stages}
+        spent = {name: round(self.stages.get(name, 0.0), 2) for name in STAGES}
         return TookMs(**spent, total=round(sum(spent.values()), 2))
 
 
@@ -173,7 +197,7 @@ class InputReader:
         if request.text is not None:
             values += self._text_values(request.text, request.chosen_mode)
         if image is not None:
-            values.append((decode(image, request.region), 1.0))
+            values.append((QueryImage.read(image, request.region), 1.0))
         if request.generation is not None:
             values.append((self._generated_image(request.generation, request.region), 1.0))
         if request.product_id is not None:
@@ -187,9 +211,7 @@ class InputReader:
                 excluded.add(milvus_id)
         return QueryInputs(
             texts=[Weighted(one, weight) for one, weight in values if isinstance(one, QueryText)],
-            images=[
-                Weighted(one, weight) for one, weight in values if isinstance(one, Image.Image)
-            ],
+            images=[Weighted(one, weight) for one, weight in values if isinstance(one, QueryImage)],
             excluded=frozenset(excluded),
         )
 
@@ -213,7 +235,7 @@ class InputReader:
             return [self.analyse(product.title)]
         if product.image_hash is None and mode is SearchMode.hybrid and request.region is None:
             return [self.analyse(product.title)]
-        image = self.load_image(product, request.region)
+        image = self._product_image(product, request.region)
         is_alone = mode is SearchMode.hybrid and not has_others and not request.parts
         return [self.analyse(product.title), image] if is_alone else [image]
 
@@ -222,16 +244,21 @@ class InputReader:
         if part.text is not None:
             return self.analyse(part.text), None
         if part.image_base64 is not None:
-            return decode(from_base64(part.image_base64)), None
+            return QueryImage.read(from_base64(part.image_base64)), None
         if part.generation is not None:
             return self._generated_image(part.generation), None
         assert part.product_id is not None, "QueryPart has checked that one is given"
         product = self.load_product(part.product_id)
         if product.image_hash is None:
             return self.analyse(product.title), product.milvus_id
-        return self.load_image(product), product.milvus_id
+        return self._product_image(product), product.milvus_id
 
     def _generated_image(
         self, wanted: PictureOfGeneration, region: Region | None = None
-    ) -> Image.Image:
-        return self.images.load(generations.find_image_hash(self.database, wanted), region)
+    ) -> QueryImage:
+        image_hash = generations.find_image_hash(self.database, wanted)
+        return QueryImage(self.images.load(image_hash, region), _image_key(image_hash, region))
+
+    def _product_image(self, product: Product, region: Region | None = None) -> QueryImage:
+        image = self.load_image(product, region)
+        return QueryImage(image, _image_key(str(product.image_hash), region))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_models import Leg, SearchMode, VectorField
-from nlp_models import EncoderPair
+from nlp_models import EncoderPair, SearchEmbeddings
 from product_search.errors import InvalidRequest
 from product_search.search.inputs import Query, QueryInputs
 
@@ -106,17 +106,10 @@ def embed(encoders: EncoderPair, plans: Sequence[Plan]) -> list[LegVectors]:
     """Return the vectors of each plan's dense legs; every input is encoded once, all together."""
     queries = _texts(plans, Leg.text_to_text)
     texts = _texts(plans, Leg.text_to_image)
-    # An image is known by its identity: each was decoded for one query.
-    images = {id(image.value): image.value for plan in plans for image in plan.inputs.images}
-    query_vectors, text_vectors = encoders.encode_search(queries, texts)
-    image_vectors = encoders.image_text.encode_images(list(images.values()))
-    embeddings = _Embeddings(
-        queries=dict(zip(queries, query_vectors, strict=True)),
-        texts=dict(zip(texts, text_vectors, strict=True)),
-        images=dict(zip(images, image_vectors, strict=True)),
-    )
+    images = {image.value.key: image.value.image for plan in plans for image in plan.inputs.images}
+    embeddings = encoders.embed_search(queries, texts, images)
     return [
-        {leg: embeddings.join(leg, plan.inputs) for leg in plan.legs if leg is not Leg.bm25}
+        {leg: _join(embeddings, leg, plan.inputs) for leg in plan.legs if leg is not Leg.bm25}
         for plan in plans
     ]
 
@@ -127,30 +120,19 @@ def _texts(plans: Sequence[Plan], leg: Leg) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-@dataclass(frozen=True)
-class _Embeddings:
-    """Embeddings of the texts and images of queries."""
-
-    queries: Mapping[str, Vector]  # of the text encoder
-    texts: Mapping[str, Vector]  # of the image-text encoder
-    images: Mapping[int, Vector]  # by the image's identity
-
-    def join(self, leg: Leg, inputs: QueryInputs) -> Vector:
-        """Return the wanted vectors less the unwanted ones, by their weights, of length 1."""
-        images = [(self.images[id(image.value)], image.weight) for image in inputs.images]
-        if leg is Leg.text_to_text:
-            weighted = [(self.queries[text.value.plain], text.weight) for text in inputs.texts]
-        elif leg.takes_text:
-            weighted = [(self.texts[text.value.plain], text.weight) for text in inputs.texts]
-            weighted += [(vector, weight) for vector, weight in images if weight < 0]
-        else:
-            weighted = images
-        shares = [weight if weight > 0 else weight * _UNWANTED_SHARE for _, weight in weighted]
-        joined = np.sum(
-            [
-                vector * np.float32(share)
-                for (vector, _), share in zip(weighted, shares, strict=True)
-            ],
-            axis=0,
-        )
-        return np.asarray(joined / max(float(np.linalg.norm(joined)), 1e-6), np.float32)
+def _join(embeddings: SearchEmbeddings, leg: Leg, inputs: QueryInputs) -> Vector:
+    """Return the wanted vectors less the unwanted ones, by their weights, of length 1."""
+    images = [(embeddings.images[image.value.key], image.weight) for image in inputs.images]
+    if leg is Leg.text_to_text:
+        weighted = [(embeddings.queries[text.value.plain], text.weight) for text in inputs.texts]
+    elif leg.takes_text:
+        weighted = [(embeddings.texts[text.value.plain], text.weight) for text in inputs.texts]
+        weighted += [(vector, weight) for vector, weight in images if weight < 0]
+    else:
+        weighted = images
+    shares = [weight if weight > 0 else weight * _UNWANTED_SHARE for _, weight in weighted]
+    joined = np.sum(
+        [vector * np.float32(share) for (vector, _), share in zip(weighted, shares, strict=True)],
+        axis=0,
+    )
+    return np.asarray(joined / max(float(np.linalg.norm(joined)), 1e-6), np.float32)

@@ -67,12 +67,15 @@ def recall(
     """
     if plan.asks_nothing:
         return Recall([], is_complete=True)
-    searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in plan.legs}
-    wanted = {leg: search for leg, search in searches.items() if search is not None}
-    found = dict(zip(wanted, entities.search_all(list(wanted.values())), strict=True))
-    hits: LegHits = {leg: found.get(leg, []) for leg in plan.legs}
-    is_complete = all(len(of_leg) < limit for of_leg in hits.values())
-    return Recall(fuse_legs(plan, hits, calibration), is_complete)
+    watch = plan.query.watch
+    with watch.stage("recall"):
+        searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in plan.legs}
+        wanted = {leg: search for leg, search in searches.items() if search is not None}
+        found = dict(zip(wanted, entities.search_all(list(wanted.values())), strict=True))
+        hits: LegHits = {leg: found.get(leg, []) for leg in plan.legs}
+    with watch.stage("fuse"):
+        is_complete = all(len(of_leg) < limit for of_leg in hits.values())
+        return Recall(fuse_legs(plan, hits, calibration), is_complete)
 
 
 def fuse_legs(plan: Plan, hits: LegHits, calibration: Calibration) -> list[RecalledHit]:

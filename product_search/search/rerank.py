@@ -59,6 +59,7 @@ def _rerank(
         # Words that ask for nothing say nothing of any product, whatever its vectors are.
         keys = [] if plan.asks_nothing else sorted(indexed)
         leg_hits = _leg_hits(collection.entities, plan, vectors, keys)
+    with query.watch.stage("fuse"):
         calibration = search.calibrations.of(collection.encoders.fingerprint)
         recalled = fuse_legs(plan, leg_hits, calibration)
     recalled += _unranked_hits(plan, indexed - {hit.milvus_id for hit in recalled})

@@ -112,7 +112,7 @@ class SearchService:
             )
         for plan in plans:
             if isinstance(plan, Plan):
-                plan.query.watch.stages |= watch.stages
+                plan.query.watch.add(watch.stages)
         return [
             plan
             if isinstance(plan, AppError)

@@ -15,6 +15,7 @@ import httpx
 from fastapi.testclient import TestClient
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from product_search.search.inputs import STAGES
 from tests.api.exclusive_runs import run_to_end
 from tests.api.helpers import create
 from tests.clock import until
@@ -48,7 +49,7 @@ def requests(route: str, method: str, status: int) -> str:
 def test_a_search_tells_its_stages_and_its_request(api: TestClient) -> None:
     create(api, wait=True)
     found = grown(api, lambda: api.post("/search", json={"text": "书包"}))
-    for stage in ("decode", "encode", "recall", "hydrate"):
+    for stage in STAGES:
         assert found[f'stage_seconds_count{{mode="hybrid",stage="{stage}"}}'] == 1
     assert found[requests("/search", "POST", 200)] == 1
     assert found['http_request_seconds_count{method="POST",route="/search"}'] == 1

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, BertModel
 
 from product_search.encoders.bge import BgeEncoder
 from product_search.encoders.embeddings import Matrix, normalised
-from product_search.encoders.tokens import Tokenizer, token_batches
+from product_search.encoders.tokens import Tokenizer
 from product_search.encoders.torch_bert import TorchBert
 from product_search.errors import EncoderError
 from tests.test_layers import ROOT
@@ -120,10 +120,3 @@ def test_an_activation_that_is_not_known_is_told(tmp_path: Path) -> None:
     change_config(write_bge(tmp_path), hidden_act="relu")
     with pytest.raises(EncoderError, match="relu"):
         BgeEncoder(tmp_path)
-
-
-def test_batches_hold_so_many_tokens_or_one_text() -> None:
-    texts = [np.zeros(length, np.int64) for length in (3, 3, 9, 1, 4, 1)]
-    batches = [[len(one) for one in batch] for batch in token_batches(texts, 6)]
-    assert batches == [[3, 3], [9], [1, 4, 1]]
-    assert list(token_batches([], 6)) == []
