@@ -84,14 +84,13 @@ class Resources:
         elsewhere = set() if self.settings.generation_in_process else {RunKind.generate}
         self.run_executor.start(*(set(RunKind) - elsewhere))
 
-    @property
-    def encoder_hint(self) -> str | None:
-        """What to do where searches use other encoders than they would anew; else None."""
+    def encoder_hint(self, in_use: EncoderPair) -> str | None:
+        """Return what to do where these are not what searches would use anew; else None."""
         chosen = EncoderLoader(self.settings).chosen_name
-        if chosen == self.encoders.name:
-            return _REENCODING if self.encoders.is_outdated else None
+        if chosen == in_use.name:
+            return _REENCODING if in_use.is_outdated else None
         return (
-            f"设置选的是 {chosen}，在用的集合属于 {self.encoders.name}："
+            f"设置选的是 {chosen}，在用的集合属于 {in_use.name}："
             f"要换，请运行 python -m product_search.manage reindex --encoder {chosen}"
         )
 
@@ -139,12 +138,13 @@ def open_resources(
 
 def _check_encoders(resources: Resources, *, is_service: bool) -> None:
     """Log the hint; let the service encode anew what releases before encoded otherwise."""
-    if resources.encoder_hint:
-        log.warning("%s", resources.encoder_hint)
-    if not (is_service and resources.encoders.is_outdated):
+    encoders = resources.encoders
+    if hint := resources.encoder_hint(encoders):
+        log.warning("%s", hint)
+    if not (is_service and encoders.is_outdated):
         return
     try:
-        resources.database.write(reindex.renew, resources.encoders.name)
+        resources.database.write(reindex.renew, encoders.name)
     except reindex.ReindexRefused as refused:  # another process does it, or something else first
         log.warning("products are not encoded anew now: %s", refused)
 

@@ -56,7 +56,7 @@ def _health(resources: Resources) -> Health:
                 name=encoders.name,
                 fingerprint=encoders.fingerprint,
                 device=encoders.device,
-                hint=resources.encoder_hint,
+                hint=resources.encoder_hint(encoders),
             ),
             "outbox": waiting,
             "drift": drift_run and DriftTotal(total=drift_run.left, at=drift_run.finished_at),
