@@ -24,6 +24,7 @@ from product_search.api.routes import (
 from product_search.bootstrap import logs
 from product_search.bootstrap.assemble import open_resources
 from product_search.errors import AppError, StartError
+from product_search.heap import rare_collections
 from product_search.settings import Settings, load_settings
 
 VERSION = "0.1.0"
@@ -56,7 +57,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         logs.configure("service")
         try:
             chosen = settings or load_settings()
-            with open_resources(chosen, chosen.api_url, is_service=True) as resources:
+            with (
+                rare_collections(),
+                open_resources(chosen, chosen.api_url, is_service=True) as resources,
+            ):
                 dependencies.provide(app, resources)
                 resources.imports.clean()
                 resources.generations.drop_old()
