@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 from pymilvus import MilvusClient, MilvusException
 
+from product_search.milvus.lite_process import LiteProcess
 from product_search.milvus.options import MilvusServer
 from tests.servers import free_port
 
@@ -31,10 +31,7 @@ class NetworkMilvus:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # milvus-lite imports the deprecated pkg_resources
-            from milvus_lite.server import Server
-        self._server = Server(str(self._file), f"127.0.0.1:{self._port}")
+        self._server = LiteProcess(self._file, f"127.0.0.1:{self._port}")
         assert self._server.init()
         assert self._server.start()
         deadline = time.monotonic() + _START_S

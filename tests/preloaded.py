@@ -9,7 +9,7 @@ import warnings
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 _DOORS = ("main", "product_search.cli.worker", "product_search.cli.manage", "uvicorn")
-_DRIVERS = ("sqlite3", "pymysql", "milvus_lite.server")
+_DRIVERS = ("sqlite3", "pymysql", "product_search.milvus.lite_process")
 _ENCODERS = ("product_search.encoders.chinese_clip", "product_search.encoders.starter")
 
 with warnings.catch_warnings():

@@ -8,7 +8,6 @@ import os
 import re
 import threading
 import time
-import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -158,9 +157,11 @@ def _has_ended(server: Any) -> bool:
 
 def _start(path: Path, patience_s: float) -> tuple[Any, MilvusClient]:
     """Start Milvus Lite on the file; return it and a client of it."""
+    from product_search.milvus.lite_process import LiteProcess  # only for a file
+
     deadline = time.monotonic() + patience_s
     while True:
-        server = _new_server(path)
+        server = LiteProcess(path)
         cause: MilvusException | None = None
         if server.init() and server.start():
             try:
@@ -172,13 +173,5 @@ def _start(path: Path, patience_s: float) -> tuple[Any, MilvusClient]:
                 cause = error
         server.stop()
         if time.monotonic() > deadline:
-            hint = "文件可能已损坏；另外 Milvus Lite 需要环境变量 HOME"
-            raise VectorStoreUnavailable(f"无法打开 Milvus 文件 {path}：{hint}") from cause
+            raise VectorStoreUnavailable(f"无法打开 Milvus 文件 {path}：文件可能已损坏") from cause
         time.sleep(0.2)
-
-
-def _new_server(path: Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # milvus-lite imports the deprecated pkg_resources
-        from milvus_lite.server import Server  # only for a file
-    return Server(str(path))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,47 @@ def held(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("open_again", [in_this_process, in_another_process])
 def test_a_file_that_is_held_is_refused_and_its_holder_named(held: Path, open_again: Open) -> None:
     assert "http://127.0.0.1:8765" in open_again(held)
+
+
+def use_twice(path: Path) -> list[list[int]]:
+    """What a search finds in the file, which is opened and closed two times."""
+    answers = []
+    for _ in range(2):
+        vector_database = MilvusDatabase(path, "a")
+        try:
+            entities = vector_database.ensure_collection(NAME, DIMS)
+            entities.upsert([entity(1)])
+            answers.append(found(entities))
+            assert vector_database.connection.client()[1] == 1, "Milvus Lite has ended meanwhile"
+        finally:
+            vector_database.close()
+    return answers
+
+
+def test_milvus_lites_that_start_and_end_at_the_same_moment_leave_each_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, folder = tmp_path / "user", tmp_path / "files"
+    shared.mkdir()
+    monkeypatch.setenv("HOME", str(shared))
+    paths = [folder / f"{number}.db" for number in range(6)]
+    with ThreadPoolExecutor(len(paths)) as users:
+        assert list(users.map(use_twice, paths)) == [[[1], [1]]] * len(paths)
+    assert not list(shared.iterdir())
+    assert {path.name.removesuffix(".owner") for path in folder.iterdir()} == {
+        path.name for path in paths
+    }
+
+
+@pytest.mark.parametrize("home", [None, "/proc"])
+def test_milvus_lite_needs_no_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
+    if home is None:
+        monkeypatch.delenv("HOME", raising=False)
+    else:
+        monkeypatch.setenv("HOME", home)
+    assert use_twice(tmp_path / "milvus.db") == [[1], [1]]
 
 
 @pytest.fixture
