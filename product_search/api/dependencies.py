@@ -9,7 +9,7 @@ import anyio
 from fastapi import Depends, FastAPI, Request
 
 import orm_models
-from product_search.api import threads
+from product_search.api import pulse, threads
 from product_search.bootstrap import assemble
 from product_search.bulk import uploads
 from product_search.catalog import products
@@ -27,6 +27,7 @@ class Service:
     search_threads: threads.SearchThreads = field(default_factory=threads.SearchThreads)
     # Threads of its own: health answers also while every other one waits for a store.
     health_threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
+    vector_store_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
 
 
 def provide(app: FastAPI, resources: assemble.Resources) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from main import create_app
@@ -23,11 +20,9 @@ from product_search.batching import Caller
 from product_search.encoders.embeddings import Matrix
 from product_search.settings import Settings
 from tests.api.helpers import code_of
+from tests.api.serving import PATIENCE_S, sent, serving
 from tests.clock import until
-from tests.servers import free_port
 from tests.stand_ins import StandIn
-
-PATIENCE_S = 60.0
 
 
 class Gate:
@@ -78,21 +73,6 @@ class Served:
         self.app.state.service = replace(service, search_threads=narrow)
 
 
-@contextmanager
-def running(app: FastAPI) -> Iterator[int]:
-    """The application behind a real server in a thread; its port."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        until(lambda: server.started or not thread.is_alive(), "the server's start")
-        yield port
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-
-
 @pytest.fixture
 def served(
     open_settings: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch
@@ -105,7 +85,7 @@ def served(
 
     monkeypatch.setattr(threads, "Caller", noted)
     app = create_app(open_settings())
-    with running(app) as port:
+    with serving(app) as port:
         service: Service = app.state.service
         held, encoders = service.resources, service.resources.encoders
         gate = Gate(encoders.text)
@@ -155,16 +135,3 @@ def test_nothing_is_encoded_for_a_client_that_left_while_it_waited(served: Serve
         served.gate.open()
         assert (first.result().status_code, third.result().status_code) == (200, 200)
     assert served.gate.seen == ["一", "三"]
-
-
-@contextmanager
-def sent(port: int, body: str) -> Iterator[None]:
-    """A search that is sent whole, and whose client leaves at the end of the block."""
-    content = body.encode()
-    head = (
-        "POST /search HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\n\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(head.encode() + content)
-        yield

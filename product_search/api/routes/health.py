@@ -9,10 +9,10 @@ import anyio.to_thread
 from fastapi import APIRouter, Response
 
 from data_models import DriftKind, DriftRun, DriftTotal, EncoderInfo, Health, OutboxCounts
-from product_search.api.dependencies import Running
+from product_search.api.dependencies import Running, Service
 from product_search.bootstrap.assemble import Resources
 from product_search.drift import reports
-from product_search.errors import DatabaseUnavailable, VectorStoreUnavailable
+from product_search.errors import DatabaseUnavailable
 from product_search.outbox import counts
 
 router = APIRouter(tags=["系统"])
@@ -28,17 +28,16 @@ async def health(service: Running, response: Response) -> Health:
 
     `degraded`：搜索不可用或只能找到一部分，有商品未能建立索引，或两个存储不一致。
     """
-    answer = await anyio.to_thread.run_sync(
-        _health, service.resources, limiter=service.health_threads
-    )
+    answer = await anyio.to_thread.run_sync(_health, service, limiter=service.health_threads)
     if answer.status == "down":
         response.status_code = 503
     return answer
 
 
-def _health(resources: Resources) -> Health:
+def _health(service: Service) -> Health:
+    resources = service.resources
     database, waiting, drift_run, is_filling = _database_state(resources)
-    vector_store = _vector_store_state(resources, is_filling=is_filling)
+    vector_store = _vector_store_state(service, is_filling=is_filling)
     indexing = "down" if waiting.failed or resources.indexing_loop.is_failing else "ok"
     stores = "down" if drift_run is not None and _impairs_answers(drift_run) else "ok"
     kafka = _kafka_state(resources)
@@ -88,10 +87,8 @@ def _database_state(resources: Resources) -> _Database:
         return _Database("down", OutboxCounts(pending=0, retrying=0, failed=0), None, False)
 
 
-def _vector_store_state(resources: Resources, *, is_filling: bool) -> str:
-    try:
-        resources.entities.ping()
-    except VectorStoreUnavailable:
+def _vector_store_state(service: Service, *, is_filling: bool) -> str:
+    if not service.vector_store_pulse.is_felt(lambda: service.resources.entities.ping()):
         return "down"
     return "filling" if is_filling else "ok"
 
