@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,11 +15,13 @@ from product_search.outbox import counts
 from product_search.runs import listing
 from product_search.telemetry import Reading, observe_request
 
+log = logging.getLogger(__name__)
+
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class RequestMetrics:
-    """ASGI middleware: counts and times each request by the template of its route.
+    """ASGI middleware: counts and times each request by its route's template; logs failed answers.
 
     What fits no route, and methods that HTTP does not know, have one name each: whatever clients
     send, there are no more time series than routes.
@@ -45,7 +49,11 @@ class RequestMetrics:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            observe_request(route, method, status, time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            observe_request(route, method, status, seconds)
+            if status >= 500:
+                path = quote(scope["path"])  # nothing that a client sends begins a line
+                log.warning("%s %s: %d after %.0f ms", method, path, status, seconds * 1000)
 
 
 def read_gauges(database: Database) -> list[Reading]:

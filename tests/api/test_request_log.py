@@ -1,0 +1,71 @@
+"""What the service's log says of requests, as its own command starts it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from product_search.bootstrap import logs
+from product_search.settings import ROOT
+from tests.clock import until
+from tests.servers import free_port, service_environment, stop
+
+
+@contextmanager
+def logging_service(folder: Path, log: Path) -> Iterator[str]:
+    """The address of a service that `fastapi run` has started; its output is in the log."""
+    port = free_port()
+    command = [sys.executable, "-m", "fastapi", "run", str(ROOT / "main.py"), "--port", str(port)]
+    with log.open("w", encoding="utf-8") as output:
+        environment = os.environ | service_environment(folder)
+        service = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=output
+        )
+    try:
+        until(lambda: "Uvicorn running on" in log.read_text("utf-8"), "the start")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop(service)
+
+
+def test_only_answers_that_failed_are_logged(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with logging_service(tmp_path, log) as address, httpx.Client(trust_env=False) as client:
+        begun = len(log.read_text("utf-8"))
+        assert client.get(f"{address}/metrics").status_code == 200
+        assert client.get(f"{address}/product/1").status_code == 404
+        assert client.get(f"{address}/product/a%0Ab").status_code == 422
+        # There is no model that makes pictures.
+        answer = client.post(f"{address}/generate", json={"prompt": "一只红色的双肩包"})
+        assert answer.status_code == 503
+        until(lambda: len(log.read_text("utf-8")) > begun, "the line")
+    lines = [line for line in log.read_text("utf-8")[begun:].splitlines() if "/" in line]
+    (line,) = lines
+    expected = r"WARNING: +product_search\.api\.metrics POST /generate: 503 after \d+ ms"
+    assert re.fullmatch(expected, line)
+
+
+@pytest.fixture
+def access() -> Iterator[logging.Logger]:
+    """The logger of Uvicorn's lines for each request, as it is restored afterwards."""
+    logger = logging.getLogger("uvicorn.access")
+    before = logger.handlers[:]
+    yield logger
+    logger.handlers = before
+
+
+def test_a_file_still_gets_every_request(access: logging.Logger, tmp_path: Path) -> None:
+    console, file = logging.StreamHandler(), logging.FileHandler(tmp_path / "access.log")
+    access.handlers = [console, file]
+    logs.configure("service")
+    file.close()
+    assert access.handlers == [file]
