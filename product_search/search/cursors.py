@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Serializer, URLSafeSerializer
+from itsdangerous.encoding import base64_encode
 
 from product_search.errors import CursorInvalid, CursorStale
 
@@ -19,6 +20,7 @@ from product_search.errors import CursorInvalid, CursorStale
 _SIGNER = {"digest_method": hashlib.sha384, "key_derivation": "hmac"}
 # Decoding base64 passes over other characters, so that they are refused before.
 _CURSOR = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{64}")
+_LONG = 400  # bytes: a cursor of the first pages is shorter
 _UNREADABLE = "cursor 无法识别：请原样使用上一页的 next_cursor"
 
 
@@ -46,12 +48,24 @@ def open_key(path: Path) -> bytes:
     return path.read_bytes()
 
 
+class _CursorSerializer(URLSafeSerializer):
+    """Compresses what is long alone.
+
+    zlib lets other threads run meanwhile: a busy service waits longer for its turn to come again
+    than a short text is worth.
+    """
+
+    def dump_payload(self, obj: object) -> bytes:
+        payload = Serializer.dump_payload(self, obj)
+        return base64_encode(payload) if len(payload) < _LONG else super().dump_payload(obj)
+
+
 class Cursors:
     """Writes and reads cursors with one key."""
 
     def __init__(self, key: bytes) -> None:
         """Prepare to sign with the key."""
-        self._serializer = URLSafeSerializer(key, salt="cursor", signer_kwargs=_SIGNER)
+        self._serializer = _CursorSerializer(key, salt="cursor", signer_kwargs=_SIGNER)
 
     def write(self, search: str, collection: str, product_ids: frozenset[int]) -> str:
         """Return a cursor, as text for a URL or a JSON body.

@@ -62,6 +62,16 @@ def test_ten_thousand_products_fit_into_a_request() -> None:
     assert len(cursor) < 20_000
 
 
+def test_what_was_given_out_before_is_read() -> None:
+    # Of a release that compressed whatever grew shorter by it.
+    compressed = (
+        ".eJyLVipW0lEqKMpPKU0uiS8zik9U0jHUMTIwIIRjAcK5DbM"
+        ".uX9UBueKlNx8sbZGBhnpkkZetXN-Mxsj4Xes84M9s6rPH09Wtu1-9GojOQ8MAfuy"
+    )
+    seen = frozenset(range(1, 2001, 200))
+    assert Cursors(b"k" * 32).read(compressed, "s", "product_v2_a") == seen
+
+
 def test_the_key_is_drawn_once_and_is_nobody_elses(tmp_path: Path) -> None:
     path = tmp_path / "cursor.key"
     key = open_key(path)
