@@ -71,7 +71,10 @@ class Settings(BaseSettings):
         20, ge=2, le=1000, description="connections kept open; a start takes two at once"
     )
     database_max_overflow: int = Field(
-        10, ge=0, le=1000, description="connections opened beyond these while all are in use"
+        10,
+        ge=0,
+        le=1000,
+        description="connections opened beyond these while all are in use; SQLite keeps them too",
     )
     database_pool_timeout_s: float = Field(
         30.0, ge=0.1, le=600, description="longest wait for a connection while none is free"

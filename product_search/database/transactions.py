@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,6 +74,13 @@ class Pool:
             "pool_recycle": self.recycle_s,
         }
 
+    def all_kept(self) -> dict[str, Any]:
+        """Return the same, but keep also what is opened beyond the size: a file's connection.
+
+        It costs little, and opening one takes longer than the search that it is opened for.
+        """
+        return self.arguments() | {"pool_size": self.size + self.max_overflow, "max_overflow": 0}
+
 
 def open_engine(url: str, pool: Pool) -> Engine:
     """Return an engine, not connected yet.
@@ -94,7 +102,9 @@ def _new_engine(url: str, pool: Pool) -> Engine:
         engine = create_engine(url, pool_reset_on_return=None, **pool.arguments())
         event.listen(engine, "handle_error", _notice_shutdown)
         return engine
-    engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_S}, **pool.arguments())
+    engine = create_engine(
+        url, connect_args={"timeout": SQLITE_WAIT_S}, pool_use_lifo=True, **pool.all_kept()
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -108,8 +118,12 @@ def _new_engine(url: str, pool: Pool) -> Engine:
     def _begin(connection: Any) -> None:
         # A transaction that reads and then writes must hold the write lock from the start,
         # or SQLite refuses it as soon as another one has written in between.
-        options = connection.get_execution_options()
-        connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
+        statement = connection.get_execution_options().get("sqlite_begin", "BEGIN")
+        try:
+            # By the driver: SQLAlchemy's way costs as much as a short query.
+            connection.connection.driver_connection.execute(statement)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(statement, (), error, sqlite3.Error) from error
 
     return engine
 

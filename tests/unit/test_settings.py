@@ -138,6 +138,18 @@ def test_the_settings_of_the_pool_are_the_engines(tmp_path: Path) -> None:
     database.close()
 
 
+def test_what_a_file_was_opened_for_beyond_the_pool_is_kept(tmp_path: Path) -> None:
+    chosen = settings(data_dir=tmp_path, database_pool_size=2, database_max_overflow=3)
+    database = connect_database(chosen)
+    with ExitStack() as held:
+        opened = [held.enter_context(database.engine.connect()) for _ in range(5)]
+        first = {connection.connection.driver_connection for connection in opened}
+    with ExitStack() as held:
+        opened = [held.enter_context(database.engine.connect()) for _ in range(5)]
+        assert {connection.connection.driver_connection for connection in opened} == first
+    database.close()
+
+
 def test_every_setting_of_the_example_file_exists() -> None:
     lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
     names = {line.lstrip("# ").partition("=")[0] for line in lines if "PRODUCT_SEARCH_" in line}
