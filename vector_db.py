@@ -17,7 +17,7 @@ from product_search.milvus.options import MilvusOptions, MilvusServer
 from product_search.milvus.schema import BM25, collection_schema
 from product_search.milvus.searches import EntitySearch
 from product_search.schemas.filters import SearchFilters
-from product_search.schemas.search import Hit, VectorField
+from product_search.schemas.search import Hits, VectorField
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class EntityCollection(Protocol):
         """Remove entities; no error for keys that are not there."""
         ...
 
-    def search_all(self, searches: Sequence[EntitySearch]) -> list[list[Hit]]:
+    def search_all(self, searches: Sequence[EntitySearch]) -> list[Hits]:
         """Return the hits of each search, best first; all are on their way at the same time.
 
         Those of different threads that differ in nothing but what they look for share a call.
@@ -58,7 +58,7 @@ class EntityCollection(Protocol):
         filters: SearchFilters,
         *,
         with_terms: bool = False,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Return the hits of one VectorSearch; their score is the cosine."""
         ...
 
@@ -69,7 +69,7 @@ class EntityCollection(Protocol):
         filters: SearchFilters,
         *,
         only: Sequence[int] | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Return the hits of one TermSearch; their score is above 0."""
         ...
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import insert, select
+from sqlalchemy import ColumnElement, Text, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ProductOut
-from orm_models import Product, ProductRow, draw_primary_key
+from orm_models import Product, ProductRow, draw_primary_key, products_by_id
 from product_search.catalog.identity import title_key
 from product_search.database.column_types import same_json
+from product_search.database.key_sets import key_in, pair_array, read_pairs, write_keys
 from product_search.database.transactions import read_committed
 from product_search.errors import ProductNotFound
 from product_search.outbox import events
@@ -37,6 +38,9 @@ _DEFAULTS: dict[str, Any] = {
     "index_error": None,
 }
 _INSERT = insert(Product)
+_BINDINGS = select(pair_array(Product.milvus_id, Product.id)).where(
+    key_in(Product.milvus_id, bindparam("keys", type_=Text))
+)
 Outcome = Literal["created", "updated", "unchanged"]
 
 
@@ -151,3 +155,27 @@ def _differ(old: object, new: object) -> bool:
     if isinstance(old, dict) and isinstance(new, dict):
         return not same_json(old, new)
     return old != new
+
+
+class BoundProducts(NamedTuple):
+    """Products that entities are bound to."""
+
+    ids: dict[int, int]  # by milvus_id
+    rows: Sequence[ProductRow]  # of some of them
+
+
+def bound_products(
+    session: Session,
+    milvus_ids: Sequence[int],
+    conditions: Sequence[ColumnElement[bool]],
+    choose: Callable[[Mapping[int, int]], Sequence[int]],
+) -> BoundProducts:
+    """Return the bound products that meet the conditions, in no order, all of one moment.
+
+    `choose` returns of their ids by milvus_id those whose rows are wanted.
+    """
+    bound = _BINDINGS.where(*conditions) if conditions else _BINDINGS
+    keys = {"keys": write_keys(milvus_ids)}
+    ids = read_pairs(session.connection().scalar(bound, keys))
+    chosen = choose(ids)
+    return BoundProducts(ids, products_by_id(session, chosen) if chosen else ())

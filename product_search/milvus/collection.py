@@ -33,7 +33,7 @@ from product_search.milvus.searches import (
     VectorSearch,
 )
 from product_search.schemas.filters import SearchFilters
-from product_search.schemas.search import Hit, VectorField
+from product_search.schemas.search import Hits, VectorField
 
 LOAD_TIMEOUT_S = 600.0  # of a large collection, at the start
 PING_TIMEOUT_S = 5.0
@@ -67,7 +67,7 @@ class MilvusCollection:
             part = list(milvus_ids[start : start + DELETE_KEYS])
             self._call("delete", self.name, ids=part)
 
-    def search_all(self, searches: Sequence[EntitySearch]) -> list[list[Hit]]:
+    def search_all(self, searches: Sequence[EntitySearch]) -> list[Hits]:
         """See EntityCollection."""
         return self._searches.run(searches)
 
@@ -79,7 +79,7 @@ class MilvusCollection:
         filters: SearchFilters,
         *,
         with_terms: bool = False,
-    ) -> list[Hit]:
+    ) -> Hits:
         """See EntityCollection."""
         return self.search_all([VectorSearch(field, vector, limit, filters, with_terms)])[0]
 
@@ -90,7 +90,7 @@ class MilvusCollection:
         filters: SearchFilters,
         *,
         only: Sequence[int] | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """See EntityCollection."""
         return self.search_all([TermSearch(terms, limit, filters, only)])[0]
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from product_search.batching import Batcher, gather
 from product_search.milvus.entities import TERMS, Vector
 from product_search.milvus.filters import filter_expression
 from product_search.schemas.filters import SearchFilters
-from product_search.schemas.search import Hit, VectorField
+from product_search.schemas.search import Hits, VectorField
 
 MAX_LIMIT = 16_384
 # More in a call is hardly faster, and the first waits for the last (decision 0021).
@@ -102,7 +104,7 @@ class SearchQueue:
             key=lambda sought: sought.kind,
         )
 
-    def run(self, searches: Sequence[EntitySearch]) -> list[list[Hit]]:
+    def run(self, searches: Sequence[EntitySearch]) -> list[Hits]:
         """Return the hits of each search, best first."""
         wanted = [_sought(search) for search in searches]
         found = gather(self._batcher.submit(wanted))
@@ -129,21 +131,13 @@ def _sought(search: EntitySearch) -> Sought:
     return Sought(kind, search.terms)
 
 
-def _hits(kind: CallKind, found: FoundHits) -> list[Hit]:
-    field, score = kind.field, _bm25 if kind.field is VectorField.text_bm25 else _cosine
-    scored = zip(found.ids, found.distances, strict=True)
-    if not kind.with_terms:
-        return [Hit(key, score(distance), field) for key, distance in scored]
-    return [
-        Hit(key, score(distance), field, found.get_raw_item(place)["entity"].get(TERMS, ""))
-        for place, (key, distance) in enumerate(scored)
-    ]
-
-
-def _cosine(distance: float) -> float:
-    """Drop the last digits, in which equal vectors differ by the order of the sums."""
-    return max(-1.0, min(1.0, round(distance, 6)))
-
-
-def _bm25(distance: float) -> float:
-    return round(distance, 6)
+def _hits(kind: CallKind, found: FoundHits) -> Hits:
+    # Without the last digits, in which equal vectors differ by the order of the sums.
+    scores = np.array(found.distances, np.float64).round(6)
+    if kind.field is not VectorField.text_bm25:
+        np.clip(scores, -1.0, 1.0, out=scores)
+    keys = np.array(found.ids, np.int64)
+    terms = [""] * len(keys)
+    if kind.with_terms:
+        terms = [found.get_raw_item(place)["entity"].get(TERMS, "") for place in range(len(keys))]
+    return Hits(kind.field, keys, scores, terms)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from product_search.errors import StartError
@@ -27,8 +28,16 @@ class Curve(_Fitted):
 
     def confidence(self, features: Mapping[str, float]) -> float:
         """Return the probability that the product fits, by the features of the curve."""
-        terms = [weight * features[name] for name, weight in self.coefficients.items()]
-        return 1 / (1 + math.exp(-max(-60.0, min(60.0, math.fsum([self.intercept, *terms])))))
+        (one,) = self.confidences({name: np.array([value]) for name, value in features.items()})
+        return float(one)
+
+    def confidences(self, features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the probability that each of many products fits, by their features."""
+        total: NDArray[np.float64] = sum(
+            (weight * features[name] for name, weight in self.coefficients.items()),
+            start=np.array(self.intercept),
+        )
+        return np.asarray(1 / (1 + np.exp(-np.clip(total, -60.0, 60.0))))
 
 
 class Calibration(_Fitted):

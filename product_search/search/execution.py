@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NamedTuple
 
 from data_models import (
     Facets,
@@ -17,25 +16,18 @@ from data_models import (
     SearchMode,
     SearchResponse,
     SearchSort,
-    VectorField,
 )
-from orm_models import (
-    Database,
-    Product,
-    ProductRow,
-    filter_conditions,
-    products_by_milvus_id,
-)
+from orm_models import Database
 from product_search.catalog.rows import product_out
 from product_search.errors import NotCalibrated
 from product_search.indexing.collections import OpenCollection
-from product_search.milvus.filters import passes
 from product_search.milvus.searches import MAX_LIMIT
 from product_search.outbox import counts
 from product_search.search.calibration import Calibration, round_confidence
 from product_search.search.cursors import Cursors
 from product_search.search.facets import FacetValues, count_facets
-from product_search.search.plan import FIELDS, LegVectors, Plan
+from product_search.search.hydration import BoundHit, HydratedHit, Hydration, Page, hydrate
+from product_search.search.plan import LegVectors, Plan
 from product_search.search.recall import HYBRID_DEPTH, Recall, RecalledHit, recall
 
 # How many entities are recalled: more than a page needs, since some may have lost their row
@@ -46,21 +38,20 @@ _NEAR_MISSES = 3
 _MOST_SEEN = 10_000  # products that a cursor remembers
 
 
-class HydratedHit(NamedTuple):
-    """A recalled hit and its row."""
-
-    hit: RecalledHit
-    product: ProductRow
-
-
 @dataclass(frozen=True)
 class Results:
     """The products that fit, in the order of the response, and the hits that were left out."""
 
-    hits: Sequence[HydratedHit]
-    below: Sequence[RecalledHit]  # of less confidence than is asked for
+    hydration: Hydration
+    hits: Sequence[BoundHit]
+    below: Sequence[int]  # places in the recall of what has less confidence than is asked for
     dropped: int  # hits whose row is gone or no longer passes the filters
     is_complete: bool
+
+    @property
+    def recalled(self) -> Recall:
+        """What was recalled."""
+        return self.hydration.recalled
 
 
 @dataclass(frozen=True)
@@ -84,24 +75,24 @@ class Search:
         """
         query, request = self.plan.query, self.plan.query.request
         min_confidence = self._min_confidence()
-        seen = self._seen()
-        skipped = len(seen) + request.offset
-        results = self._results(min_confidence, skipped + request.top_k + 1)
-        unseen = [one for one in results.hits if one.product.id not in seen][request.offset :]
-        page = unseen[: request.top_k]
+        page = Page(self._seen(), request.offset, request.top_k)
+        results = self._results(min_confidence, page)
+        shown = results.hydration.hydrated(page.shown(results.hits))
         ranks = self._ranks_without_filters(min_confidence) if request.explain else None
         is_none = not results.hits
         return SearchResponse(
             mode=self.plan.mode,
             corrected_query=query.corrected,
-            hits=to_search_hits(page, skipped, explain=request.explain, unfiltered=ranks or {}),
+            hits=to_search_hits(
+                shown, page.skipped, explain=request.explain, unfiltered=ranks or {}
+            ),
             total=len(results.hits),
             total_is_exact=results.is_complete and not (is_none and self._is_index_behind()),
-            next_cursor=self._next_cursor(results.hits, seen, page, len(unseen) > len(page)),
+            next_cursor=self._next_cursor(results.hits, page),
             no_match=is_none,
-            near_misses=self._near_misses(results.below) if is_none else [],
+            near_misses=self._near_misses(results) if is_none and results.below else [],
             min_confidence=min_confidence,
-            facets=_facets(results.hits) if request.facets else None,
+            facets=_facets(results.hydration) if request.facets else None,
             total_without_filters=None if ranks is None else len(ranks),
             encoder=self.collection.encoders.name,
             dropped=results.dropped,
@@ -128,20 +119,21 @@ class Search:
             return frozenset()
         return self.cursors.read(cursor, self.plan.query.digest, self.collection.name)
 
-    def _results(self, min_confidence: float | None, wanted: int) -> Results:
+    def _results(self, min_confidence: float | None, page: Page) -> Results:
         """Return enough for the page, or all that fit where these are sorted or counted.
 
         The legs are read deeper until it is enough.
         """
         request = self.plan.query.request
+        wanted = page.skipped + page.size + 1
         if request.facets or request.sort is not SearchSort.relevance:
             limit = self._limits(max(wanted, _COUNTED))[0]
-            results = self._hydrate_recall(self._recall(limit, request.filters), min_confidence)
-            return replace(results, hits=_sort(results.hits, request.sort))
+            results = self._fitting(self._recall(limit, request.filters), min_confidence, page)
+            return replace(results, hits=_sort(results.hydration, request.sort))
         for limit in self._limits(wanted):
             recalled = self._recall(limit, request.filters)
-            results = self._hydrate_recall(recalled, min_confidence)
-            if results.is_complete or _is_settled(results.hits, wanted, recalled):
+            results = self._fitting(recalled, min_confidence, page)
+            if results.is_complete or _is_settled(results, wanted):
                 break
         return results
 
@@ -155,36 +147,23 @@ class Search:
         entities = self.collection.entities
         return recall(entities, self.plan, self.vectors, filters, self.calibration, limit)
 
-    def _hydrate_recall(self, recalled: Recall, min_confidence: float | None) -> Results:
-        fitting = [hit for hit in recalled.hits if _fits(hit, min_confidence)]
-        below = [hit for hit in recalled.hits if not _fits(hit, min_confidence)]
-        hydrated = self._hydrate(fitting)
+    def _fitting(self, recalled: Recall, min_confidence: float | None, page: Page) -> Results:
+        fitting, below = recalled.split(min_confidence)
+        found = hydrate(self.database, self.plan, recalled, fitting, page)
         # A single leg's confidence falls with its score: below the first that does not fit,
         # however deep, nothing fits.
         is_cut = bool(below) and self.plan.mode is not SearchMode.hybrid
-        return Results(
-            hydrated, below, len(fitting) - len(hydrated), recalled.is_complete or is_cut
-        )
+        is_complete = recalled.is_complete or is_cut
+        return Results(found, found.hits, below, len(fitting) - len(found.hits), is_complete)
 
-    def _hydrate(self, hits: Sequence[RecalledHit]) -> list[HydratedHit]:
-        """Return the hits whose row exists and passes the filters as it is now; order kept."""
-        if not hits:
-            return []
-        filters = self.plan.query.request.filters
-        conditions = filter_conditions(filters)
-        if all(FIELDS[leg] is VectorField.image_clip for leg in self.plan.legs):
-            conditions.append(Product.image_hash.is_not(None))
-        keys = [hit.milvus_id for hit in hits]
-        with self.plan.query.watch.stage("hydrate"):
-            products = self.database.read(products_by_milvus_id, keys, *conditions)
-            if filters.attributes:
-                products = [row for row in products if passes(row.attributes, filters)]
-            rows = {row.milvus_id: row for row in products}
-        return [HydratedHit(hit, rows[hit.milvus_id]) for hit in hits if hit.milvus_id in rows]
-
-    def _near_misses(self, below: Sequence[RecalledHit]) -> list[SearchHit]:
-        nearest = sorted(below, key=lambda hit: (-(hit.confidence or 0.0), hit.milvus_id))
-        hydrated = self._hydrate(nearest[:_NEAR_MISSES])
+    def _near_misses(self, results: Results) -> list[SearchHit]:
+        recalled = results.recalled
+        keys, confidences = recalled.fused.milvus_ids, recalled.confidences
+        assert confidences is not None, "without confidence there is nothing below"
+        nearest = sorted(results.below, key=lambda place: (-confidences[place], keys[place]))
+        page = Page(frozenset(), 0, _NEAR_MISSES)
+        found = hydrate(self.database, self.plan, recalled, nearest[:_NEAR_MISSES], page)
+        hydrated = found.hydrated(found.hits)
         return to_search_hits(hydrated, explain=self.plan.query.request.explain)
 
     def _ranks_without_filters(self, min_confidence: float | None) -> dict[int, int] | None:
@@ -196,24 +175,20 @@ class Search:
         if request.filters == SearchFilters() or request.sort is not SearchSort.relevance:
             return None
         recalled = self._recall(self._limits(request.offset + request.top_k)[0], SearchFilters())
-        fitting = [hit for hit in recalled.hits if _fits(hit, min_confidence)]
-        return {hit.milvus_id: rank for rank, hit in enumerate(fitting, start=1)}
+        fitting, _ = recalled.split(min_confidence)
+        keys = recalled.fused.milvus_ids[fitting].tolist()
+        return {key: rank for rank, key in enumerate(keys, start=1)}
 
     def _is_index_behind(self) -> bool:
         """Return whether products wait that are not in the collection yet."""
         return bool(self.database.read(counts.count_up_to, 1))
 
-    def _next_cursor(
-        self,
-        hits: Sequence[HydratedHit],
-        seen: frozenset[int],
-        page: Sequence[HydratedHit],
-        has_more: bool,
-    ) -> str | None:
-        if not has_more or not page:
+    def _next_cursor(self, hits: Sequence[BoundHit], page: Page) -> str | None:
+        unseen = page.unseen(hits)
+        if len(unseen) <= page.size:
             return None
-        last = hits.index(page[-1])
-        seen = seen | {one.product.id for one in hits[: last + 1]}
+        last = hits.index(unseen[page.size - 1])
+        seen = page.seen.union(one.product_id for one in hits[: last + 1])
         if len(seen) >= _MOST_SEEN:
             return None
         return self.cursors.write(self.plan.query.digest, self.collection.name, seen)
@@ -243,36 +218,32 @@ def to_search_hits(
     ]
 
 
-def _fits(hit: RecalledHit, min_confidence: float | None) -> bool:
-    return min_confidence is None or (hit.confidence or 0.0) >= min_confidence
-
-
-def _is_settled(hits: Sequence[HydratedHit], wanted: int, recalled: Recall) -> bool:
+def _is_settled(results: Results, wanted: int) -> bool:
     """Return whether the page is full, and no hit that ties with its last one can be missing.
 
     Equal scores are ordered by key: with one of them missing, another page would have another
     order.
     """
-    lowest = recalled.hits[-1].score if recalled.hits else 0.0
-    return len(hits) >= wanted and hits[wanted - 1].hit.score > lowest
+    hits, scores = results.hits, results.recalled.fused.scores
+    return len(hits) >= wanted and bool(scores[hits[wanted - 1].place] > scores[-1])
 
 
-def _sort(hits: Sequence[HydratedHit], sort: SearchSort) -> Sequence[HydratedHit]:
+def _sort(found: Hydration, sort: SearchSort) -> Sequence[BoundHit]:
     """Sort by price, products without one last, or by age; ties go by relevance."""
 
-    def key(one: HydratedHit) -> tuple[bool, float]:
-        product = one.product
+    def key(one: BoundHit) -> tuple[bool, float]:
+        product = found.rows[one.product_id]
         if sort is SearchSort.newest:
             return False, -product.created_at.timestamp()
         if product.price is None:
             return True, 0.0
         return False, float(product.price if sort is SearchSort.price_asc else -product.price)
 
-    return hits if sort is SearchSort.relevance else sorted(hits, key=key)
+    return found.hits if sort is SearchSort.relevance else sorted(found.hits, key=key)
 
 
-def _facets(hits: Sequence[HydratedHit]) -> Facets:
-    rows = (one.product for one in hits)
+def _facets(found: Hydration) -> Facets:
+    rows = (found.rows[one.product_id] for one in found.hits)
     return count_facets(FacetValues(row.category, row.brand, row.price) for row in rows)
 
 

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+Keys = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 # Cormack et al. (SIGIR 2009) use 60 for long lists. Where the first few ranks decide, as in a
 # shop, a small one is better: measured on the tuning half (docs/decisions/0014).
 RANK_CONSTANT = 8.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RankedLeg:
     """One leg's entities, best first, and how much its ranks count.
 
-    `weight` counts for the whole leg, `factors` for single entities of it (1 where none is given).
+    `weight` counts for the whole leg, `factors` for each entity (1 where there are none).
     """
 
     name: str
     weight: float
-    ranking: Sequence[tuple[int, float]]  # milvus_id and score
-    factors: Mapping[int, float] = field(default_factory=dict)
+    milvus_ids: Keys
+    scores: Floats
+    factors: Floats | None = None
 
 
 class LegRank(NamedTuple):
@@ -36,35 +39,84 @@ class LegRank(NamedTuple):
     contribution: float
 
 
-class FusedHit(NamedTuple):
-    """An entity, its fused score, and its rank in each leg that found it."""
+@dataclass(frozen=True, eq=False)
+class FusedHits:
+    """Every entity that a leg found, best first, column by column.
 
-    milvus_id: int
-    score: float
-    ranks: Mapping[str, LegRank]  # by the leg's name
+    What has a row for each leg is (legs, entities); a rank is 0 where the leg did not find the
+    entity.
+    """
+
+    milvus_ids: Keys
+    scores: Floats
+    legs: Sequence[str]  # names
+    ranks: Keys
+    leg_scores: Floats
+    contributions: Floats
+
+    def ranks_of(self, place: int) -> dict[str, LegRank]:
+        """Return the entity's rank in each leg that found it, by the leg's name."""
+        return {
+            name: LegRank(int(rank), float(score), float(contribution))
+            for name, rank, score, contribution in zip(
+                self.legs,
+                self.ranks[:, place],
+                self.leg_scores[:, place],
+                self.contributions[:, place],
+                strict=True,
+            )
+            if rank
+        }
 
 
-def fuse(legs: Iterable[RankedLeg], constant: float = RANK_CONSTANT) -> list[FusedHit]:
+def fuse(legs: Iterable[RankedLeg], constant: float = RANK_CONSTANT) -> FusedHits:
     """Return every entity that a leg found, best first; equal scores go by milvus_id.
 
-    The order of the legs makes no difference: sums are exact before they are rounded.
+    The order of the legs makes no difference: contributions are added in that of their names.
     """
-    ranks: dict[int, dict[str, LegRank]] = {}
-    for leg in legs:
-        name, weight, factors = leg.name, leg.weight, leg.factors
-        for rank, (milvus_id, score) in enumerate(leg.ranking, start=1):
-            share = weight * factors.get(milvus_id, 1.0) / (constant + rank)
-            ranks.setdefault(milvus_id, {})[name] = LegRank(rank, score, share)
-    fused = [
-        FusedHit(milvus_id, math.fsum([one.contribution for one in by_leg.values()]), by_leg)
-        for milvus_id, by_leg in ranks.items()
-    ]
-    return sorted(fused, key=lambda hit: (-hit.score, hit.milvus_id))
+    ordered = sorted(legs, key=lambda leg: leg.name)
+    keys = unique_keys(leg.milvus_ids for leg in ordered)
+    ranks = np.zeros((len(ordered), len(keys)), np.int64)
+    scores, contributions = np.zeros((2, *ranks.shape))
+    for row, leg in enumerate(ordered):
+        places = np.searchsorted(keys, leg.milvus_ids)
+        counted = np.arange(1, len(places) + 1)
+        shares = leg.weight / (constant + counted)
+        ranks[row, places] = counted
+        scores[row, places] = leg.scores
+        contributions[row, places] = shares if leg.factors is None else shares * leg.factors
+    fused = np.zeros(len(keys))
+    for row in contributions:
+        fused += row
+    order = np.argsort(-fused, kind="stable")  # of the keys, which are sorted
+    return FusedHits(
+        keys[order],
+        fused[order],
+        [leg.name for leg in ordered],
+        ranks[:, order],
+        scores[:, order],
+        contributions[:, order],
+    )
 
 
-def rank_hits(hits: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Return pairs of milvus_id and score, best first; equal scores go by milvus_id."""
-    return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+def as_found(leg: RankedLeg) -> FusedHits:
+    """Return the entities of a leg that stands alone: their scores are the leg's own."""
+    ranks = np.arange(1, len(leg.milvus_ids) + 1)[None]
+    scores = leg.scores[None]
+    return FusedHits(leg.milvus_ids, leg.scores, [leg.name], ranks, scores, scores)
+
+
+def unique_keys(some: Iterable[Keys]) -> Keys:
+    """Return each key once, in rising order."""
+    keys = np.sort(np.concatenate([np.zeros(0, np.int64), *some]))
+    is_first = np.ones(len(keys), bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    return keys[is_first]
+
+
+def best_first(milvus_ids: Keys, scores: Floats) -> NDArray[np.intp]:
+    """Return the places of the entities, best first; equal scores go by milvus_id."""
+    return np.lexsort((milvus_ids, -scores))
 
 
 def ramp(value: float, low: float, high: float, floor: float = 0.05) -> float:

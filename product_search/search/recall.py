@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import NamedTuple
 
-from data_models import Hit, Leg, SearchFilters, SearchMode, VectorField
+import numpy as np
+
+from data_models import Hits, Leg, SearchFilters, SearchMode, VectorField
 from product_search.milvus.searches import EntitySearch, TermSearch, VectorSearch
-from product_search.search.calibration import Calibration, Curve
-from product_search.search.fusion import FusedHit, LegRank, RankedLeg, fuse, ramp, rank_hits
+from product_search.search.calibration import Calibration
+from product_search.search.fusion import (
+    Floats,
+    FusedHits,
+    Keys,
+    LegRank,
+    RankedLeg,
+    as_found,
+    best_first,
+    fuse,
+    ramp,
+    unique_keys,
+)
 from product_search.search.inputs import Weighted
 from product_search.search.plan import (
     COVERAGE,
@@ -28,8 +41,7 @@ from vector_db import EntityCollection
 HYBRID_DEPTH = 128
 _UNWANTED_COVERAGE = 0.85  # the coverage of an unwanted text from which a product is left out
 _FIELDS_BY_NAME = {leg.value: field for leg, field in FIELDS.items()}
-LegHits = Mapping[Leg, Sequence[Hit]]
-Features = Mapping[str, float]
+LegHits = Mapping[Leg, Hits]
 
 
 class RecalledHit(NamedTuple):
@@ -39,16 +51,44 @@ class RecalledHit(NamedTuple):
     score: float
     confidence: float | None  # None: nothing was fitted for these encoders and legs
     field: VectorField
-    features: Features
+    features: Mapping[str, float]
     ranks: Mapping[str, LegRank]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recall:
-    """The hits, best first; complete where no leg has more."""
+    """The entities that may answer the query, best first, column by column.
 
-    hits: Sequence[RecalledHit]
+    `features` and `confidences` are in the same order; `is_complete` where no leg has more.
+    """
+
+    fused: FusedHits
+    features: Mapping[str, Floats]
+    confidences: Floats | None  # None: nothing was fitted for these encoders and legs
     is_complete: bool
+
+    def split(self, min_confidence: float | None) -> tuple[list[int], list[int]]:
+        """Return the places of what has this confidence, and of what has less.
+
+        Without a curve or a bound all have it.
+        """
+        if min_confidence is None or self.confidences is None:
+            return list(range(len(self.fused.milvus_ids))), []
+        fits = self.confidences >= min_confidence
+        return np.flatnonzero(fits).tolist(), np.flatnonzero(~fits).tolist()
+
+    def hit(self, place: int) -> RecalledHit:
+        """Return the entity at a place."""
+        ranks = self.fused.ranks_of(place)
+        _, best = max((rank.contribution, name) for name, rank in ranks.items())
+        return RecalledHit(
+            milvus_id=int(self.fused.milvus_ids[place]),
+            score=float(self.fused.scores[place]),
+            confidence=None if self.confidences is None else float(self.confidences[place]),
+            field=_FIELDS_BY_NAME[best],
+            features={name: float(values[place]) for name, values in self.features.items()},
+            ranks=ranks,
+        )
 
 
 def recall(
@@ -66,24 +106,36 @@ def recall(
         Overloaded: too many searches wait for it.
     """
     if plan.asks_nothing:
-        return Recall([], is_complete=True)
+        return Recall(fuse([]), {}, None, is_complete=True)
     watch = plan.query.watch
     with watch.stage("recall"):
         searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in plan.legs}
         wanted = {leg: search for leg, search in searches.items() if search is not None}
         found = dict(zip(wanted, entities.search_all(list(wanted.values())), strict=True))
-        hits: LegHits = {leg: found.get(leg, []) for leg in plan.legs}
+        hits = {leg: found.get(leg, no_hits(leg)) for leg in plan.legs}
     with watch.stage("fuse"):
         is_complete = all(len(of_leg) < limit for of_leg in hits.values())
-        return Recall(fuse_legs(plan, hits, calibration), is_complete)
+        return fuse_legs(plan, hits, calibration, is_complete=is_complete)
 
 
-def fuse_legs(plan: Plan, hits: LegHits, calibration: Calibration) -> list[RecalledHit]:
+def no_hits(leg: Leg) -> Hits:
+    """Return what a leg finds that has nothing to look for."""
+    return Hits(FIELDS[leg], np.zeros(0, np.int64), np.zeros(0), [])
+
+
+def fuse_legs(plan: Plan, hits: LegHits, calibration: Calibration, *, is_complete: bool) -> Recall:
     """Return the hits of all legs in one order, best first, without those that are unwanted."""
-    features = _features(plan, hits)
-    fused = _fuse(plan, hits, features, calibration)
+    matches = _matches(plan, hits)
+    unwanted = _unwanted(plan, matches)
+    if unwanted:
+        hits = {leg: _without(of_leg, unwanted) for leg, of_leg in hits.items()}
+    keys = unique_keys(of_leg.milvus_ids for of_leg in hits.values())
+    features = _features(plan, hits, matches, keys)
+    fused = _fuse(plan, hits, keys, features, calibration)
+    order = np.searchsorted(keys, fused.milvus_ids)
+    ordered = {name: values[order] for name, values in features.items()}
     curve = calibration.curve(plan.feature_names)
-    return [_recalled(hit, features[hit.milvus_id], curve) for hit in fused]
+    return Recall(fused, ordered, curve.confidences(ordered) if curve else None, is_complete)
 
 
 def _leg_search(
@@ -97,36 +149,27 @@ def _leg_search(
     return VectorSearch(FIELDS[leg], vectors[leg], limit, filters, is_hybrid)
 
 
-def _features(plan: Plan, hits: LegHits) -> dict[int, dict[str, float]]:
-    """Return each wanted entity's features, by milvus_id.
+def _features(
+    plan: Plan, hits: LegHits, matches: Mapping[int, frozenset[str]], keys: Keys
+) -> dict[str, Floats]:
+    """Return the features of the entities with these keys, which are sorted.
 
-    Where a leg did not find the entity, its score is the lowest that the leg found.
+    Where a leg did not find an entity, its score is the lowest that the leg found.
     """
-    matches = _matches(plan, hits)
-    unwanted = _unwanted(plan, matches)
-    features: dict[int, dict[str, float]] = {
-        hit.milvus_id: {}
-        for of_leg in hits.values()
-        for hit in of_leg
-        if hit.milvus_id not in unwanted
-    }
+    features: dict[str, Floats] = {}
     for leg, of_leg in hits.items():
         if leg is not Leg.bm25:
-            scores = {hit.milvus_id: hit.score for hit in of_leg}
-            lowest = min(scores.values(), default=0.0)
-            name = leg.value
-            for milvus_id, known in features.items():
-                known[name] = scores.get(milvus_id, lowest)
+            values = np.full(len(keys), of_leg.scores.min() if len(of_leg) else 0.0)
+            values[np.searchsorted(keys, of_leg.milvus_ids)] = of_leg.scores
+            features[leg.value] = values
     is_phrase = float(any(text.is_phrase for text in plan.inputs.wanted_texts))
     if Leg.bm25 in hits:
         # Many products match the same of the query's terms.
         coverage = cache(partial(_coverage, plan.inputs.texts))
-        for milvus_id, known in features.items():
-            known[COVERAGE] = coverage(matches[milvus_id])
-            known[PHRASE_COVERAGE] = is_phrase * known[COVERAGE]
+        covered = np.array([coverage(matches[key]) for key in keys.tolist()], np.float64)
+        features |= {COVERAGE: covered, PHRASE_COVERAGE: is_phrase * covered}
     if PHRASE in plan.feature_names:
-        for known in features.values():
-            known[PHRASE] = is_phrase
+        features[PHRASE] = np.full(len(keys), is_phrase)
     return features
 
 
@@ -137,7 +180,9 @@ def _matches(plan: Plan, hits: LegHits) -> dict[int, frozenset[str]]:
     asked = frozenset[str]().union(
         *(span.terms for text in plan.inputs.texts for span in text.value.spans)
     )
-    terms = {hit.milvus_id: hit.terms for of_leg in hits.values() for hit in of_leg}
+    terms: dict[int, str] = {}
+    for of_leg in hits.values():
+        terms |= zip(of_leg.milvus_ids.tolist(), of_leg.terms, strict=True)
     return {milvus_id: asked.intersection(text.split()) for milvus_id, text in terms.items()}
 
 
@@ -159,44 +204,50 @@ def _unwanted(plan: Plan, matches: Mapping[int, frozenset[str]]) -> set[int]:
     return {*plan.inputs.excluded, *(key for key, terms in matches.items() if terms in said)}
 
 
+def _without(of_leg: Hits, unwanted: set[int]) -> Hits:
+    kept = [place for place, key in enumerate(of_leg.milvus_ids.tolist()) if key not in unwanted]
+    terms = [of_leg.terms[place] for place in kept]
+    return Hits(of_leg.field, of_leg.milvus_ids[kept], of_leg.scores[kept], terms)
+
+
 def _fuse(
-    plan: Plan, hits: LegHits, features: Mapping[int, Features], calibration: Calibration
-) -> list[FusedHit]:
-    rankings = {
-        leg: rank_hits((hit.milvus_id, hit.score) for hit in of_leg if hit.milvus_id in features)
-        for leg, of_leg in hits.items()
-    }
+    plan: Plan,
+    hits: LegHits,
+    keys: Keys,
+    features: Mapping[str, Floats],
+    calibration: Calibration,
+) -> FusedHits:
+    """Return the entities, whose keys are sorted, in the order of all legs."""
+    legs = [_rank(leg, of_leg) for leg, of_leg in hits.items()]
     if plan.mode is not SearchMode.hybrid:
-        ((leg, ranking),) = rankings.items()
-        return [
-            FusedHit(milvus_id, score, {leg.value: LegRank(rank, score, score)})
-            for rank, (milvus_id, score) in enumerate(ranking, start=1)
-        ]
-    coverage = {key: known[COVERAGE] for key, known in features.items() if COVERAGE in known}
-    return fuse(
-        RankedLeg(
-            leg.value,
-            plan.legs[leg] * _reliability(leg, ranking, calibration),
-            ranking,
-            coverage if leg is Leg.bm25 else {},
-        )
-        for leg, ranking in rankings.items()
-    )
+        (alone,) = legs
+        return as_found(alone)
+    return fuse(_weighted(plan, leg, keys, features, calibration) for leg in legs)
 
 
-def _reliability(leg: Leg, ranking: Sequence[tuple[int, float]], calibration: Calibration) -> float:
+def _rank(leg: Leg, of_leg: Hits) -> RankedLeg:
+    """Return the leg's entities, best first, as yet without a weight."""
+    order = best_first(of_leg.milvus_ids, of_leg.scores)
+    return RankedLeg(leg.value, 1.0, of_leg.milvus_ids[order], of_leg.scores[order])
+
+
+def _weighted(
+    plan: Plan,
+    ranked: RankedLeg,
+    keys: Keys,
+    features: Mapping[str, Floats],
+    calibration: Calibration,
+) -> RankedLeg:
+    """Return the leg with its weight in the plan, by how far this query can rely on it."""
+    leg = Leg(ranked.name)
+    factors = None
+    if leg is Leg.bm25:
+        factors = features[COVERAGE][np.searchsorted(keys, ranked.milvus_ids)]
+    weight = plan.legs[leg] * _reliability(ranked, calibration)
+    return replace(ranked, weight=weight, factors=factors)
+
+
+def _reliability(leg: RankedLeg, calibration: Calibration) -> float:
     """Return from 0 to 1 what a leg's ranks are worth for this query, by its best score."""
-    ends = calibration.ramps.get(leg.value)
-    return ramp(ranking[0][1], *ends) if ends and ranking else 1.0
-
-
-def _recalled(hit: FusedHit, features: Features, curve: Curve | None) -> RecalledHit:
-    _, best = max((rank.contribution, name) for name, rank in hit.ranks.items())
-    return RecalledHit(
-        milvus_id=hit.milvus_id,
-        score=hit.score,
-        confidence=curve.confidence(features) if curve else None,
-        field=_FIELDS_BY_NAME[best],
-        features=features,
-        ranks=hit.ranks,
-    )
+    ends = calibration.ramps.get(leg.name)
+    return ramp(float(leg.scores[0]), *ends) if ends and len(leg.scores) else 1.0

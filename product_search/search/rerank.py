@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
 from data_models import (
-    Hit,
+    Hits,
     Leg,
     RerankRequest,
     RerankResponse,
@@ -15,11 +17,12 @@ from data_models import (
 )
 from orm_models import ProductRow, products_by_id
 from product_search.indexing.collections import OpenCollection
-from product_search.search.execution import HydratedHit, to_search_hits
+from product_search.search.execution import to_search_hits
 from product_search.search.fusion import cosines
+from product_search.search.hydration import HydratedHit
 from product_search.search.inputs import Query
 from product_search.search.plan import FIELDS, LegVectors, Plan, embed
-from product_search.search.recall import RecalledHit, fuse_legs
+from product_search.search.recall import RecalledHit, fuse_legs, no_hits
 from product_search.search.search import SearchService
 from vector_db import EntityCollection
 
@@ -61,7 +64,8 @@ def _rerank(
         leg_hits = _leg_hits(collection.entities, plan, vectors, keys)
     with query.watch.stage("fuse"):
         calibration = search.calibrations.of(collection.encoders.fingerprint)
-        recalled = fuse_legs(plan, leg_hits, calibration)
+        found = fuse_legs(plan, leg_hits, calibration, is_complete=True)
+        recalled = [found.hit(place) for place in range(len(found.fused.milvus_ids))]
     recalled += _unranked_hits(plan, indexed - {hit.milvus_id for hit in recalled})
     hits = to_search_hits([HydratedHit(hit, rows[hit.milvus_id]) for hit in recalled])
     ranked = {hit.product.product_id for hit in hits}
@@ -77,26 +81,27 @@ def _rerank(
 
 def _leg_hits(
     entities: EntityCollection, plan: Plan, vectors: LegVectors, keys: Sequence[int]
-) -> dict[Leg, list[Hit]]:
+) -> dict[Leg, Hits]:
     """Return how each leg scores these entities; one without the leg's vector is no hit of it."""
     terms: dict[int, str] = {}
-    leg_hits: dict[Leg, list[Hit]] = {}
+    leg_hits: dict[Leg, Hits] = {}
     if Leg.bm25 in plan.legs:
         wanted = plan.inputs.bm25_terms
-        hits: list[Hit] = []
+        hits = no_hits(Leg.bm25)
         if wanted and keys:
             hits = entities.search_text(wanted, len(keys), SearchFilters(), only=keys)
         leg_hits[Leg.bm25] = hits
         terms = {hit.milvus_id: hit.terms for hit in hits}
     stored = {field: entities.vectors(field, keys) for field in {FIELDS[leg] for leg in vectors}}
     for leg, vector in vectors.items():
-        field = FIELDS[leg]
-        scores = cosines(vector, list(stored[field].values()))
-        # What has none of the query's terms need not say its own: it covers nothing.
-        leg_hits[leg] = [
-            Hit(key, score, field, terms.get(key, ""))
-            for key, score in zip(stored[field], scores, strict=True)
-        ]
+        of_field = stored[FIELDS[leg]]
+        leg_hits[leg] = Hits(
+            FIELDS[leg],
+            np.array(list(of_field), np.int64),
+            np.array(cosines(vector, list(of_field.values())), np.float64),
+            # What has none of the query's terms need not say its own: it covers nothing.
+            [terms.get(key, "") for key in of_field],
+        )
     return leg_hits
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_models import Hit
+from data_models import Hits
 from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.collection import MilvusCollection
 from product_search.milvus.searches import (
@@ -69,7 +69,7 @@ def test_a_search_that_milvus_refuses_fails_alone(
     searches = SearchQueue("test", calls, 1)
     with ThreadPoolExecutor(5) as callers:
 
-        def submit(search: EntitySearch) -> Future[list[list[Hit]]]:
+        def submit(search: EntitySearch) -> Future[Sequence[Hits]]:
             return callers.submit(searches.run, [search])
 
         first = submit(good[0])
@@ -81,8 +81,8 @@ def test_a_search_that_milvus_refuses_fails_alone(
         with pytest.raises(VectorStoreUnavailable):
             refused.result()
         expected = entities.search_all([good[1], good[2], good[0]])
-        assert [one.result()[0] for one in found] == expected
-        assert first.result() == entities.search_all(good[:1])
+        assert [list(one.result()[0]) for one in found] == [list(hits) for hits in expected]
+        assert list(first.result()[0]) == list(entities.search_all(good[:1])[0])
     assert calls.sizes == [1, 4, 1, 1, 1, 1]
 
 
