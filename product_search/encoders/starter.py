@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -23,6 +24,7 @@ IMAGE_SIDE = 224
 IMAGE_COLOUR = 0.08
 TEXT_COLOUR = 0.3
 BATCH_SIZE = 8  # more at once take as long for each, and a search waits for a batch
+Levels = NDArray[np.uint8]
 
 
 class StarterEncoder:
@@ -81,13 +83,13 @@ class StarterEncoder:
         """Return float32 (n, dim), L2-normalised, of RGB images of any size."""
         return self._queue.encode(images)
 
-    def pixels(self, images: Sequence[Image.Image]) -> list[Matrix]:
-        """Return RGB images as the network sees them, float32 (3, 224, 224) each."""
-        return list(network_pixels(images))
+    def pixels(self, images: Sequence[Image.Image]) -> list[Levels]:
+        """Squeeze RGB images into the network's size, uint8 (3, 224, 224) each."""
+        return [_levels(image) for image in images]
 
-    def embed_pixels(self, pixels: Sequence[Matrix]) -> Matrix:
+    def embed_pixels(self, pixels: Sequence[Levels]) -> Matrix:
         """Return float32 (n, dim), L2-normalised, of one batch of images' pixels; n >= 1."""
-        batch = np.stack(pixels)
+        batch = _scaled(pixels)
         things, attention = self._session.run(["embedding", "attention"], {"pixels": batch})
         colours = image_colours(_reduced(batch), attention, self._colours)
         return _joined(normalised(things), colours, IMAGE_COLOUR)
@@ -103,17 +105,28 @@ def _open_session(network: Path) -> onnxruntime.InferenceSession:
 
 def network_pixels(images: Sequence[Image.Image]) -> Matrix:
     """Squeeze RGB images into float32 (n, 3, 224, 224), scaled as EfficientNet-Lite wants."""
-    size = (IMAGE_SIDE, IMAGE_SIDE)
-    pixels = [np.asarray(image.resize(size, Image.Resampling.BICUBIC)) for image in images]
-    scaled = (np.stack(pixels).astype(np.float32) - 127.0) / 128.0
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    return _scaled([_levels(image) for image in images])
+
+
+def _levels(image: Image.Image) -> Levels:
+    squeezed = image.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(squeezed).transpose(2, 0, 1))
+
+
+def _scaled(levels: Sequence[Levels]) -> Matrix:
+    pixels = np.stack(levels).astype(np.float32)
+    pixels -= 127
+    pixels /= 128
+    return pixels
 
 
 def _reduced(pixels: Matrix) -> Matrix:
     """Average the network's pixels (n, 3, side, side) to (n, side / 4, side / 4, 3) in 0 to 255."""
-    count, channels, side, _ = pixels.shape
-    means = pixels.reshape(count, channels, side // 4, 4, side // 4, 4).mean(axis=(3, 5))
-    return np.asarray(means.transpose(0, 2, 3, 1) * 128 + 127, np.float32)
+    first, second, third, fourth = (pixels[:, :, start::4] for start in range(4))
+    rows = first + second + third + fourth  # far faster than a mean over two axes
+    first, second, third, fourth = (rows[..., start::4] for start in range(4))
+    means = (first + second + third + fourth) / 16
+    return np.ascontiguousarray((means * 128 + 127).transpose(0, 2, 3, 1))
 
 
 def _joined(things: Matrix, colours: Matrix, share: float) -> Matrix:
