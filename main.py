@@ -36,12 +36,13 @@ DESCRIPTION = f"""
 {errors.code_table()}
 """
 
-# In the order of the documentation; /product/import is no /product/{product_id}.
+# In the order of the documentation; /product/import is no /product/{product_id}. A request tries
+# them one after the other: what is asked for most comes first.
 _ROUTES = (
+    search,
     imports,
     insights,
     products,
-    search,
     matching,
     generation,
     system,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import Mock
 
@@ -39,7 +40,13 @@ def test_a_request_with_a_body_waits_for_one_thread(
         calls.append(function)
         return await run_sync(function, *args, **options)
 
+    def submitted(pool: ThreadPoolExecutor, function: Any, *args: Any) -> Any:
+        calls.append(function)
+        return submit(pool, function, *args)
+
+    submit = ThreadPoolExecutor.submit
     monkeypatch.setattr(anyio.to_thread, "run_sync", count)
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submitted)
     answer = api.post(path, json=body)
     assert answer.status_code in {200, 201, 202}, answer.text
     assert len(calls) == 1
@@ -58,6 +65,7 @@ def test_what_is_refused_at_the_door_waits_for_no_thread(
     api: TestClient, method: str, path: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(anyio.to_thread, "run_sync", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", Mock(side_effect=AssertionError))
     answer = api.request(method, path, content="text", headers={"content-type": "text/plain"})
     assert answer.status_code == status
     assert answer.json()["code"]

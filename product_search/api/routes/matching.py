@@ -20,7 +20,7 @@ from data_models import (
 )
 from product_search import errors
 from product_search.api.bodies import Body, json_body, json_or_form
-from product_search.api.dependencies import Search, SearchThreads
+from product_search.api.dependencies import Running
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, SEARCH_ERRORS, documented
 from product_search.schemas import examples
 from product_search.search.match import match_pairs
@@ -39,9 +39,9 @@ TitlesBody = Annotated[Body[TitlesRequest], json_or_form(TitlesRequest, examples
     summary="给商品排序",
     responses=documented(*BODY_ERRORS, *IMAGE_ERRORS, *SEARCH_ERRORS),
 )
-async def rerank(body: RerankBody, search: Search, threads: SearchThreads) -> RerankResponse:
+async def rerank(body: RerankBody, service: Running) -> RerankResponse:
     """给出的商品按与文字、图片的符合程度排序，用的是已存的向量；请求体为 JSON 或 multipart。"""
-    return await body.apply(partial(rerank_products, search), threads)
+    return await body.apply(partial(rerank_products, service.search), service.search_threads)
 
 
 @router.post(
@@ -56,9 +56,9 @@ async def rerank(body: RerankBody, search: Search, threads: SearchThreads) -> Re
         *SEARCH_ERRORS,
     ),
 )
-async def match(body: MatchBody, search: Search, threads: SearchThreads) -> MatchResponse:
+async def match(body: MatchBody, service: Running) -> MatchResponse:
     """一张图片与 1–64 个标题，或一个标题与 1–64 张图片：每一对的分数、置信度与结论。"""
-    return await body.apply(partial(match_pairs, search), threads)
+    return await body.apply(partial(match_pairs, service.search), service.search_threads)
 
 
 @router.get(
@@ -77,11 +77,10 @@ async def get_similar(
     request: Request,
     product_id: ProductId,
     query: Annotated[SimilarQuery, Query()],
-    search: Search,
-    threads: SearchThreads,
+    service: Running,
 ) -> SearchResponse:
     """图片、标题或两者都与该商品相近的商品，不含它自己；用的是已存的向量，可加条件。"""
-    return await threads.run(request, search.similar, product_id, query)
+    return await service.search_threads.run(request, service.search.similar, product_id, query)
 
 
 @router.post(
@@ -96,6 +95,6 @@ async def get_similar(
         *SEARCH_ERRORS,
     ),
 )
-async def find_titles(body: TitlesBody, search: Search, threads: SearchThreads) -> TitlesResponse:
+async def find_titles(body: TitlesBody, service: Running) -> TitlesResponse:
     """与图片最相近的已有标题，以及由它们一致之处拼成的建议；请求体为 JSON 或 multipart。"""
-    return await body.apply(partial(suggest_titles, search), threads)
+    return await body.apply(partial(suggest_titles, service.search), service.search_threads)

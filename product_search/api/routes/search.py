@@ -18,7 +18,7 @@ from data_models import (
 )
 from product_search import errors
 from product_search.api.bodies import Body, json_body, json_or_form, validated
-from product_search.api.dependencies import Search, SearchThreads
+from product_search.api.dependencies import Running
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, SEARCH_ERRORS, documented
 from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
 from product_search.schemas import examples
@@ -47,14 +47,14 @@ BatchBody = Annotated[Body[BatchRequest], json_body(BatchRequest)]
         *SEARCH_ERRORS,
     ),
 )
-async def search(body: SearchBody, search: Search, threads: SearchThreads) -> SearchResponse:
+async def search(body: SearchBody, service: Running) -> SearchResponse:
     """按文字、图片、商品或它们的组合搜索；请求体为 JSON 或 multipart（文件 `image`）。
 
     只给文字时是 hybrid：按词（BM25）、按意思（BGE）、按图片（CLIP）同时找，合成一个次序。
     `confidence` 是符合查询的概率；没有商品达到 `min_confidence` 时 `no_match` 为 true，
     `near_misses` 里是最接近的几个。用 `next_cursor` 翻页，期间的增删不会造成重复或遗漏。
     """
-    return await body.apply(search.search, threads)
+    return await body.apply(service.search.search, service.search_threads)
 
 
 @router.post(
@@ -62,12 +62,12 @@ async def search(body: SearchBody, search: Search, threads: SearchThreads) -> Se
     summary="一次搜索多个查询",
     responses=documented(*BODY_ERRORS, *SEARCH_ERRORS),
 )
-async def search_batch(body: BatchBody, search: Search, threads: SearchThreads) -> BatchResponse:
+async def search_batch(body: BatchBody, service: Running) -> BatchResponse:
     """1 到 64 个查询，一起编码；`results` 与查询一一对应，一个有误不影响其他。
 
     一批里图片或文字过多时，放不下的查询得到 `payload_too_large`，其他照常回答。
     """
-    return await body.apply(partial(_search_batch, search), threads)
+    return await body.apply(partial(_search_batch, service.search), service.search_threads)
 
 
 def _search_batch(service: SearchService, batch: BatchRequest) -> BatchResponse:
