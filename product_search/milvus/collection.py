@@ -143,27 +143,32 @@ class MilvusCollection:
 
     def _search(self, kind: CallKind, data: Sequence[list[float] | str]) -> Sequence[FoundHits]:
         """Search for all the data in one call."""
-        is_text = kind.field is VectorField.text_bm25
+        try:
+            return self._search_once(kind, data)
+        except VectorStoreUnavailable:
+            if kind.field is not VectorField.text_bm25:
+                raise
+        # Milvus Lite has no statistics of terms before the first entity, which may come just now.
+        return self._search_once(kind, data) if self.count() else [NoHits()] * len(data)
+
+    def _search_once(
+        self, kind: CallKind, data: Sequence[list[float] | str]
+    ) -> Sequence[FoundHits]:
         options = self._options
         params = options.search(self.index_type, kind.limit, is_filtered=kind.is_filtered)
         by_terms = {"metric_type": BM25[1]}
-        try:
-            found: Sequence[FoundHits] = self._call(
-                "search",
-                self.name,
-                data=list(data),
-                anns_field=kind.field.value,
-                limit=kind.limit,
-                filter=kind.condition,
-                search_params=by_terms if is_text else {"metric_type": "COSINE", "params": params},
-                output_fields=[TERMS] if kind.with_terms else [],
-                consistency_level=options.consistency,
-            )
-        except VectorStoreUnavailable:
-            if not is_text or self.count():
-                raise
-            # Milvus Lite has no statistics of terms before the first entity.
-            return [NoHits()] * len(data)
+        is_text = kind.field is VectorField.text_bm25
+        found: Sequence[FoundHits] = self._call(
+            "search",
+            self.name,
+            data=list(data),
+            anns_field=kind.field.value,
+            limit=kind.limit,
+            filter=kind.condition,
+            search_params=by_terms if is_text else {"metric_type": "COSINE", "params": params},
+            output_fields=[TERMS] if kind.with_terms else [],
+            consistency_level=options.consistency,
+        )
         return found
 
     def _query(self, condition: str, fields: Sequence[str], **named: Any) -> list[dict[str, Any]]:

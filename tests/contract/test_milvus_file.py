@@ -19,7 +19,7 @@ from product_search.milvus.collection import MilvusCollection
 from product_search.milvus.milvus_lite import VectorFileBusy
 from product_search.milvus.options import IndexType, MilvusOptions
 from product_search.settings import ROOT
-from tests.contract.entities import DIMS, entity, found, unit
+from tests.contract.entities import ALL, DIMS, entity, found, unit
 from vector_db import MilvusDatabase
 
 NAME = "product_v1_0123456789ab"
@@ -189,6 +189,21 @@ def test_a_file_that_is_lost_with_its_milvus_lite_is_an_outage_and_no_hang(
             time.sleep(0.2)
         else:
             break
+
+
+def test_a_search_by_terms_is_answered_while_the_first_entity_is_written(
+    vector_database: MilvusDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = vector_database.ensure_collection("product_v1_abcdef012345", DIMS)
+    assert not new.search_text("书包", 1, ALL)
+    count = new.count
+
+    def count_after_the_write() -> int:
+        new.upsert([entity(1)])
+        return count()
+
+    monkeypatch.setattr(new, "count", count_after_the_write)
+    assert [hit.milvus_id for hit in new.search_text("书包", 1, ALL)] == [1]
 
 
 @pytest.mark.parametrize(
