@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from main import create_app
+from product_search.api.bodies import JSON
 from product_search.settings import Settings
 from tests.api.helpers import base64_of
 from tests.api.sample import SAMPLE, import_sample
 from tests.api.serving import PATIENCE_S, serving
 from tests.api.test_metrics import samples
+from tests.hostile import HOSTILE
 from tests.stand_ins import StandIn
 
 CLIENTS = 40
@@ -56,9 +59,14 @@ class Shop:
         search = replace(held.search, collections=fresh)
         self.app.state.service = replace(service, resources=replace(held, search=search))
 
+    def send(self, body: Fields) -> httpx.Response:
+        """The answer to a search, which may be one that nobody can answer."""
+        content = json.dumps(body)  # httpx refuses half a character
+        return self.http.post("/search", content=content, headers={"Content-Type": JSON})
+
     def ask(self, body: Fields) -> Fields:
         """The page but for the time that it took."""
-        answer = self.http.post("/search", json=body)
+        answer = self.send(body)
         assert answer.status_code == 200, answer.text
         page: Fields = answer.json()
         del page["took_ms"]
@@ -149,3 +157,43 @@ def test_a_page_asked_again_and_again_under_load_is_the_same(shop: Shop) -> None
     assert len(pages) == 50
     assert all(one == pages[0] for one in pages)
     assert len(pages[0]["hits"]) > 5
+
+
+def hostile_pages() -> list[Fields]:
+    """Searches whose texts, filters, pictures or numbers are wrong, odd or as large as may be."""
+    picture = base64_of((SAMPLE / "images" / "1f34e.webp").read_bytes())
+    edges: list[Fields] = [
+        {
+            "attributes": {
+                f"k{key}": ["\\" * 90 + str(one) for one in range(100)] for key in range(20)
+            }
+        },
+        {"attributes": {"x": {"gte": -1.7e308, "lt": 5e-324}}},
+        {"price": {"gte": "99999999999999999999"}},
+        {"created_at": {"gte": "0001-01-01T00:00:00+00:00"}},
+    ]
+    edges += [{"category": text} for text in HOSTILE]
+    edges += [{"attributes": {text: text}} for text in HOSTILE]
+    bodies: list[Fields] = [{"text": "苹果", "filters": one} for one in edges]
+    for mode in ("text_to_text", "hybrid"):
+        texts = [*HOSTILE, "书" * 512, "苹果\ud800"]
+        bodies += [{"mode": mode, "text": text} for text in texts]
+    bodies += [{"mode": "image_to_image", "image_base64": one} for one in ("AAAA", picture[:200])]
+    bodies += [
+        {"product_id": 10**18},
+        {"text": "苹果", "cursor": "x"},
+        {"text": "苹果", "offset": -1},
+    ]
+    bodies.append({"parts": [{"text": "苹果", "weight": one} for one in (1, -1)]})
+    return bodies
+
+
+def test_whatever_others_send_at_the_same_time_the_answers_are_the_same(shop: Shop) -> None:
+    good, hostile = first_pages(), hostile_pages()
+    alone = [shop.ask(body) for body in good]
+    shop.forget()
+    with ThreadPoolExecutor(CLIENTS) as others, ThreadPoolExecutor(CLIENTS) as clients:
+        answers = others.map(shop.send, hostile)
+        assert list(clients.map(shop.ask, good)) == nearly(alone)
+        statuses = {answer.status_code for answer in answers}
+    assert statuses == {200, 404, 422}
