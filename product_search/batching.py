@@ -6,6 +6,7 @@ else, and what it submits within `calling` is dropped once the caller has gone.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -92,6 +93,7 @@ def gather(tickets: Sequence[Ticket[Result]]) -> list[Result]:
 
     Raises:
         ClientGone: the caller has gone, and an item was dropped.
+        TimeoutError: an item has waited for longer than it may.
         Exception: what an item's batch, and then the item alone, has raised.
     """
     begun = time.perf_counter()
@@ -109,11 +111,16 @@ class _Entry(Generic[Item, Result]):
     cost: int
     key: Hashable
     caller: Caller | None
+    patience_s: float
     ticket: Ticket[Result] = field(default_factory=Ticket)
 
-    @property
-    def is_wanted(self) -> bool:
-        return self.caller is None or not self.caller.is_gone
+    def refusal(self) -> Exception | None:
+        """Return why the item is not run any more; None where it is."""
+        if self.caller is not None and self.caller.is_gone:
+            return ClientGone()
+        if time.perf_counter() - self.ticket.submitted > self.patience_s:
+            return TimeoutError()
+        return None
 
 
 class Batcher(Generic[Item, Result]):
@@ -131,6 +138,7 @@ class Batcher(Generic[Item, Result]):
         *,
         max_cost: int,
         max_waiting: int,
+        patience_s: float = math.inf,
         threads: int = 1,
         cost: Callable[[Item], int] = lambda _: 1,
         key: Callable[[Item], Hashable] = lambda _: None,
@@ -142,6 +150,7 @@ class Batcher(Generic[Item, Result]):
             run: returns a result for each item of a batch, in their order.
             max_cost: of a batch, unless a single item costs more.
             max_waiting: items, besides those of the background, whose submitters bound them.
+            patience_s: how long they may wait before their batch, again but for the background.
             threads: batches that run at the same time.
             cost: of an item.
             key: which items may share a batch.
@@ -151,6 +160,7 @@ class Batcher(Generic[Item, Result]):
         self._run = run
         self._max_cost = max_cost
         self._max_waiting = max_waiting
+        self._patience_s = patience_s
         self._max_threads = threads
         self._cost = cost
         self._key = key
@@ -171,8 +181,9 @@ class Batcher(Generic[Item, Result]):
         if caller_is_gone():
             raise ClientGone
         caller, in_background = _caller.get(), _in_background.get()
+        patience_s = math.inf if in_background else self._patience_s
         entries: list[_Entry[Item, Result]] = [
-            _Entry(item, self._cost(item), self._key(item), caller) for item in items
+            _Entry(item, self._cost(item), self._key(item), caller, patience_s) for item in items
         ]
         if not entries:
             return []
@@ -195,15 +206,23 @@ class Batcher(Generic[Item, Result]):
 
     def _work(self) -> None:
         while (taken := self._next()) is not None:
-            wanted = [entry for entry in taken if entry.is_wanted]
-            for entry in taken:
-                if not entry.is_wanted:
-                    self._metrics.dropped.inc()
-                    entry.ticket.set_exception(ClientGone())
+            wanted = self._without_refused(taken)
             if wanted:
                 self._metrics.batch_size.observe(len(wanted))
                 self._run_batch(wanted)
             del taken, wanted  # not kept while there is nothing to do
+
+    def _without_refused(self, taken: Sequence[_Entry[Item, Result]]) -> list[_Entry[Item, Result]]:
+        """Return those that are to be run, and tell the others why they are not."""
+        wanted = []
+        for entry in taken:
+            refusal = entry.refusal()
+            if refusal is None:
+                wanted.append(entry)
+            else:
+                self._metrics.dropped.inc()
+                entry.ticket.set_exception(refusal)
+        return wanted
 
     def _next(self) -> list[_Entry[Item, Result]] | None:
         """Return the next batch; None where there was nothing to do for long: the thread ends."""
@@ -233,7 +252,7 @@ class Batcher(Generic[Item, Result]):
     def _take(self, queue: deque[_Entry[Item, Result]]) -> list[_Entry[Item, Result]]:
         """Take the oldest entry from the queue, and those of its key that fit beside it.
 
-        Entries that nobody wants any more come with them, and cost nothing.
+        Entries that are not to be run any more come with them, and cost nothing.
         """
         taken: list[_Entry[Item, Result]] = []
         left: list[_Entry[Item, Result]] = []
@@ -241,7 +260,7 @@ class Batcher(Generic[Item, Result]):
         count = dearest = 0
         while queue and (not count or (count + 1) * dearest <= self._max_cost):
             entry = queue.popleft()
-            if not entry.is_wanted:
+            if entry.refusal() is not None:
                 taken.append(entry)
             elif not count or (
                 entry.key == key and (count + 1) * max(dearest, entry.cost) <= self._max_cost

@@ -5,7 +5,8 @@ Each call costs a few microseconds at most:
 - `observe_stages(mode, milliseconds)`: once for each search that was answered.
 - `QueueMetrics(queue)`: made with a queue. `depth.inc()` and `depth.dec(n)` as items enter and
   leave, `batch_size.observe(n)` for each batch, `refused.inc()` for an item that finds the queue
-  full, `dropped.inc()` for an item that nobody waits for any more.
+  full, `dropped.inc()` for an item that nobody waits for any more, or that has
+  waited for too long.
 - `CacheMetrics(cache)`: made with a cache. `hit.inc()`, `miss.inc()`, or `joined.inc()` where
   another caller computes the same value at the moment.
 - `observe_request(route, method, status, seconds)`: once for each HTTP request.
@@ -115,7 +116,10 @@ _QUEUE_REFUSED = Counter(
     f"{_PREFIX}queue_refused", "Items refused by a full queue.", ["queue"], registry=_REGISTRY
 )
 _QUEUE_DROPPED = Counter(
-    f"{_PREFIX}queue_dropped", "Items nobody waited for any more.", ["queue"], registry=_REGISTRY
+    f"{_PREFIX}queue_dropped",
+    "Items nobody waited for any more, or that had waited for too long.",
+    ["queue"],
+    registry=_REGISTRY,
 )
 _CACHE_LOOKUPS = Counter(
     f"{_PREFIX}cache_lookups",

@@ -9,8 +9,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from product_search.batching import Batcher, gather
+from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.entities import TERMS, Vector
 from product_search.milvus.filters import filter_expression
+from product_search.milvus.milvus_lite import NOT_AVAILABLE
 from product_search.schemas.filters import SearchFilters
 from product_search.schemas.search import Hits, VectorField
 
@@ -18,6 +20,8 @@ MAX_LIMIT = 16_384
 # More in a call is hardly faster, and the first waits for the last (decision 0021).
 VECTORS_IN_A_CALL = 32
 _MAX_WAITING = 2000
+# As long as a call may take: the calls before it may all be waiting for a Milvus that hangs.
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +104,18 @@ class SearchQueue:
             self._run,
             max_cost=VECTORS_IN_A_CALL,
             max_waiting=_MAX_WAITING,
+            patience_s=PATIENCE_S,
             threads=calls_at_once,
             key=lambda sought: sought.kind,
         )
 
     def run(self, searches: Sequence[EntitySearch]) -> list[Hits]:
-        """Return the hits of each search, best first."""
+        """Return the hits of each search, best first. Raises VectorStoreUnavailable."""
         wanted = [_sought(search) for search in searches]
-        found = gather(self._batcher.submit(wanted))
+        try:
+            found = gather(self._batcher.submit(wanted))
+        except TimeoutError as error:
+            raise VectorStoreUnavailable(NOT_AVAILABLE) from error
         return [_hits(sought.kind, hits) for sought, hits in zip(wanted, found, strict=True)]
 
     def _run(self, batch: Sequence[Sought]) -> Sequence[FoundHits]:

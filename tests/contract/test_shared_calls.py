@@ -86,6 +86,24 @@ def test_a_search_that_milvus_refuses_fails_alone(
     assert calls.sizes == [1, 4, 1, 1, 1, 1]
 
 
+def test_a_search_that_waits_for_long_behind_others_does_not_wait_for_its_own_call_too(
+    entities: MilvusCollection,
+) -> None:
+    calls = HeldCalls(entities)
+    searches = SearchQueue("test", calls, 1)
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(searches.run, GOOD[:1])
+        until(lambda: calls.sizes, "the first call")
+        late = callers.submit(searches.run, GOOD[1:2])
+        until(lambda: searches._batcher._foreground, "the second search")
+        searches._batcher._foreground[0].patience_s = 0.0
+        calls.let_go()
+        with pytest.raises(VectorStoreUnavailable):
+            late.result()
+        assert [hit.milvus_id for hit in first.result()[0]] == [1]
+    assert calls.sizes == [1]
+
+
 def test_vectors_that_are_not_finite_find_nothing_and_the_others_of_their_call_all(
     entities: MilvusCollection,
 ) -> None:

@@ -189,6 +189,20 @@ def test_what_nobody_waits_for_is_not_run(machine: Machine) -> None:
     assert machine.batches == [[3]]
 
 
+def test_what_has_waited_too_long_is_not_run_unless_it_is_of_the_background(
+    machine: Machine,
+) -> None:
+    batcher = batcher_of(machine)
+    with machine.held(batcher):
+        batcher._patience_s = 0.0
+        late = batcher.submit([1, 2])
+        with background():
+            patient = batcher.submit([3])
+    assert results_of(patient) == [6]
+    assert all(isinstance(one.exception(PATIENCE_S), TimeoutError) for one in late)
+    assert machine.batches == [[3]]
+
+
 def test_a_caller_that_has_gone_submits_nothing(machine: Machine) -> None:
     with calling(Caller(is_gone=True)), pytest.raises(ClientGone):
         batcher_of(machine).submit([1])
