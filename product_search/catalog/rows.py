@@ -45,8 +45,8 @@ Outcome = Literal["created", "updated", "unchanged"]
 
 
 def product_out(row: Product | ProductRow) -> ProductOut:
-    """Return the row as the API shows it."""
-    return ProductOut(
+    """Return the row as the API shows it; what the table holds was checked when it was written."""
+    return ProductOut.model_construct(
         product_id=row.id,
         sku=row.sku,
         title=row.title,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,7 @@ from orm_models import (
     products_by_milvus_id,
 )
 from product_search.catalog.products import KEEP_IMAGE, Catalog
-from product_search.catalog.rows import insert_product, product_out
+from product_search.catalog.rows import bound_products, insert_product, product_out
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
 from product_search.images.store import ImageStore
 from product_search.outbox import counts, events as outbox
@@ -362,3 +363,22 @@ def test_what_a_search_reads_of_a_product_is_what_the_catalog_shows(
     assert isinstance(by_key[0].image_generated, bool)
     with pytest.raises(AttributeError):
         _ = by_key[0].image_phash
+
+
+def test_products_are_bound_to_all_their_entities_and_read_where_they_are_wanted(
+    catalog: Catalog, database: Database
+) -> None:
+    created = [create(catalog, price=Decimal(price)) for price in (1, 200, 300, 400)]
+    keys = [int(one.milvus_id) for one in created]
+    wanted = [created[3].product_id]
+    asked: list[object] = []
+
+    def choose(ids: Mapping[int, int]) -> list[int]:
+        asked.append(dict(ids))
+        return wanted
+
+    found = database.read(bound_products, [*keys, 10**18], [Product.price > 100], choose)
+    assert found.ids == {int(one.milvus_id): one.product_id for one in created[1:]}
+    assert asked == [found.ids]
+    assert list(map(product_out, found.rows)) == created[3:]
+    assert database.read(bound_products, [], (), lambda _: []) == ({}, ())

@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert, text
+from sqlalchemy import Connection, Engine, event, insert, select, text
 
 from data_models import ProductListQuery
 from orm_models import Database, Product
 from product_search.catalog.identity import find_duplicates
 from product_search.catalog.products import Catalog
+from product_search.catalog.rows import bound_products
 from product_search.images.store import ImageStore
 from tests.contract.conftest import empty_tables, mysql_url
 
@@ -59,6 +60,7 @@ class Plan:
     statement: str
     indexes: set[str] = field(default_factory=set)
     sorts: bool = False
+    scans: bool = False  # all products, or all of an index
 
 
 def plans(catalog: Catalog, **parameters: object) -> list[Plan]:
@@ -98,6 +100,7 @@ def _explained(engine: Engine, statement: str, values: Any) -> Plan:
         if step["key"]:
             plan.indexes.update(step["key"].split(","))  # several where MySQL intersects them
         plan.sorts |= "filesort" in (step["Extra"] or "")
+        plan.scans |= step["table"] == "product" and step["type"] in ("ALL", "index")
     return plan
 
 
@@ -106,6 +109,7 @@ def _on_sqlite(connection: Connection, statement: str, values: Any) -> Plan:
     for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).mappings():
         detail: str = step["detail"]
         plan.sorts |= "TEMP B-TREE" in detail
+        plan.scans |= detail.startswith("SCAN product")
         if "INDEX ix_" in detail:
             plan.indexes.add(detail.partition("INDEX ")[2].split()[0])
         elif "USING INTEGER PRIMARY KEY" in detail or detail == "SCAN product":
@@ -182,3 +186,15 @@ def test_exact_duplicates_are_two_indexes_and_nothing_is_sorted(catalog: Catalog
     )
     assert plan.indexes - {PRIMARY} == {"ix_product_title_key", "ix_product_image_hash"}, plan
     assert not plan.sorts, plan
+
+
+def test_the_products_of_many_entities_are_looked_up_one_by_one(catalog: Catalog) -> None:
+    database = catalog.database
+    keys = database.read(
+        lambda session: session.scalars(select(Product.milvus_id).limit(300)).all()
+    )
+    made = _plans_of(
+        database.engine,
+        lambda: database.read(bound_products, keys, (), lambda ids: list(ids.values())[:10]),
+    )
+    assert [plan.scans for plan in made] == [False, False], made
