@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from product_search.encoders.cache import EmbeddingCache, Vector
 from product_search.encoders.checkpoints import allows_int8, has_weights
@@ -233,6 +234,8 @@ def open_encoders(
     Raises:
         EncoderError: the weights that `choice` needs are not there, or the device is not.
     """
+    # The products beside the networks are small, and BLAS's threads would spin for the next one.
+    threadpool_limits(1, user_api="blas")
     where = resolve_device(device)
     name = resolve_choice(choice, clip)
     folders = [bge] if name == "starter" else [bge, clip]

@@ -13,11 +13,12 @@ from product_search.errors import StartError, VectorStoreUnavailable
 from product_search.milvus.collection import MilvusCollection
 from product_search.milvus.connection import MilvusConnection
 from product_search.milvus.entities import Entity, EntityState, Vector
+from product_search.milvus.hits import Hits
 from product_search.milvus.options import MilvusOptions, MilvusServer
 from product_search.milvus.schema import BM25, collection_schema
 from product_search.milvus.searches import EntitySearch
 from product_search.schemas.filters import SearchFilters
-from product_search.schemas.search import Hits, VectorField
+from product_search.schemas.search import VectorField
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from product_search.milvus.entities import (
     entity_state,
     messages,
 )
+from product_search.milvus.hits import Hits
 from product_search.milvus.options import MilvusOptions
 from product_search.milvus.schema import BM25
 from product_search.milvus.searches import (
@@ -33,7 +34,7 @@ from product_search.milvus.searches import (
     VectorSearch,
 )
 from product_search.schemas.filters import SearchFilters
-from product_search.schemas.search import Hits, VectorField
+from product_search.schemas.search import VectorField
 
 LOAD_TIMEOUT_S = 600.0  # of a large collection, at the start
 PING_TIMEOUT_S = 5.0

@@ -12,9 +12,10 @@ from product_search.batching import Batcher, gather
 from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.entities import TERMS, Vector
 from product_search.milvus.filters import filter_expression
+from product_search.milvus.hits import Hits
 from product_search.milvus.milvus_lite import NOT_AVAILABLE
 from product_search.schemas.filters import SearchFilters
-from product_search.schemas.search import Hits, VectorField
+from product_search.schemas.search import VectorField
 
 MAX_LIMIT = 16_384
 # More in a call is hardly faster, and the first waits for the last (decision 0021).

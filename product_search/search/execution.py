@@ -29,6 +29,7 @@ from product_search.search.facets import FacetValues, count_facets
 from product_search.search.hydration import BoundHit, HydratedHit, Hydration, Page, hydrate
 from product_search.search.plan import LegVectors, Plan
 from product_search.search.recall import HYBRID_DEPTH, Recall, RecalledHit, recall
+from product_search.search.together import Steps
 
 # How many entities are recalled: more than a page needs, since some may have lost their row
 # meanwhile, and in few sizes, since Milvus orders equal scores otherwise for each size.
@@ -65,7 +66,7 @@ class Search:
     plan: Plan
     vectors: LegVectors
 
-    def run(self) -> SearchResponse:
+    def run(self) -> Steps[SearchResponse]:
         """Return the page that the request asks for.
 
         Raises:
@@ -76,9 +77,11 @@ class Search:
         query, request = self.plan.query, self.plan.query.request
         min_confidence = self._min_confidence()
         page = Page(self._seen(), request.offset, request.top_k)
-        results = self._results(min_confidence, page)
+        results = yield from self._results(min_confidence, page)
         shown = results.hydration.hydrated(page.shown(results.hits))
-        ranks = self._ranks_without_filters(min_confidence) if request.explain else None
+        ranks = None
+        if request.explain:
+            ranks = yield from self._ranks_without_filters(min_confidence)
         is_none = not results.hits
         return SearchResponse(
             mode=self.plan.mode,
@@ -119,7 +122,7 @@ class Search:
             return frozenset()
         return self.cursors.read(cursor, self.plan.query.digest, self.collection.name)
 
-    def _results(self, min_confidence: float | None, page: Page) -> Results:
+    def _results(self, min_confidence: float | None, page: Page) -> Steps[Results]:
         """Return enough for the page, or all that fit where these are sorted or counted.
 
         The legs are read deeper until it is enough.
@@ -128,10 +131,11 @@ class Search:
         wanted = page.skipped + page.size + 1
         if request.facets or request.sort is not SearchSort.relevance:
             limit = self._limits(max(wanted, _COUNTED))[0]
-            results = self._fitting(self._recall(limit, request.filters), min_confidence, page)
+            recalled = yield from self._recall(limit, request.filters)
+            results = self._fitting(recalled, min_confidence, page)
             return replace(results, hits=_sort(results.hydration, request.sort))
         for limit in self._limits(wanted):
-            recalled = self._recall(limit, request.filters)
+            recalled = yield from self._recall(limit, request.filters)
             results = self._fitting(recalled, min_confidence, page)
             if results.is_complete or _is_settled(results, wanted):
                 break
@@ -143,9 +147,8 @@ class Search:
             return (HYBRID_DEPTH,)
         return [limit for limit in _LIMITS if limit > wanted] or [MAX_LIMIT]
 
-    def _recall(self, limit: int, filters: SearchFilters) -> Recall:
-        entities = self.collection.entities
-        return recall(entities, self.plan, self.vectors, filters, self.calibration, limit)
+    def _recall(self, limit: int, filters: SearchFilters) -> Steps[Recall]:
+        return recall(self.plan, self.vectors, filters, self.calibration, limit)
 
     def _fitting(self, recalled: Recall, min_confidence: float | None, page: Page) -> Results:
         fitting, below = recalled.split(min_confidence)
@@ -166,7 +169,7 @@ class Search:
         hydrated = found.hydrated(found.hits)
         return to_search_hits(hydrated, explain=self.plan.query.request.explain)
 
-    def _ranks_without_filters(self, min_confidence: float | None) -> dict[int, int] | None:
+    def _ranks_without_filters(self, min_confidence: float | None) -> Steps[dict[int, int] | None]:
         """Return the ranks of all that fit, by milvus_id.
 
         None where nothing is filtered, or the order is not that of relevance.
@@ -174,7 +177,8 @@ class Search:
         request = self.plan.query.request
         if request.filters == SearchFilters() or request.sort is not SearchSort.relevance:
             return None
-        recalled = self._recall(self._limits(request.offset + request.top_k)[0], SearchFilters())
+        limit = self._limits(request.offset + request.top_k)[0]
+        recalled = yield from self._recall(limit, SearchFilters())
         fitting, _ = recalled.split(min_confidence)
         keys = recalled.fused.milvus_ids[fitting].tolist()
         return {key: rank for rank, key in enumerate(keys, start=1)}

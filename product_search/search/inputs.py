@@ -134,6 +134,11 @@ class Query:
     corrected: str | None = None  # the text that is searched with instead of the request's
     warnings: Sequence[str] = ()  # of its image
 
+    @property
+    def has_image(self) -> bool:
+        """Whether there are images to encode."""
+        return bool(self.inputs.images)
+
 
 @dataclass(frozen=True)
 class InputReader:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_models import Hits, Leg, SearchFilters, SearchMode, VectorField
+from data_models import Leg, SearchFilters, SearchMode, VectorField
+from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch, TermSearch, VectorSearch
 from product_search.search.calibration import Calibration
 from product_search.search.fusion import (
@@ -33,8 +34,8 @@ from product_search.search.plan import (
     LegVectors,
     Plan,
 )
+from product_search.search.together import Steps, looked_up
 from product_search.text.query import QueryText
-from vector_db import EntityCollection
 
 # How deep each leg of a hybrid search is read. One depth for all its pages: of a deeper leg the
 # entities far down add to their fused scores, and would stand elsewhere on the next page.
@@ -92,28 +93,22 @@ class Recall:
 
 
 def recall(
-    entities: EntityCollection,
     plan: Plan,
     vectors: LegVectors,
     filters: SearchFilters,
     calibration: Calibration,
     limit: int,
-) -> Recall:
-    """Search each leg of the plan for up to `limit` entities, and fuse what they find.
-
-    Raises:
-        VectorStoreUnavailable: the vector store does not answer.
-        Overloaded: too many searches wait for it.
-    """
+) -> Steps[Recall]:
+    """Search each leg of the plan for up to `limit` entities, and fuse what they find."""
     if plan.asks_nothing:
         return Recall(fuse([]), {}, None, is_complete=True)
     watch = plan.query.watch
-    with watch.stage("recall"):
-        searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in plan.legs}
-        wanted = {leg: search for leg, search in searches.items() if search is not None}
-        found = dict(zip(wanted, entities.search_all(list(wanted.values())), strict=True))
-        hits = {leg: found.get(leg, no_hits(leg)) for leg in plan.legs}
+    searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in plan.legs}
+    wanted = {leg: search for leg, search in searches.items() if search is not None}
+    found = yield from looked_up(list(wanted.values()), watch)
     with watch.stage("fuse"):
+        by_leg = dict(zip(wanted, found, strict=True))
+        hits = {leg: by_leg.get(leg, no_hits(leg)) for leg in plan.legs}
         is_complete = all(len(of_leg) < limit for of_leg in hits.values())
         return fuse_legs(plan, hits, calibration, is_complete=is_complete)
 

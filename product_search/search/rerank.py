@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from data_models import (
-    Hits,
     Leg,
     RerankRequest,
     RerankResponse,
@@ -17,6 +16,7 @@ from data_models import (
 )
 from orm_models import ProductRow, products_by_id
 from product_search.indexing.collections import OpenCollection
+from product_search.milvus.hits import Hits
 from product_search.search.execution import to_search_hits
 from product_search.search.fusion import cosines
 from product_search.search.hydration import HydratedHit
@@ -24,6 +24,7 @@ from product_search.search.inputs import Query
 from product_search.search.plan import FIELDS, LegVectors, Plan, embed
 from product_search.search.recall import RecalledHit, fuse_legs, no_hits
 from product_search.search.search import SearchService
+from product_search.search.together import run_alone
 from vector_db import EntityCollection
 
 
@@ -52,7 +53,7 @@ def _rerank(
     products: Sequence[ProductRow],
     product_ids: Sequence[int],
 ) -> RerankResponse:
-    plan = search.plan(collection, query)
+    plan = run_alone(collection, search.plan(query))
     with query.watch.stage("encode"):
         (vectors,) = embed(collection.encoders, [plan])
     rows = {product.milvus_id: product for product in products}

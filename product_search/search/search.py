@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ParamSpec, TypeVar
+from functools import cached_property
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from data_models import (
     Leg,
@@ -16,6 +18,7 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product
+from product_search.batching import Batcher, gather
 from product_search.errors import (
     AppError,
     DatabaseUnavailable,
@@ -24,17 +27,32 @@ from product_search.errors import (
     VectorStoreUnavailable,
 )
 from product_search.indexing.collections import LiveCollections, OpenCollection
+from product_search.milvus.milvus_lite import NOT_AVAILABLE
+from product_search.milvus.searches import TermSearch
 from product_search.search.calibration import Calibration, Calibrations
 from product_search.search.cursors import Cursors
 from product_search.search.execution import Search
 from product_search.search.inputs import InputReader, Query, QueryInputs, Stopwatch, Weighted
-from product_search.search.plan import LegVectors, Plan, Vector, embed, plan_legs
+from product_search.search.plan import LegVectors, Plan, Vector, plan_legs
+from product_search.search.together import Steps, embedded, looked_up, run_alone, run_together
 from product_search.text.spelling import correct, is_doubtful
 from vector_db import EntityCollection
 
 P = ParamSpec("P")
 T = TypeVar("T")
+# Searches of one kind that run together, and how often at a time: while the encoders and the store
+# work for some, others are fused and answered (docs/decisions/0021).
+_TOGETHER, _THREADS = 12, 3
+_MAX_WAITING = 1000
+_PATIENCE_S = 30.0  # a store that hangs has had all threads wait for it by then
 _LIKELY = 32  # products whose words a doubtful query is compared with
+
+
+class _Waiting(NamedTuple):
+    """A query that waits for its turn, since a reading of the clock in seconds."""
+
+    query: Query
+    since: float
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,18 @@ class SearchService:
     collections: LiveCollections
     cursors: Cursors
     calibrations: Calibrations
+
+    @cached_property
+    def _queue(self) -> Batcher[_Waiting, SearchResponse | AppError]:
+        return Batcher(
+            "searches",
+            self._answer_all,
+            max_cost=_TOGETHER,
+            max_waiting=_MAX_WAITING,
+            patience_s=_PATIENCE_S,
+            threads=_THREADS,
+            key=lambda waiting: (waiting.query.request.chosen_mode, waiting.query.has_image),
+        )
 
     def search(self, request: SearchRequest) -> SearchResponse:
         """Return the products nearest to the query that pass the filters.
@@ -60,7 +90,13 @@ class SearchService:
             DatabaseUnavailable, VectorStoreUnavailable: a store is down.
         """
         query = self.inputs.read(request)
-        return self.collections.query(self._search, query)
+        try:
+            (answer,) = gather(self._queue.submit([_Waiting(query, time.perf_counter())]))
+        except TimeoutError as error:
+            raise VectorStoreUnavailable(NOT_AVAILABLE) from error
+        if isinstance(answer, AppError):
+            raise answer
+        return answer
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchResponse | AppError]:
         """Return the response to each request, or its error; all are encoded together.
@@ -68,8 +104,10 @@ class SearchService:
         Raises:
             DatabaseUnavailable, VectorStoreUnavailable: no request can be answered.
         """
-        queries = [_result_or_error(self.inputs.read, request) for request in requests]
-        return self.collections.query(self._search_batch, queries)
+        read = [_result_or_error(self.inputs.read, request) for request in requests]
+        queries = [one for one in read if isinstance(one, Query)]
+        answers = iter(self.collections.query(self._search_all, queries))
+        return [next(answers) if isinstance(one, Query) else one for one in read]
 
     def similar(self, product_id: int, query: SimilarQuery) -> SearchResponse:
         """Return the products nearest to this one, without itself, by their stored vectors.
@@ -83,42 +121,31 @@ class SearchService:
         product = self.inputs.load_product(product_id)
         return self.collections.query(self._similar, product, query)
 
-    def plan(self, collection: OpenCollection, query: Query) -> Plan:
+    def plan(self, query: Query) -> Steps[Plan]:
         """Return the legs of the query, its spelling corrected.
 
         Raises:
             InvalidRequest: the legs don't suit the inputs.
-            VectorStoreUnavailable: the vector store does not answer.
         """
-        return plan_legs(self._correct_spelling(collection, query))
+        corrected = yield from self._correct_spelling(query)
+        return plan_legs(corrected)
 
-    def _search(self, collection: OpenCollection, query: Query) -> SearchResponse:
-        plan = self.plan(collection, query)
-        with query.watch.stage("encode"):
-            (vectors,) = embed(collection.encoders, [plan])
-        return self._run(collection, plan, vectors)
+    def _answer_all(self, waiting: Sequence[_Waiting]) -> list[SearchResponse | AppError]:
+        begun = time.perf_counter()
+        for one in waiting:
+            one.query.watch.add({"wait": 1000 * (begun - one.since)})
+        return self.collections.query(self._search_all, [one.query for one in waiting])
 
-    def _search_batch(
-        self, collection: OpenCollection, queries: Sequence[Query | AppError]
+    def _search_all(
+        self, collection: OpenCollection, queries: Sequence[Query]
     ) -> list[SearchResponse | AppError]:
-        plans = [
-            query if isinstance(query, AppError) else _result_or_error(self.plan, collection, query)
-            for query in queries
-        ]
-        watch = Stopwatch()
-        with watch.stage("encode"):
-            vectors = iter(
-                embed(collection.encoders, [plan for plan in plans if isinstance(plan, Plan)])
-            )
-        for plan in plans:
-            if isinstance(plan, Plan):
-                plan.query.watch.add(watch.stages)
-        return [
-            plan
-            if isinstance(plan, AppError)
-            else _result_or_error(self._run, collection, plan, next(vectors))
-            for plan in plans
-        ]
+        return run_together(collection, [self._search(collection, query) for query in queries])
+
+    def _search(self, collection: OpenCollection, query: Query) -> Steps[SearchResponse]:
+        plan = yield from self.plan(query)
+        vectors = yield from embedded(plan)
+        response = yield from self._run(collection, plan, vectors)
+        return response
 
     def _similar(
         self, collection: OpenCollection, product: Product, query: SimilarQuery
@@ -140,7 +167,7 @@ class SearchService:
         # not those of a query with titles, which all that was fitted is about.
         is_by_title = Leg.text_to_text in vectors
         calibration = Calibration(fingerprint=fingerprint) if is_by_title else None
-        response = self._run(collection, plan, vectors, calibration)
+        response = run_alone(collection, self._run(collection, plan, vectors, calibration))
         return response.model_copy(update={"next_cursor": None})  # there are no further pages
 
     def _run(
@@ -149,7 +176,7 @@ class SearchService:
         plan: Plan,
         vectors: LegVectors,
         calibration: Calibration | None = None,
-    ) -> SearchResponse:
+    ) -> Steps[SearchResponse]:
         """Run the plan; the calibration is that of the collection's encoders by default."""
         return Search(
             database=self.database,
@@ -160,7 +187,7 @@ class SearchService:
             vectors=vectors,
         ).run()
 
-    def _correct_spelling(self, collection: OpenCollection, query: Query) -> Query:
+    def _correct_spelling(self, query: Query) -> Steps[Query]:
         """Return the query with what its text probably meant, by the words of the products."""
         request, texts = query.request, query.inputs.texts
         is_alone = len(texts) == 1 and not query.inputs.images
@@ -169,8 +196,8 @@ class SearchService:
         text = texts[0].value
         if not is_doubtful(text) or not text.terms:
             return query
-        with query.watch.stage("recall"):
-            hits = collection.entities.search_text(text.terms, _LIKELY, request.filters)
+        likely = TermSearch(text.terms, _LIKELY, request.filters)
+        (hits,) = yield from looked_up([likely], query.watch)
         terms = [frozenset(hit.terms.split()) for hit in hits]
         corrected = correct(text, sorted(terms, key=text.coverage, reverse=True))
         if corrected is None:

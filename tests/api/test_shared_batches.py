@@ -18,6 +18,7 @@ from product_search.encoders import queue
 from product_search.encoders.bge import QUERY_INSTRUCTION, BertNetwork, BgeEncoder
 from product_search.encoders.embeddings import Matrix
 from product_search.encoders.tokens import Tokens
+from product_search.search import search
 from product_search.settings import Settings
 from tests.api.helpers import code_of
 from tests.api.serving import PATIENCE_S, sent, serving
@@ -99,7 +100,15 @@ class Shop:
 
 
 @pytest.fixture
-def shop(open_settings: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def at_once() -> int:
+    """How many searches run at a time, each by itself."""
+    return ROOM + 2
+
+
+@pytest.fixture
+def shop(
+    open_settings: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> Iterator[Shop]:
     callers: list[Caller] = []
 
     def noted() -> Caller:
@@ -107,10 +116,13 @@ def shop(open_settings: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch)
         return callers[-1]
 
     monkeypatch.setattr(threads, "Caller", noted)
-    monkeypatch.setattr(queue, "_MAX_WAITING", ROOM)
+    monkeypatch.setattr(search, "_TOGETHER", 1)
+    monkeypatch.setattr(search, "_THREADS", at_once)
     settings = open_settings()
     app = create_app(settings)
-    encoder = BgeEncoder(settings.shipped_bge, precision="int8")
+    with monkeypatch.context() as narrow:  # the application's own encoders outlive this test
+        narrow.setattr(queue, "_MAX_WAITING", ROOM)
+        encoder = BgeEncoder(settings.shipped_bge, precision="int8")
     network = encoder._network = GatedNetwork(encoder._network)
     with (
         serving(app) as port,
@@ -122,8 +134,8 @@ def shop(open_settings: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch)
         held, encoders = service.resources, service.resources.encoders
         gated = StandIn(held.collections, replace(encoders, text=encoder))
         gated.active()
-        search = replace(held.search, collections=gated)
-        app.state.service = replace(service, resources=replace(held, search=search))
+        searches = replace(held.search, collections=gated)
+        app.state.service = replace(service, resources=replace(held, search=searches))
         body = {"mode": "text_to_text", "text": BLOCKER}
         blocker = clients.submit(http.post, "/search", json=body)
         shop = Shop(port, http, clients, encoder, network, callers, blocker)
@@ -167,16 +179,22 @@ def test_a_text_that_is_encoded_beside_a_bad_one_is_there_for_another_request(sh
     assert found(other) == 1
 
 
-def test_a_text_whose_client_leaves_while_it_waits_for_the_encoder_is_dropped(shop: Shop) -> None:
-    before = shop.metric("queue_dropped_total")
+@pytest.mark.parametrize("at_once", [1])
+def test_a_text_whose_client_leaves_while_it_waits_is_never_encoded(shop: Shop) -> None:
+    searches = 'queue="searches"'
+    before = shop.metric("queue_dropped_total", searches)
+
+    def wait_for(count: int) -> None:
+        until(lambda: shop.metric("queue_depth", searches) == count, f"{count} searches")
+
     with sent(shop.port, '{"mode": "text_to_text", "text": "走了"}'):
-        shop.wait_for(1)
+        wait_for(1)
     until(lambda: shop.callers[-1].is_gone, "the watch")
     last = shop.ask("书包")
-    shop.wait_for(2)
+    wait_for(2)
     shop.network.open()
     assert found(last) == 1
-    assert shop.metric("queue_dropped_total") == before + 1
+    assert shop.metric("queue_dropped_total", searches) == before + 1
     assert shop.tokens("走了") not in shop.network.seen
     assert shop.tokens("书包") in shop.network.seen
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_models import Hits
 from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.collection import MilvusCollection
+from product_search.milvus.hits import Hits
 from product_search.milvus.searches import (
     CallKind,
     EntitySearch,

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from data_models import DENSE_FIELDS, Hit, SearchFilters
+from data_models import DENSE_FIELDS, SearchFilters
 from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.entities import EntityState
+from product_search.milvus.hits import Hit
 from product_search.milvus.searches import EntitySearch, TermSearch, VectorSearch
 from tests.contract.entities import (
     ALL,
