@@ -201,8 +201,8 @@ class Batcher(Generic[Item, Result]):
         if self._idle:
             self._changed.notify()
         elif self._threads < self._max_threads:
-            self._threads += 1
             threading.Thread(target=self._work, name=self.name, daemon=True).start()
+            self._threads += 1  # where none could be started, the next item tries again
 
     def _work(self) -> None:
         while (taken := self._next()) is not None:

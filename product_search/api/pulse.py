@@ -31,10 +31,9 @@ class Pulse:
         """
         with self._lock:
             if self._answer is None or self._answer.done():
-                self._answer, self._deadline = Future(), time.monotonic() + PATIENCE_S
-                threading.Thread(
-                    target=_run, args=(ping, self._answer), name="pulse", daemon=True
-                ).start()
+                begun: Future[bool] = Future()
+                threading.Thread(target=_run, args=(ping, begun), name="pulse", daemon=True).start()
+                self._answer, self._deadline = begun, time.monotonic() + PATIENCE_S
             answer, deadline = self._answer, self._deadline
         try:
             return answer.result(max(0.0, deadline - time.monotonic()))

@@ -26,7 +26,8 @@ _WATCH_AFTER_S = 0.1
 class SearchThreads:
     """Threads that other requests don't wait for when searches take long; used in one event loop.
 
-    What a function in them submits to a Batcher is dropped when the request's client has gone.
+    What a function in them itself submits to a Batcher is dropped when the request's client has
+    gone before its batch.
     """
 
     def __init__(self, threads: int = THREADS, max_waiting: int = MAX_WAITING) -> None:

@@ -170,7 +170,7 @@ def bound_products(
     conditions: Sequence[ColumnElement[bool]],
     choose: Callable[[Mapping[int, int]], Sequence[int]],
 ) -> BoundProducts:
-    """Return the bound products that meet the conditions, in no order, all of one moment.
+    """Return the bound products that meet the conditions, in no order.
 
     `choose` returns of their ids by milvus_id those whose rows are wanted.
     """
@@ -178,4 +178,8 @@ def bound_products(
     keys = {"keys": write_keys(milvus_ids)}
     ids = read_pairs(session.connection().scalar(bound, keys))
     chosen = choose(ids)
-    return BoundProducts(ids, products_by_id(session, chosen) if chosen else ())
+    rows = products_by_id(session, chosen) if chosen else ()
+    # Where a server's transactions read what is committed, some may have gone in between.
+    gone = set(chosen).difference(row.id for row in rows)
+    kept = {key: one for key, one in ids.items() if one not in gone} if gone else ids
+    return BoundProducts(kept, rows)

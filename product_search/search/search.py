@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from data_models import (
     Leg,
+    SearchFilters,
     SearchMode,
     SearchRequest,
     SearchResponse,
+    SearchSort,
     SimilarBy,
     SimilarQuery,
     VectorField,
@@ -21,13 +22,14 @@ from orm_models import Database, Product
 from product_search.batching import Batcher, gather
 from product_search.errors import (
     AppError,
+    ClientGone,
     DatabaseUnavailable,
+    Overloaded,
     ProductNotIndexed,
     ProductWithoutImage,
     VectorStoreUnavailable,
 )
 from product_search.indexing.collections import LiveCollections, OpenCollection
-from product_search.milvus.milvus_lite import NOT_AVAILABLE
 from product_search.milvus.searches import TermSearch
 from product_search.search.calibration import Calibration, Calibrations
 from product_search.search.cursors import Cursors
@@ -40,11 +42,14 @@ from vector_db import EntityCollection
 
 P = ParamSpec("P")
 T = TypeVar("T")
-# Searches of one kind that run together, and how often at a time: while the encoders and the store
-# work for some, others are fused and answered (docs/decisions/0021).
-_TOGETHER, _THREADS = 12, 3
-_MAX_WAITING = 1000
-_PATIENCE_S = 30.0  # a store that hangs has had all threads wait for it by then
+# Searches that run together, and how often at a time: while the encoders and the store work for
+# some, others are fused and answered (docs/decisions/0021). Those with images have threads of
+# their own: they take the longest.
+_TOGETHER = 12
+_THREADS = {"searches": 3, "image_searches": 2}
+_MAX_WAITING = 1000  # a guard: who asks over HTTP waits for a thread before (api.threads)
+_PATIENCE_S = 30.0  # to get a turn
+_OF_ALL = (DatabaseUnavailable, VectorStoreUnavailable, Overloaded, ClientGone)  # not one query's
 _LIKELY = 32  # products whose words a doubtful query is compared with
 
 
@@ -65,16 +70,22 @@ class SearchService:
     cursors: Cursors
     calibrations: Calibrations
 
-    @cached_property
-    def _queue(self) -> Batcher[_Waiting, SearchResponse | AppError]:
+    _queues: Mapping[str, Batcher[_Waiting, SearchResponse | Exception]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the queues of searches that run together."""
+        queues = {name: self._new_queue(name, threads) for name, threads in _THREADS.items()}
+        object.__setattr__(self, "_queues", queues)
+
+    def _new_queue(self, name: str, threads: int) -> Batcher[_Waiting, SearchResponse | Exception]:
         return Batcher(
-            "searches",
+            name,
             self._answer_all,
             max_cost=_TOGETHER,
             max_waiting=_MAX_WAITING,
             patience_s=_PATIENCE_S,
-            threads=_THREADS,
-            key=lambda waiting: (waiting.query.request.chosen_mode, waiting.query.has_image),
+            threads=threads,
+            key=_kind,
         )
 
     def search(self, request: SearchRequest) -> SearchResponse:
@@ -88,13 +99,16 @@ class SearchService:
             CursorInvalid, CursorStale: the cursor was not given out for this search.
             NotCalibrated: `min_confidence` is asked for, and there is none.
             DatabaseUnavailable, VectorStoreUnavailable: a store is down.
+            Overloaded: it got no turn.
+            ClientGone: the client has left before it got one.
         """
         query = self.inputs.read(request)
+        queue = self._queues["image_searches" if query.has_image else "searches"]
         try:
-            (answer,) = gather(self._queue.submit([_Waiting(query, time.perf_counter())]))
+            (answer,) = gather(queue.submit([_Waiting(query, time.perf_counter())]))
         except TimeoutError as error:
-            raise VectorStoreUnavailable(NOT_AVAILABLE) from error
-        if isinstance(answer, AppError):
+            raise Overloaded(Overloaded.example) from error
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
@@ -106,8 +120,8 @@ class SearchService:
         """
         read = [_result_or_error(self.inputs.read, request) for request in requests]
         queries = [one for one in read if isinstance(one, Query)]
-        answers = iter(self.collections.query(self._search_all, queries))
-        return [next(answers) if isinstance(one, Query) else one for one in read]
+        answers = iter(self._search_all(queries))
+        return [_own(next(answers)) if isinstance(one, Query) else one for one in read]
 
     def similar(self, product_id: int, query: SimilarQuery) -> SearchResponse:
         """Return the products nearest to this one, without itself, by their stored vectors.
@@ -130,20 +144,28 @@ class SearchService:
         corrected = yield from self._correct_spelling(query)
         return plan_legs(corrected)
 
-    def _answer_all(self, waiting: Sequence[_Waiting]) -> list[SearchResponse | AppError]:
+    def _answer_all(self, waiting: Sequence[_Waiting]) -> list[SearchResponse | Exception]:
         begun = time.perf_counter()
         for one in waiting:
             one.query.watch.add({"wait": 1000 * (begun - one.since)})
-        return self.collections.query(self._search_all, [one.query for one in waiting])
+        return self._search_all([one.query for one in waiting])
 
-    def _search_all(
-        self, collection: OpenCollection, queries: Sequence[Query]
-    ) -> list[SearchResponse | AppError]:
-        return run_together(collection, [self._search(collection, query) for query in queries])
+    def _search_all(self, queries: Sequence[Query]) -> list[SearchResponse | Exception]:
+        """Return the response to each query, or its error."""
+
+        def run(collection: OpenCollection) -> list[SearchResponse | Exception]:
+            # A second run, in another collection, takes the time anew.
+            fresh = [replace(one, watch=Stopwatch(dict(one.watch.stages))) for one in queries]
+            return run_together(collection, [self._search(collection, one) for one in fresh])
+
+        try:
+            return self.collections.query(run)
+        except (DatabaseUnavailable, VectorStoreUnavailable) as error:
+            return [error] * len(queries)
 
     def _search(self, collection: OpenCollection, query: Query) -> Steps[SearchResponse]:
         plan = yield from self.plan(query)
-        vectors = yield from embedded(plan)
+        vectors = {} if plan.asks_nothing else (yield from embedded(plan))
         response = yield from self._run(collection, plan, vectors)
         return response
 
@@ -206,12 +228,31 @@ class SearchService:
         return replace(query, inputs=inputs, corrected=corrected)
 
 
+def _kind(waiting: _Waiting) -> tuple[SearchMode, bool]:
+    """Return what searches must have in common to run together: their mode, and how much it is.
+
+    Nobody waits for another's deep page, facets or filters.
+    """
+    request = waiting.query.request
+    is_large = bool(request.offset or request.facets or request.cursor or request.explain)
+    is_plain = not is_large and request.sort is SearchSort.relevance
+    return request.chosen_mode, is_plain and request.filters == SearchFilters()
+
+
+def _own(answer: SearchResponse | Exception) -> SearchResponse | AppError:
+    """Return the answer, or the error that is this one query's own; raise any other."""
+    is_of_all = isinstance(answer, _OF_ALL)
+    if isinstance(answer, Exception) and (is_of_all or not isinstance(answer, AppError)):
+        raise answer
+    return answer
+
+
 def _result_or_error(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | AppError:
     """Return `work(*args, **kwargs)`, or the error that is this one query's own."""
     try:
         return work(*args, **kwargs)
-    except (DatabaseUnavailable, VectorStoreUnavailable):
-        raise  # every query has it
+    except _OF_ALL:
+        raise
     except AppError as error:
         return error
 

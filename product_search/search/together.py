@@ -8,11 +8,13 @@ most of its time on handing over the interpreter.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from product_search.errors import AppError, DatabaseUnavailable, VectorStoreUnavailable
+from product_search.batching import RETRY_WITHIN_S
+from product_search.errors import Overloaded, VectorStoreUnavailable
 from product_search.indexing.collections import OpenCollection
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch
@@ -55,11 +57,11 @@ def looked_up(searches: Sequence[EntitySearch], watch: Stopwatch) -> Steps[list[
 
 @dataclass
 class _Running(Generic[T]):
-    """A search that runs: what it needs, until it has an answer."""
+    """A search that runs: what it needs, until it has an answer or an error of its own."""
 
     steps: Steps[T]
     need: Need | None = None
-    answer: T | AppError | None = None
+    answer: T | Exception | None = None
 
     def go_on(self, sent: object = None) -> None:
         """Run until the next need or the answer."""
@@ -67,61 +69,87 @@ class _Running(Generic[T]):
             self.need = self.steps.send(sent)
         except StopIteration as end:
             self.need, self.answer = None, end.value
-        except (DatabaseUnavailable, VectorStoreUnavailable):
-            raise  # every search has it
-        except AppError as error:
-            self.need, self.answer = None, error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other searches go on
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """End with this error."""
+        self.need, self.answer = None, error
 
 
-def run_together(collection: OpenCollection, searches: Sequence[Steps[T]]) -> list[T | AppError]:
-    """Return the answer of each search, or the error that is its own.
+def run_together(collection: OpenCollection, searches: Sequence[Steps[T]]) -> list[T | Exception]:
+    """Return the answer of each search, or its error.
 
     Raises:
-        DatabaseUnavailable, VectorStoreUnavailable: a store is down.
-        Overloaded: too many searches wait.
-        ClientGone: nobody waits for the answers any more.
+        VectorStoreUnavailable: the vector store did not answer to any of them.
     """
     running = [_Running(steps) for steps in searches]
     for one in running:
         one.go_on()
     while any(one.need for one in running):
-        _embed([one for one in running if isinstance(one.need, Embedding)], collection)
-        _look_up([one for one in running if isinstance(one.need, Lookup)], collection)
-    return [one.answer for one in running]  # type: ignore[misc] # they have ended
+        for kind, fetch in ((Embedding, _embed), (Lookup, _look_up)):
+            waiting = [one for one in running if isinstance(one.need, kind)]
+            if waiting:
+                _fetch(waiting, collection, fetch)
+    answers = [one.answer for one in running]
+    failed = [one for one in answers if isinstance(one, VectorStoreUnavailable)]
+    if failed and len(failed) == len(answers):
+        raise failed[0]
+    return answers  # type: ignore[return-value] # all have ended
 
 
 def run_alone(collection: OpenCollection, steps: Steps[T]) -> T:
-    """Return the answer of one search. Raises as `run_together`, and the search's own errors."""
+    """Return the answer of one search. Raises its error."""
     (answer,) = run_together(collection, [steps])
-    if isinstance(answer, AppError):
+    if isinstance(answer, Exception):
         raise answer
     return answer
 
 
+_Fetch = Callable[[Sequence[_Running[T]], OpenCollection], None]
+
+
+def _fetch(waiting: Sequence[_Running[T]], collection: OpenCollection, fetch: _Fetch[T]) -> None:
+    """Fetch what these need, and let each go on; where that fails, fetch for each alone."""
+    begun = time.perf_counter()
+    try:
+        fetch(waiting, collection)
+    except Exception as error:  # noqa: BLE001 - whatever it is, those who need it get it
+        is_of_all = isinstance(error, Overloaded) or time.perf_counter() - begun > RETRY_WITHIN_S
+        for one in waiting:
+            if is_of_all or len(waiting) == 1:
+                one.fail(error)
+            else:
+                _fetch([one], collection, fetch)
+
+
 def _embed(waiting: Sequence[_Running[T]], collection: OpenCollection) -> None:
-    """Embed what these need, and let each go on."""
-    if not waiting:
-        return
     plans = [one.need.plan for one in waiting if isinstance(one.need, Embedding)]
-    watch = Stopwatch()
-    with watch.stage("encode"):
+    spent = Stopwatch()
+    with spent.stage("encode"):
         vectors = embed(collection.encoders, plans)
-    for one, plan, of_plan in zip(waiting, plans, vectors, strict=True):
-        plan.query.watch.add(watch.stages)
-        one.go_on(of_plan)
+    _resume(waiting, [plan.query.watch for plan in plans], spent, vectors)
 
 
 def _look_up(waiting: Sequence[_Running[T]], collection: OpenCollection) -> None:
-    """Search the collection for what these need, and let each go on."""
-    if not waiting:
-        return
     needs = [one.need for one in waiting if isinstance(one.need, Lookup)]
-    watch = Stopwatch()
-    with watch.stage("recall"):
-        found = collection.entities.search_all([one for need in needs for one in need.searches])
-    place = 0
-    for one, need in zip(waiting, needs, strict=True):
-        need.watch.add(watch.stages)
-        hits = found[place : place + len(need.searches)]
-        place += len(need.searches)
-        one.go_on(hits)
+    spent = Stopwatch()
+    with spent.stage("recall"):
+        searches = [search for need in needs for search in need.searches]
+        found = iter(collection.entities.search_all(searches))
+    hits = [[next(found) for _ in need.searches] for need in needs]
+    _resume(waiting, [need.watch for need in needs], spent, hits)
+
+
+def _resume(
+    waiting: Sequence[_Running[T]],
+    watches: Sequence[Stopwatch],
+    spent: Stopwatch,
+    sent: Sequence[object],
+) -> None:
+    """Let each go on with what it needed; it has waited for those before it."""
+    begun = time.perf_counter()
+    for one, watch, what in zip(waiting, watches, sent, strict=True):
+        watch.add(spent.stages)
+        watch.add({"wait": 1000 * (time.perf_counter() - begun)})
+        one.go_on(what)

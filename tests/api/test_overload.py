@@ -18,7 +18,6 @@ from product_search.api.dependencies import Service
 from product_search.api.threads import SearchThreads
 from product_search.batching import Caller
 from product_search.encoders.embeddings import Matrix
-from product_search.search import search
 from product_search.settings import Settings
 from tests.api.helpers import code_of
 from tests.api.serving import PATIENCE_S, sent, serving
@@ -114,14 +113,10 @@ def test_too_many_searches_are_refused_at_once_and_the_others_are_answered(serve
     assert served.search("三").status_code == 200
 
 
-def test_health_and_products_answer_while_every_search_waits(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search, "_TOGETHER", 1)
-    monkeypatch.setattr(search, "_THREADS", threads.THREADS)
+def test_health_and_products_answer_while_every_search_waits(served: Served) -> None:
     with ThreadPoolExecutor(threads.THREADS + 5) as clients:
         answers = [clients.submit(served.search, str(one)) for one in range(threads.THREADS + 5)]
-        until(lambda: len(served.gate.seen) == threads.THREADS, "a search in every thread")
+        until(lambda: len(served.callers) == threads.THREADS + 5, "all searches")
         assert httpx.get(f"{served.url}/health").json()["vector_store"] == "ok"
         assert httpx.get(f"{served.url}/product/list").status_code == 200
         served.gate.open()

@@ -117,7 +117,7 @@ def shop(
 
     monkeypatch.setattr(threads, "Caller", noted)
     monkeypatch.setattr(search, "_TOGETHER", 1)
-    monkeypatch.setattr(search, "_THREADS", at_once)
+    monkeypatch.setattr(search, "_THREADS", {"searches": at_once, "image_searches": 1})
     settings = open_settings()
     app = create_app(settings)
     with monkeypatch.context() as narrow:  # the application's own encoders outlive this test

@@ -29,23 +29,31 @@ from product_search.text.synonyms import Synonyms
 class Store:
     """Entities whose hits are as many as a search's limit; it counts its calls."""
 
+    refused = 13
+
     def __init__(self) -> None:
         self.calls: list[int] = []
 
     def search_all(self, searches: list[EntitySearch]) -> list[Hits]:
         self.calls.append(len(searches))
+        if any(search.limit == self.refused for search in searches):
+            raise VectorStoreUnavailable("没有")
         return [hits(search.limit) for search in searches]
 
 
 class Encoders:
-    """A vector for each text: its number of characters. It counts its calls."""
+    """For each text the vector (its number of characters, 1); it keeps its calls."""
+
+    broken = "坏"
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
 
     def embed_search(self, queries: list[str], texts: list[str], images: object) -> Any:
         self.calls.append([*queries])
-        vectors = {text: np.array([len(text), 0], np.float32) for text in queries}
+        if self.broken in queries:
+            raise RuntimeError("secret insides")
+        vectors = {text: np.array([len(text), 1], np.float32) for text in queries}
         return SimpleNamespace(queries=vectors, texts={}, images={})
 
 
@@ -84,7 +92,8 @@ def embedding(text: str) -> Steps[float]:
     vectors = yield from embedded(plan)
     yield from looked_up([lookup(1)], plan.query.watch)
     assert {"encode", "recall"} <= set(plan.query.watch.stages)
-    return float(vectors[Leg.text_to_text][0])
+    first, second = vectors[Leg.text_to_text]
+    return float(first / second)
 
 
 def failing(error: Exception, *limits: int) -> Steps[list[int]]:
@@ -105,19 +114,28 @@ def test_each_gets_its_own_hits_and_what_is_needed_at_once_is_one_call(collectio
 
 def test_texts_are_embedded_together(collection: Any) -> None:
     answers = run_together(collection, [embedding("书包"), embedding("大书包"), counting(3)])
-    assert answers == [1.0, 1.0, [3, 4]]  # of length 1
+    assert answers == [2.0, 3.0, [3, 4]]
     assert [sorted(call) for call in collection.encoders.calls] == [["书包", "大书包"]]
 
 
-def test_an_error_of_one_is_its_answer(collection: Any) -> None:
-    error = NotCalibrated("没有校准")
+@pytest.mark.parametrize("error", [NotCalibrated("没有校准"), RuntimeError("secret insides")])
+def test_an_error_of_one_is_its_answer(collection: Any, error: Exception) -> None:
     answers = run_together(collection, [counting(1), failing(error, 2), failing(error)])
     assert answers == [[1, 2], error, error]
-    with pytest.raises(NotCalibrated):
+    with pytest.raises(type(error)):
         run_alone(collection, failing(error, 2))
     assert run_alone(collection, counting(4)) == [4, 5]
 
 
-def test_a_store_that_is_down_is_down_for_all(collection: Any) -> None:
+def test_a_text_or_a_search_that_fails_fails_alone(collection: Any) -> None:
+    some = [embedding("书包"), embedding(Encoders.broken), embedding("大书包"), counting(1)]
+    first, broken, third, fourth = run_together(collection, some)
+    assert (first, third, fourth) == (2.0, 3.0, [1, 2])
+    assert isinstance(broken, RuntimeError)
+    first, refused = run_together(collection, [counting(3), counting(Store.refused)])
+    assert (first, isinstance(refused, VectorStoreUnavailable)) == ([3, 4], True)
+
+
+def test_a_store_that_answers_nobody_is_down(collection: Any) -> None:
     with pytest.raises(VectorStoreUnavailable):
-        run_together(collection, [counting(1), failing(VectorStoreUnavailable("没有"), 2)])
+        run_together(collection, [counting(Store.refused), counting(Store.refused)])
