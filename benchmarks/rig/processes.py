@@ -58,7 +58,11 @@ def _family(pid: int) -> Iterator[int]:
     """Yield the process, and all that it has started."""
     yield pid
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        for child in (thread / "children").read_text().split():
+        try:
+            children = (thread / "children").read_text().split()
+        except FileNotFoundError:  # the thread has ended meanwhile
+            continue
+        for child in children:
             yield from _family(int(child))
 
 
