@@ -82,7 +82,7 @@ class EmbeddingCache(Generic[Key]):
         """Encode the keys, and let those have the embeddings who wait for them."""
         try:
             made = {key: _kept(row) for key, row in zip(keys, encode(keys), strict=True)}
-        except BaseException as error:
+        except BaseException as error:  # those who wait must not wait for ever
             with self._lock:
                 futures = [self._running.pop(key) for key in keys]
             for future in futures:
