@@ -358,19 +358,9 @@ _SHOWN = tuple(Product.__table__.columns[name] for name in ProductRow.__annotati
 # One parameter of the statement: an IN over the list itself would make one of each key.
 _KEYS: BindParameter[Sequence[int]] = bindparam("keys", expanding=True)
 _BY_ID = select_raw(_SHOWN).where(Product.id.in_(_KEYS))
-_BY_MILVUS_ID = select_raw(_SHOWN).where(Product.milvus_id.in_(_KEYS))
 
 
 def products_by_id(session: Session, product_ids: Sequence[int]) -> list[ProductRow]:
     """Return the products that exist, in no order."""
     keys = {"keys": product_ids}
     return fetch_lazily(session.connection(), ProductRow, _SHOWN, _BY_ID, keys)
-
-
-def products_by_milvus_id(
-    session: Session, milvus_ids: Sequence[int], *conditions: ColumnElement[bool]
-) -> list[ProductRow]:
-    """Return the products bound to these entities that meet the conditions, in no order."""
-    bound = _BY_MILVUS_ID.where(*conditions) if conditions else _BY_MILVUS_ID
-    keys = {"keys": milvus_ids}
-    return fetch_lazily(session.connection(), ProductRow, _SHOWN, bound, keys)

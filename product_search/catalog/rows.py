@@ -160,8 +160,8 @@ def _differ(old: object, new: object) -> bool:
 class BoundProducts(NamedTuple):
     """Products that entities are bound to."""
 
-    ids: dict[int, int]  # by milvus_id
-    rows: Sequence[ProductRow]  # of some of them
+    ids: Mapping[int, int]  # by milvus_id
+    rows: Mapping[int, ProductRow]  # by id, of some of them
 
 
 def bound_products(
@@ -178,8 +178,8 @@ def bound_products(
     keys = {"keys": write_keys(milvus_ids)}
     ids = read_pairs(session.connection().scalar(bound, keys))
     chosen = choose(ids)
-    rows = products_by_id(session, chosen) if chosen else ()
+    rows = {row.id: row for row in products_by_id(session, chosen)} if chosen else {}
     # Where a server's transactions read what is committed, some may have gone in between.
-    gone = set(chosen).difference(row.id for row in rows)
+    gone = set(chosen).difference(rows)
     kept = {key: one for key, one in ids.items() if one not in gone} if gone else ids
     return BoundProducts(kept, rows)

@@ -83,6 +83,9 @@ class Search:
         if request.explain:
             ranks = yield from self._ranks_without_filters(min_confidence)
         is_none = not results.hits
+        near_misses: list[SearchHit] = []
+        if is_none and results.below:
+            near_misses = yield from self._near_misses(results)
         return SearchResponse(
             mode=self.plan.mode,
             corrected_query=query.corrected,
@@ -93,7 +96,7 @@ class Search:
             total_is_exact=results.is_complete and not (is_none and self._is_index_behind()),
             next_cursor=self._next_cursor(results.hits, page),
             no_match=is_none,
-            near_misses=self._near_misses(results) if is_none and results.below else [],
+            near_misses=near_misses,
             min_confidence=min_confidence,
             facets=_facets(results.hydration) if request.facets else None,
             total_without_filters=None if ranks is None else len(ranks),
@@ -132,11 +135,11 @@ class Search:
         if request.facets or request.sort is not SearchSort.relevance:
             limit = self._limits(max(wanted, _COUNTED))[0]
             recalled = yield from self._recall(limit, request.filters)
-            results = self._fitting(recalled, min_confidence, page)
+            results = yield from self._fitting(recalled, min_confidence, page)
             return replace(results, hits=_sort(results.hydration, request.sort))
         for limit in self._limits(wanted):
             recalled = yield from self._recall(limit, request.filters)
-            results = self._fitting(recalled, min_confidence, page)
+            results = yield from self._fitting(recalled, min_confidence, page)
             if results.is_complete or _is_settled(results, wanted):
                 break
         return results
@@ -150,22 +153,24 @@ class Search:
     def _recall(self, limit: int, filters: SearchFilters) -> Steps[Recall]:
         return recall(self.plan, self.vectors, filters, self.calibration, limit)
 
-    def _fitting(self, recalled: Recall, min_confidence: float | None, page: Page) -> Results:
+    def _fitting(
+        self, recalled: Recall, min_confidence: float | None, page: Page
+    ) -> Steps[Results]:
         fitting, below = recalled.split(min_confidence)
-        found = hydrate(self.database, self.plan, recalled, fitting, page)
+        found = yield from hydrate(self.plan, recalled, fitting, page)
         # A single leg's confidence falls with its score: below the first that does not fit,
         # however deep, nothing fits.
         is_cut = bool(below) and self.plan.mode is not SearchMode.hybrid
         is_complete = recalled.is_complete or is_cut
         return Results(found, found.hits, below, len(fitting) - len(found.hits), is_complete)
 
-    def _near_misses(self, results: Results) -> list[SearchHit]:
+    def _near_misses(self, results: Results) -> Steps[list[SearchHit]]:
         recalled = results.recalled
         keys, confidences = recalled.fused.milvus_ids, recalled.confidences
         assert confidences is not None, "without confidence there is nothing below"
         nearest = sorted(results.below, key=lambda place: (-confidences[place], keys[place]))
         page = Page(frozenset(), 0, _NEAR_MISSES)
-        found = hydrate(self.database, self.plan, recalled, nearest[:_NEAR_MISSES], page)
+        found = yield from hydrate(self.plan, recalled, nearest[:_NEAR_MISSES], page)
         hydrated = found.hydrated(found.hits)
         return to_search_hits(hydrated, explain=self.plan.query.request.explain)
 

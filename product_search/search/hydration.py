@@ -7,17 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from data_models import SearchSort, VectorField
-from orm_models import (
-    Database,
-    Product,
-    ProductRow,
-    filter_conditions,
-    products_by_milvus_id,
-)
-from product_search.catalog.rows import bound_products
+from orm_models import ProductRow
 from product_search.milvus.filters import passes
 from product_search.search.plan import FIELDS, Plan
 from product_search.search.recall import Recall, RecalledHit
+from product_search.search.together import Binding, Steps, bound
 
 
 class BoundHit(NamedTuple):
@@ -60,7 +54,8 @@ class HydratedHit(NamedTuple):
 class Hydration:
     """The hits whose product exists and passes the filters, in the order of relevance.
 
-    `rows` has by id the products of the page, or of all hits where these are sorted or counted.
+    `rows` has by id the products of the page, or of all hits where these are sorted or counted; it
+    may have more.
     """
 
     recalled: Recall
@@ -73,9 +68,7 @@ class Hydration:
         return [HydratedHit(recalled.hit(one.place), self.rows[one.product_id]) for one in hits]
 
 
-def hydrate(
-    database: Database, plan: Plan, recalled: Recall, places: Sequence[int], page: Page
-) -> Hydration:
+def hydrate(plan: Plan, recalled: Recall, places: Sequence[int], page: Page) -> Steps[Hydration]:
     """Return the hits at these places of the recall.
 
     Raises:
@@ -89,28 +82,23 @@ def hydrate(
         found = zip(places, map(product_ids.get, keys), strict=True)
         return [BoundHit(place, product_id) for place, product_id in found if product_id]
 
+    def every(product_ids: Mapping[int, int]) -> list[int]:
+        return [one.product_id for one in bind(product_ids)]
+
     def shown(product_ids: Mapping[int, int]) -> list[int]:
         return [one.product_id for one in page.shown(bind(product_ids))]
 
-    conditions = filter_conditions(plan.query.request.filters)
-    if all(FIELDS[leg] is VectorField.image_clip for leg in plan.legs):
-        conditions.append(Product.image_hash.is_not(None))
-    with plan.query.watch.stage("hydrate"):
-        if _needs_all_rows(plan):
-            rows = _passing(database.read(products_by_milvus_id, keys, *conditions), plan)
-            product_ids = {row.milvus_id: row.id for row in rows}
-        else:
-            product_ids, rows = database.read(bound_products, keys, conditions, shown)
-        return Hydration(recalled, bind(product_ids), {row.id: row for row in rows})
+    filters, watch = plan.query.request.filters, plan.query.watch
+    needs_image = all(FIELDS[leg] is VectorField.image_clip for leg in plan.legs)
+    choose = every if _needs_all_rows(plan) else shown
+    products = yield from bound(Binding(keys, filters, needs_image, choose, watch))
+    hits, rows = bind(products.ids), products.rows
+    if filters.attributes:
+        hits = [one for one in hits if passes(rows[one.product_id].attributes, filters)]
+    return Hydration(recalled, hits, rows)
 
 
 def _needs_all_rows(plan: Plan) -> bool:
     request = plan.query.request
     is_sorted = request.sort is not SearchSort.relevance
     return is_sorted or bool(request.facets or request.filters.attributes)
-
-
-def _passing(rows: Sequence[ProductRow], plan: Plan) -> Sequence[ProductRow]:
-    """Return the rows that pass the filters' conditions on attributes."""
-    filters = plan.query.request.filters
-    return [row for row in rows if passes(row.attributes, filters)] if filters.attributes else rows

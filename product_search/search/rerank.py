@@ -24,7 +24,7 @@ from product_search.search.inputs import Query
 from product_search.search.plan import FIELDS, LegVectors, Plan, embed
 from product_search.search.recall import RecalledHit, fuse_legs, no_hits
 from product_search.search.search import SearchService
-from product_search.search.together import run_alone
+from product_search.search.together import Stores, run_alone
 from vector_db import EntityCollection
 
 
@@ -53,7 +53,7 @@ def _rerank(
     products: Sequence[ProductRow],
     product_ids: Sequence[int],
 ) -> RerankResponse:
-    plan = run_alone(collection, search.plan(query))
+    plan = run_alone(Stores(search.database, collection), search.plan(query))
     with query.watch.stage("encode"):
         (vectors,) = embed(collection.encoders, [plan])
     rows = {product.milvus_id: product for product in products}

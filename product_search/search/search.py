@@ -36,7 +36,14 @@ from product_search.search.cursors import Cursors
 from product_search.search.execution import Search
 from product_search.search.inputs import InputReader, Query, QueryInputs, Stopwatch, Weighted
 from product_search.search.plan import LegVectors, Plan, Vector, plan_legs
-from product_search.search.together import Steps, embedded, looked_up, run_alone, run_together
+from product_search.search.together import (
+    Steps,
+    Stores,
+    embedded,
+    looked_up,
+    run_alone,
+    run_together,
+)
 from product_search.text.spelling import correct, is_doubtful
 from vector_db import EntityCollection
 
@@ -154,9 +161,10 @@ class SearchService:
         """Return the response to each query, or its error."""
 
         def run(collection: OpenCollection) -> list[SearchResponse | Exception]:
+            stores = Stores(self.database, collection)
             # A second run, in another collection, takes the time anew.
             fresh = [replace(one, watch=Stopwatch(dict(one.watch.stages))) for one in queries]
-            return run_together(collection, [self._search(collection, one) for one in fresh])
+            return run_together(stores, [self._search(collection, one) for one in fresh])
 
         try:
             return self.collections.query(run)
@@ -189,7 +197,8 @@ class SearchService:
         # not those of a query with titles, which all that was fitted is about.
         is_by_title = Leg.text_to_text in vectors
         calibration = Calibration(fingerprint=fingerprint) if is_by_title else None
-        response = run_alone(collection, self._run(collection, plan, vectors, calibration))
+        stores = Stores(self.database, collection)
+        response = run_alone(stores, self._run(collection, plan, vectors, calibration))
         return response.model_copy(update={"next_cursor": None})  # there are no further pages
 
     def _run(

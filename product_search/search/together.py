@@ -1,19 +1,23 @@
 """Searches that run together: what each needs next is fetched for all of them at once.
 
-A search is a generator. It yields what it needs, vectors of texts and images or what a collection
-finds, and is sent it; what it returns is its answer. So one thread takes many searches forward,
-with one batch for the encoders and one call for the store, where a thread for each would spend
-most of its time on handing over the interpreter.
+A search is a generator. It yields what it needs, vectors of texts and images, what a collection
+finds or the products of entities, and is sent it; what it returns is its answer. So one thread
+takes many searches forward, with one batch for the encoders and one call for each store, where a
+thread for each would spend most of its time on handing over the interpreter.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from data_models import SearchFilters
+from orm_models import Database, Product, filter_conditions
 from product_search.batching import RETRY_WITHIN_S
+from product_search.catalog.rows import BoundProducts, bound_products
 from product_search.errors import Overloaded, VectorStoreUnavailable
 from product_search.indexing.collections import OpenCollection
 from product_search.milvus.hits import Hits
@@ -22,6 +26,14 @@ from product_search.search.inputs import Stopwatch
 from product_search.search.plan import LegVectors, Plan, embed
 
 T = TypeVar("T")
+_FEW = 1000  # entities that are bound together with those of other searches
+
+
+class Stores(NamedTuple):
+    """What searches are run in."""
+
+    database: Database
+    collection: OpenCollection
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +51,29 @@ class Lookup:
     watch: Stopwatch
 
 
-Need = Embedding | Lookup
+@dataclass(frozen=True, eq=False)
+class Binding:
+    """The need for the products that entities are bound to; what is sent are BoundProducts.
+
+    Those that don't pass the filters' conditions on columns are not among them, nor those without
+    an image where one is needed. Of their ids by milvus_id `choose` returns those whose rows are
+    wanted. There may be other searches' products too.
+    """
+
+    milvus_ids: Sequence[int]
+    filters: SearchFilters
+    needs_image: bool
+    choose: Callable[[Mapping[int, int]], Sequence[int]]
+    watch: Stopwatch
+
+    @property
+    def group(self) -> Hashable:
+        """What those have in common that are read together."""
+        is_large = len(self.milvus_ids) > _FEW
+        return id(self) if is_large else (self.filters.model_dump_json(), self.needs_image)
+
+
+Need = Embedding | Lookup | Binding
 Steps = Generator[Need, Any, T]
 
 
@@ -53,6 +87,12 @@ def looked_up(searches: Sequence[EntitySearch], watch: Stopwatch) -> Steps[list[
     """Return the hits of some searches of the collection, from within a search."""
     hits: list[Hits] = yield Lookup(searches, watch)
     return hits
+
+
+def bound(binding: Binding) -> Steps[BoundProducts]:
+    """Return the products of a binding, from within a search."""
+    products: BoundProducts = yield binding
+    return products
 
 
 @dataclass
@@ -77,7 +117,7 @@ class _Running(Generic[T]):
         self.need, self.answer = None, error
 
 
-def run_together(collection: OpenCollection, searches: Sequence[Steps[T]]) -> list[T | Exception]:
+def run_together(stores: Stores, searches: Sequence[Steps[T]]) -> list[T | Exception]:
     """Return the answer of each search, or its error.
 
     Raises:
@@ -87,10 +127,9 @@ def run_together(collection: OpenCollection, searches: Sequence[Steps[T]]) -> li
     for one in running:
         one.go_on()
     while any(one.need for one in running):
-        for kind, fetch in ((Embedding, _embed), (Lookup, _look_up)):
-            waiting = [one for one in running if isinstance(one.need, kind)]
-            if waiting:
-                _fetch(waiting, collection, fetch)
+        for kind, fetch in ((Embedding, _embed), (Lookup, _look_up), (Binding, _bind)):
+            for waiting in _groups([one for one in running if isinstance(one.need, kind)]):
+                _fetch(waiting, stores, fetch)
     answers = [one.answer for one in running]
     failed = [one for one in answers if isinstance(one, VectorStoreUnavailable)]
     if failed and len(failed) == len(answers):
@@ -98,47 +137,71 @@ def run_together(collection: OpenCollection, searches: Sequence[Steps[T]]) -> li
     return answers  # type: ignore[return-value] # all have ended
 
 
-def run_alone(collection: OpenCollection, steps: Steps[T]) -> T:
+def run_alone(stores: Stores, steps: Steps[T]) -> T:
     """Return the answer of one search. Raises its error."""
-    (answer,) = run_together(collection, [steps])
+    (answer,) = run_together(stores, [steps])
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
-_Fetch = Callable[[Sequence[_Running[T]], OpenCollection], None]
+def _groups(waiting: Sequence[_Running[T]]) -> list[list[_Running[T]]]:
+    """Return those together whose needs of one kind are fetched at once."""
+    groups = defaultdict[Hashable, list[_Running[T]]](list)
+    for one in waiting:
+        groups[one.need.group if isinstance(one.need, Binding) else None].append(one)
+    return list(groups.values())
 
 
-def _fetch(waiting: Sequence[_Running[T]], collection: OpenCollection, fetch: _Fetch[T]) -> None:
+_Fetch = Callable[[Sequence[_Running[T]], Stores], None]
+
+
+def _fetch(waiting: Sequence[_Running[T]], stores: Stores, fetch: _Fetch[T]) -> None:
     """Fetch what these need, and let each go on; where that fails, fetch for each alone."""
     begun = time.perf_counter()
     try:
-        fetch(waiting, collection)
+        fetch(waiting, stores)
     except Exception as error:  # noqa: BLE001 - whatever it is, those who need it get it
         is_of_all = isinstance(error, Overloaded) or time.perf_counter() - begun > RETRY_WITHIN_S
         for one in waiting:
             if is_of_all or len(waiting) == 1:
                 one.fail(error)
             else:
-                _fetch([one], collection, fetch)
+                _fetch([one], stores, fetch)
 
 
-def _embed(waiting: Sequence[_Running[T]], collection: OpenCollection) -> None:
+def _embed(waiting: Sequence[_Running[T]], stores: Stores) -> None:
     plans = [one.need.plan for one in waiting if isinstance(one.need, Embedding)]
     spent = Stopwatch()
     with spent.stage("encode"):
-        vectors = embed(collection.encoders, plans)
+        vectors = embed(stores.collection.encoders, plans)
     _resume(waiting, [plan.query.watch for plan in plans], spent, vectors)
 
 
-def _look_up(waiting: Sequence[_Running[T]], collection: OpenCollection) -> None:
+def _look_up(waiting: Sequence[_Running[T]], stores: Stores) -> None:
     needs = [one.need for one in waiting if isinstance(one.need, Lookup)]
     spent = Stopwatch()
     with spent.stage("recall"):
         searches = [search for need in needs for search in need.searches]
-        found = iter(collection.entities.search_all(searches))
+        found = iter(stores.collection.entities.search_all(searches))
     hits = [[next(found) for _ in need.searches] for need in needs]
     _resume(waiting, [need.watch for need in needs], spent, hits)
+
+
+def _bind(waiting: Sequence[_Running[T]], stores: Stores) -> None:
+    needs = [one.need for one in waiting if isinstance(one.need, Binding)]
+    conditions = filter_conditions(needs[0].filters)
+    if needs[0].needs_image:
+        conditions.append(Product.image_hash.is_not(None))
+
+    def chosen(product_ids: Mapping[int, int]) -> list[int]:
+        return list(dict.fromkeys(one for need in needs for one in need.choose(product_ids)))
+
+    milvus_ids = list(dict.fromkeys(key for need in needs for key in need.milvus_ids))
+    spent = Stopwatch()
+    with spent.stage("hydrate"):
+        products = stores.database.read(bound_products, milvus_ids, conditions, chosen)
+    _resume(waiting, [need.watch for need in needs], spent, [products] * len(needs))
 
 
 def _resume(

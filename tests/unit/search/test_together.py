@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,13 +10,17 @@ import numpy as np
 import pytest
 
 from data_models import Leg, SearchFilters, SearchMode, SearchRequest, VectorField
+from product_search.catalog.rows import BoundProducts
 from product_search.errors import NotCalibrated, VectorStoreUnavailable
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch, TermSearch
 from product_search.search.inputs import Query, QueryInputs, Stopwatch, Weighted
 from product_search.search.plan import Plan
 from product_search.search.together import (
+    Binding,
     Steps,
+    Stores,
+    bound,
     embedded,
     looked_up,
     run_alone,
@@ -24,6 +29,8 @@ from product_search.search.together import (
 from product_search.settings import Settings
 from product_search.text.query import analyse
 from product_search.text.synonyms import Synonyms
+
+NO_FILTERS = SearchFilters()
 
 
 class Store:
@@ -39,6 +46,18 @@ class Store:
         if any(search.limit == self.refused for search in searches):
             raise VectorStoreUnavailable("没有")
         return [hits(search.limit) for search in searches]
+
+
+class Rows:
+    """Products whose ids are a tenth of their entities' keys; it counts its reads."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def read(self, query: Any, keys: list[int], conditions: list[Any], choose: Any) -> Any:
+        self.calls.append(len(keys))
+        ids = {key: key // 10 for key in keys}
+        return BoundProducts(ids, {one: f"商品 {one}" for one in choose(ids)})  # type: ignore[misc]
 
 
 class Encoders:
@@ -75,8 +94,8 @@ def planned(text: str) -> Plan:
 
 
 @pytest.fixture
-def collection() -> Any:
-    return SimpleNamespace(entities=Store(), encoders=Encoders())
+def stores() -> Any:
+    return Stores(Rows(), SimpleNamespace(entities=Store(), encoders=Encoders()))  # type: ignore[arg-type]
 
 
 def counting(*limits: int) -> Steps[list[int]]:
@@ -96,6 +115,17 @@ def embedding(text: str) -> Steps[float]:
     return float(first / second)
 
 
+def binding(*keys: int, choice: int = 0, filters: SearchFilters = NO_FILTERS) -> Steps[Any]:
+    """Bind the keys, and return the ids of these and the row of one of them."""
+
+    def choose(ids: Mapping[int, int]) -> list[int]:
+        return [ids[keys[choice]]]
+
+    found = yield from bound(Binding(keys, filters, False, choose, Stopwatch()))
+    chosen = found.ids[keys[choice]]
+    return [found.ids[key] for key in keys], found.rows[chosen]
+
+
 def failing(error: Exception, *limits: int) -> Steps[list[int]]:
     yield from counting(*limits)
     raise error
@@ -106,36 +136,62 @@ def at_once() -> Steps[list[int]]:
     yield
 
 
-def test_each_gets_its_own_hits_and_what_is_needed_at_once_is_one_call(collection: Any) -> None:
-    answers = run_together(collection, [counting(1, 5), counting(), counting(7), at_once()])
+def test_each_gets_its_own_hits_and_what_is_needed_at_once_is_one_call(stores: Any) -> None:
+    answers = run_together(stores, [counting(1, 5), counting(), counting(7), at_once()])
     assert answers == [[1, 2, 5, 6], [], [7, 8], []]
-    assert collection.entities.calls == [4, 2]
+    assert stores.collection.entities.calls == [4, 2]
 
 
-def test_texts_are_embedded_together(collection: Any) -> None:
-    answers = run_together(collection, [embedding("书包"), embedding("大书包"), counting(3)])
+def test_texts_are_embedded_together(stores: Any) -> None:
+    answers = run_together(stores, [embedding("书包"), embedding("大书包"), counting(3)])
     assert answers == [2.0, 3.0, [3, 4]]
-    assert [sorted(call) for call in collection.encoders.calls] == [["书包", "大书包"]]
+    assert [sorted(call) for call in stores.collection.encoders.calls] == [["书包", "大书包"]]
 
 
 @pytest.mark.parametrize("error", [NotCalibrated("没有校准"), RuntimeError("secret insides")])
-def test_an_error_of_one_is_its_answer(collection: Any, error: Exception) -> None:
-    answers = run_together(collection, [counting(1), failing(error, 2), failing(error)])
+def test_an_error_of_one_is_its_answer(stores: Any, error: Exception) -> None:
+    answers = run_together(stores, [counting(1), failing(error, 2), failing(error)])
     assert answers == [[1, 2], error, error]
     with pytest.raises(type(error)):
-        run_alone(collection, failing(error, 2))
-    assert run_alone(collection, counting(4)) == [4, 5]
+        run_alone(stores, failing(error, 2))
+    assert run_alone(stores, counting(4)) == [4, 5]
 
 
-def test_a_text_or_a_search_that_fails_fails_alone(collection: Any) -> None:
+def test_a_text_or_a_search_that_fails_fails_alone(stores: Any) -> None:
     some = [embedding("书包"), embedding(Encoders.broken), embedding("大书包"), counting(1)]
-    first, broken, third, fourth = run_together(collection, some)
+    first, broken, third, fourth = run_together(stores, some)
     assert (first, third, fourth) == (2.0, 3.0, [1, 2])
     assert isinstance(broken, RuntimeError)
-    first, refused = run_together(collection, [counting(3), counting(Store.refused)])
+    first, refused = run_together(stores, [counting(3), counting(Store.refused)])
     assert (first, isinstance(refused, VectorStoreUnavailable)) == ([3, 4], True)
 
 
-def test_a_store_that_answers_nobody_is_down(collection: Any) -> None:
+def test_a_store_that_answers_nobody_is_down(stores: Any) -> None:
     with pytest.raises(VectorStoreUnavailable):
-        run_together(collection, [counting(Store.refused), counting(Store.refused)])
+        run_together(stores, [counting(Store.refused), counting(Store.refused)])
+
+
+def test_products_are_read_together_where_the_filters_are_the_same(stores: Any) -> None:
+    filters = SearchFilters(brand="远行")
+    some = [binding(10, 20), binding(20, 30, choice=1), binding(40, filters=filters), binding(50)]
+    assert run_together(stores, some) == [
+        ([1, 2], "商品 1"),
+        ([2, 3], "商品 3"),
+        ([4], "商品 4"),
+        ([5], "商品 5"),
+    ]
+    assert stores.database.calls == [4, 1]
+
+
+def test_many_products_are_read_for_themselves(stores: Any) -> None:
+    many = range(10, 20_000, 10)
+    first, second, _ = run_together(stores, [binding(10), binding(*many), binding(20)])
+    assert first == ([1], "商品 1")
+    assert second == ([*range(1, 2000)], "商品 1")
+    assert stores.database.calls == [2, 1999]
+
+
+def test_a_choice_that_fails_fails_alone(stores: Any) -> None:
+    first, broken, third = run_together(stores, [binding(10), binding(20, choice=9), binding(30)])
+    assert (first, third) == (([1], "商品 1"), ([3], "商品 3"))
+    assert isinstance(broken, IndexError)
