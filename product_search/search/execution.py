@@ -28,7 +28,13 @@ from product_search.search.cursors import Cursors
 from product_search.search.facets import FacetValues, count_facets
 from product_search.search.hydration import BoundHit, HydratedHit, Hydration, Page, hydrate
 from product_search.search.plan import LegVectors, Plan
-from product_search.search.recall import HYBRID_DEPTH, Recall, RecalledHit, recall
+from product_search.search.recall import (
+    FURTHER_DEPTH,
+    HYBRID_DEPTH,
+    Recall,
+    RecalledHit,
+    recall,
+)
 from product_search.search.together import Steps
 
 # How many entities are recalled: more than a page needs, since some may have lost their row
@@ -147,7 +153,7 @@ class Search:
     def _limits(self, wanted: int) -> Sequence[int]:
         """Return how deep the legs are read, one depth after the other."""
         if self.plan.mode is SearchMode.hybrid:
-            return (HYBRID_DEPTH,)
+            return (HYBRID_DEPTH if wanted <= HYBRID_DEPTH else FURTHER_DEPTH,)
         return [limit for limit in _LIMITS if limit > wanted] or [MAX_LIMIT]
 
     def _recall(self, limit: int, filters: SearchFilters) -> Steps[Recall]:

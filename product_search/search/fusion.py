@@ -22,6 +22,7 @@ class RankedLeg:
     """One leg's entities, best first, and how much its ranks count.
 
     `weight` counts for the whole leg, `factors` for each entity (1 where there are none).
+    `first_rank` is that of the first entity.
     """
 
     name: str
@@ -29,6 +30,7 @@ class RankedLeg:
     milvus_ids: Keys
     scores: Floats
     factors: Floats | None = None
+    first_rank: int = 1
 
 
 class LegRank(NamedTuple):
@@ -53,6 +55,17 @@ class FusedHits:
     ranks: Keys
     leg_scores: Floats
     contributions: Floats
+
+    def followed_by(self, rest: FusedHits) -> FusedHits:
+        """Return these entities, then the rest, which the same legs found."""
+        return FusedHits(
+            np.concatenate([self.milvus_ids, rest.milvus_ids]),
+            np.concatenate([self.scores, rest.scores]),
+            self.legs,
+            np.concatenate([self.ranks, rest.ranks], axis=1),
+            np.concatenate([self.leg_scores, rest.leg_scores], axis=1),
+            np.concatenate([self.contributions, rest.contributions], axis=1),
+        )
 
     def ranks_of(self, place: int) -> dict[str, LegRank]:
         """Return the entity's rank in each leg that found it, by the leg's name."""
@@ -80,7 +93,7 @@ def fuse(legs: Iterable[RankedLeg], constant: float = RANK_CONSTANT) -> FusedHit
     scores, contributions = np.zeros((2, *ranks.shape))
     for row, leg in enumerate(ordered):
         places = np.searchsorted(keys, leg.milvus_ids)
-        counted = np.arange(1, len(places) + 1)
+        counted = np.arange(len(places)) + leg.first_rank
         shares = leg.weight / (constant + counted)
         ranks[row, places] = counted
         scores[row, places] = leg.scores

@@ -37,9 +37,11 @@ from product_search.search.plan import (
 from product_search.search.together import Steps, looked_up
 from product_search.text.query import QueryText
 
-# How deep each leg of a hybrid search is read. One depth for all its pages: of a deeper leg the
-# entities far down add to their fused scores, and would stand elsewhere on the next page.
-HYBRID_DEPTH = 128
+# How deep each leg of a hybrid search is read for the first pages, and for further ones. Of deeper
+# legs the entities far down would add to their fused scores, and stand elsewhere than on the pages
+# before: what is found deeper comes after all else.
+HYBRID_DEPTH = 64
+FURTHER_DEPTH = 256
 _UNWANTED_COVERAGE = 0.85  # the coverage of an unwanted text from which a product is left out
 _FIELDS_BY_NAME = {leg.value: field for leg, field in FIELDS.items()}
 LegHits = Mapping[Leg, Hits]
@@ -78,6 +80,17 @@ class Recall:
         fits = self.confidences >= min_confidence
         return np.flatnonzero(fits).tolist(), np.flatnonzero(~fits).tolist()
 
+    def followed_by(self, rest: Recall) -> Recall:
+        """Return these entities, then the rest."""
+        confidences = None
+        if self.confidences is not None and rest.confidences is not None:
+            confidences = np.concatenate([self.confidences, rest.confidences])
+        features = {
+            name: np.concatenate([values, rest.features[name]])
+            for name, values in self.features.items()
+        }
+        return Recall(self.fused.followed_by(rest.fused), features, confidences, rest.is_complete)
+
     def hit(self, place: int) -> RecalledHit:
         """Return the entity at a place."""
         ranks = self.fused.ranks_of(place)
@@ -99,18 +112,41 @@ def recall(
     calibration: Calibration,
     limit: int,
 ) -> Steps[Recall]:
-    """Search each leg of the plan for up to `limit` entities, and fuse what they find."""
+    """Search each leg of the plan for up to `limit` entities, and fuse what they find.
+
+    What legs of a hybrid search have below HYBRID_DEPTH comes after all that is above it, so that
+    further pages go on where the first ones end.
+    """
     if plan.asks_nothing:
         return Recall(fuse([]), {}, None, is_complete=True)
-    watch = plan.query.watch
+    is_deep = plan.mode is SearchMode.hybrid and limit > HYBRID_DEPTH
+    depth = HYBRID_DEPTH if is_deep else limit
+    hits = yield from _leg_hits(plan, vectors, filters, depth)
+    with plan.query.watch.stage("fuse"):
+        first = fuse_legs(plan, hits, calibration, is_complete=_is_complete(hits, depth))
+    if not is_deep or first.is_complete:
+        return first
+    deeper = yield from _leg_hits(plan, vectors, filters, limit)
+    with plan.query.watch.stage("fuse"):
+        known = frozenset(first.fused.milvus_ids.tolist())
+        is_complete = _is_complete(deeper, limit)
+        rest = fuse_legs(plan, deeper, calibration, is_complete=is_complete, known=known)
+        return first.followed_by(rest)
+
+
+def _leg_hits(
+    plan: Plan, vectors: LegVectors, filters: SearchFilters, limit: int
+) -> Steps[dict[Leg, Hits]]:
+    """Return what each leg finds."""
     searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in plan.legs}
     wanted = {leg: search for leg, search in searches.items() if search is not None}
-    found = yield from looked_up(list(wanted.values()), watch)
-    with watch.stage("fuse"):
-        by_leg = dict(zip(wanted, found, strict=True))
-        hits = {leg: by_leg.get(leg, no_hits(leg)) for leg in plan.legs}
-        is_complete = all(len(of_leg) < limit for of_leg in hits.values())
-        return fuse_legs(plan, hits, calibration, is_complete=is_complete)
+    found = yield from looked_up(list(wanted.values()), plan.query.watch)
+    by_leg = dict(zip(wanted, found, strict=True))
+    return {leg: by_leg.get(leg, no_hits(leg)) for leg in plan.legs}
+
+
+def _is_complete(hits: LegHits, limit: int) -> bool:
+    return all(len(of_leg) < limit for of_leg in hits.values())
 
 
 def no_hits(leg: Leg) -> Hits:
@@ -118,15 +154,28 @@ def no_hits(leg: Leg) -> Hits:
     return Hits(FIELDS[leg], np.zeros(0, np.int64), np.zeros(0), [])
 
 
-def fuse_legs(plan: Plan, hits: LegHits, calibration: Calibration, *, is_complete: bool) -> Recall:
-    """Return the hits of all legs in one order, best first, without those that are unwanted."""
+def fuse_legs(
+    plan: Plan,
+    hits: LegHits,
+    calibration: Calibration,
+    *,
+    is_complete: bool,
+    known: frozenset[int] = frozenset(),
+) -> Recall:
+    """Return the hits of all legs in one order, best first, without those that are unwanted.
+
+    `known` are the milvus_ids of those that come before all these.
+    """
     matches = _matches(plan, hits)
-    unwanted = _unwanted(plan, matches)
-    if unwanted:
-        hits = {leg: _without(of_leg, unwanted) for leg, of_leg in hits.items()}
+    lowest = {leg: of_leg.scores.min() for leg, of_leg in hits.items() if len(of_leg)}
+    left_out = _unwanted(plan, matches) | known
+    if left_out:
+        hits = {leg: _without(of_leg, left_out) for leg, of_leg in hits.items()}
     keys = unique_keys(of_leg.milvus_ids for of_leg in hits.values())
-    features = _features(plan, hits, matches, keys)
-    fused = _fuse(plan, hits, keys, features, calibration)
+    features = _features(plan, hits, lowest, matches, keys)
+    first_rank = HYBRID_DEPTH + 1 if known else 1
+    legs = [_rank(leg, of_leg, first_rank) for leg, of_leg in hits.items()]
+    fused = _fuse(plan, legs, keys, features, calibration)
     order = np.searchsorted(keys, fused.milvus_ids)
     ordered = {name: values[order] for name, values in features.items()}
     curve = calibration.curve(plan.feature_names)
@@ -145,16 +194,20 @@ def _leg_search(
 
 
 def _features(
-    plan: Plan, hits: LegHits, matches: Mapping[int, frozenset[str]], keys: Keys
+    plan: Plan,
+    hits: LegHits,
+    lowest: Mapping[Leg, float],
+    matches: Mapping[int, frozenset[str]],
+    keys: Keys,
 ) -> dict[str, Floats]:
     """Return the features of the entities with these keys, which are sorted.
 
-    Where a leg did not find an entity, its score is the lowest that the leg found.
+    Where a leg did not find an entity, its score is the lowest that the leg found, if any.
     """
     features: dict[str, Floats] = {}
     for leg, of_leg in hits.items():
         if leg is not Leg.bm25:
-            values = np.full(len(keys), of_leg.scores.min() if len(of_leg) else 0.0)
+            values = np.full(len(keys), lowest.get(leg, 0.0))
             values[np.searchsorted(keys, of_leg.milvus_ids)] = of_leg.scores
             features[leg.value] = values
     is_phrase = float(any(text.is_phrase for text in plan.inputs.wanted_texts))
@@ -207,23 +260,23 @@ def _without(of_leg: Hits, unwanted: set[int]) -> Hits:
 
 def _fuse(
     plan: Plan,
-    hits: LegHits,
+    legs: Sequence[RankedLeg],
     keys: Keys,
     features: Mapping[str, Floats],
     calibration: Calibration,
 ) -> FusedHits:
     """Return the entities, whose keys are sorted, in the order of all legs."""
-    legs = [_rank(leg, of_leg) for leg, of_leg in hits.items()]
     if plan.mode is not SearchMode.hybrid:
         (alone,) = legs
         return as_found(alone)
     return fuse(_weighted(plan, leg, keys, features, calibration) for leg in legs)
 
 
-def _rank(leg: Leg, of_leg: Hits) -> RankedLeg:
+def _rank(leg: Leg, of_leg: Hits, first_rank: int) -> RankedLeg:
     """Return the leg's entities, best first, as yet without a weight."""
     order = best_first(of_leg.milvus_ids, of_leg.scores)
-    return RankedLeg(leg.value, 1.0, of_leg.milvus_ids[order], of_leg.scores[order])
+    keys, scores = of_leg.milvus_ids[order], of_leg.scores[order]
+    return RankedLeg(leg.value, 1.0, keys, scores, first_rank=first_rank)
 
 
 def _weighted(

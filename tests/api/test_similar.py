@@ -105,6 +105,7 @@ def test_by_both_nothing_is_below_a_line_and_the_total_is_of_what_was_looked_at(
         True,
     )
     monkeypatch.setattr(execution, "HYBRID_DEPTH", 2)
+    monkeypatch.setattr(execution, "FURTHER_DEPTH", 2)
     some = similar(api, everyone[0])
     assert (some["total"], some["total_is_exact"]) == (len(some["hits"]), False)
     assert 1 <= some["total"] < whole["total"]
