@@ -135,13 +135,18 @@ class EncoderPair:
 
         An image's key stands for its content: of two images with the same key one is encoded.
         """
-        sought: dict[_Kind, Iterable[str]] = {"query": queries, "text": texts, "image": images}
-        keys = [(kind, value) for kind, values in sought.items() for value in values]
+        keys = _sought(queries, texts, images)
         found = self._cache.get(keys, partial(self._encode_sought, images))
-        by_kind: dict[_Kind, dict[str, Vector]] = {kind: {} for kind in sought}
+        by_kind: dict[_Kind, dict[str, Vector]] = {kind: {} for kind in get_args(_Kind)}
         for (kind, value), vector in found.items():
             by_kind[kind][value] = vector
         return SearchEmbeddings(by_kind["query"], by_kind["text"], by_kind["image"])
+
+    def knows_search(
+        self, queries: Iterable[str], texts: Iterable[str], images: Iterable[str]
+    ) -> bool:
+        """Return whether nothing of a search has to be encoded; images are given by their keys."""
+        return self._cache.knows(_sought(queries, texts, images))
 
     def _encode_sought(
         self, images: Mapping[str, Image.Image], keys: Sequence[_Sought]
@@ -163,6 +168,11 @@ class EncoderPair:
         """Twelve hex digits that change whenever either encoder would embed differently."""
         both = f"{self.text.fingerprint}:{self.image_text.fingerprint}"
         return hashlib.sha256(both.encode()).hexdigest()[:12]
+
+
+def _sought(queries: Iterable[str], texts: Iterable[str], images: Iterable[str]) -> list[_Sought]:
+    sought: dict[_Kind, Iterable[str]] = {"query": queries, "text": texts, "image": images}
+    return [(kind, value) for kind, values in sought.items() for value in values]
 
 
 def resolve_device(device: Device) -> str:

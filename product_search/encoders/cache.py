@@ -55,6 +55,11 @@ class EmbeddingCache(Generic[Key]):
                 raise ClientGone
         return found
 
+    def knows(self, keys: Iterable[Key]) -> bool:
+        """Return whether all these embeddings are there."""
+        with self._lock:
+            return all(key in self._known for key in keys)
+
     def _look_up(
         self, keys: Sequence[Key], found: dict[Key, Vector]
     ) -> tuple[list[Key], dict[Key, Future[Vector]]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from data_models import Leg, SearchMode, VectorField
 from nlp_models import EncoderPair, SearchEmbeddings
@@ -102,16 +103,24 @@ def _wrong_legs(reason: str) -> InvalidRequest:
     return InvalidRequest(f"请求有误：legs：{reason}", {"legs": reason})
 
 
+def is_embedded(encoders: EncoderPair, plan: Plan) -> bool:
+    """Return whether all that the plan's dense legs look for was encoded before."""
+    return encoders.knows_search(*_encoded([plan]))
+
+
 def embed(encoders: EncoderPair, plans: Sequence[Plan]) -> list[LegVectors]:
     """Return the vectors of each plan's dense legs; every input is encoded once, all together."""
-    queries = _texts(plans, Leg.text_to_text)
-    texts = _texts(plans, Leg.text_to_image)
-    images = {image.value.key: image.value.image for plan in plans for image in plan.inputs.images}
-    embeddings = encoders.embed_search(queries, texts, images)
+    embeddings = encoders.embed_search(*_encoded(plans))
     return [
         {leg: _join(embeddings, leg, plan.inputs) for leg in plan.legs if leg is not Leg.bm25}
         for plan in plans
     ]
+
+
+def _encoded(plans: Sequence[Plan]) -> tuple[list[str], list[str], dict[str, Image.Image]]:
+    """Return what the dense legs need encoded: queries, texts, and images by their keys."""
+    images = {image.value.key: image.value.image for plan in plans for image in plan.inputs.images}
+    return _texts(plans, Leg.text_to_text), _texts(plans, Leg.text_to_image), images
 
 
 def _texts(plans: Sequence[Plan], leg: Leg) -> list[str]:

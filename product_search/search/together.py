@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from data_models import SearchFilters
@@ -23,7 +23,7 @@ from product_search.indexing.collections import OpenCollection
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch
 from product_search.search.inputs import Stopwatch
-from product_search.search.plan import LegVectors, Plan, embed
+from product_search.search.plan import LegVectors, Plan, embed, is_embedded
 
 T = TypeVar("T")
 _FEW = 1000  # entities that are bound together with those of other searches
@@ -42,6 +42,15 @@ class Embedding:
 
     plan: Plan
 
+    @property
+    def watch(self) -> Stopwatch:
+        """The stopwatch of the query."""
+        return self.plan.query.watch
+
+    def group(self, stores: Stores) -> str:
+        """Return what comes first of those that need no encoder: they don't wait for it."""
+        return "known" if is_embedded(stores.collection.encoders, self.plan) else "new"
+
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
@@ -49,6 +58,10 @@ class Lookup:
 
     searches: Sequence[EntitySearch]
     watch: Stopwatch
+
+    def group(self, _stores: Stores) -> str:
+        """Return the same for all: the collection sorts them itself."""
+        return ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +79,11 @@ class Binding:
     choose: Callable[[Mapping[int, int]], Sequence[int]]
     watch: Stopwatch
 
-    @property
-    def group(self) -> Hashable:
-        """What those have in common that are read together."""
-        is_large = len(self.milvus_ids) > _FEW
-        return id(self) if is_large else (self.filters.model_dump_json(), self.needs_image)
+    def group(self, _stores: Stores) -> str:
+        """Return what those have in common that are read together."""
+        if len(self.milvus_ids) > _FEW:
+            return f"alone {id(self)}"
+        return f"{self.needs_image} {self.filters.model_dump_json()}"
 
 
 Need = Embedding | Lookup | Binding
@@ -102,6 +115,7 @@ class _Running(Generic[T]):
     steps: Steps[T]
     need: Need | None = None
     answer: T | Exception | None = None
+    since: float = field(default_factory=time.perf_counter)  # it needs something, or waits to begin
 
     def go_on(self, sent: object = None) -> None:
         """Run until the next need or the answer."""
@@ -111,6 +125,7 @@ class _Running(Generic[T]):
             self.need, self.answer = None, end.value
         except Exception as error:  # noqa: BLE001 - whatever it is, the other searches go on
             self.fail(error)
+        self.since = time.perf_counter()
 
     def fail(self, error: Exception) -> None:
         """End with this error."""
@@ -128,7 +143,7 @@ def run_together(stores: Stores, searches: Sequence[Steps[T]]) -> list[T | Excep
         one.go_on()
     while any(one.need for one in running):
         for kind, fetch in ((Embedding, _embed), (Lookup, _look_up), (Binding, _bind)):
-            for waiting in _groups([one for one in running if isinstance(one.need, kind)]):
+            for waiting in _groups([one for one in running if isinstance(one.need, kind)], stores):
                 _fetch(waiting, stores, fetch)
     answers = [one.answer for one in running]
     failed = [one for one in answers if isinstance(one, VectorStoreUnavailable)]
@@ -145,12 +160,13 @@ def run_alone(stores: Stores, steps: Steps[T]) -> T:
     return answer
 
 
-def _groups(waiting: Sequence[_Running[T]]) -> list[list[_Running[T]]]:
+def _groups(waiting: Sequence[_Running[T]], stores: Stores) -> list[list[_Running[T]]]:
     """Return those together whose needs of one kind are fetched at once."""
-    groups = defaultdict[Hashable, list[_Running[T]]](list)
+    groups = defaultdict[str, list[_Running[T]]](list)
     for one in waiting:
-        groups[one.need.group if isinstance(one.need, Binding) else None].append(one)
-    return list(groups.values())
+        if one.need:
+            groups[one.need.group(stores)].append(one)
+    return [groups[name] for name in sorted(groups)]
 
 
 _Fetch = Callable[[Sequence[_Running[T]], Stores], None]
@@ -175,7 +191,7 @@ def _embed(waiting: Sequence[_Running[T]], stores: Stores) -> None:
     spent = Stopwatch()
     with spent.stage("encode"):
         vectors = embed(stores.collection.encoders, plans)
-    _resume(waiting, [plan.query.watch for plan in plans], spent, vectors)
+    _resume(waiting, spent, vectors)
 
 
 def _look_up(waiting: Sequence[_Running[T]], stores: Stores) -> None:
@@ -184,8 +200,7 @@ def _look_up(waiting: Sequence[_Running[T]], stores: Stores) -> None:
     with spent.stage("recall"):
         searches = [search for need in needs for search in need.searches]
         found = iter(stores.collection.entities.search_all(searches))
-    hits = [[next(found) for _ in need.searches] for need in needs]
-    _resume(waiting, [need.watch for need in needs], spent, hits)
+    _resume(waiting, spent, [[next(found) for _ in need.searches] for need in needs])
 
 
 def _bind(waiting: Sequence[_Running[T]], stores: Stores) -> None:
@@ -201,18 +216,15 @@ def _bind(waiting: Sequence[_Running[T]], stores: Stores) -> None:
     spent = Stopwatch()
     with spent.stage("hydrate"):
         products = stores.database.read(bound_products, milvus_ids, conditions, chosen)
-    _resume(waiting, [need.watch for need in needs], spent, [products] * len(needs))
+    _resume(waiting, spent, [products] * len(needs))
 
 
-def _resume(
-    waiting: Sequence[_Running[T]],
-    watches: Sequence[Stopwatch],
-    spent: Stopwatch,
-    sent: Sequence[object],
-) -> None:
-    """Let each go on with what it needed; it has waited for those before it."""
-    begun = time.perf_counter()
-    for one, watch, what in zip(waiting, watches, sent, strict=True):
-        watch.add(spent.stages)
-        watch.add({"wait": 1000 * (time.perf_counter() - begun)})
+def _resume(waiting: Sequence[_Running[T]], spent: Stopwatch, sent: Sequence[object]) -> None:
+    """Let each go on with what it needed; all else of the time was a wait for others."""
+    in_stages = sum(spent.stages.values())
+    for one, what in zip(waiting, sent, strict=True):
+        if one.need:
+            waited = 1000 * (time.perf_counter() - one.since) - in_stages
+            one.need.watch.add(spent.stages)
+            one.need.watch.add({"wait": max(0.0, waited)})
         one.go_on(what)

@@ -61,6 +61,17 @@ def test_what_was_not_asked_for_the_longest_goes_first(encoder: Encoder) -> None
     assert encoder.seen == ["a", "b", "c", "b"]
 
 
+def test_it_tells_what_it_knows(encoder: Encoder) -> None:
+    cache = EmbeddingCache[str]()
+    cache.get(["a", "b"], encoder.encode)
+    assert (cache.knows(["b", "a"]), cache.knows([]), cache.knows(["a", "c"])) == (
+        True,
+        True,
+        False,
+    )
+    assert encoder.seen == ["a", "b"]
+
+
 def test_an_embedding_can_not_be_changed_by_those_who_have_it(encoder: Encoder) -> None:
     (vector,) = EmbeddingCache[str]().get(["a"], encoder.encode).values()
     with pytest.raises(ValueError, match="read-only"):
