@@ -12,6 +12,7 @@ from PIL import Image
 from data_models import Leg, SearchMode, VectorField
 from nlp_models import EncoderPair, SearchEmbeddings
 from product_search.errors import InvalidRequest
+from product_search.milvus.hits import Hits
 from product_search.search.inputs import Query, QueryInputs
 
 Vector = NDArray[np.float32]
@@ -41,10 +42,14 @@ _UNWANTED_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Plan:
-    """A query and the legs that answer it, by weight; at least one weight is above 0."""
+    """A query and the legs that answer it, by weight; at least one weight is above 0.
+
+    `term_hits` are what BM25 finds of the query in the first place, where it was asked already.
+    """
 
     query: Query
     legs: Mapping[Leg, float]
+    term_hits: Hits | None = None
 
     @property
     def mode(self) -> SearchMode:

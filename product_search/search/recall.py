@@ -138,10 +138,15 @@ def _leg_hits(
     plan: Plan, vectors: LegVectors, filters: SearchFilters, limit: int
 ) -> Steps[dict[Leg, Hits]]:
     """Return what each leg finds."""
-    searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in plan.legs}
+    by_leg: dict[Leg, Hits] = {}
+    is_first = limit == HYBRID_DEPTH and filters == plan.query.request.filters
+    if is_first and plan.term_hits is not None:
+        by_leg[Leg.bm25] = plan.term_hits
+    legs = [leg for leg in plan.legs if leg not in by_leg]
+    searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in legs}
     wanted = {leg: search for leg, search in searches.items() if search is not None}
     found = yield from looked_up(list(wanted.values()), plan.query.watch)
-    by_leg = dict(zip(wanted, found, strict=True))
+    by_leg |= zip(wanted, found, strict=True)
     return {leg: by_leg.get(leg, no_hits(leg)) for leg in plan.legs}
 
 

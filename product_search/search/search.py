@@ -30,12 +30,14 @@ from product_search.errors import (
     VectorStoreUnavailable,
 )
 from product_search.indexing.collections import LiveCollections, OpenCollection
+from product_search.milvus.hits import Hits
 from product_search.milvus.searches import TermSearch
 from product_search.search.calibration import Calibration, Calibrations
 from product_search.search.cursors import Cursors
 from product_search.search.execution import Search
 from product_search.search.inputs import InputReader, Query, QueryInputs, Stopwatch, Weighted
 from product_search.search.plan import LegVectors, Plan, Vector, plan_legs
+from product_search.search.recall import HYBRID_DEPTH
 from product_search.search.together import (
     Steps,
     Stores,
@@ -148,7 +150,10 @@ class SearchService:
         Raises:
             InvalidRequest: the legs don't suit the inputs.
         """
-        corrected = yield from self._correct_spelling(query)
+        hits = yield from self._likely(query)
+        corrected = self._correct_spelling(query, hits) if hits is not None else None
+        if corrected is None:
+            return replace(plan_legs(query), term_hits=hits)
         return plan_legs(corrected)
 
     def _answer_all(self, waiting: Sequence[_Waiting]) -> list[SearchResponse | Exception]:
@@ -218,22 +223,31 @@ class SearchService:
             vectors=vectors,
         ).run()
 
-    def _correct_spelling(self, query: Query) -> Steps[Query]:
-        """Return the query with what its text probably meant, by the words of the products."""
+    def _likely(self, query: Query) -> Steps[Hits | None]:
+        """Return the products that have terms of the query; None where it needs no correction."""
         request, texts = query.request, query.inputs.texts
         is_alone = len(texts) == 1 and not query.inputs.images
         if request.chosen_mode is not SearchMode.hybrid or not (request.correct and is_alone):
-            return query
+            return None
         text = texts[0].value
         if not is_doubtful(text) or not text.terms:
-            return query
-        likely = TermSearch(text.terms, _LIKELY, request.filters)
-        (hits,) = yield from looked_up([likely], query.watch)
-        terms = [frozenset(hit.terms.split()) for hit in hits]
-        corrected = correct(text, sorted(terms, key=text.coverage, reverse=True))
+            return None
+        search = TermSearch(text.terms, HYBRID_DEPTH, request.filters)
+        (hits,) = yield from looked_up([search], query.watch)
+        return hits
+
+    def _correct_spelling(self, query: Query, hits: Hits) -> Query | None:
+        """Return the query with what its text probably meant, by the products' words.
+
+        None where it meant what it says.
+        """
+        (text,) = query.inputs.texts
+        terms = [frozenset(one.split()) for one in hits.terms[:_LIKELY]]
+        likely = sorted(terms, key=text.value.coverage, reverse=True)
+        corrected = correct(text.value, likely)
         if corrected is None:
-            return query
-        inputs = QueryInputs([Weighted(self.inputs.analyse(corrected), texts[0].weight)])
+            return None
+        inputs = QueryInputs([Weighted(self.inputs.analyse(corrected), text.weight)])
         return replace(query, inputs=inputs, corrected=corrected)
 
 

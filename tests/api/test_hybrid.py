@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.helpers import base64_of, code_of, create, fields_of
+from product_search.milvus.collection import MilvusCollection
+from product_search.milvus.hits import Hits
+from product_search.milvus.searches import EntitySearch, TermSearch
+from product_search.text.query import analyse
+from product_search.text.spelling import is_doubtful
+from tests.api.helpers import base64_of, code_of, create, fields_of, resources
 from tests.api.sample import SAMPLE, import_sample
 
 RED_BAG, BLUE_BAG, GREEN_BAG = "BAG-0001", "BAG-0002", "BAG-0003"
@@ -82,6 +88,26 @@ def test_pinyin_and_wrong_homophones_are_read_as_they_were_meant(
 @pytest.mark.parametrize("mode", ["text_to_text", "text_to_image"])
 def test_a_single_mode_takes_the_words_as_they_are(api: TestClient, mode: str) -> None:
     assert ask(api, mode=mode, text="拉杆相")["corrected_query"] is None
+
+
+@pytest.mark.parametrize(("text", "meant"), [("适合男生的红色包", None), ("拉杆相", "拉杆箱")])
+def test_what_was_asked_for_the_spelling_is_not_asked_again(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch, text: str, meant: str | None
+) -> None:
+    asked: list[EntitySearch] = []
+    search_all = MilvusCollection.search_all
+
+    def noted(self: MilvusCollection, searches: Sequence[EntitySearch]) -> list[Hits]:
+        asked.extend(searches)
+        return search_all(self, searches)
+
+    monkeypatch.setattr(MilvusCollection, "search_all", noted)
+    assert ask(api, text=text)["corrected_query"] == meant
+    assert is_doubtful(analyse(text, resources(api).search.inputs.synonyms))
+    by_terms = [one for one in asked if isinstance(one, TermSearch)]
+    assert len(by_terms) == (1 if meant is None else 2)
+    again = ask(api, text=meant or text, correct=False, explain=True)
+    assert skus(again) == skus(ask(api, text=text))
 
 
 @pytest.mark.parametrize("text", ["asdkjh", "的得地了着过", "qwzx 9f8x7z2kq"])

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from product_search.search import execution, recall
+from product_search.search import execution, recall, search
 from tests.api.helpers import code_of, create, create_all, ids, resources
 
 ALL = 40
@@ -71,7 +71,7 @@ def test_pages_put_together_are_the_whole(api: TestClient, step: int, mode: str,
 def test_further_pages_of_a_hybrid_search_go_on_where_the_first_end(
     api: TestClient, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    for module in (recall, execution):
+    for module in (recall, execution, search):
         monkeypatch.setattr(module, "HYBRID_DEPTH", 8)
     first = ask(api, top_k=7)
     assert (first["total"] < ALL, first["total_is_exact"]) == (True, False)
