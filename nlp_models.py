@@ -103,7 +103,7 @@ class EncoderPair:
     def is_outdated(self) -> bool:
         """Whether the pair would be loaded otherwise by now, so that its vectors are the former's.
 
-        Images are decoded otherwise since, or texts are encoded in another precision.
+        Images are decoded otherwise since, or the networks compute in another precision.
         """
         return (self.image_version, self.precision) != (VERSION, self.chosen_precision)
 
@@ -202,7 +202,7 @@ def _has_driver() -> bool:
 
 
 def choose_precision(device: str, folders: Sequence[Path]) -> Precision:
-    """Return what a device computes dense layers of the checkpoints in.
+    """Return what a device computes the networks of the checkpoints in.
 
     A CPU's kind makes no difference. Int8 it is on every CPU, unless `manage check-encoders` has
     found that a checkpoint's int8 does not agree with its float32.
@@ -273,7 +273,7 @@ def _load(
     if name == "starter":
         from product_search.encoders.starter import StarterEncoder
 
-        return text, StarterEncoder(starter, text, image_version=image_version)
+        return text, StarterEncoder(starter, text, image_version=image_version, precision=precision)
     from product_search.encoders.chinese_clip import ChineseClipEncoder
 
     return text, ChineseClipEncoder(clip, device, image_version=image_version, precision=precision)

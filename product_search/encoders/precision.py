@@ -1,4 +1,4 @@
-"""What a network's dense layers are computed in."""
+"""What most layers of a network are computed in."""
 
 from __future__ import annotations
 

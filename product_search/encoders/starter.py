@@ -15,6 +15,7 @@ from product_search.encoders.bge import QUERY_INSTRUCTION, BgeEncoder
 from product_search.encoders.checkpoints import fingerprint, image_recipe
 from product_search.encoders.colour import COLOURS, RECIPE, image_colours, text_colours
 from product_search.encoders.embeddings import Matrix, normalised
+from product_search.encoders.precision import Precision
 from product_search.encoders.queue import NetworkQueue
 from product_search.errors import EncoderError
 from product_search.images.decoding import VERSION
@@ -24,6 +25,7 @@ IMAGE_SIDE = 224
 IMAGE_COLOUR = 0.08
 TEXT_COLOUR = 0.3
 BATCH_SIZE = 8  # more at once take as long for each, and a search waits for a batch
+_NETWORKS: dict[Precision, str] = {"float": "image.onnx", "int8": "image-int8.onnx"}
 Levels = NDArray[np.uint8]
 
 
@@ -42,19 +44,21 @@ class StarterEncoder:
         bge: BgeEncoder,
         batch_size: int = BATCH_SIZE,
         image_version: int = VERSION,
+        precision: Precision = "float",
     ) -> None:
-        """Load image.onnx and text.safetensors.
+        """Load the image network in this precision, and text.safetensors.
 
         Args:
             folder: where they are.
             bge: what encodes the texts.
             batch_size: images encoded at once.
             image_version: the version of decoding whose vectors the encoder's are compared with.
+            precision: what the image network's later layers are computed in.
 
         Raises:
             EncoderError: a file is missing.
         """
-        network, texts = folder / "image.onnx", folder / "text.safetensors"
+        network, texts = folder / _NETWORKS[precision], folder / "text.safetensors"
         for path in (network, texts):
             if not path.is_file():
                 raise EncoderError(f"缺少起步模型文件 {path}：请重新克隆仓库")
@@ -68,6 +72,8 @@ class StarterEncoder:
         )
         shares = f"{IMAGE_SIDE}:{IMAGE_COLOUR}:{TEXT_COLOUR}"
         recipe = image_recipe(f"starter:{shares}:{RECIPE}:{bge.fingerprint}", image_version)
+        if precision == "int8":
+            recipe += ":int8"
         self.fingerprint = fingerprint(recipe, [network, texts])
 
     def encode_texts(self, texts: Sequence[str]) -> Matrix:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from product_search.encoders.bge import BgeEncoder
+from product_search.encoders.precision import PRECISIONS
 from product_search.encoders.starter import StarterEncoder
 from product_search.settings import ROOT
 from product_search.training.report.figures import (
@@ -42,11 +43,10 @@ PHOTO_FLOORS = {
 }
 
 
-@pytest.fixture(scope="module")
-def encoder() -> StarterEncoder:
-    return StarterEncoder(
-        ROOT / "models" / "starter", BgeEncoder(ROOT / "models" / "bge-small-zh-v1.5")
-    )
+@pytest.fixture(scope="module", params=PRECISIONS)
+def encoder(request: pytest.FixtureRequest) -> StarterEncoder:
+    bge = BgeEncoder(ROOT / "models" / "bge-small-zh-v1.5", precision=request.param)
+    return StarterEncoder(ROOT / "models" / "starter", bge, precision=request.param)
 
 
 @pytest.fixture(scope="module")

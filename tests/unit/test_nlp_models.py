@@ -12,14 +12,17 @@ import torch
 from nlp_models import EncoderPair, open_encoders, resolve_device
 from product_search.encoders.bge import BgeEncoder
 from product_search.encoders.chinese_clip import ChineseClipEncoder
+from product_search.encoders.precision import Precision
 from product_search.errors import EncoderError
+from product_search.images.decoding import VERSION
 from product_search.settings import ROOT
 from tests.unit.checkpoints import write_bge, write_clip
 
 STARTER = ROOT / "models" / "starter"
 SHIPPED_BGE = ROOT / "models" / "bge-small-zh-v1.5"
 # Names the folders of data that exist: were it another, every catalog would be indexed anew.
-STARTER_FINGERPRINT = "b6a7913eae2d"
+STARTER_FINGERPRINT = "6ab25ec85180"
+FLOAT_FINGERPRINT = "47c0adc8d832"  # on a GPU, and of data folders from before int8
 FORMER_FINGERPRINT = (
     "a34d462c0503"  # of data folders whose images were decoded without their profiles
 )
@@ -60,7 +63,7 @@ def test_a_pairs_fingerprint_changes_with_either_encoder(
 def test_the_starter_pair_says_which_of_its_files_is_missing(
     bge_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(EncoderError, match=r"image\.onnx"):
+    with pytest.raises(EncoderError, match=r"image-int8\.onnx"):
         open_encoders("starter", clip=tmp_path, bge=bge_folder, starter=tmp_path, device="cpu")
 
 
@@ -93,20 +96,29 @@ def test_a_named_device_is_that_device() -> None:
     assert resolve_device("auto") in {"cpu", "cuda"}
 
 
-def test_the_pair_that_ships_has_the_fingerprint_that_collections_are_named_by() -> None:
-    pair = open_encoders("starter", clip=STARTER, bge=SHIPPED_BGE, starter=STARTER, device="cpu")
-    assert pair.fingerprint == STARTER_FINGERPRINT
-    former = open_encoders(
+@pytest.mark.parametrize(
+    ("fingerprint", "image_version", "precision", "is_outdated"),
+    [
+        (STARTER_FINGERPRINT, VERSION, None, False),
+        (STARTER_FINGERPRINT, VERSION, "int8", False),
+        (FLOAT_FINGERPRINT, VERSION, "float", True),
+        (FORMER_FINGERPRINT, 1, "float", True),
+    ],
+)
+def test_the_pair_that_ships_has_the_fingerprint_that_collections_are_named_by(
+    fingerprint: str, image_version: int, precision: Precision | None, is_outdated: bool
+) -> None:
+    pair = open_encoders(
         "starter",
         clip=STARTER,
         bge=SHIPPED_BGE,
         starter=STARTER,
         device="cpu",
-        image_version=1,
-        precision="float",
+        image_version=image_version,
+        precision=precision,
     )
-    assert former.fingerprint == FORMER_FINGERPRINT
-    assert (pair.is_outdated, former.is_outdated) == (False, True)
+    assert pair.fingerprint == fingerprint
+    assert pair.is_outdated == is_outdated
 
 
 def test_an_import_of_the_room_imports_no_heavy_library() -> None:

@@ -7,6 +7,7 @@ what training changes. Pixels are float32 (n, 3, 224, 224): RGB, (x - 127) / 128
 from __future__ import annotations
 
 import importlib
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -186,12 +187,17 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def store_half_precision(path: Path) -> None:
-    """Store the file's large weights in half precision; a Cast widens them when it is read."""
+def store_half_precision(path: Path, keep: Container[str] = ()) -> None:
+    """Store the file's large weights in half precision; a Cast widens them when it is read.
+
+    Args:
+        path: the file.
+        keep: names of tensors that stay as they are.
+    """
     model = onnx.load(path)
     for tensor in list(model.graph.initializer):
         values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < SMALL:
+        if values.dtype != np.float32 or values.size < SMALL or tensor.name in keep:
             continue
         name = tensor.name
         halved = onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
