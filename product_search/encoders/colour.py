@@ -118,7 +118,7 @@ def _unlike_border(pixels: Shares) -> Shares:
     """Return (n, side, side): 0 where a pixel has the colour of an edge of the image, up to 1."""
     seen = lab(pixels)
     edges = (seen[:, :2], seen[:, -2:], seen[:, :, :2], seen[:, :, -2:])
-    medians = [np.median(edge.reshape(len(seen), -1, 3), axis=1) for edge in edges]
+    medians = np.median([edge.reshape(len(seen), -1, 3) for edge in edges], axis=2)
     planes = np.ascontiguousarray(np.moveaxis(seen, -1, 0))  # sums over three are slow in place
     nearest = np.minimum.reduce([_squared_distance(planes, median.T) for median in medians])
     return np.asarray(1 - np.exp(-nearest / GROUND_DISTANCE**2), np.float32)

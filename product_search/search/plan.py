@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Plan:
             return False
         return not any(text.terms for text in self.inputs.wanted_texts)
 
-    @property
+    @cached_property
     def feature_names(self) -> frozenset[str]:
         """The names of the features that confidence is computed from.
 

@@ -162,6 +162,8 @@ def run_alone(stores: Stores, steps: Steps[T]) -> T:
 
 def _groups(waiting: Sequence[_Running[T]], stores: Stores) -> list[list[_Running[T]]]:
     """Return those together whose needs of one kind are fetched at once."""
+    if len(waiting) < 2:
+        return [list(waiting)] if waiting else []
     groups = defaultdict[str, list[_Running[T]]](list)
     for one in waiting:
         if one.need:
