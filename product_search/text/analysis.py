@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 
 import opencc
 import rjieba
-from pypinyin import lazy_pinyin, pinyin_dict
+from pypinyin import pinyin_dict
+from pypinyin.converter import UltimateConverter
+from pypinyin.core import Pinyin
 
 # By a unit's name, as `fold` writes it: the unit that its measures are told in, and how many of
 # those it is.
@@ -192,11 +194,26 @@ def is_han(word: str) -> bool:
     return _ALL_HAN.fullmatch(word) is not None
 
 
+class _Readings(UltimateConverter):
+    """Pinyin's own converter, which remembers the words that it has converted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known = lru_cache(maxsize=16_384)(super().convert)
+
+    def convert(self, *arguments: Any, **named: Any) -> Any:
+        """Return the readings of a word; see pypinyin's."""
+        return self._known(*arguments, **named)
+
+
+_PINYIN = Pinyin(_Readings())
+
+
 @lru_cache(maxsize=4096)
 def syllables_of(piece: str) -> tuple[str, ...]:
     """Return the pinyin of a Chinese piece, a syllable for each character."""
     # By default a run of characters without a known pinyin would be one syllable.
-    return tuple(lazy_pinyin(piece, errors=list))  # type: ignore[arg-type]
+    return tuple(_PINYIN.lazy_pinyin(piece, errors=list))  # type: ignore[arg-type]
 
 
 def sounds(syllables: Iterable[str]) -> Iterator[str]:
