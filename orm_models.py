@@ -14,7 +14,6 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from sqlalchemy import (
     JSON,
     BigInteger,
-    BindParameter,
     ColumnElement,
     Index,
     LargeBinary,
@@ -47,6 +46,7 @@ from product_search.database.column_types import (
     Money,
     UtcDateTime,
 )
+from product_search.database.key_sets import key_in, write_keys
 from product_search.database.lazy_rows import LazyRow, fetch_lazily, select_raw
 from product_search.database.transactions import (
     LockPurpose,
@@ -355,12 +355,10 @@ class ProductRow(LazyRow):
 
 
 _SHOWN = tuple(Product.__table__.columns[name] for name in ProductRow.__annotations__)
-# One parameter of the statement: an IN over the list itself would make one of each key.
-_KEYS: BindParameter[Sequence[int]] = bindparam("keys", expanding=True)
-_BY_ID = select_raw(_SHOWN).where(Product.id.in_(_KEYS))
+_BY_ID = select_raw(_SHOWN).where(key_in(Product.id, bindparam("keys", type_=Text)))
 
 
 def products_by_id(session: Session, product_ids: Sequence[int]) -> list[ProductRow]:
     """Return the products that exist, in no order."""
-    keys = {"keys": product_ids}
+    keys = {"keys": write_keys(product_ids)}
     return fetch_lazily(session.connection(), ProductRow, _SHOWN, _BY_ID, keys)
