@@ -34,7 +34,7 @@ CROWD = CLIENTS[-1]
 BEFORE, EARLIER = "before", "4ea560d"  # the state before searches shared batches
 RATES = (10, 20, 40, 80, 160, 320)  # of the open loop, requests a second
 # Queries a second that a stretch is given: more would be repeated, which is told.
-MOST_PER_S = dict.fromkeys(MODES, 600) | {"image_to_image": 150}
+MOST_PER_S = dict.fromkeys(MODES, 600) | {"image_to_image": 250}
 ZIPF_QUERIES = 10_000
 ENCODER_TEXTS = 4096
 ASKED = 25  # queries that a mode's usual answer is taken from
