@@ -29,7 +29,7 @@ from product_search.images.decoding import decode
 from product_search.milvus.entities import TERMS
 from product_search.milvus.schema import BM25
 from product_search.schemas.search import VectorField
-from product_search.search.recall import HYBRID_DEPTH
+from product_search.search.recall import HybridDepth
 from product_search.settings import Settings
 from product_search.text.query import analyse
 from product_search.text.synonyms import Synonyms
@@ -116,7 +116,7 @@ def _store(order: dict[str, Any], encoders: EncoderPair) -> Rates:
             )
         }
         legs = [
-            rate(field, data, HYBRID_DEPTH, [TERMS])
+            rate(field, data, HybridDepth.FIRST, [TERMS])
             for field, data in (
                 (VectorField.text_bm25, terms),
                 (VectorField.text_bge, of_text),

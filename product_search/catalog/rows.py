@@ -177,9 +177,14 @@ def bound_products(
     bound = _BINDINGS.where(*conditions) if conditions else _BINDINGS
     keys = {"keys": write_keys(milvus_ids)}
     ids = read_pairs(session.connection().scalar(bound, keys))
-    chosen = choose(ids)
-    rows = {row.id: row for row in products_by_id(session, chosen)} if chosen else {}
-    # Where a server's transactions read what is committed, some may have gone in between.
-    gone = set(chosen).difference(rows)
-    kept = {key: one for key, one in ids.items() if one not in gone} if gone else ids
-    return BoundProducts(kept, rows)
+    rows: dict[int, ProductRow] = {}
+    gone: set[int] = set()
+    # Where a server's transactions read what is committed, some go between two statements, and
+    # others are chosen in their place.
+    while missing := [one for one in choose(ids) if one not in rows and one not in gone]:
+        rows |= {row.id: row for row in products_by_id(session, missing)}
+        gone.update(one for one in missing if one not in rows)
+        if not gone:
+            break
+        ids = {key: one for key, one in ids.items() if one not in gone}
+    return BoundProducts(ids, rows)

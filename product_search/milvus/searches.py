@@ -36,7 +36,7 @@ class VectorSearch:
     with_terms: bool = False  # whether the hits tell their terms
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class TermSearch:
     """The best entities by BM25 for terms that are parted by spaces, at most `limit`.
 

@@ -28,19 +28,13 @@ from product_search.search.cursors import Cursors
 from product_search.search.facets import FacetValues, count_facets
 from product_search.search.hydration import BoundHit, HydratedHit, Hydration, Page, hydrate
 from product_search.search.plan import LegVectors, Plan
-from product_search.search.recall import (
-    FURTHER_DEPTH,
-    HYBRID_DEPTH,
-    Recall,
-    RecalledHit,
-    recall,
-)
+from product_search.search.recall import HybridDepth, Recall, RecalledHit, recall
 from product_search.search.together import Steps
 
 # How many entities are recalled: more than a page needs, since some may have lost their row
 # meanwhile, and in few sizes, since Milvus orders equal scores otherwise for each size.
 _LIMITS = (64, 256, 1024, 4096, MAX_LIMIT)
-_COUNTED = 1024  # where all that fits is sorted or counted, so many are looked at
+_COUNTED = 1024  # where all that fits is sorted or counted, a single leg is read so deep
 _NEAR_MISSES = 3
 _MOST_SEEN = 10_000  # products that a cursor remembers
 
@@ -54,6 +48,7 @@ class Results:
     below: Sequence[int]  # places in the recall of what has less confidence than is asked for
     dropped: int  # hits whose row is gone or no longer passes the filters
     is_complete: bool
+    limit: int  # how deep each leg was read
 
     @property
     def recalled(self) -> Recall:
@@ -87,7 +82,7 @@ class Search:
         shown = results.hydration.hydrated(page.shown(results.hits))
         ranks = None
         if request.explain:
-            ranks = yield from self._ranks_without_filters(min_confidence)
+            ranks = yield from self._ranks_without_filters(min_confidence, results.limit)
         is_none = not results.hits
         near_misses: list[SearchHit] = []
         if is_none and results.below:
@@ -137,30 +132,40 @@ class Search:
         The legs are read deeper until it is enough.
         """
         request = self.plan.query.request
+        takes_all = request.facets or request.sort is not SearchSort.relevance
         wanted = page.skipped + page.size + 1
-        if request.facets or request.sort is not SearchSort.relevance:
-            limit = self._limits(max(wanted, _COUNTED))[0]
+        for limit in self._limits(wanted, takes_all=takes_all):
             recalled = yield from self._recall(limit, request.filters)
-            results = yield from self._fitting(recalled, min_confidence, page)
-            return replace(results, hits=_sort(results.hydration, request.sort))
-        for limit in self._limits(wanted):
-            recalled = yield from self._recall(limit, request.filters)
-            results = yield from self._fitting(recalled, min_confidence, page)
-            if results.is_complete or _is_settled(results, wanted):
+            results = yield from self._fitting(recalled, min_confidence, page, limit)
+            if results.is_complete or self._is_enough(results, wanted, takes_all=takes_all):
                 break
-        return results
+        return replace(results, hits=_sort(results.hydration, request.sort))
 
-    def _limits(self, wanted: int) -> Sequence[int]:
+    def _limits(self, wanted: int, *, takes_all: bool) -> Sequence[int]:
         """Return how deep the legs are read, one depth after the other."""
         if self.plan.mode is SearchMode.hybrid:
-            return (HYBRID_DEPTH if wanted <= HYBRID_DEPTH else FURTHER_DEPTH,)
-        return [limit for limit in _LIMITS if limit > wanted] or [MAX_LIMIT]
+            return HybridDepth.FIRST, HybridDepth.FURTHER
+        least = max(wanted, _COUNTED) if takes_all else wanted
+        limits = [limit for limit in _LIMITS if limit > least] or [MAX_LIMIT]
+        return limits[:1] if takes_all else limits
+
+    def _is_enough(self, results: Results, wanted: int, *, takes_all: bool) -> bool:
+        """Return whether nothing would be found further down that belongs into the answer.
+
+        That of a hybrid search does not depend on the size of its pages: they end where less than
+        one leg's depth of all that the legs found fits, since what lies below fits even less.
+        """
+        if self.plan.mode is not SearchMode.hybrid:
+            return takes_all or _is_settled(results, wanted)
+        fitting = len(results.hits) + results.dropped + results.recalled.unwanted
+        has_more = fitting >= HybridDepth.FIRST
+        return not has_more or (len(results.hits) >= wanted and not takes_all)
 
     def _recall(self, limit: int, filters: SearchFilters) -> Steps[Recall]:
         return recall(self.plan, self.vectors, filters, self.calibration, limit)
 
     def _fitting(
-        self, recalled: Recall, min_confidence: float | None, page: Page
+        self, recalled: Recall, min_confidence: float | None, page: Page, limit: int
     ) -> Steps[Results]:
         fitting, below = recalled.split(min_confidence)
         found = yield from hydrate(self.plan, recalled, fitting, page)
@@ -168,7 +173,8 @@ class Search:
         # however deep, nothing fits.
         is_cut = bool(below) and self.plan.mode is not SearchMode.hybrid
         is_complete = recalled.is_complete or is_cut
-        return Results(found, found.hits, below, len(fitting) - len(found.hits), is_complete)
+        dropped = len(fitting) - len(found.hits)
+        return Results(found, found.hits, below, dropped, is_complete, limit)
 
     def _near_misses(self, results: Results) -> Steps[list[SearchHit]]:
         recalled = results.recalled
@@ -180,15 +186,16 @@ class Search:
         hydrated = found.hydrated(found.hits)
         return to_search_hits(hydrated, explain=self.plan.query.request.explain)
 
-    def _ranks_without_filters(self, min_confidence: float | None) -> Steps[dict[int, int] | None]:
-        """Return the ranks of all that fit, by milvus_id.
+    def _ranks_without_filters(
+        self, min_confidence: float | None, limit: int
+    ) -> Steps[dict[int, int] | None]:
+        """Return the ranks of all that fit, by milvus_id, of legs that are read as deep.
 
         None where nothing is filtered, or the order is not that of relevance.
         """
         request = self.plan.query.request
         if request.filters == SearchFilters() or request.sort is not SearchSort.relevance:
             return None
-        limit = self._limits(request.offset + request.top_k)[0]
         recalled = yield from self._recall(limit, SearchFilters())
         fitting, _ = recalled.split(min_confidence)
         keys = recalled.fused.milvus_ids[fitting].tolist()

@@ -22,7 +22,6 @@ class RankedLeg:
     """One leg's entities, best first, and how much its ranks count.
 
     `weight` counts for the whole leg, `factors` for each entity (1 where there are none).
-    `first_rank` is that of the first entity.
     """
 
     name: str
@@ -30,7 +29,6 @@ class RankedLeg:
     milvus_ids: Keys
     scores: Floats
     factors: Floats | None = None
-    first_rank: int = 1
 
 
 class LegRank(NamedTuple):
@@ -55,6 +53,17 @@ class FusedHits:
     ranks: Keys
     leg_scores: Floats
     contributions: Floats
+
+    def at(self, places: NDArray[np.intp]) -> FusedHits:
+        """Return the entities at these places."""
+        return FusedHits(
+            self.milvus_ids[places],
+            self.scores[places],
+            self.legs,
+            self.ranks[:, places],
+            self.leg_scores[:, places],
+            self.contributions[:, places],
+        )
 
     def followed_by(self, rest: FusedHits) -> FusedHits:
         """Return these entities, then the rest, which the same legs found."""
@@ -93,7 +102,7 @@ def fuse(legs: Iterable[RankedLeg], constant: float = RANK_CONSTANT) -> FusedHit
     scores, contributions = np.zeros((2, *ranks.shape))
     for row, leg in enumerate(ordered):
         places = np.searchsorted(keys, leg.milvus_ids)
-        counted = np.arange(len(places)) + leg.first_rank
+        counted = np.arange(1, len(places) + 1)
         shares = leg.weight / (constant + counted)
         ranks[row, places] = counted
         scores[row, places] = leg.scores

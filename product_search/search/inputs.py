@@ -115,8 +115,8 @@ class Stopwatch:
     def finish(self, mode: str) -> TookMs:
         """Count the stages in the metrics, as those of a search of this mode; return all, rounded.
 
-        Each of the searches that run together has the time that all took to encode and recall. A
-        stage that did not run took 0 ms.
+        Each of the searches that run together has the time that all took to encode, recall and
+        hydrate. A stage that did not run took 0 ms.
         """
         telemetry.observe_stages(mode, self.stages)
         spent = {name: round(self.stages.get(name, 0.0), 2) for name in STAGES}

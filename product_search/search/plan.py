@@ -14,6 +14,7 @@ from data_models import Leg, SearchMode, VectorField
 from nlp_models import EncoderPair, SearchEmbeddings
 from product_search.errors import InvalidRequest
 from product_search.milvus.hits import Hits
+from product_search.milvus.searches import TermSearch
 from product_search.search.inputs import Query, QueryInputs
 
 Vector = NDArray[np.float32]
@@ -41,16 +42,24 @@ DEFAULT_WEIGHTS: dict[Leg, float] = {
 _UNWANTED_SHARE = 0.3
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A search of the collection, and what it found."""
+
+    search: TermSearch
+    hits: Hits
+
+
 @dataclass(frozen=True)
 class Plan:
     """A query and the legs that answer it, by weight; at least one weight is above 0.
 
-    `term_hits` are what BM25 finds of the query in the first place, where it was asked already.
+    `asked` is a search that was made of its terms already.
     """
 
     query: Query
     legs: Mapping[Leg, float]
-    term_hits: Hits | None = None
+    asked: Asked | None = None
 
     @property
     def mode(self) -> SearchMode:

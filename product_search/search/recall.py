@@ -37,14 +37,20 @@ from product_search.search.plan import (
 from product_search.search.together import Steps, looked_up
 from product_search.text.query import QueryText
 
-# How deep each leg of a hybrid search is read for the first pages, and for further ones. Of deeper
-# legs the entities far down would add to their fused scores, and stand elsewhere than on the pages
-# before: what is found deeper comes after all else.
-HYBRID_DEPTH = 64
-FURTHER_DEPTH = 256
 _UNWANTED_COVERAGE = 0.85  # the coverage of an unwanted text from which a product is left out
 _FIELDS_BY_NAME = {leg.value: field for leg, field in FIELDS.items()}
 LegHits = Mapping[Leg, Hits]
+
+
+class HybridDepth:
+    """How deep each leg of a hybrid search is read.
+
+    Of deeper legs the entities far down would add to the fused scores of others, so that these
+    stood elsewhere than on the pages before: what is found further down comes after all else.
+    """
+
+    FIRST = 64
+    FURTHER = 256
 
 
 class RecalledHit(NamedTuple):
@@ -62,13 +68,15 @@ class RecalledHit(NamedTuple):
 class Recall:
     """The entities that may answer the query, best first, column by column.
 
-    `features` and `confidences` are in the same order; `is_complete` where no leg has more.
+    `features` and `confidences` are in the same order. `is_complete` where no leg has more,
+    `unwanted` are how many a leg found that the query does not want.
     """
 
     fused: FusedHits
     features: Mapping[str, Floats]
     confidences: Floats | None  # None: nothing was fitted for these encoders and legs
     is_complete: bool
+    unwanted: int = 0
 
     def split(self, min_confidence: float | None) -> tuple[list[int], list[int]]:
         """Return the places of what has this confidence, and of what has less.
@@ -80,16 +88,19 @@ class Recall:
         fits = self.confidences >= min_confidence
         return np.flatnonzero(fits).tolist(), np.flatnonzero(~fits).tolist()
 
-    def followed_by(self, rest: Recall) -> Recall:
-        """Return these entities, then the rest."""
+    def followed_by(self, deeper: Recall) -> Recall:
+        """Return these entities, then those that were found by deeper legs alone."""
+        is_new = ~np.isin(deeper.fused.milvus_ids, self.fused.milvus_ids)
+        new = np.flatnonzero(is_new)
         confidences = None
-        if self.confidences is not None and rest.confidences is not None:
-            confidences = np.concatenate([self.confidences, rest.confidences])
+        if self.confidences is not None and deeper.confidences is not None:
+            confidences = np.concatenate([self.confidences, deeper.confidences[new]])
         features = {
-            name: np.concatenate([values, rest.features[name]])
+            name: np.concatenate([values, deeper.features[name][new]])
             for name, values in self.features.items()
         }
-        return Recall(self.fused.followed_by(rest.fused), features, confidences, rest.is_complete)
+        fused = self.fused.followed_by(deeper.fused.at(new))
+        return Recall(fused, features, confidences, deeper.is_complete, deeper.unwanted)
 
     def hit(self, place: int) -> RecalledHit:
         """Return the entity at a place."""
@@ -114,44 +125,45 @@ def recall(
 ) -> Steps[Recall]:
     """Search each leg of the plan for up to `limit` entities, and fuse what they find.
 
-    What legs of a hybrid search have below HYBRID_DEPTH comes after all that is above it, so that
-    further pages go on where the first ones end.
+    Of a hybrid search, what its legs have below HybridDepth.FIRST comes after all that they have
+    above it, so that further pages go on where the first ones end.
     """
     if plan.asks_nothing:
         return Recall(fuse([]), {}, None, is_complete=True)
-    is_deep = plan.mode is SearchMode.hybrid and limit > HYBRID_DEPTH
-    depth = HYBRID_DEPTH if is_deep else limit
-    hits = yield from _leg_hits(plan, vectors, filters, depth)
+    is_deep = plan.mode is SearchMode.hybrid and limit > HybridDepth.FIRST
+    depths = [HybridDepth.FIRST, limit] if is_deep else [limit]
+    searches = [
+        (depth, leg, search)
+        for depth in depths
+        for leg in plan.legs
+        if (search := _leg_search(leg, plan, vectors, filters, depth)) is not None
+    ]
+    found = yield from _looked_up(plan, searches)
     with plan.query.watch.stage("fuse"):
-        first = fuse_legs(plan, hits, calibration, is_complete=_is_complete(hits, depth))
-    if not is_deep or first.is_complete:
-        return first
-    deeper = yield from _leg_hits(plan, vectors, filters, limit)
-    with plan.query.watch.stage("fuse"):
-        known = frozenset(first.fused.milvus_ids.tolist())
-        is_complete = _is_complete(deeper, limit)
-        rest = fuse_legs(plan, deeper, calibration, is_complete=is_complete, known=known)
-        return first.followed_by(rest)
+        first, *deeper = (_fused(plan, found, depth, calibration) for depth in depths)
+        return first.followed_by(deeper[0]) if deeper else first
 
 
-def _leg_hits(
-    plan: Plan, vectors: LegVectors, filters: SearchFilters, limit: int
-) -> Steps[dict[Leg, Hits]]:
-    """Return what each leg finds."""
-    by_leg: dict[Leg, Hits] = {}
-    is_first = limit == HYBRID_DEPTH and filters == plan.query.request.filters
-    if is_first and plan.term_hits is not None:
-        by_leg[Leg.bm25] = plan.term_hits
-    legs = [leg for leg in plan.legs if leg not in by_leg]
-    searches = {leg: _leg_search(leg, plan, vectors, filters, limit) for leg in legs}
-    wanted = {leg: search for leg, search in searches.items() if search is not None}
-    found = yield from looked_up(list(wanted.values()), plan.query.watch)
-    by_leg |= zip(wanted, found, strict=True)
-    return {leg: by_leg.get(leg, no_hits(leg)) for leg in plan.legs}
+_DepthSearch = tuple[int, Leg, EntitySearch]
 
 
-def _is_complete(hits: LegHits, limit: int) -> bool:
-    return all(len(of_leg) < limit for of_leg in hits.values())
+def _looked_up(plan: Plan, searches: Sequence[_DepthSearch]) -> Steps[dict[tuple[int, Leg], Hits]]:
+    """Return the hits of each search by its depth and leg."""
+    asked = plan.asked
+    wanted = [one for *_, one in searches if asked is None or one != asked.search]
+    found = iter((yield from looked_up(wanted, plan.query.watch)))
+    return {
+        (depth, leg): asked.hits if asked and search == asked.search else next(found)
+        for depth, leg, search in searches
+    }
+
+
+def _fused(
+    plan: Plan, found: Mapping[tuple[int, Leg], Hits], depth: int, calibration: Calibration
+) -> Recall:
+    hits = {leg: found.get((depth, leg), no_hits(leg)) for leg in plan.legs}
+    is_complete = all(len(of_leg) < depth for of_leg in hits.values())
+    return fuse_legs(plan, hits, calibration, is_complete=is_complete)
 
 
 def no_hits(leg: Leg) -> Hits:
@@ -159,32 +171,23 @@ def no_hits(leg: Leg) -> Hits:
     return Hits(FIELDS[leg], np.zeros(0, np.int64), np.zeros(0), [])
 
 
-def fuse_legs(
-    plan: Plan,
-    hits: LegHits,
-    calibration: Calibration,
-    *,
-    is_complete: bool,
-    known: frozenset[int] = frozenset(),
-) -> Recall:
-    """Return the hits of all legs in one order, best first, without those that are unwanted.
-
-    `known` are the milvus_ids of those that come before all these.
-    """
+def fuse_legs(plan: Plan, hits: LegHits, calibration: Calibration, *, is_complete: bool) -> Recall:
+    """Return the hits of all legs in one order, best first, without those that are unwanted."""
     matches = _matches(plan, hits)
-    lowest = {leg: of_leg.scores.min() for leg, of_leg in hits.items() if len(of_leg)}
-    left_out = _unwanted(plan, matches) | known
-    if left_out:
-        hits = {leg: _without(of_leg, left_out) for leg, of_leg in hits.items()}
+    unwanted = _unwanted(plan, matches)
+    left_out = 0
+    if unwanted:
+        found = unique_keys(of_leg.milvus_ids for of_leg in hits.values())
+        left_out = len(unwanted.intersection(found.tolist()))
+        hits = {leg: _without(of_leg, unwanted) for leg, of_leg in hits.items()}
     keys = unique_keys(of_leg.milvus_ids for of_leg in hits.values())
-    features = _features(plan, hits, lowest, matches, keys)
-    first_rank = HYBRID_DEPTH + 1 if known else 1
-    legs = [_rank(leg, of_leg, first_rank) for leg, of_leg in hits.items()]
-    fused = _fuse(plan, legs, keys, features, calibration)
+    features = _features(plan, hits, matches, keys)
+    fused = _fuse(plan, hits, keys, features, calibration)
     order = np.searchsorted(keys, fused.milvus_ids)
     ordered = {name: values[order] for name, values in features.items()}
     curve = calibration.curve(plan.feature_names)
-    return Recall(fused, ordered, curve.confidences(ordered) if curve else None, is_complete)
+    confidences = curve.confidences(ordered) if curve else None
+    return Recall(fused, ordered, confidences, is_complete, left_out)
 
 
 def _leg_search(
@@ -199,20 +202,16 @@ def _leg_search(
 
 
 def _features(
-    plan: Plan,
-    hits: LegHits,
-    lowest: Mapping[Leg, float],
-    matches: Mapping[int, frozenset[str]],
-    keys: Keys,
+    plan: Plan, hits: LegHits, matches: Mapping[int, frozenset[str]], keys: Keys
 ) -> dict[str, Floats]:
     """Return the features of the entities with these keys, which are sorted.
 
-    Where a leg did not find an entity, its score is the lowest that the leg found, if any.
+    Where a leg did not find an entity, its score is the lowest that the leg found.
     """
     features: dict[str, Floats] = {}
     for leg, of_leg in hits.items():
         if leg is not Leg.bm25:
-            values = np.full(len(keys), lowest.get(leg, 0.0))
+            values = np.full(len(keys), of_leg.scores.min() if len(of_leg) else 0.0)
             values[np.searchsorted(keys, of_leg.milvus_ids)] = of_leg.scores
             features[leg.value] = values
     is_phrase = float(any(text.is_phrase for text in plan.inputs.wanted_texts))
@@ -265,23 +264,23 @@ def _without(of_leg: Hits, unwanted: set[int]) -> Hits:
 
 def _fuse(
     plan: Plan,
-    legs: Sequence[RankedLeg],
+    hits: LegHits,
     keys: Keys,
     features: Mapping[str, Floats],
     calibration: Calibration,
 ) -> FusedHits:
     """Return the entities, whose keys are sorted, in the order of all legs."""
+    legs = [_rank(leg, of_leg) for leg, of_leg in hits.items()]
     if plan.mode is not SearchMode.hybrid:
         (alone,) = legs
         return as_found(alone)
     return fuse(_weighted(plan, leg, keys, features, calibration) for leg in legs)
 
 
-def _rank(leg: Leg, of_leg: Hits, first_rank: int) -> RankedLeg:
+def _rank(leg: Leg, of_leg: Hits) -> RankedLeg:
     """Return the leg's entities, best first, as yet without a weight."""
     order = best_first(of_leg.milvus_ids, of_leg.scores)
-    keys, scores = of_leg.milvus_ids[order], of_leg.scores[order]
-    return RankedLeg(leg.value, 1.0, keys, scores, first_rank=first_rank)
+    return RankedLeg(leg.value, 1.0, of_leg.milvus_ids[order], of_leg.scores[order])
 
 
 def _weighted(

@@ -36,8 +36,8 @@ from product_search.search.calibration import Calibration, Calibrations
 from product_search.search.cursors import Cursors
 from product_search.search.execution import Search
 from product_search.search.inputs import InputReader, Query, QueryInputs, Stopwatch, Weighted
-from product_search.search.plan import LegVectors, Plan, Vector, plan_legs
-from product_search.search.recall import HYBRID_DEPTH
+from product_search.search.plan import Asked, LegVectors, Plan, Vector, plan_legs
+from product_search.search.recall import HybridDepth
 from product_search.search.together import (
     Steps,
     Stores,
@@ -150,11 +150,9 @@ class SearchService:
         Raises:
             InvalidRequest: the legs don't suit the inputs.
         """
-        hits = yield from self._likely(query)
-        corrected = self._correct_spelling(query, hits) if hits is not None else None
-        if corrected is None:
-            return replace(plan_legs(query), term_hits=hits)
-        return plan_legs(corrected)
+        asked = yield from self._ask_for_spelling(query)
+        corrected = self._correct_spelling(query, asked.hits) if asked else None
+        return plan_legs(corrected) if corrected else replace(plan_legs(query), asked=asked)
 
     def _answer_all(self, waiting: Sequence[_Waiting]) -> list[SearchResponse | Exception]:
         begun = time.perf_counter()
@@ -223,8 +221,11 @@ class SearchService:
             vectors=vectors,
         ).run()
 
-    def _likely(self, query: Query) -> Steps[Hits | None]:
-        """Return the products that have terms of the query; None where it needs no correction."""
+    def _ask_for_spelling(self, query: Query) -> Steps[Asked | None]:
+        """Look for products that have terms of the query; None where it is not doubtful.
+
+        The search is the one that BM25's leg begins with.
+        """
         request, texts = query.request, query.inputs.texts
         is_alone = len(texts) == 1 and not query.inputs.images
         if request.chosen_mode is not SearchMode.hybrid or not (request.correct and is_alone):
@@ -232,9 +233,9 @@ class SearchService:
         text = texts[0].value
         if not is_doubtful(text) or not text.terms:
             return None
-        search = TermSearch(text.terms, HYBRID_DEPTH, request.filters)
+        search = TermSearch(text.terms, HybridDepth.FIRST, request.filters)
         (hits,) = yield from looked_up([search], query.watch)
-        return hits
+        return Asked(search, hits)
 
     def _correct_spelling(self, query: Query, hits: Hits) -> Query | None:
         """Return the query with what its text probably meant, by the products' words.

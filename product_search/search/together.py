@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -18,7 +18,7 @@ from data_models import SearchFilters
 from orm_models import Database, Product, filter_conditions
 from product_search.batching import RETRY_WITHIN_S
 from product_search.catalog.rows import BoundProducts, bound_products
-from product_search.errors import Overloaded, VectorStoreUnavailable
+from product_search.errors import DatabaseUnavailable, Overloaded, VectorStoreUnavailable
 from product_search.indexing.collections import OpenCollection
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch
@@ -26,6 +26,7 @@ from product_search.search.inputs import Stopwatch
 from product_search.search.plan import LegVectors, Plan, embed, is_embedded
 
 T = TypeVar("T")
+_OF_ALL = (Overloaded, DatabaseUnavailable)  # whatever is asked for
 _FEW = 1000  # entities that are bound together with those of other searches
 
 
@@ -47,9 +48,9 @@ class Embedding:
         """The stopwatch of the query."""
         return self.plan.query.watch
 
-    def group(self, stores: Stores) -> str:
-        """Return what comes first of those that need no encoder: they don't wait for it."""
-        return "known" if is_embedded(stores.collection.encoders, self.plan) else "new"
+    def group(self, stores: Stores) -> Hashable:
+        """Tell those apart that need no encoder: what the encoder takes is the others' time."""
+        return is_embedded(stores.collection.encoders, self.plan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +60,9 @@ class Lookup:
     searches: Sequence[EntitySearch]
     watch: Stopwatch
 
-    def group(self, _stores: Stores) -> str:
+    def group(self, _stores: Stores) -> Hashable:
         """Return the same for all: the collection sorts them itself."""
-        return ""
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +80,10 @@ class Binding:
     choose: Callable[[Mapping[int, int]], Sequence[int]]
     watch: Stopwatch
 
-    def group(self, _stores: Stores) -> str:
+    def group(self, _stores: Stores) -> Hashable:
         """Return what those have in common that are read together."""
-        if len(self.milvus_ids) > _FEW:
-            return f"alone {id(self)}"
-        return f"{self.needs_image} {self.filters.model_dump_json()}"
+        is_large = len(self.milvus_ids) > _FEW
+        return id(self) if is_large else (self.filters.model_dump_json(), self.needs_image)
 
 
 Need = Embedding | Lookup | Binding
@@ -115,7 +115,14 @@ class _Running(Generic[T]):
     steps: Steps[T]
     need: Need | None = None
     answer: T | Exception | None = None
-    since: float = field(default_factory=time.perf_counter)  # it needs something, or waits to begin
+    since: float = field(default_factory=time.perf_counter)  # nothing is done for it
+
+    def begin(self) -> None:
+        """Run until the first need or the answer."""
+        waited = time.perf_counter() - self.since
+        self.go_on()
+        if self.need:
+            self.need.watch.add({"wait": 1000 * waited})
 
     def go_on(self, sent: object = None) -> None:
         """Run until the next need or the answer."""
@@ -126,6 +133,14 @@ class _Running(Generic[T]):
         except Exception as error:  # noqa: BLE001 - whatever it is, the other searches go on
             self.fail(error)
         self.since = time.perf_counter()
+
+    def resume(self, spent: Stopwatch, sent: object) -> None:
+        """Go on with what it needed; all of the time but what that took was a wait for others."""
+        assert self.need, "it has not ended"
+        waited = 1000 * (time.perf_counter() - self.since) - sum(spent.stages.values())
+        self.need.watch.add(spent.stages)
+        self.need.watch.add({"wait": max(0.0, waited)})
+        self.go_on(sent)
 
     def fail(self, error: Exception) -> None:
         """End with this error."""
@@ -140,11 +155,12 @@ def run_together(stores: Stores, searches: Sequence[Steps[T]]) -> list[T | Excep
     """
     running = [_Running(steps) for steps in searches]
     for one in running:
-        one.go_on()
+        one.begin()
     while any(one.need for one in running):
         for kind, fetch in ((Embedding, _embed), (Lookup, _look_up), (Binding, _bind)):
-            for waiting in _groups([one for one in running if isinstance(one.need, kind)], stores):
-                _fetch(waiting, stores, fetch)
+            waiting = [one for one in running if isinstance(one.need, kind)]
+            for group in _groups(waiting, stores):
+                _fetch(group, stores, fetch)
     answers = [one.answer for one in running]
     failed = [one for one in answers if isinstance(one, VectorStoreUnavailable)]
     if failed and len(failed) == len(answers):
@@ -164,11 +180,11 @@ def _groups(waiting: Sequence[_Running[T]], stores: Stores) -> list[list[_Runnin
     """Return those together whose needs of one kind are fetched at once."""
     if len(waiting) < 2:
         return [list(waiting)] if waiting else []
-    groups = defaultdict[str, list[_Running[T]]](list)
+    groups = defaultdict[Hashable, list[_Running[T]]](list)
     for one in waiting:
-        if one.need:
-            groups[one.need.group(stores)].append(one)
-    return [groups[name] for name in sorted(groups)]
+        assert one.need, "it waits"
+        groups[one.need.group(stores)].append(one)
+    return list(groups.values())
 
 
 _Fetch = Callable[[Sequence[_Running[T]], Stores], None]
@@ -180,7 +196,7 @@ def _fetch(waiting: Sequence[_Running[T]], stores: Stores, fetch: _Fetch[T]) -> 
     try:
         fetch(waiting, stores)
     except Exception as error:  # noqa: BLE001 - whatever it is, those who need it get it
-        is_of_all = isinstance(error, Overloaded) or time.perf_counter() - begun > RETRY_WITHIN_S
+        is_of_all = isinstance(error, _OF_ALL) or time.perf_counter() - begun > RETRY_WITHIN_S
         for one in waiting:
             if is_of_all or len(waiting) == 1:
                 one.fail(error)
@@ -222,11 +238,6 @@ def _bind(waiting: Sequence[_Running[T]], stores: Stores) -> None:
 
 
 def _resume(waiting: Sequence[_Running[T]], spent: Stopwatch, sent: Sequence[object]) -> None:
-    """Let each go on with what it needed; all else of the time was a wait for others."""
-    in_stages = sum(spent.stages.values())
+    """Let each go on with what it needed."""
     for one, what in zip(waiting, sent, strict=True):
-        if one.need:
-            waited = 1000 * (time.perf_counter() - one.since) - in_stages
-            one.need.watch.add(spent.stages)
-            one.need.watch.add({"wait": max(0.0, waited)})
-        one.go_on(what)
+        one.resume(spent, what)

@@ -8,7 +8,6 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from product_search.search import execution, recall, search
 from tests.api.helpers import code_of, create, create_all, ids, resources
 
 ALL = 40
@@ -65,26 +64,6 @@ def test_pages_put_together_are_the_whole(api: TestClient, step: int, mode: str,
     assert whole["next_cursor"] is None
     assert by_offset(api, step, mode=mode, sort=sort) == expected
     assert by_cursor(api, step, mode=mode, sort=sort) == expected
-
-
-@pytest.mark.parametrize("step", [1, 5, 7])
-def test_further_pages_of_a_hybrid_search_go_on_where_the_first_end(
-    api: TestClient, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    for module in (recall, execution, search):
-        monkeypatch.setattr(module, "HYBRID_DEPTH", 8)
-    first = ask(api, top_k=7)
-    assert (first["total"] < ALL, first["total_is_exact"]) == (True, False)
-    whole = ask(api, top_k=100, explain=True)
-    expected = ids(whole["hits"])
-    assert sorted(expected) == sorted(set(expected))
-    assert (len(expected), whole["total"], whole["total_is_exact"]) == (ALL, ALL, True)
-    assert expected[:7] == ids(first["hits"])
-    assert by_offset(api, step) == by_cursor(api, step) == expected
-    ranks = [leg["rank"] for hit in whole["hits"] for leg in hit["explain"]["legs"]]
-    assert set(range(1, 10)) <= set(ranks)
-    later = [leg["rank"] for leg in whole["hits"][-1]["explain"]["legs"]]
-    assert min(later) > 8
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from product_search.encoders.embeddings import Matrix
-from product_search.search import execution
+from product_search.search.recall import HybridDepth
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, calibrated, code_of, create_all, fields_of, ids, resources
 from tests.unit.pictures import encoded, noise
@@ -104,8 +104,8 @@ def test_by_both_nothing_is_below_a_line_and_the_total_is_of_what_was_looked_at(
         False,
         True,
     )
-    monkeypatch.setattr(execution, "HYBRID_DEPTH", 2)
-    monkeypatch.setattr(execution, "FURTHER_DEPTH", 2)
+    monkeypatch.setattr(HybridDepth, "FIRST", 2)
+    monkeypatch.setattr(HybridDepth, "FURTHER", 3)
     some = similar(api, everyone[0])
     assert (some["total"], some["total_is_exact"]) == (len(some["hits"]), False)
     assert 1 <= some["total"] < whole["total"]

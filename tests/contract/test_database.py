@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut, SearchFilters
@@ -378,3 +378,22 @@ def test_products_are_bound_to_all_their_entities_and_read_where_they_are_wanted
     assert asked == [found.ids]
     assert {key: product_out(row) for key, row in found.rows.items()} == {wanted[0]: created[3]}
     assert database.read(bound_products, [], (), lambda _: []) == BoundProducts({}, {})
+
+
+def test_a_product_that_goes_meanwhile_makes_room_for_the_next(
+    catalog: Catalog, database: Database
+) -> None:
+    first, second = (create(catalog) for _ in range(2))
+    keys = [int(one.milvus_id) for one in (first, second)]
+
+    def search(session: Session) -> BoundProducts:
+        def best(ids: Mapping[int, int]) -> list[int]:
+            chosen = [ids[key] for key in keys if key in ids][:1]
+            session.execute(delete(Product).where(Product.id == first.product_id))
+            return chosen
+
+        return bound_products(session, keys, (), best)
+
+    found = database.read(search)
+    assert found.ids == {keys[1]: second.product_id}
+    assert list(found.rows) == [second.product_id]
