@@ -291,7 +291,7 @@ class TookMs(BaseModel):
     """Milliseconds by stage."""
 
     decode: float
-    wait: float = Field(description="等轮到自己，等编码器或向量库空出来")
+    wait: float = Field(description="等轮到自己，等一起算的其他搜索")
     encode: float
     recall: float
     fuse: float

@@ -106,7 +106,7 @@ def test_what_was_asked_for_the_spelling_is_not_asked_again(
     assert is_doubtful(analyse(text, resources(api).search.inputs.synonyms))
     by_terms = [one for one in asked if isinstance(one, TermSearch)]
     assert len(by_terms) == (1 if meant is None else 2)
-    again = ask(api, text=meant or text, correct=False, explain=True)
+    again = ask(api, text=meant or text, correct=False)
     assert skus(again) == skus(ask(api, text=text))
 
 

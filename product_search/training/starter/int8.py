@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 # The first blocks in int8 too would save a sixth of the time, and add half to the distance.
 FLOAT_BLOCKS = ("/trunk/stem/", *(f"/trunk/blocks/blocks.{block}/" for block in range(3)))
+# Pictures that the ranges are taken from, and other photos by which the agreement is told.
 PHOTOS = 128
 DRAWINGS = 138
 COMPARED = 160

@@ -124,7 +124,7 @@ class Quantiser:
             f"{stored} unbounded" if is_few else stored,
             **{one.name: helper.get_attribute_value(one) for one in layer.node.attribute},
         )
-        if is_few:  # the bytes from zero to 255 are the ReLU; a smaller upper end is a step more
+        if is_few:  # bytes end at 0, as a ReLU does, but at 255; so few levels need a bound
             ends = [self._constant(str(end), np.array(end, np.uint8)) for end in (0, _FEW_LEVELS)]
             self._node("Clip", [f"{stored} unbounded", *ends], stored)
         self._bytes[output] = stored

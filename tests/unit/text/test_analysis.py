@@ -169,4 +169,5 @@ def test_nothing_is_corrected_by_no_product(synonyms: Synonyms) -> None:
 def test_characters_without_a_known_pinyin_stand_for_themselves(synonyms: Synonyms) -> None:
     unknown = "\U0002ebda"
     assert syllables_of(f"红{unknown}{unknown}伞") == ("hong", unknown, unknown, "san")
+    assert syllables_of("红伞") == syllables_of("红色红伞")[2:] == ("hong", "san")
     assert analyse(2 * unknown, synonyms).coverage(of_product(2 * unknown)) == 1
