@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import delete
 
 from orm_models import Product
 from product_search.search.recall import HybridDepth
+from tests.api import paging
 from tests.api.helpers import create_all, ids, resources
 
 FIRST = 8
@@ -38,27 +40,9 @@ def depth() -> Iterator[None]:
         yield
 
 
-def ask(api: TestClient, **fields: Any) -> dict[str, Any]:
-    answer = api.post("/search", json={"text": TEXT, "min_confidence": 0} | fields)
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-def by_offset(api: TestClient, step: int, **fields: Any) -> list[int]:
-    found: list[int] = []
-    while page := ids(ask(api, top_k=step, offset=len(found), **fields)["hits"]):
-        found += page
-    return found
-
-
-def by_cursor(api: TestClient, step: int, **fields: Any) -> list[int]:
-    body = ask(api, top_k=step, **fields)
-    found = ids(body["hits"])
-    while body["next_cursor"]:
-        body = ask(api, top_k=step, cursor=body["next_cursor"], **fields)
-        found += ids(body["hits"])
-    return found
+ask = partial(paging.ask, text=TEXT)
+by_offset = partial(paging.by_offset, text=TEXT)
+by_cursor = partial(paging.by_cursor, text=TEXT)
 
 
 def whole(api: TestClient, **fields: Any) -> list[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from tests.api import paging
 from tests.api.helpers import code_of, create, create_all, ids, resources
 
 ALL = 40
@@ -23,31 +25,9 @@ def catalog(api: TestClient) -> list[dict[str, Any]]:
     return create_all(api, rows)
 
 
-def ask(api: TestClient, **fields: Any) -> dict[str, Any]:
-    answer = api.post("/search", json={"text": SHARED, "min_confidence": 0} | fields)
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-def by_offset(api: TestClient, step: int, **fields: Any) -> list[int]:
-    found: list[int] = []
-    while page := ask(api, top_k=step, offset=len(found), **fields)["hits"]:
-        assert [hit["rank"] for hit in page] == list(
-            range(len(found) + 1, len(found) + len(page) + 1)
-        )
-        found += ids(page)
-    return found
-
-
-def by_cursor(api: TestClient, step: int, **fields: Any) -> list[int]:
-    body = ask(api, top_k=step, **fields)
-    found = ids(body["hits"])
-    while body["next_cursor"]:
-        body = ask(api, top_k=step, cursor=body["next_cursor"], **fields)
-        assert body["hits"][0]["rank"] == len(found) + 1
-        found += ids(body["hits"])
-    return found
+ask = partial(paging.ask, text=SHARED)
+by_offset = partial(paging.by_offset, text=SHARED)
+by_cursor = partial(paging.by_cursor, text=SHARED)
 
 
 MODES = st.sampled_from(["hybrid", "text_to_text"])
