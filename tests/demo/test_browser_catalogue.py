@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 from data_models import ProductListQuery, ProductOut
 from product_search.client import ApiClient
@@ -117,3 +117,51 @@ def test_chosen_products_change_together(page: Page, pages_url: str) -> None:
     expect(row(page, "批量 钢笔 1")).to_contain_text("¥22.00")
     expect(row(page, "批量 钢笔 2")).to_contain_text("¥22.00")
     expect(page.get_by_text("已选")).to_have_count(0)
+
+
+class Slow:
+    """Connection on which nothing after a text reaches the page until the page has sent again."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text.encode()
+        self._held: list[bytes | str] | None = None
+        self._is_over = False
+
+    def connect(self, page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+
+        def to_page(message: bytes | str) -> None:
+            if self._held is not None:
+                self._held.append(message)
+                return
+            page.send(message)
+            if not self._is_over and isinstance(message, bytes) and self._text in message:
+                self._held = []
+
+        def to_server(message: bytes | str) -> None:
+            server.send(message)
+            if self._held is not None:
+                held, self._held, self._is_over = self._held, None, True
+                for one in held:
+                    page.send(one)
+
+        server.on_message(to_page)
+        page.on_message(to_server)
+
+
+@pytest.mark.usefixtures("pens")
+def test_a_click_before_the_boxes_are_drawn_keeps_the_choice(page: Page, pages_url: str) -> None:
+    page.route_web_socket("**/_stcore/stream", Slow("批量修改").connect)
+    page.goto(f"{pages_url}/catalogue")
+    box = page.get_by_label("标题包含")
+    box.fill("批量 钢笔")
+    box.press("Enter")
+    expect(page.locator('[class*="st-key-row_"]')).to_have_count(2)
+    page.get_by_label("全选本页").check(force=True)
+    page.get_by_role("button", name="批量修改").click()
+    expect(page.get_by_role("dialog")).to_contain_text("批量修改 2 件商品")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_label("全选本页").uncheck(force=True)
+    expect(page.get_by_text("共 2 件商品")).to_be_visible()
+    expect(row(page, "批量 钢笔 1").get_by_role("checkbox")).not_to_be_checked()

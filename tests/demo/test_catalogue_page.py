@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Checkbox
 
 from data_models import IndexStatus, ListSort, ProductListQuery, ProductOut
 from product_search.client import ApiClient, ApiError
@@ -60,11 +61,17 @@ def saved(page: AppTest, number: int = 1) -> AppTest:
     return page.button(key=f"form{number}_save").click().run()
 
 
+def choice(page: AppTest, name: str | int) -> Checkbox:
+    """The box of a product, or of all."""
+    (box,) = (one for one in page.checkbox if str(one.key).startswith(f"choose_{name}_"))
+    return box
+
+
 def chosen(cups: Sequence[ProductOut]) -> AppTest:
     """The list of the cups, all chosen, with the dialog open."""
     page = opened(CATALOG)
     page.text_input(key="list_q").set_value("批量 水杯").run()
-    page.checkbox(key="choose_all").check().run()
+    choice(page, "all").check().run()
     assert f"已选 **{len(cups)}** 件" in said(page)
     return page.button(key="open_bulk").click().run()
 
@@ -382,7 +389,7 @@ def test_what_fails_is_told_by_product_and_stays_chosen_and_the_others_are_done(
 def test_the_choice_outlives_a_filter_and_is_cleared_by_a_click(cups: list[ProductOut]) -> None:
     page = chosen(cups).button(key="bulk1_cancel").click().run()
     page.text_input(key="list_q").set_value("").run()
-    page.checkbox(key=f"choose_{cups[0].product_id}").uncheck().run()
+    choice(page, cups[0].product_id).uncheck().run()
     assert "已选 **2** 件" in said(page)
     page.button(key="choose_none").click().run()
     assert "已选" not in said(page)

@@ -255,18 +255,31 @@ def _show_row(client: ApiClient, product: ProductOut) -> None:
                 st.rerun()
 
 
-def _choice_input(label: str, key: str, ids: list[int]) -> None:
+def _choice_input(label: str, name: str, ids: list[int]) -> None:
     """Show a box that is ticked where all of these products are chosen."""
-    is_chosen = chosen_ids().issuperset(ids)
-    # Written only where it differs: what is written anew would undo a click that is on its way.
-    if st.session_state.get(key, False) != is_chosen:
-        st.session_state[key] = is_chosen
+    key = _box_key(name, is_ticked=chosen_ids().issuperset(ids))
     st.checkbox(
-        label, key=key, label_visibility="collapsed", on_change=_choose, args=(key, set(ids))
+        label, key=key, label_visibility="collapsed", on_change=_choose, args=(name, key, set(ids))
     )
 
 
-def _choose(key: str, ids: set[int]) -> None:
+def _box_key(name: str, *, is_ticked: bool) -> str:
+    """Return the key of the box, a new one where another input has ticked or cleared it.
+
+    Until the browser has drawn such a change, each of its clicks tells the former value too,
+    which would undo the choice: what it tells of a former key is not heard.
+    """
+    key: str = st.session_state.get(name, f"{name}_0")
+    if st.session_state.get(key, False) != is_ticked:
+        key = f"{name}_{int(key.removeprefix(f'{name}_')) + 1}"
+        st.session_state[key] = is_ticked
+    st.session_state[name] = key
+    return key
+
+
+def _choose(name: str, key: str, ids: set[int]) -> None:
+    if key != st.session_state[name]:
+        return
     if st.session_state[key]:
         chosen_ids().update(ids)
     else:
