@@ -11,7 +11,11 @@ from datetime import timedelta
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
 from product_search.bootstrap.encoders import EncoderLoader
-from product_search.bootstrap.loops import open_indexing_loop, open_relay_loop
+from product_search.bootstrap.loops import (
+    open_indexing_loop,
+    open_relay_loop,
+    open_suggestions_loop,
+)
 from product_search.bootstrap.stores import Stores, open_stores
 from product_search.bulk.uploads import Imports, UploadImporter
 from product_search.catalog.products import Catalog
@@ -41,6 +45,7 @@ from product_search.search.cursors import Cursors, open_key
 from product_search.search.inputs import InputReader
 from product_search.search.search import SearchService
 from product_search.settings import Settings
+from product_search.suggestions.catalog_words import CatalogWords
 from product_search.text.synonyms import Synonyms
 from vector_db import EntityCollection
 
@@ -128,6 +133,8 @@ def open_resources(
             indexing_loop.start()
         relay_loop = stack.enter_context(open_relay_loop(settings, stores.database))
         search = open_search(settings, indexer)
+        if is_service:
+            stack.enter_context(open_suggestions_loop(search.words))
         unloader = IdleUnloader(_generator(settings), settings.generation_idle_s)
         stack.callback(unloader.close)
         resources = _assemble(settings, indexer, search, indexing_loop, relay_loop, unloader)
@@ -180,6 +187,7 @@ def open_search(settings: Settings, indexer: Indexer) -> SearchService:
         collections=indexer.collections,
         cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
         calibrations=calibrations,
+        words=CatalogWords(indexer.database),
     )
 
 

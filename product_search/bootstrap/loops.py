@@ -13,6 +13,9 @@ from product_search.outbox.kafka import Consumer, KafkaTopic, Publisher
 from product_search.outbox.relay import Relay
 from product_search.runs.background import Loop
 from product_search.settings import Settings
+from product_search.suggestions.catalog_words import CatalogWords
+
+_LOOK_S = 2.0  # how often it is asked whether products have changed, in a small catalog
 
 
 @contextmanager
@@ -57,6 +60,17 @@ def open_relay_loop(settings: Settings, database: Database) -> Iterator[Loop | N
     finally:
         loop.stop()
         publisher.close()
+
+
+@contextmanager
+def open_suggestions_loop(words: CatalogWords) -> Iterator[None]:
+    """Start the loop that reads the catalog's words when it has changed, stopped at the end."""
+    loop = Loop("suggestions", words.refresh_if_due, idle_s=_LOOK_S)
+    loop.start()
+    try:
+        yield
+    finally:
+        loop.stop()
 
 
 def _kafka_topic(settings: Settings) -> KafkaTopic | None:

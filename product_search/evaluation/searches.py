@@ -41,6 +41,7 @@ def open_catalog(
     """
     if file is None:
         with open_resources(settings, ADDRESS) as resources:
+            resources.search.words.refresh()
             yield resources
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -49,6 +50,7 @@ def open_catalog(
             import_file(resources.catalog, file, images or file.parent)
             while resources.database.read(counts.count_pending):
                 time.sleep(POLL_S)
+            resources.search.words.refresh()
             yield resources
 
 

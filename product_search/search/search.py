@@ -46,6 +46,7 @@ from product_search.search.together import (
     run_alone,
     run_together,
 )
+from product_search.suggestions.catalog_words import CatalogWords
 from product_search.text.spelling import correct, is_doubtful
 from vector_db import EntityCollection
 
@@ -78,6 +79,7 @@ class SearchService:
     collections: LiveCollections
     cursors: Cursors
     calibrations: Calibrations
+    words: CatalogWords
 
     _queues: Mapping[str, Batcher[_Waiting, SearchResponse | Exception]] = field(init=False)
 

@@ -1,0 +1,76 @@
+"""The catalog's words in memory, read from the database again when products have changed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from orm_models import Database, Product
+from product_search.indexing.stored_vectors import iterate_products
+from product_search.text.vocabulary import Vocabulary, latin_words
+
+log = logging.getLogger(__name__)
+
+_COLUMNS = (Product.id, Product.title, Product.category, Product.brand)
+_REST = 50  # times as long as a reading took until the next: 2 % of one core at most
+_SLICE = 25  # products between two pauses, which let searches run
+_PAUSE_S = 0.001
+_State = tuple[int, int, int]
+
+
+class CatalogWords:
+    """What the words of all products are; each process reads them for itself."""
+
+    def __init__(self, database: Database) -> None:
+        """Begin without words; `refresh` reads them."""
+        self.vocabulary = Vocabulary()
+        self._database = database
+        self._state: _State | None = None
+        self._turn = threading.Lock()
+        self._rests_until = 0.0
+
+    def refresh_if_due(self) -> int:
+        """Refresh, unless the last time was too costly to do it again already; return 0."""
+        if time.monotonic() >= self._rests_until:
+            begun = time.monotonic()
+            self.refresh()
+            ended = time.monotonic()
+            self._rests_until = ended + _REST * (ended - begun)
+        return 0
+
+    def refresh(self) -> None:
+        """Read the words anew where products were added, changed or deleted since.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer; the words are as before.
+        """
+        with self._turn:
+            state = self._database.read(_fetch_state)
+            if state != self._state:
+                self._read()
+                self._state = state
+
+    def _read(self) -> None:
+        latin: Counter[str] = Counter()
+        for rows in iterate_products(self._database, _COLUMNS):
+            for number, row in enumerate(rows):
+                latin.update({*latin_words(row.title), *latin_words(row.brand or "")})
+                if number % _SLICE == 0:
+                    time.sleep(_PAUSE_S)
+        self.vocabulary = Vocabulary(latin)
+
+
+def _fetch_state(session: Session) -> _State:
+    """Return numbers of which one differs after every change of the catalog.
+
+    An id is never given twice, and each change of a product's words raises its revision.
+    """
+    count, newest, revisions = session.execute(
+        select(func.count(), func.max(Product.id), func.sum(Product.revision))
+    ).one()
+    return int(count), int(newest or 0), int(revisions or 0)

@@ -1,0 +1,70 @@
+"""The catalog's words in Latin letters and digits, by which misspelt ones are recognised."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from rapidfuzz import process
+from rapidfuzz.distance import DamerauLevenshtein
+
+from product_search.text.analysis import fold
+
+_WORDS = re.compile(r"[a-z0-9]+(?:[-/._+'’&][a-z0-9]+)*")
+_PARTS = re.compile(r"[a-z0-9]+")
+_LONG = 8  # letters, of which two may be wrong
+
+
+def latin_words(text: str) -> Iterator[str]:
+    """Yield the words of a text in Latin letters and digits, in lower case.
+
+    What signs part (wh-1000xm5) comes in its parts and as one word (wh1000xm5).
+    """
+    for found in _WORDS.findall(fold(text)):
+        parts = _PARTS.findall(found)
+        yield from parts
+        if len(parts) > 1:
+            yield "".join(parts)
+
+
+class Vocabulary:
+    """Words in Latin letters and digits, each with the number of products that have it."""
+
+    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
+        """Take the words, in lower case, with their numbers of products."""
+        self._counts = dict(counts or {})
+        self._by_length: dict[int, list[str]] = defaultdict(list)
+        for word in self._counts:
+            if word.isalpha():  # a number or a model number is no misspelt word
+                self._by_length[len(word)].append(word)
+
+    def __len__(self) -> int:
+        """Return the number of words."""
+        return len(self._counts)
+
+    def has(self, word: str) -> bool:
+        """Return whether a product has the word, which is in lower case."""
+        return word in self._counts
+
+    def nearest(self, word: str) -> str | None:
+        """Return the word of the catalog that this one, in lower case, probably is, misspelt.
+
+        It is one typing mistake away (a letter too many, missing, wrong, or two swapped), or two
+        where this word has 8 letters or more; the nearest, and of these the most frequent. A word
+        with digits is never corrected; None where nothing is near.
+        """
+        if not (word.isascii() and word.isalpha()):
+            return None
+        most = 2 if len(word) >= _LONG else 1
+        near = [
+            (distance, -self._counts[other], other)
+            for length in range(len(word) - most, len(word) + most + 1)
+            for other, distance, _ in process.extract_iter(
+                word,
+                self._by_length.get(length, ()),
+                scorer=DamerauLevenshtein.distance,
+                score_cutoff=most,
+            )
+        ]
+        return min(near)[2] if near else None
