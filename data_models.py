@@ -123,6 +123,12 @@ from product_search.schemas.search import (
     TookMs,
     VectorField,
 )
+from product_search.schemas.suggestions import (
+    Suggestion,
+    SuggestionKind,
+    SuggestQuery,
+    SuggestResponse,
+)
 from product_search.schemas.system import (
     DoctorRun,
     DriftExample,
@@ -237,6 +243,10 @@ __all__ = [
     "SimilarBy",
     "SimilarQuery",
     "Strict",
+    "SuggestQuery",
+    "SuggestResponse",
+    "Suggestion",
+    "SuggestionKind",
     "Title",
     "TitleHit",
     "TitleSuggestion",

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -209,6 +209,22 @@ class RunProblem(Base):
     kind: Mapped[str] = mapped_column(String(32))
     subject: Mapped[str] = mapped_column(ExactString(100))  # a line, a product_id, a file's name
     reason: Mapped[str] = mapped_column(Text)
+
+
+class PopularQuery(Base):
+    """A query that found products, and how often it was asked on a day; nothing of who asked."""
+
+    __tablename__ = "popular_query"
+    __table_args__ = (
+        Index("ix_popular_query_text", "text", "day", unique=True),
+        Index("ix_popular_query_day", "day"),
+        {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
+    )
+
+    id: Mapped[int] = mapped_column(CountedId, primary_key=True)
+    text: Mapped[str] = mapped_column(ExactString(40))
+    day: Mapped[date]
+    searches: Mapped[int]
 
 
 class Database:

@@ -38,6 +38,8 @@ from data_models import (
     ProductPage,
     RunsPage,
     SearchResponse,
+    SuggestQuery,
+    SuggestResponse,
     TitlesResponse,
 )
 
@@ -90,6 +92,11 @@ class ApiClient:
         body = {name: value for name, value in values.items() if value is not None}
         response = self._send("POST", "/search", json=_with_image(body, image))
         return SearchResponse.model_validate_json(response.content)
+
+    def suggest(self, query: SuggestQuery) -> SuggestResponse:
+        """Return how what was typed so far may go on."""
+        response = self._send("GET", "/suggest", params=query.model_dump())
+        return SuggestResponse.model_validate_json(response.content)
 
     def match(self, values: Mapping[str, Any]) -> MatchResponse:
         """Judge an image with texts, or a text with images, by the fields of `POST /match`."""

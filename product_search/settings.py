@@ -167,6 +167,9 @@ class Settings(BaseSettings):
         300.0, ge=1, le=86_400, description="what is not indexed by then is published again"
     )
     synonyms_file: Path | None = Field(None, description="default: the one that ships")
+    popular_queries: bool = Field(
+        True, description="queries are counted, by day and nothing else, and the popular suggested"
+    )
     wait_timeout_s: float = Field(30.0, gt=0, description="longest wait of ?wait=true")
 
     @property

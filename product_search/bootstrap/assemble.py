@@ -14,7 +14,7 @@ from product_search.bootstrap.encoders import EncoderLoader
 from product_search.bootstrap.loops import (
     open_indexing_loop,
     open_relay_loop,
-    open_suggestions_loop,
+    open_suggestions_loops,
 )
 from product_search.bootstrap.stores import Stores, open_stores
 from product_search.bulk.uploads import Imports, UploadImporter
@@ -46,6 +46,8 @@ from product_search.search.inputs import InputReader
 from product_search.search.search import SearchService
 from product_search.settings import Settings
 from product_search.suggestions.catalog_words import CatalogWords
+from product_search.suggestions.popular_queries import PopularQueries
+from product_search.suggestions.suggester import Suggester
 from product_search.text.synonyms import Synonyms
 from vector_db import EntityCollection
 
@@ -72,6 +74,7 @@ class Resources:
     imports: Imports
     generations: Generations
     maps: Maps
+    suggester: Suggester
     run_executor: RunExecutor
 
     @property
@@ -133,13 +136,13 @@ def open_resources(
             indexing_loop.start()
         relay_loop = stack.enter_context(open_relay_loop(settings, stores.database))
         search = open_search(settings, indexer)
-        if is_service:
-            stack.enter_context(open_suggestions_loop(search.words))
         unloader = IdleUnloader(_generator(settings), settings.generation_idle_s)
         stack.callback(unloader.close)
         resources = _assemble(settings, indexer, search, indexing_loop, relay_loop, unloader)
         stack.callback(resources.run_executor.stop)
         _check_encoders(resources, is_service=is_service)
+        if is_service:
+            stack.enter_context(open_suggestions_loops(resources.suggester))
         yield resources
 
 
@@ -218,6 +221,7 @@ def _assemble(
     catalog = Catalog(database, images, gate)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
     generations = _generations(settings, indexer, unloader)
+    label = settings.generation_label
     handlers: Mapping[RunKind, Handler] = {
         RunKind.import_: UploadImporter(imports, catalog).handle,
         RunKind.reindex: Reindexer(collections, settings.index_batch_size, gate).handle,
@@ -225,9 +229,7 @@ def _assemble(
         RunKind.duplicates: DuplicateFinder(database, vectors, images).handle,
         RunKind.audit: Auditor(database, vectors, search.calibrations.of).handle,
         RunKind.map: MapMaker(database, vectors).handle,
-        RunKind.generate: GenerationHandler(
-            generations, unloader, search, settings.generation_label
-        ).handle,
+        RunKind.generate: GenerationHandler(generations, unloader, search, label).handle,
     }
     run_executor = RunExecutor(database, handlers)
     return Resources(
@@ -242,6 +244,7 @@ def _assemble(
         imports=imports,
         generations=generations,
         maps=Maps(database, run_executor.wake),
+        suggester=_suggester(settings, search),
         run_executor=run_executor,
     )
 
@@ -255,6 +258,11 @@ def _generations(settings: Settings, indexer: Indexer, unloader: IdleUnloader) -
         max_queued=settings.generation_max_queued,
         keep=timedelta(days=settings.generation_keep_days),
     )
+
+
+def _suggester(settings: Settings, search: SearchService) -> Suggester:
+    popular = PopularQueries(search.database, are_counted=settings.popular_queries)
+    return Suggester(search.words, popular)
 
 
 @contextmanager

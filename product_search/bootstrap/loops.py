@@ -13,9 +13,10 @@ from product_search.outbox.kafka import Consumer, KafkaTopic, Publisher
 from product_search.outbox.relay import Relay
 from product_search.runs.background import Loop
 from product_search.settings import Settings
-from product_search.suggestions.catalog_words import CatalogWords
+from product_search.suggestions.suggester import Suggester
 
 _LOOK_S = 2.0  # how often it is asked whether products have changed, in a small catalog
+_COUNT_S = 10.0  # how often the popular queries that were counted are written
 
 
 @contextmanager
@@ -63,14 +64,20 @@ def open_relay_loop(settings: Settings, database: Database) -> Iterator[Loop | N
 
 
 @contextmanager
-def open_suggestions_loop(words: CatalogWords) -> Iterator[None]:
-    """Start the loop that reads the catalog's words when it has changed, stopped at the end."""
-    loop = Loop("suggestions", words.refresh_if_due, idle_s=_LOOK_S)
-    loop.start()
+def open_suggestions_loops(suggester: Suggester) -> Iterator[None]:
+    """Start the loops that keep suggestions up to date, stopped at the end."""
+    loops = (
+        Loop("catalog words", suggester.words.refresh_if_due, idle_s=_LOOK_S),
+        Loop("popular queries", suggester.popular.exchange_if_due, idle_s=_COUNT_S),
+    )
+    for loop in loops:
+        loop.start()
     try:
         yield
     finally:
-        loop.stop()
+        for loop in loops:
+            loop.stop()
+        suggester.popular.close()
 
 
 def _kafka_topic(settings: Settings) -> KafkaTopic | None:

@@ -374,3 +374,9 @@ RUNS: Example = {
     ],
     "next_after": None,
 }
+SUGGESTIONS: Example = {
+    "suggestions": [
+        {"text": "蓝牙耳机", "kind": "query", "products": 8},
+        {"text": "蓝牙音箱", "kind": "title", "products": 3},
+    ]
+}

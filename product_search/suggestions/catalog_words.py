@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from orm_models import Database, Product
 from product_search.indexing.stored_vectors import iterate_products
+from product_search.suggestions.phrase_counts import PhraseCounts
+from product_search.suggestions.prefix_index import PrefixIndex
 from product_search.text.vocabulary import Vocabulary, latin_words
 
-log = logging.getLogger(__name__)
-
+T = TypeVar("T")
 _COLUMNS = (Product.id, Product.title, Product.category, Product.brand)
-_REST = 50  # times as long as a reading took until the next: 2 % of one core at most
-_SLICE = 25  # products between two pauses, which let searches run
+_REST = 50  # times the processor's time of a reading until the next: 2 % of one core at most
+_SLICE = 25  # products, or suggestions, between two pauses, which let searches run
 _PAUSE_S = 0.001
 _State = tuple[int, int, int]
 
@@ -29,6 +31,7 @@ class CatalogWords:
     def __init__(self, database: Database) -> None:
         """Begin without words; `refresh` reads them."""
         self.vocabulary = Vocabulary()
+        self.suggestions = PrefixIndex()
         self._database = database
         self._state: _State | None = None
         self._turn = threading.Lock()
@@ -37,10 +40,9 @@ class CatalogWords:
     def refresh_if_due(self) -> int:
         """Refresh, unless the last time was too costly to do it again already; return 0."""
         if time.monotonic() >= self._rests_until:
-            begun = time.monotonic()
+            begun = time.thread_time()
             self.refresh()
-            ended = time.monotonic()
-            self._rests_until = ended + _REST * (ended - begun)
+            self._rests_until = time.monotonic() + _REST * (time.thread_time() - begun)
         return 0
 
     def refresh(self) -> None:
@@ -57,12 +59,21 @@ class CatalogWords:
 
     def _read(self) -> None:
         latin: Counter[str] = Counter()
+        phrases = PhraseCounts()
         for rows in iterate_products(self._database, _COLUMNS):
-            for number, row in enumerate(rows):
+            for row in _with_pauses(rows):
                 latin.update({*latin_words(row.title), *latin_words(row.brand or "")})
-                if number % _SLICE == 0:
-                    time.sleep(_PAUSE_S)
+                phrases.add(row.title, row.category, row.brand)
+        self.suggestions = PrefixIndex(_with_pauses(phrases.sources()))
         self.vocabulary = Vocabulary(latin)
+
+
+def _with_pauses(items: Iterable[T]) -> Iterator[T]:
+    """Yield the items, and let others have the interpreter now and then."""
+    for number, item in enumerate(items):
+        if number % _SLICE == 0:
+            time.sleep(_PAUSE_S)
+        yield item
 
 
 def _fetch_state(session: Session) -> _State:

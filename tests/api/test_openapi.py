@@ -68,6 +68,7 @@ def test_every_route_is_there() -> None:
         "GET /product/{product_id}/image",
         "POST /search",
         "POST /search/batch",
+        "GET /suggest",
         "POST /rerank",
         "POST /match",
         "POST /product/titles",

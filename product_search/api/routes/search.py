@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from data_models import (
     MAX_BATCH_IMAGES,
@@ -15,11 +15,14 @@ from data_models import (
     BatchResponse,
     SearchRequest,
     SearchResponse,
+    SuggestQuery,
+    SuggestResponse,
 )
 from product_search import errors
 from product_search.api.bodies import Body, json_body, json_or_form, validated
 from product_search.api.dependencies import Running
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, SEARCH_ERRORS, documented
+from product_search.bootstrap.assemble import Resources
 from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
 from product_search.schemas import examples
 from product_search.search.search import SearchService
@@ -54,7 +57,18 @@ async def search(body: SearchBody, service: Running) -> SearchResponse:
     `confidence` 是符合查询的概率；没有商品达到 `min_confidence` 时 `no_match` 为 true，
     `near_misses` 里是最接近的几个。用 `next_cursor` 翻页，期间的增删不会造成重复或遗漏。
     """
-    return await body.apply(service.search.search, service.search_threads)
+    return await body.apply(partial(_search, service.resources), service.search_threads)
+
+
+@router.get("/suggest", summary="输入时的建议", responses=documented(errors.InvalidRequest))
+async def suggest(query: Annotated[SuggestQuery, Query()], service: Running) -> SuggestResponse:
+    """补全正在输入的文字，好的在前：按开头、拼音（可不完整，lany → 蓝牙耳机）或首字母（lyej）。
+
+    来自类目、品牌、商品标题里完整的词与短语，以及近 30 天里多次有结果的查询；都在内存里，
+    商品改动后片刻（十万件商品时几分钟内）跟上。
+    """
+    # In memory, and quicker than any thread would begin it: it waits behind no search.
+    return service.resources.suggester.suggest(query)
 
 
 @router.post(
@@ -68,6 +82,12 @@ async def search_batch(body: BatchBody, service: Running) -> BatchResponse:
     一批里图片或文字过多时，放不下的查询得到 `payload_too_large`，其他照常回答。
     """
     return await body.apply(partial(_search_batch, service.search), service.search_threads)
+
+
+def _search(resources: Resources, request: SearchRequest) -> SearchResponse:
+    response = resources.search.search(request)
+    resources.suggester.popular.note(request, response)
+    return response
 
 
 def _search_batch(service: SearchService, batch: BatchRequest) -> BatchResponse:

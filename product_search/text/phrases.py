@@ -1,0 +1,157 @@
+"""Words and phrases of titles, as they are written there, and the keys that they are typed by."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import rjieba
+
+from product_search.text import analysis
+from product_search.text.analysis import UNITS, fold, is_han, plain
+
+MOST_WORDS = 4  # of a phrase
+JOINT = "\x1f"  # between the words of a phrase's key
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
+_SIGNS = frozenset("'’&.-+#")  # within a Latin word: L'Oréal, Dr.Martens, WH-1000XM5, C++
+_UNITS = UNITS.keys() | {"gb", "tb", "mb", "hz", "x", "%"}
+_NUMBER = re.compile(r"[\d.,:×*-]+(.*)", re.DOTALL)
+# Words at which no phrase begins or ends.
+_LOOSE = frozenset(
+    "的地得了着过和与及或并在给被把为对从等做用约可级款个只枚支件块这那是有也就都很更最"
+)
+
+
+class Word(NamedTuple):
+    """A word of a title, in simplified characters, and where it is."""
+
+    text: str
+    start: int
+    end: int
+
+    @property
+    def has_han(self) -> bool:
+        """Whether it has a Chinese character."""
+        return _HAN.search(self.text) is not None
+
+
+class Phrase(NamedTuple):
+    """One to `MOST_WORDS` words that follow each other in a title."""
+
+    key: str  # the words in lower case, with JOINT between them
+    text: str  # as the title writes it
+    is_end: bool  # whether nothing follows it up to the next space or sign
+
+
+def phrases(title: str) -> Iterator[Phrase]:
+    """Yield the words and phrases of a title; numbers, measures and loose words are none."""
+    shown, words = _words(title)
+    for run in _runs(words):
+        keys = [_key(word.text) for word in run]
+        for first in range(len(run)):
+            for last in range(first, min(first + MOST_WORDS, len(run))):
+                if first == last and len(keys[first]) < 2:
+                    continue
+                if keys[first] in _LOOSE or keys[last] in _LOOSE or keys[first].isdigit():
+                    continue
+                text = shown[run[first].start : run[last].end]
+                yield Phrase(JOINT.join(keys[first : last + 1]), text, last == len(run) - 1)
+
+
+def compact(text: str) -> str:
+    """Return the text in lower case, its letters and digits alone: as a prefix is compared."""
+    return compact_words([fold(text)])
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a short text, such as a category, in lower case."""
+    return [_key(word.text) for word in _words(text)[1]]
+
+
+def compact_words(words: Iterable[str]) -> str:
+    """Return the words, in lower case, as `compact` returns a text of them."""
+    return "".join(char for word in words for char in word if char.isalnum() or char in "+#")
+
+
+def _key(word: str) -> str:
+    """Return a word of a title in lower case, and as a query with it would be folded."""
+    return word.lower() if word.isascii() or _HAN.search(word) else fold(word)
+
+
+def pinyin(words: Sequence[str]) -> tuple[str, str] | None:
+    """Return the words in pinyin and by their initials, without spaces; None without Chinese.
+
+    Latin words are written out in both: iphone手机壳 is iphoneshoujike and iphonesjk.
+    """
+    if not any(_HAN.search(word) for word in words):
+        return None
+    sounds = [_sound(word) for word in words]
+    return "".join(whole for whole, _ in sounds), "".join(initials for _, initials in sounds)
+
+
+@lru_cache(maxsize=16_384)
+def _sound(word: str) -> tuple[str, str]:
+    whole = initials = ""
+    for piece in re.findall(rf"{_HAN.pattern}+|[^\W_]+|[+#]+", word):
+        is_chinese = is_han(piece)
+        syllables = analysis.syllables_of(piece) if is_chinese else (piece,)
+        whole += "".join(syllables)
+        initials += "".join(one[:1] if is_chinese else one for one in syllables)
+    return whole, initials
+
+
+def _words(title: str) -> tuple[str, list[Word]]:
+    """Return the title as it is shown, and its words, spaces and signs left out."""
+    shown = " ".join(unicodedata.normalize("NFKC", title).split())
+    simplified = plain(shown)
+    if len(simplified) != len(shown):  # then places in one are none in the other
+        shown = simplified
+    words: list[Word] = []
+    for found in rjieba.tokenize(simplified, "default"):
+        word = Word(*found)
+        before = words[-1] if words else None
+        is_next = before is not None and before.end == word.start
+        if before and is_next and _is_latin(before.text) and _is_latin(word.text):
+            words[-1] = Word(before.text + word.text, before.start, word.end)
+        elif not word.text.isspace():
+            words.append(word)
+    return shown, [word for word in words if any(map(str.isalnum, word.text))]
+
+
+def _is_latin(text: str) -> bool:
+    return all(char in _SIGNS or (char.isalnum() and not _HAN.match(char)) for char in text)
+
+
+def _runs(words: Sequence[Word]) -> Iterator[list[Word]]:
+    """Yield the words that follow each other, with a space between Latin ones at most.
+
+    A number ends a run, but for one after a Latin word (iPhone 15), and takes its unit with it.
+    """
+    run: list[Word] = []
+    number_ends = -1
+    for word in words:
+        is_unit = word.start == number_ends and (len(word.text) == 1 or word.text.endswith("装"))
+        if run and not _follows(run[-1], word):
+            yield run
+            run = []
+        measured = _NUMBER.fullmatch(word.text)
+        is_measure = measured is not None and (not measured[1] or measured[1].lower() in _UNITS)
+        is_model = is_measure and bool(run) and not run[-1].has_han and word.text.isdigit()
+        if is_unit or (is_measure and not is_model):
+            if run:
+                yield run
+                run = []
+        else:
+            run.append(word)
+        number_ends = word.end if is_measure else -1
+    if run:
+        yield run
+
+
+def _follows(one: Word, other: Word) -> bool:
+    """Return whether two words are of one phrase: side by side, or Latin with a space between."""
+    gap = other.start - one.end
+    return gap == 0 or (gap == 1 and not one.has_han and not other.has_han)
