@@ -140,6 +140,13 @@ from product_search.schemas.system import (
     Health,
     OutboxCounts,
 )
+from product_search.schemas.understanding import (
+    Interpretation,
+    InterpretedKind,
+    Meaning,
+    PriceBounds,
+    Understanding,
+)
 
 __all__ = [
     "DENSE_FIELDS",
@@ -198,6 +205,8 @@ __all__ = [
     "ImportStatus",
     "IndexStatus",
     "InsightRun",
+    "Interpretation",
+    "InterpretedKind",
     "Label",
     "Labels",
     "Leg",
@@ -212,6 +221,7 @@ __all__ = [
     "MatchRequest",
     "MatchResponse",
     "MatchText",
+    "Meaning",
     "MomentRange",
     "NumberRange",
     "OutboxCounts",
@@ -219,6 +229,7 @@ __all__ = [
     "PictureOfGeneration",
     "Price",
     "PriceBand",
+    "PriceBounds",
     "PriceRange",
     "ProductCreate",
     "ProductCreated",
@@ -253,6 +264,7 @@ __all__ = [
     "TitlesRequest",
     "TitlesResponse",
     "TookMs",
+    "Understanding",
     "VectorField",
     "Verdict",
     "Whole",

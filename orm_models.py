@@ -349,6 +349,20 @@ def list_segments(sort: ListSort) -> tuple[ListSegment, ...]:
     return walks[sort]
 
 
+def listed_milvus_ids(
+    session: Session, conditions: Sequence[ColumnElement[bool]], order: ListSort, limit: int
+) -> list[int]:
+    """Return the first keys, at most `limit`, of the products that meet the conditions."""
+    keys: list[int] = []
+    for segment in list_segments(order):
+        rows = select(Product.milvus_id).where(*conditions, *segment.conditions)
+        first = rows.order_by(*segment.order).limit(limit - len(keys))
+        keys += session.scalars(first)
+        if len(keys) == limit:
+            break
+    return keys
+
+
 class ProductRow(LazyRow):
     """What answers show of a product, read without a session's bookkeeping."""
 

@@ -34,7 +34,10 @@ _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
 _MAX_FIELDS, _MAX_FILES = 50, 2
 _MAX_FIELD_KB = 1024
 # Fields that a form has as JSON text.
-JSON_FIELDS = ("attributes", "filters", "generation", "legs", "parts", "region", "product_ids")
+JSON_FIELDS = (
+    *("attributes", "filters", "generation", "legs", "parts", "region", "product_ids"),
+    "understand",
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 Answer = TypeVar("Answer")

@@ -50,6 +50,7 @@ SEARCHES: list[Any] = [
         "facets": True,
         "explain": True,
     },
+    {"text": "300元以内的双肩包", "understand": {"negation": False}},
     {"text": "双肩包", "sort": "price_asc", "legs": {"text_to_image": 0}, "min_confidence": 0.3},
     {
         "parts": [
@@ -73,6 +74,13 @@ SEARCH_FORM: Example = {
 SEARCH_ANSWER: Example = {
     "mode": "hybrid",
     "corrected_query": None,
+    "interpreted": [
+        {
+            "kind": "price",
+            "text": "300元以内",
+            "meaning": {"price": {"gte": None, "lte": "300.00"}},
+        }
+    ],
     "hits": [
         {
             "rank": 1,

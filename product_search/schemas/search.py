@@ -30,6 +30,7 @@ from product_search.schemas.fields import (
 from product_search.schemas.filters import Facets, SearchFilters
 from product_search.schemas.generation import PictureOfGeneration
 from product_search.schemas.products import ProductOut
+from product_search.schemas.understanding import Interpretation, Understand, Understanding
 
 MAX_PARTS = 16
 MAX_TEXT = 4 * MAX_QUERY  # characters of all texts of a composed query together
@@ -146,7 +147,7 @@ class SearchRequest(Strict):
     mode: SearchMode | None = Field(
         None,
         description="默认：有文字或商品时为 hybrid，只有图片时为 image_to_image。"
-        "只有 hybrid 改正错字、用同义词、分出“不要……”；其余四种原样使用文字",
+        "只有 hybrid 改正错字、用同义词、理解价格与“不要……”；其余四种原样使用文字",
     )
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
@@ -176,6 +177,12 @@ class SearchRequest(Strict):
         None, ge=0, le=1, description="默认：校准时定下的界线；0：给出一切"
     )
     correct: bool = Field(True, description="hybrid：拼音与同音的错字按商品里的词改正")
+    understand: Understand = Field(
+        default_factory=Understanding,
+        description="hybrid：把文字里价格的词当作筛选、分出“不要……”，回答里的 interpreted 会说明。"
+        'false：文字怎样写就怎样找；{"price": false}：只有价格的词按原词找',
+        json_schema_extra={"default": True},
+    )
     sort: SearchSort = SearchSort.relevance
     facets: bool = Field(False, description="回答里附上符合查询的商品按分类、品牌、价位的个数")
     explain: bool = Field(False, description="回答里说明每个商品从哪来、为何排在这里")
@@ -282,7 +289,9 @@ class SearchHit(BaseModel):
     confidence: float | None = Field(
         None, description="符合查询的概率，0–1；null：在用的编码器与各路没有校准"
     )
-    matched_field: VectorField = Field(description="hybrid：贡献最大的一路")
+    matched_field: VectorField | None = Field(
+        description="hybrid：贡献最大的一路；null：只有价格的词，没有可搜的，按 filters 列出"
+    )
     product: ProductOut
     explain: HitExplain | None = None
 
@@ -308,6 +317,10 @@ class SearchResponse(BaseModel):
     corrected_query: str | None = Field(
         None, description="hybrid：按这个词搜索：原词像是拼音或同音的错字；correct: false 按原词"
     )
+    interpreted: list[Interpretation] = Field(
+        default_factory=list,
+        description="hybrid：哪些词被当作了什么；每种可以用 understand 关闭",
+    )
     hits: list[SearchHit]
     total: int = Field(description="符合查询与 filters 的商品数")
     total_is_exact: bool = Field(
@@ -327,7 +340,7 @@ class SearchResponse(BaseModel):
     dropped: int = Field(description="召回后因数据库中已无对应商品（或已改动）而舍去的向量数")
     warnings: list[str] = Field(
         default_factory=list,
-        description="图片可用，但有应当知道的不足，例如文件缺了结尾；没有时不出现",
+        description="图片可用而有不足（例如文件缺了结尾），或价格的词与 filters 矛盾；没有时不出现",
         exclude_if=operator.not_,
     )
     took_ms: TookMs

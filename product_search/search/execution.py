@@ -27,6 +27,7 @@ from product_search.search.calibration import Calibration, round_confidence
 from product_search.search.cursors import Cursors
 from product_search.search.facets import FacetValues, count_facets
 from product_search.search.hydration import BoundHit, HydratedHit, Hydration, Page, hydrate
+from product_search.search.listing import list_products
 from product_search.search.plan import LegVectors, Plan
 from product_search.search.recall import HybridDepth, Recall, RecalledHit, recall
 from product_search.search.together import Steps
@@ -90,6 +91,7 @@ class Search:
         return SearchResponse(
             mode=self.plan.mode,
             corrected_query=query.corrected,
+            interpreted=query.interpreted,
             hits=to_search_hits(
                 shown, page.skipped, explain=request.explain, unfiltered=ranks or {}
             ),
@@ -108,7 +110,9 @@ class Search:
         )
 
     def _min_confidence(self) -> float | None:
-        """Return the confidence that a hit must have; None where no curve was fitted."""
+        """Return the confidence that a hit must have; None where it has none, or no curve."""
+        if self.plan.lists_all:
+            return None
         curve = self.calibration.curve(self.plan.feature_names)
         wanted = self.plan.query.request.min_confidence
         if curve is not None:
@@ -143,7 +147,7 @@ class Search:
 
     def _limits(self, wanted: int, *, takes_all: bool) -> Sequence[int]:
         """Return how deep the legs are read, one depth after the other."""
-        if self.plan.mode is SearchMode.hybrid:
+        if self._is_fused:
             return HybridDepth.FIRST, HybridDepth.FURTHER
         least = max(wanted, _COUNTED) if takes_all else wanted
         limits = [limit for limit in _LIMITS if limit > least] or [MAX_LIMIT]
@@ -155,13 +159,22 @@ class Search:
         That of a hybrid search does not depend on the size of its pages: they end where less than
         one leg's depth of all that the legs found fits, since what lies below fits even less.
         """
-        if self.plan.mode is not SearchMode.hybrid:
+        if self.plan.lists_all:
+            return takes_all or len(results.hits) >= wanted
+        if not self._is_fused:
             return takes_all or _is_settled(results, wanted)
         fitting = len(results.hits) + results.dropped + results.recalled.unwanted
         has_more = fitting >= HybridDepth.FIRST
         return not has_more or (len(results.hits) >= wanted and not takes_all)
 
+    @property
+    def _is_fused(self) -> bool:
+        """Whether the order is that of several legs, whose depth it depends on."""
+        return self.plan.mode is SearchMode.hybrid and not self.plan.lists_all
+
     def _recall(self, limit: int, filters: SearchFilters) -> Steps[Recall]:
+        if self.plan.lists_all and not self.plan.asks_nothing:
+            return list_products(self.database, self.plan, filters, limit)
         return recall(self.plan, self.vectors, filters, self.calibration, limit)
 
     def _fitting(
@@ -171,9 +184,10 @@ class Search:
         found = yield from hydrate(self.plan, recalled, fitting, page)
         # A single leg's confidence falls with its score: below the first that does not fit,
         # however deep, nothing fits.
-        is_cut = bool(below) and self.plan.mode is not SearchMode.hybrid
+        is_cut = bool(below) and not self._is_fused
         is_complete = recalled.is_complete or is_cut
-        dropped = len(fitting) - len(found.hits)
+        # A list leaves attributes to hydration: what does not pass was never found.
+        dropped = 0 if self.plan.lists_all else len(fitting) - len(found.hits)
         return Results(found, found.hits, below, dropped, is_complete, limit)
 
     def _near_misses(self, results: Results) -> Steps[list[SearchHit]]:
@@ -194,7 +208,8 @@ class Search:
         None where nothing is filtered, or the order is not that of relevance.
         """
         request = self.plan.query.request
-        if request.filters == SearchFilters() or request.sort is not SearchSort.relevance:
+        is_ranked = request.sort is SearchSort.relevance and not self.plan.lists_all
+        if request.filters == SearchFilters() or not is_ranked:
             return None
         recalled = yield from self._recall(limit, SearchFilters())
         fitting, _ = recalled.split(min_confidence)

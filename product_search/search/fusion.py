@@ -128,6 +128,13 @@ def as_found(leg: RankedLeg) -> FusedHits:
     return FusedHits(leg.milvus_ids, leg.scores, [leg.name], ranks, scores, scores)
 
 
+def as_listed(milvus_ids: Keys) -> FusedHits:
+    """Return entities that no leg has looked for, in this order: the score of each is 0."""
+    of_legs = np.zeros((0, len(milvus_ids)))
+    ranks = np.zeros(of_legs.shape, np.int64)
+    return FusedHits(milvus_ids, np.zeros(len(milvus_ids)), [], ranks, of_legs, of_legs)
+
+
 def unique_keys(some: Iterable[Keys]) -> Keys:
     """Return each key once, in rising order."""
     keys = np.sort(np.concatenate([np.zeros(0, np.int64), *some]))

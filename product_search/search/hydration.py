@@ -89,7 +89,7 @@ def hydrate(plan: Plan, recalled: Recall, places: Sequence[int], page: Page) -> 
         return [one.product_id for one in page.shown(bind(product_ids))]
 
     filters, watch = plan.query.request.filters, plan.query.watch
-    needs_image = all(FIELDS[leg] is VectorField.image_clip for leg in plan.legs)
+    needs_image = {FIELDS[leg] for leg in plan.legs} == {VectorField.image_clip}
     choose = every if _needs_all_rows(plan) else shown
     products = yield from bound(Binding(keys, filters, needs_image, choose, watch))
     hits, rows = bind(products.ids), products.rows

@@ -11,7 +11,16 @@ from typing import Generic, TypeVar
 
 from PIL import Image
 
-from data_models import Leg, PictureOfGeneration, QueryPart, SearchMode, SearchRequest, TookMs
+from data_models import (
+    Interpretation,
+    InterpretedKind,
+    Leg,
+    PictureOfGeneration,
+    QueryPart,
+    SearchMode,
+    SearchRequest,
+    TookMs,
+)
 from orm_models import Database, Product
 from product_search import telemetry
 from product_search.batching import waited_s
@@ -21,7 +30,8 @@ from product_search.images.decoding import Region, decode, from_base64, image_wa
 from product_search.images.store import ImageStore, content_hash
 from product_search.runs import generations
 from product_search.search.cursors import search_hash
-from product_search.text.query import QueryText, analyse, without_negations
+from product_search.search.understanding import Understood, understand
+from product_search.text.query import QueryText, analyse
 from product_search.text.synonyms import Synonyms
 
 T = TypeVar("T")
@@ -125,7 +135,10 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Query:
-    """A request with its inputs read, and the time that was spent on it so far."""
+    """A request with its inputs read, and the time that was spent on it so far.
+
+    The request is as it was understood: its filters have the price words, its text has not.
+    """
 
     request: SearchRequest
     inputs: QueryInputs
@@ -133,11 +146,22 @@ class Query:
     digest: str = ""  # of the request and its image: cursors are bound to it
     corrected: str | None = None  # the text that is searched with instead of the request's
     warnings: Sequence[str] = ()  # of its image
+    interpreted: Sequence[Interpretation] = ()
 
     @property
     def has_image(self) -> bool:
         """Whether there are images to encode."""
         return bool(self.inputs.images)
+
+    @property
+    def says_prices(self) -> bool:
+        """Whether words of it became filters."""
+        return any(one.kind is InterpretedKind.price for one in self.interpreted)
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether its words leave no product that its filters let pass."""
+        return any(one.contradicts for one in self.interpreted)
 
 
 @dataclass(frozen=True)
@@ -162,7 +186,8 @@ class InputReader:
             image = request.image
             if request.image_base64 is not None:
                 image = from_base64(request.image_base64)
-            inputs = self._inputs(request, image)
+            understood = understand(request)
+            inputs = self._inputs(understood, image)
         digest = search_hash(
             [
                 request.chosen_mode,
@@ -170,8 +195,14 @@ class InputReader:
                 hashlib.sha256(image or b"").hexdigest(),
             ]
         )
-        warnings = image_warnings(image) if image is not None else ()
-        return Query(request, inputs, watch, digest, warnings=warnings)
+        return Query(
+            understood.request,
+            inputs,
+            watch,
+            digest,
+            warnings=[*(image_warnings(image) if image is not None else ()), *understood.warnings],
+            interpreted=understood.interpreted,
+        )
 
     def analyse(self, text: str) -> QueryText:
         """Return the text's words, with the operator's synonyms."""
@@ -197,10 +228,12 @@ class InputReader:
             raise ProductWithoutImage(f"商品 {product.id} 没有图片，不能用作图片查询")
         return self.images.load(product.image_hash, region)
 
-    def _inputs(self, request: SearchRequest, image: bytes | None) -> QueryInputs:
+    def _inputs(self, understood: Understood, image: bytes | None) -> QueryInputs:
+        request = understood.request
         values: list[tuple[Value, float]] = []
         if request.text is not None:
-            values += self._text_values(request.text, request.chosen_mode)
+            values.append((self.analyse(request.text), 1.0))
+        values += [(self.analyse(text), -1.0) for text in understood.unwanted]
         if image is not None:
             values.append((QueryImage.read(image, request.region), 1.0))
         if request.generation is not None:
@@ -219,13 +252,6 @@ class InputReader:
             images=[Weighted(one, weight) for one, weight in values if isinstance(one, QueryImage)],
             excluded=frozenset(excluded),
         )
-
-    def _text_values(self, text: str, mode: SearchMode) -> list[tuple[Value, float]]:
-        """Return the text; in hybrid, what it says not to want has a negative weight."""
-        if mode is not SearchMode.hybrid:
-            return [(self.analyse(text), 1.0)]
-        wanted, unwanted = without_negations(text)
-        return [(self.analyse(wanted), 1.0), *((self.analyse(one), -1.0) for one in unwanted)]
 
     def _product_values(
         self, product: Product, request: SearchRequest, has_others: bool

@@ -52,8 +52,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class Plan:
-    """A query and the legs that answer it, by weight; at least one weight is above 0.
+    """A query and the legs that answer it, by weight, each of which is above 0.
 
+    There are no legs where the query has nothing but price words.
     `asked` is a search that was made of its terms already.
     """
 
@@ -72,9 +73,21 @@ class Plan:
         return self.query.inputs
 
     @property
+    def lists_all(self) -> bool:
+        """Whether there is nothing to look for: all that passes the filters is listed."""
+        return not self.legs
+
+    @property
     def asks_nothing(self) -> bool:
-        """Whether a hybrid search has texts alone, and these only words that ask for nothing."""
-        if self.mode is not SearchMode.hybrid or not all(leg.takes_text for leg in self.legs):
+        """Whether nothing can be found: texts have only words that ask for nothing, or contradict.
+
+        This is of hybrid searches; one that lists asks for all.
+        """
+        if self.query.contradicts:
+            return True
+        if self.lists_all or self.mode is not SearchMode.hybrid:
+            return False
+        if not all(leg.takes_text for leg in self.legs):
             return False
         return not any(text.terms for text in self.inputs.wanted_texts)
 
@@ -94,7 +107,7 @@ class Plan:
 
 
 def plan_legs(query: Query) -> Plan:
-    """Return the legs of the request's mode.
+    """Return the legs of the request's mode; none where the query is price words alone.
 
     Raises:
         InvalidRequest: a leg of the request has nothing to look for, or no leg is left.
@@ -103,13 +116,17 @@ def plan_legs(query: Query) -> Plan:
     if request.chosen_mode is not SearchMode.hybrid:
         return Plan(query, {Leg(request.chosen_mode): 1.0})
     weights = request.legs or {}
-    useless = [leg for leg, weight in weights.items() if weight and not inputs.suit(leg)]
+    useless = [
+        leg
+        for leg, weight in weights.items()
+        if weight and not inputs.suit(leg) and not (leg.takes_text and query.says_prices)
+    ]
     if useless:
         needs = "文字" if useless[0].takes_text else "图片"
         raise _wrong_legs(f"{useless[0]} 需要{needs}")
     legs = {leg: weights.get(leg, DEFAULT_WEIGHTS[leg]) for leg in Leg if inputs.suit(leg)}
     legs = {leg: weight for leg, weight in legs.items() if weight > 0}
-    if not legs:
+    if not legs and not query.says_prices:
         raise _wrong_legs("各路都关闭了")
     return Plan(query, legs)
 

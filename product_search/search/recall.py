@@ -59,7 +59,7 @@ class RecalledHit(NamedTuple):
     milvus_id: int
     score: float
     confidence: float | None  # None: nothing was fitted for these encoders and legs
-    field: VectorField
+    field: VectorField | None  # None: no leg has looked for it
     features: Mapping[str, float]
     ranks: Mapping[str, LegRank]
 
@@ -105,12 +105,12 @@ class Recall:
     def hit(self, place: int) -> RecalledHit:
         """Return the entity at a place."""
         ranks = self.fused.ranks_of(place)
-        _, best = max((rank.contribution, name) for name, rank in ranks.items())
+        best = max(ranks, key=lambda name: (ranks[name].contribution, name), default=None)
         return RecalledHit(
             milvus_id=int(self.fused.milvus_ids[place]),
             score=float(self.fused.scores[place]),
             confidence=None if self.confidences is None else float(self.confidences[place]),
-            field=_FIELDS_BY_NAME[best],
+            field=_FIELDS_BY_NAME[best] if best else None,
             features={name: float(values[place]) for name, values in self.features.items()},
             ranks=ranks,
         )
@@ -243,6 +243,11 @@ def _coverage(texts: Sequence[Weighted[QueryText]], terms: frozenset[str]) -> fl
     wanted = [text for text in texts if text.weight > 0]
     covered = sum(text.weight * text.value.coverage(terms) for text in wanted)
     return covered / sum(text.weight for text in wanted)
+
+
+def unwanted_entities(plan: Plan, hits: LegHits) -> set[int]:
+    """Return what the query excludes, and of the hits those that say what it does not want."""
+    return _unwanted(plan, _matches(plan, hits))
 
 
 def _unwanted(plan: Plan, matches: Mapping[int, frozenset[str]]) -> set[int]:

@@ -40,7 +40,9 @@ def rerank_products(search: SearchService, request: RerankRequest) -> RerankResp
     """
     given = {name: value for name, value in request if value is not None}
     del given["product_ids"]
-    query = search.inputs.read(SearchRequest.model_validate({"mode": SearchMode.hybrid} | given))
+    # The products are given: a price in the text leaves none of them out.
+    fixed = {"mode": SearchMode.hybrid, "understand": {"price": False}}
+    query = search.inputs.read(SearchRequest.model_validate(fixed | given))
     with query.watch.stage("hydrate"):
         products = search.database.read(products_by_id, request.product_ids)
     return search.collections.query(_rerank, search, query, products, request.product_ids)

@@ -178,7 +178,7 @@ class SearchService:
 
     def _search(self, collection: OpenCollection, query: Query) -> Steps[SearchResponse]:
         plan = yield from self.plan(query)
-        vectors = {} if plan.asks_nothing else (yield from embedded(plan))
+        vectors = {} if plan.asks_nothing or plan.lists_all else (yield from embedded(plan))
         response = yield from self._run(collection, plan, vectors)
         return response
 
