@@ -21,6 +21,7 @@ from product_search.demo.views.search.query import (
     show_example_queries,
 )
 from product_search.demo.views.search.results import current_offset, show_results
+from product_search.demo.views.search.understanding import kinds_as_typed, show_understood
 
 
 def search_page() -> None:
@@ -34,20 +35,23 @@ def search_page() -> None:
     if health is None:
         return
     if query is None:
-        keep_in_address(0)
+        keep_in_address(None, 0)
         show_example_queries()
         return
+    as_typed = kinds_as_typed(query.get("text"))
     search = query | {
+        "understand": dict.fromkeys(as_typed, False) or None,
         "top_k": top_k,
         "filters": filters or None,
         "sort": sort,
         "min_confidence": None if only_fitting else 0,
     }
     offset = current_offset((search, image))
-    keep_in_address(offset)
+    keep_in_address(query.get("text"), offset)
     with show_errors(), st.spinner(_("正在搜索…")):
         extras = {"offset": offset, "facets": True, "explain": True}
         response = client.search(search | extras, image)
+        show_understood(query.get("text"), response.interpreted)
         show_results(client, response, sort, offset, top_k)
 
 

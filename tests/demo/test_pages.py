@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from data_models import ProductListQuery, SearchMode
+from data_models import InterpretedKind, ProductListQuery, SearchMode
 from product_search.client import ApiClient, ApiError
 from product_search.demo.errors import error_text
 from product_search.demo.views.search.query import AUTO, EXAMPLE_QUERIES, MODE_NAMES
+from product_search.demo.views.search.understanding import KIND_NAMES
 from product_search.settings import ROOT
 from tests.demo.pages import Upload, html, opened, said, titles
 
@@ -168,6 +169,64 @@ def test_what_matches_nothing_is_told_with_the_nearest() -> None:
     corrected = searched("xigua", AUTO)
     assert "已按“西瓜”搜索" in said(corrected)
     assert "西瓜" in titles(corrected)[0]
+
+
+def shown_prices(page: AppTest) -> list[float]:
+    return [float(price) for price in re.findall(r"¥([\d.]+)<", html(page))]
+
+
+@pytest.mark.usefixtures("api_url")
+def test_what_was_understood_is_a_chip_that_a_click_takes_out() -> None:
+    page = searched("双肩包 150元以内")
+    assert "≤ ¥150" in page.button(key="as_typed_price").label
+    assert max(shown_prices(page)) <= 150
+    page.button(key="as_typed_price").click().run()
+    assert page.query_params["as_typed"] == "price"
+    assert "as_typed_price" not in {button.key for button in page.button}
+    assert max(shown_prices(page)) > 150
+    page.button(key="understand_price").click().run()
+    assert "as_typed" not in page.query_params
+    assert max(shown_prices(page)) <= 150
+    page.button(key="as_typed_price").click().run()
+    page.text_input(key="text").set_value("书包 150元以内").run()
+    assert "as_typed" not in page.query_params
+    assert max(shown_prices(page)) <= 150
+
+
+def test_every_kind_that_is_understood_has_a_name() -> None:
+    assert set(KIND_NAMES) == set(InterpretedKind)
+
+
+@pytest.mark.usefixtures("api_url")
+def test_an_address_keeps_what_was_taken_out() -> None:
+    page = AppTest.from_file(ROOT / "web_demo.py", default_timeout=60)
+    page.query_params["text"] = "双肩包 不要红色的 150元以内"
+    page.query_params["as_typed"] = "price,colour"
+    page.run()
+    keys = {button.key for button in page.button}
+    assert {"understand_price", "as_typed_negation"} <= keys
+    assert page.query_params["as_typed"] == "price"
+
+
+@pytest.mark.usefixtures("api_url")
+def test_price_words_alone_are_a_list_without_a_fit() -> None:
+    page = searched("150元以内")
+    prices = shown_prices(page)
+    assert prices
+    assert max(prices) <= 150
+    assert "符合度" not in html(page)
+    assert "相似度" not in html(page)
+    assert "为何匹配" not in html(page)
+
+
+@pytest.mark.usefixtures("api_url")
+def test_a_price_that_contradicts_the_filter_is_told() -> None:
+    page = searched("双肩包 100元以下")
+    page.number_input(key="filter_min_price").set_value(200.0).run()
+    assert titles(page) == []
+    assert "“100元以下”与价格筛选或其他的词矛盾" in said(page)
+    page.button(key="as_typed_price").click().run()
+    assert min(shown_prices(page)) >= 200
 
 
 @pytest.mark.usefixtures("api_url")

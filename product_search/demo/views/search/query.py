@@ -21,6 +21,7 @@ from product_search.demo.html import image_html, plain
 from product_search.demo.image_input import Region, query_image
 from product_search.demo.language import N_, _, option_name, widget_key
 from product_search.demo.service import product_title
+from product_search.demo.views.search.understanding import AS_TYPED, kinds_as_typed
 
 AUTO = "auto"
 MODE_NAMES = {
@@ -43,7 +44,7 @@ SORT_NAMES = {
     SearchSort.price_desc: N_("价格从高到低"),
     SearchSort.newest: N_("最新的在前"),
 }
-EXAMPLE_QUERIES = ("露营要带的", "红色双肩包", "xigua", "不要无线的鼠标", "送长辈的礼物")
+EXAMPLE_QUERIES = ("露营要带的", "红色双肩包", "xigua", "不要无线的鼠标", "200元以内的礼物")
 RESULT_COUNTS = [10, 20, 50, 100]
 # Products that the results should be like, or not like: the address has them too.
 LIKED, UNLIKED = "like", "unlike"
@@ -255,7 +256,7 @@ def _take_from_address(name: str, known: Collection[str], default: str) -> None:
     st.session_state.setdefault(widget_key(name), given if given in known else default)
 
 
-def keep_in_address(offset: int) -> None:
+def keep_in_address(text: str | None, offset: int) -> None:
     """Keep in the address what no widget keeps there by itself, but for defaults."""
     values = {
         "mode": st.session_state[widget_key("mode")].removeprefix(AUTO),
@@ -263,6 +264,7 @@ def keep_in_address(offset: int) -> None:
         "offset": str(offset or ""),
         **{kind: ",".join(map(str, example_ids(kind))) for kind in (LIKED, UNLIKED)},
         "generation": _generated_name(_generated_image()),
+        AS_TYPED: ",".join(kinds_as_typed(text)),
     }
     for name, value in values.items():
         if value:

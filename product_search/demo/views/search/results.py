@@ -121,10 +121,17 @@ def _show_cards(client: ApiClient, hits: list[SearchHit]) -> None:
     with st.container(key=f"results_{hits[0].rank}"):
         for hit in hits:
             with st.container(key=f"hit_{hit.product.product_id}", gap="xsmall"):
-                why = _why_html(hit.explain) if hit.explain else ""
-                foot = html.fit_html(hit.confidence, hit.score) + why
+                foot = _foot_html(hit)
                 st.html(html.card_html(client, hit.product, foot))
                 _show_card_buttons(hit)
+
+
+def _foot_html(hit: SearchHit) -> str:
+    """Return how well the hit fits and why; nothing where nothing but filters was asked for."""
+    if hit.matched_field is None:
+        return ""
+    why = _why_html(hit.explain) if hit.explain else ""
+    return html.fit_html(hit.confidence, hit.score) + why
 
 
 def _show_card_buttons(hit: SearchHit) -> None:
