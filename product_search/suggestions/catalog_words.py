@@ -19,9 +19,9 @@ from product_search.text.vocabulary import Vocabulary, latin_words
 
 T = TypeVar("T")
 _COLUMNS = (Product.id, Product.title, Product.category, Product.brand)
-_REST = 50  # times the processor's time of a reading until the next: 2 % of one core at most
-_SLICE = 25  # products, or suggestions, between two pauses, which let searches run
-_PAUSE_S = 0.001
+_REST = 30  # times the processor's time of a reading until the next: 3 % of one core at most
+_SLICE = 10  # products, or suggestions, between two pauses, which let searches run
+_PAUSE_S = 0.002
 _State = tuple[int, int, int]
 
 

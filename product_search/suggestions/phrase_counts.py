@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from data_models import SuggestionKind
 from product_search.suggestions.prefix_index import Source
 from product_search.text.phrases import JOINT, compact, compact_words, phrases, words_of
 
-_MOST_COUNTED = 400_000  # words and phrases while titles are read, about 200 bytes each
-_MOST_SUGGESTED = 150_000
+_MOST_COUNTED = 200_000  # phrases of several words while titles are read, about 200 bytes each
+_ROOM = 0.7  # of these are left, when the rarest are forgotten
+_MOST_SUGGESTED = 60_000
 # More than a word of titles, a category or a brand is what a person may be looking for.
 _LABEL_BONUS = 1.0
 _LENGTH_COST = 0.001  # for each character: of phrases that are as frequent, the shorter come first
@@ -26,18 +28,20 @@ def weight(count: int) -> float:
 class PhraseCounts:
     """Counts of products by category, by brand, and by words and phrases of titles.
 
-    Beyond `_MOST_COUNTED` words and phrases those of several words that one product alone has had
-    so far are forgotten, so that in a very large catalog rare phrases may count too few products
-    (lossy counting: Manku and Motwani, 2002).
+    Where there are more than `_MOST_COUNTED` phrases of several words, the rarest so far are
+    forgotten, so that in a large catalog rare phrases may count too few products (lossy counting:
+    Manku and Motwani, 2002). Words, categories and brands are always counted whole.
     """
 
     def __init__(self) -> None:
         """Begin without products."""
         self._categories: Counter[str] = Counter()
         self._brands: Counter[str] = Counter()
-        self._counts: Counter[str] = Counter()
+        self._words: Counter[str] = Counter()
+        self._phrases: Counter[str] = Counter()  # of several words
         self._texts: dict[str, str] = {}  # by key, where the title writes it otherwise
-        self._ends: set[str] = set()  # keys of several words that end where a title pauses
+        self._ends: set[str] = set()  # phrases that end where a title pauses
+        self._forgotten = 0  # products that phrases may have had which were forgotten
 
     def add(self, title: str, category: str | None, brand: str | None) -> None:
         """Count a product."""
@@ -46,13 +50,16 @@ class PhraseCounts:
         if brand:
             self._brands[brand] += 1
         found = {phrase.key: phrase for phrase in phrases(title)}
-        self._counts.update(found.keys())
         for key, phrase in found.items():
-            if phrase.is_end and JOINT in key:
-                self._ends.add(key)
-            if key not in self._texts and phrase.text != key.replace(JOINT, ""):
-                self._texts[key] = phrase.text
-        if len(self._counts) > _MOST_COUNTED:
+            if JOINT in key:
+                self._phrases[key] += 1
+                if phrase.is_end:
+                    self._ends.add(key)
+            else:
+                self._words[key] += 1
+            if phrase.text != key.replace(JOINT, ""):
+                self._texts.setdefault(key, phrase.text)
+        if len(self._phrases) > _MOST_COUNTED:
             self._forget_rare()
 
     def sources(self) -> Iterator[Source]:
@@ -71,35 +78,38 @@ class PhraseCounts:
             words = key.split(JOINT)
             if (joined := compact_words(words)) and joined not in seen:
                 seen.add(joined)
-                text, count = self._texts.get(key) or "".join(words), self._counts[key]
+                text, count = self._texts.get(key) or "".join(words), self._count(key)
                 heft = weight(count) - len(joined) * _LENGTH_COST
                 yield Source(text, SuggestionKind.title_words, count, heft, words, False)
 
     def _worth_suggesting(self) -> list[str]:
         """Return the keys of words, and of phrases that are more than an accident of one title."""
-        whole = {key for key in self._counts if self._is_whole(key)}
-        kept = whole - {shorter for key in whole if (shorter := self._cut_short(key))}
+        whole = [key for key, count in self._phrases.items() if count > 1 or key in self._ends]
+        cut_short = {shorter for key in whole if (shorter := self._cut_short(key))}
+        kept = [key for key in itertools.chain(self._words, whole) if key not in cut_short]
         if len(kept) <= _MOST_SUGGESTED:
-            return sorted(kept)
-        return heapq.nlargest(_MOST_SUGGESTED, kept, key=lambda key: (self._counts[key], key))
-
-    def _is_whole(self, key: str) -> bool:
-        """Return whether a title pauses after the phrase, or several products have it."""
-        return JOINT not in key or self._counts[key] > 1 or key in self._ends
+            return kept
+        return heapq.nlargest(_MOST_SUGGESTED, kept, key=self._count)
 
     def _cut_short(self, key: str) -> str | None:
         """Return the phrase without its last word, where that never comes without it.
 
         A word alone is cut short only by a single character that belongs to it: 甜甜 is of 甜甜圈.
         """
-        shorter, joint, last = key.rpartition(JOINT)
-        if not joint or (JOINT not in shorter and len(last) > 1):
+        shorter, _, last = key.rpartition(JOINT)
+        if JOINT not in shorter and len(last) > 1:
             return None
-        return shorter if self._counts[shorter] == self._counts[key] else None
+        return shorter if self._count(shorter) == self._phrases[key] else None
+
+    def _count(self, key: str) -> int:
+        return self._phrases[key] if JOINT in key else self._words[key]
 
     def _forget_rare(self) -> None:
-        rare = [key for key, count in self._counts.items() if count == 1 and JOINT in key]
-        for key in rare:
-            del self._counts[key]
-            self._texts.pop(key, None)
-            self._ends.discard(key)
+        """Forget the rarest phrases, until there is room for others."""
+        while len(self._phrases) > _MOST_COUNTED * _ROOM:
+            self._forgotten += 1
+            rare = [key for key, count in self._phrases.items() if count <= self._forgotten]
+            for key in rare:
+                del self._phrases[key]
+                self._texts.pop(key, None)
+                self._ends.discard(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from product_search.text.phrases import compact, compact_words, pinyin
 _KEY_BYTES = 32  # of a key that are kept; where more is typed, the texts themselves are compared
 # What the way by which it is found takes from a suggestion's weight.
 _BY_PINYIN, _BY_INITIALS, _WITHIN = 1.0, 2.0, 3.0
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 class Source(NamedTuple):
@@ -84,6 +85,16 @@ class PrefixIndex:
                 break
             looked_at *= 4
         return [self._found(place, weight) for place, weight in list(found.items())[:limit]]
+
+    def get(self, text: str) -> Found | None:
+        """Return what has just this compact text; None where nothing has."""
+        key = np.array([text.encode()], self._keys.dtype)[0]
+        first, last = (int(np.searchsorted(self._keys, key, side)) for side in _SIDES)
+        for row in range(first, last):
+            place = int(self._places[row])
+            if compact(self._texts[place]) == text:
+                return self._found(place, float(self._weights[row]))
+        return None
 
     def _found(self, place: int, weight: float) -> Found:
         return Found(self._texts[place], self._kinds[place], self._products[place], weight)

@@ -40,11 +40,12 @@ class Suggester:
         )
 
     def _find(self, typed: str, limit: int) -> list[Found]:
-        indexes = (self.words.suggestions, self.popular.suggestions)
-        merged: dict[str, Found] = {}
-        for found in (one for index in indexes for one in index.find(typed, limit)):
+        catalog = self.words.suggestions
+        merged = {compact(found.text): found for found in catalog.find(typed, limit)}
+        for found in self.popular.suggestions.find(typed, limit):
             key = compact(found.text)
-            merged[key] = _merge(merged[key], found) if key in merged else found
+            same = merged.get(key) or catalog.get(key)
+            merged[key] = _merge(same, found) if same else found
         return list(merged.values())
 
 

@@ -31,11 +31,7 @@ class Word(NamedTuple):
     text: str
     start: int
     end: int
-
-    @property
-    def has_han(self) -> bool:
-        """Whether it has a Chinese character."""
-        return _HAN.search(self.text) is not None
+    has_han: bool
 
 
 class Phrase(NamedTuple):
@@ -50,15 +46,17 @@ def phrases(title: str) -> Iterator[Phrase]:
     """Yield the words and phrases of a title; numbers, measures and loose words are none."""
     shown, words = _words(title)
     for run in _runs(words):
-        keys = [_key(word.text) for word in run]
-        for first in range(len(run)):
-            for last in range(first, min(first + MOST_WORDS, len(run))):
-                if first == last and len(keys[first]) < 2:
-                    continue
-                if keys[first] in _LOOSE or keys[last] in _LOOSE or keys[first].isdigit():
-                    continue
-                text = shown[run[first].start : run[last].end]
-                yield Phrase(JOINT.join(keys[first : last + 1]), text, last == len(run) - 1)
+        keys = [_key(word) for word in run]
+        for first, key in enumerate(keys):
+            if key in _LOOSE or key.isdigit():
+                continue
+            start = run[first].start
+            if len(key) > 1:
+                yield Phrase(key, shown[start : run[first].end], first == len(run) - 1)
+            for last in range(first + 1, min(first + MOST_WORDS, len(run))):
+                key += JOINT + keys[last]
+                if keys[last] not in _LOOSE:
+                    yield Phrase(key, shown[start : run[last].end], last == len(run) - 1)
 
 
 def compact(text: str) -> str:
@@ -68,7 +66,7 @@ def compact(text: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """Return the words of a short text, such as a category, in lower case."""
-    return [_key(word.text) for word in _words(text)[1]]
+    return [_key(word) for word in _words(text)[1]]
 
 
 def compact_words(words: Iterable[str]) -> str:
@@ -76,9 +74,9 @@ def compact_words(words: Iterable[str]) -> str:
     return "".join(char for word in words for char in word if char.isalnum() or char in "+#")
 
 
-def _key(word: str) -> str:
+def _key(word: Word) -> str:
     """Return a word of a title in lower case, and as a query with it would be folded."""
-    return word.lower() if word.isascii() or _HAN.search(word) else fold(word)
+    return word.text.lower() if word.has_han or word.text.isascii() else fold(word.text)
 
 
 def pinyin(words: Sequence[str]) -> tuple[str, str] | None:
@@ -110,19 +108,18 @@ def _words(title: str) -> tuple[str, list[Word]]:
     if len(simplified) != len(shown):  # then places in one are none in the other
         shown = simplified
     words: list[Word] = []
-    for found in rjieba.tokenize(simplified, "default"):
-        word = Word(*found)
-        before = words[-1] if words else None
-        is_next = before is not None and before.end == word.start
-        if before and is_next and _is_latin(before.text) and _is_latin(word.text):
-            words[-1] = Word(before.text + word.text, before.start, word.end)
-        elif not word.text.isspace():
+    for text, start, end in rjieba.tokenize(simplified, "default"):
+        has_han = not text.isascii() and _HAN.search(text) is not None
+        word = Word(text, start, end, has_han)
+        if words and words[-1].end == start and _is_latin(words[-1]) and _is_latin(word):
+            words[-1] = Word(words[-1].text + text, words[-1].start, end, has_han=False)
+        elif not text.isspace():
             words.append(word)
-    return shown, [word for word in words if any(map(str.isalnum, word.text))]
+    return shown, [word for word in words if word.has_han or any(map(str.isalnum, word.text))]
 
 
-def _is_latin(text: str) -> bool:
-    return all(char in _SIGNS or (char.isalnum() and not _HAN.match(char)) for char in text)
+def _is_latin(word: Word) -> bool:
+    return not word.has_han and all(char in _SIGNS or char.isalnum() for char in word.text)
 
 
 def _runs(words: Sequence[Word]) -> Iterator[list[Word]]:
@@ -137,7 +134,7 @@ def _runs(words: Sequence[Word]) -> Iterator[list[Word]]:
         if run and not _follows(run[-1], word):
             yield run
             run = []
-        measured = _NUMBER.fullmatch(word.text)
+        measured = None if word.has_han else _NUMBER.fullmatch(word.text)
         is_measure = measured is not None and (not measured[1] or measured[1].lower() in _UNITS)
         is_model = is_measure and bool(run) and not run[-1].has_han and word.text.isdigit()
         if is_unit or (is_measure and not is_model):

@@ -76,6 +76,15 @@ def test_texts_longer_than_a_key_are_told_apart() -> None:
     assert len(texts(index, long)) == 2
 
 
+def test_what_has_just_a_text_is_told_from_what_begins_with_it(index: PrefixIndex) -> None:
+    found = index.get("蓝牙")
+    assert found is not None
+    assert found.text == "蓝牙"
+    assert found.products == 3
+    assert index.get("蓝") is None
+    assert index.get("lanya") is None  # that is its sound
+
+
 def test_an_empty_index_has_nothing() -> None:
     assert PrefixIndex().find("蓝", 5) == []
     assert PrefixIndex().find("", 5) == []
