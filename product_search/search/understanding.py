@@ -21,6 +21,8 @@ from data_models import (
 from product_search.text.query import without_negations
 from product_search.text.understanding import find_prices, without_words
 
+_ANYTHING = "商品"
+
 
 @dataclass(frozen=True)
 class Understood:
@@ -116,6 +118,10 @@ def _narrow(
 
 def _part_negations(understood: Understood, text: str) -> Understood:
     wanted, unwanted = without_negations(text)
+    if not unwanted and understood.interpreted:
+        # Beside a price a text may say only what is not wanted: of all that costs so much.
+        wanted, unwanted = without_negations(f"{_ANYTHING} {text}")
+        wanted = wanted.removeprefix(_ANYTHING).strip()
     if not unwanted:
         return understood
     negations = [
@@ -124,7 +130,7 @@ def _part_negations(understood: Understood, text: str) -> Understood:
     ]
     return replace(
         understood,
-        request=understood.request.model_copy(update={"text": wanted}),
+        request=understood.request.model_copy(update={"text": wanted or None}),
         unwanted=unwanted,
         interpreted=[*understood.interpreted, *negations],
     )

@@ -26,6 +26,7 @@ class PriceWords(NamedTuple):
 
 _LEAST_BARE = 10  # of a number without a currency
 _LEAST_HIGH = 100  # of one that prices are to be above, or that is itself not exact
+_LEAST_DASHED = 1000  # 100-200 may be anything
 _MOST = Decimal("9999999999.99")
 _FIRST_YEAR, _LAST_YEAR = 1980, 2039
 _CHILD_AGE, _LEAST_HEIGHT, _MOST_HEIGHT = 18, 50, 190  # years, centimetres
@@ -49,11 +50,11 @@ _LEAD = (
 _NOT_WANTED = r"(?P<denied>(?:不要|不想要|别买|别要|不买|不考虑)\s?)?"
 _UP_TO = (
     r"不要超过|不能超过|别超过|不超过|不超|不高于|不多于|不大于|(?<!不)低于|(?<!不)少于|(?<!不)小于"
-    r"|不到|至多|最多|最高|顶多|under|below|less than|up to|<=?|≤"
+    r"|不到|至多|最多|最高|顶多|(?<![a-z])(?:under|below|less than|up to)|<=?|≤"
 )
 _FROM = (
     r"不低于|不少于|不小于|(?<!不)高于|(?<!不)大于|(?<!不)多于|(?<![不要能别])超过"
-    r"|至少|最少|最低|起码|over|above|more than|at least|>=?|≥"
+    r"|至少|最少|最低|起码|(?<![a-z])(?:over|above|more than|at least)|>=?|≥"
 )
 # Words of comparison that numbers of anything stand with: a currency must say that it is a price.
 _OF_ANYTHING = re.compile(
@@ -79,46 +80,49 @@ _TAIL = r"(?:\s?的?(?:价位|价格|价钱|预算|样子))?"
 _RANGE = re.compile(
     rf"{_LEAD}(?:从\s?)?{_A}\s?(?P<to>{_TO})\s?{_B}(?:\s?(?P<between>之间|左右|以内|以下)|{_TAIL})"
 )
-_BETWEEN = re.compile(rf"(?P<between>between) {_A} (?P<to>and) {_B}")
+_BETWEEN = re.compile(rf"(?<![a-z])(?P<between>between) {_A} (?P<to>and) {_B}")
 _NOT_ABOVE = re.compile(
     rf"{_NOT_WANTED}{_LEAD}(?P<compared>{_UP_TO})\s?{_A}(?:\s?(?:{_WITHIN}))?{_TAIL}"
 )
-_BELOW = re.compile(rf"{_NOT_WANTED}{_LEAD}{_A}\s?(?:{_WITHIN}){_TAIL}")
+_BELOW = re.compile(rf"{_NOT_WANTED}{_LEAD}{_A}\s?(?P<after>{_WITHIN}){_TAIL}")
 _NOT_BELOW = re.compile(
     rf"{_NOT_WANTED}{_LEAD}(?P<compared>{_FROM})\s?{_A}(?:\s?(?:{_UPWARDS}))?{_TAIL}"
 )
 _ABOVE = re.compile(rf"{_NOT_WANTED}{_LEAD}{_A}\s?(?:{_UPWARDS}){_TAIL}")
-_NEAR = re.compile(rf"{_LEAD}{_A}\s?(?P<after>{_AROUND}|价位|的价位){_TAIL}")
-_BUDGET = re.compile(rf"预算(?:\s?(?:在|是|为|:))?\s?{_A}")
+_NEAR = re.compile(rf"{_LEAD}{_A}\s?(?P<after>{_AROUND}|的?价位|(?<=元)档位?){_TAIL}")
+_BUDGET = re.compile(rf"预算(?:\s?(?:只有|在|是|为|就|:))?\s?(?:{_ROUGHLY})?\s?{_A}")
 _OF_BUDGET = re.compile(rf"{_A}\s?的?预算")
 _ROUGH = re.compile(rf"{_LEAD}{_A}")
 
 # What a number before or after such words is, is no price.
 _NO_PRICE_BEFORE = re.compile(
-    r"(?:第|[前满减每]|立减|满减|分之|[nN]o|型号|货号|编号|排名|版本|系统|安卓|鸿蒙|尺码|码数|尺寸|规格|身高|身长|体重"
+    r"(?:[第前满减每]|分之|\bno\.?|型号|货号|编号|排名|版本|系统|安卓|鸿蒙|尺码|码数|尺寸|规格|身高|身长|体重"
     r"|年龄|电压|功率|频率|色温|转速|容量|长度|宽度|高度|厚度|深度|直径|口径|内径|外径|周长|胸围|腰围|臀围|像素|续航|流量"
     r"|温度|湿度|重量|承重|载重|距离|分辨率|刷新率|纯度|含量|浓度|密度|度数|目数|支数|页数|字数|人数|数量|层数|片数|焦距"
-    r"|亮度|音量|噪音|速度|马力|排量|里程|热量|时间|时长|寿命|[长宽高厚重深比点米尺])"
+    r"|亮度|音量|噪音|速度|马力|排量|里程|热量|时间|时长|寿命"
+    rf"|(?:^|[\s0-9])[长宽高厚重深]|[0-9{NUMERALS}][米尺点比])"
     r"(?:\s?(?:在|为|是|约|大概|:))?$"
 )
 _NO_PRICE_AFTER = re.compile(
-    r"\s?(?:个|的)?\s?(?:万?像素|流明|毫安|毫升|毫米|厘米|公分|千克|公斤|公里|英寸|平米|平方|小时|分钟|大卡|千卡|人|名|岁"
-    r"|片装|支装|只装|(?:ml|mm|cm|km|kg|mg|gb|tb|mb|hz|mah|dpi|db|lm|w|v|g|l|m|p|k)(?![a-z]))"
+    r"\s?(?:个|的)?\s?(?:万?像素|流明|毫安|毫升|毫米|厘米|公分|千克|公斤|公里|英寸|平米|平方|小时|分钟|大卡|千卡"
+    r"|片装|支装|只装|(?<=\s)[寸米克斤升码岁度片张个件](?=[的\s]|$)|(?:ml|mm|cm|km|kg|mg|gb|tb|mb|hz|mah|dpi|db|lm)(?![a-z]))"
 )
-_NO_PRICE_ANYWHERE = re.compile(r"加减|乘除|口算|算术|算数|数学|计算|运算|质数")
+_NO_PRICE_ANYWHERE = re.compile(r"[加减乘除]法|加减|乘除|口算|算术|算数|数学|计算|运算|质数")
 _TWO_SIDES = re.compile(r"上下|左右(?:[手耳脚侧两]|对称|声道)")
 _CHILD = re.compile(r"童|婴|宝宝|孩|校服|岁|学生|年级")
-_SHOE = re.compile(r"[鞋靴袜]")
+_SHOE = re.compile(r"[鞋靴]")
 _PIECES = re.compile(r"拼图|积木|地砖|瓷砖|地垫")
 _FOREIGN = re.compile(
-    r"\s?(?:美元|美金|欧|日元|日币|港币|港元|英镑|韩元|韩币|台币|卢布|刀|usd|eur|jpy|hkd)"
+    r"\s?(?:美元|美金|欧元|日元|日币|港币|港元|英镑|韩元|韩币|台币|卢布|usd|eur|jpy|hkd)"
+    r"|[欧刀](?=[的\s]|$)"
 )
 _SUM_BEFORE = re.compile(r"(?:[满减返第]|第.件|[0-9]:)\s?$")
-_LATIN_WORD = re.compile(r"[a-z]\s?$")
-_END = re.compile(r"[的\s]|[^\w]|$")
+_LATIN_WORD = re.compile(r"[a-z][a-z0-9]*\s?$")
+_END = re.compile(r"的|[^\w°%‰′″'\"*×/+-]|$")  # of what a number may count: 100℃ is no price
+_EMPTY_BRACKETS = re.compile(r"[(（\[【]\s*[)）\]】]")
 _FILLING = re.compile(
     r"(?:[的\s吗呢吧啊呀要买找求有个些我想送用给来]|东西|商品|产品|物品|好物|宝贝|一个|一些|什么|推荐|有没有|能买|可以|价格|价位"
-    r"|预算|左右|请问|大概|大约|[^\w])*"
+    r"|预算|请问|大概|大约|最好|每件|就[行好]|即可|[^\w])*"
 )
 
 Ends = tuple[Decimal | None, Decimal | None]
@@ -175,12 +179,17 @@ class _Phrase:
             or any("." in name and name[-1].isdigit() for name in map(self.group, "ab"))
         )
 
-    def is_child_size(self, low: Decimal, high: Decimal) -> bool:
+    def is_wearer(self, low: Decimal, high: Decimal) -> bool:
         """Whether these may be an age or a height of a child, or a size of shoes."""
-        if _SHOE.search(self.whole) and high <= _LARGEST_SHOE:
+        if _CHILD.search(self.whole) and high <= _CHILD_AGE:
             return True
+        if self.group("after") in ("以内", "之内"):
+            return False
         is_height = low >= _LEAST_HEIGHT and high <= _MOST_HEIGHT and (low != high or low % 50 != 0)
-        return bool(_CHILD.search(self.whole)) and (high <= _CHILD_AGE or is_height)
+        is_shoe = high <= _LARGEST_SHOE and (low != high or low % 10 != 0)
+        return bool(
+            (is_height and _CHILD.search(self.whole)) or (is_shoe and _SHOE.search(self.whole))
+        )
 
 
 def _read_range(phrase: _Phrase) -> Ends | None:
@@ -198,12 +207,13 @@ def _read_range(phrase: _Phrase) -> Ends | None:
 
 def _is_bare_range(phrase: _Phrase, low: Decimal, high: Decimal) -> bool:
     is_clear = phrase.group("between") or phrase.group("to") in ("~", "〜", "到", "至")
+    is_clear = is_clear or (low >= _LEAST_DASHED and low % 100 == high % 100 == 0)
     if not is_clear or phrase.is_size or not _LEAST_BARE <= low < high:
         return False
     is_year = low >= _FIRST_YEAR and high <= _LAST_YEAR
     is_alone = phrase.group("between") or _END.match(phrase.after)
     is_model = _LATIN_WORD.search(phrase.before)
-    return not is_year and bool(is_alone) and not is_model and not phrase.is_child_size(low, high)
+    return not is_year and bool(is_alone) and not is_model and not phrase.is_wearer(low, high)
 
 
 def _read_below(phrase: _Phrase) -> Ends | None:
@@ -234,14 +244,14 @@ def _is_compared_price(phrase: _Phrase, amount: Amount, least: int) -> bool:
     compared = phrase.group("compared")
     if compared and (_OF_ANYTHING.fullmatch(compared) or not _END.match(phrase.after)):
         return False
-    if amount.low < least or phrase.is_size or phrase.is_child_size(amount.low, amount.high):
+    if amount.low < least or phrase.is_size or phrase.is_wearer(amount.low, amount.high):
         return False
     return not _LATIN_WORD.search(phrase.before) or _is_no_model(phrase, amount.low)
 
 
 def _is_no_model(phrase: _Phrase, number: Decimal) -> bool:
     """Return whether a number after a Latin word looks like a price, and not like a model."""
-    if not phrase.before.endswith(" ") or number < _LEAST_HIGH:
+    if phrase.before[-1:].isalnum() or number < _LEAST_HIGH:
         return False
     rounded = 10 if number < 1000 else 100
     return number % rounded in (0, rounded - 1)
@@ -251,7 +261,8 @@ def _read_near(phrase: _Phrase) -> Ends | None:
     amount = phrase.amount("a")
     if amount is None or not _is_compared_price(phrase, amount, _LEAST_BARE):
         return None
-    if not phrase.is_money and _TWO_SIDES.match(phrase.group("after") + phrase.after):
+    is_said = phrase.is_money or phrase.group("word")
+    if not is_said and _TWO_SIDES.match(phrase.group("after") + phrase.after):
         return None
     return amount.about()
 
@@ -323,6 +334,7 @@ def without_words(text: str, words: Sequence[PriceWords]) -> str:
         end = one.end + (text[one.end : one.end + 1] == "的")
     parts.append(text[end:])
     rest = " ".join(part.strip(" \t　,，;；、。") for part in parts).strip()
+    rest = _EMPTY_BRACKETS.sub(" ", rest).strip()
     return "" if _FILLING.fullmatch(rest) else rest
 
 

@@ -130,6 +130,7 @@ def test_prices_that_contradict_the_filters_are_told(api: TestClient) -> None:
             {"parts": [{"text": "300元以内"}, {"text": "双肩包", "weight": -0.5}]},
             [5, 4, 3],
         ),
+        ({"text": "300元以内 不要双肩包"}, [5, 4, 3]),
         ({"text": "一千元以上"}, []),
     ],
     ids=str,
