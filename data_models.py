@@ -24,12 +24,17 @@ from product_search.schemas.fields import (
     is_blank,
 )
 from product_search.schemas.filters import (
+    MAX_FACET_KEYS,
+    MAX_FACET_VALUES,
+    AttributeCount,
+    AttributeFacet,
     FacetCount,
     Facets,
     MomentRange,
     NumberRange,
     PriceBand,
     PriceRange,
+    Scalar,
     SearchFilters,
 )
 from product_search.schemas.generation import (
@@ -154,6 +159,8 @@ __all__ = [
     "MAX_BATCH_IMAGES",
     "MAX_BATCH_TEXT",
     "MAX_DESCRIPTION",
+    "MAX_FACET_KEYS",
+    "MAX_FACET_VALUES",
     "MAX_GENERATED",
     "MAX_LABEL",
     "MAX_MATCHED",
@@ -165,6 +172,8 @@ __all__ = [
     "MAX_TITLE",
     "MAX_TITLES",
     "MAX_TOP_K",
+    "AttributeCount",
+    "AttributeFacet",
     "Attributes",
     "AuditItem",
     "AuditPage",
@@ -245,6 +254,7 @@ __all__ = [
     "RerankResponse",
     "RunOut",
     "RunsPage",
+    "Scalar",
     "SearchFilters",
     "SearchHit",
     "SearchMode",

@@ -104,6 +104,8 @@ class Product(Base):
         Index("ix_product_category", "category"),
         Index("ix_product_brand", "brand"),
         Index("ix_product_price", "price"),
+        Index("ix_product_group_key", "group"),
+        Index("ix_product_binding", "milvus_id", "group"),
         Index("ix_product_index_status", "index_status"),
         Index("ix_product_image_hash", "image_hash"),
         Index("ix_product_title_key", "title_key"),
@@ -120,6 +122,8 @@ class Product(Base):
     brand: Mapped[str | None] = mapped_column(ExactString(100))
     price: Mapped[Decimal | None] = mapped_column(Money)
     attributes: Mapped[dict[str, Any]] = mapped_column(ExactJson, default=dict)
+    # GROUP is a word of SQL. NULL: a product that is no variant of another.
+    group: Mapped[str | None] = mapped_column("group_key", ExactString(100), key="group")
     image_hash: Mapped[str | None] = mapped_column(String(64))
     image_generated: Mapped[bool] = mapped_column(default=False, server_default="0")
     # By these two duplicates are found; no answer shows them. NULL: not worked out yet.
@@ -375,6 +379,7 @@ class ProductRow(LazyRow):
     brand: str | None
     price: Decimal | None
     attributes: dict[str, Any]
+    group: str | None
     image_hash: str | None
     image_generated: bool
     revision: int

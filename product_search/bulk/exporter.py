@@ -28,7 +28,7 @@ TABLE = "products.jsonl"
 IMAGES = "pictures"
 GENERATED = "pictures/generated"
 PAGE = 1000
-_COPIED_COLUMNS = ("title", "description", "category", "brand", "attributes")
+_COPIED_COLUMNS = ("title", "description", "category", "brand", "attributes", "group")
 
 
 @dataclass

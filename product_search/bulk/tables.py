@@ -13,7 +13,17 @@ from typing import IO, Any, TextIO
 from product_search.errors import ImportEncodingUnknown, ImportHeaderInvalid
 
 IMAGE_COLUMN = "image_path"
-COLUMNS = ("sku", "title", "description", "category", "brand", "price", "attributes", IMAGE_COLUMN)
+COLUMNS = (
+    "sku",
+    "title",
+    "description",
+    "category",
+    "brand",
+    "price",
+    "attributes",
+    "group",
+    IMAGE_COLUMN,
+)
 # Characters: ten times the longest valid row, every character of it escaped. A longer row is never
 # held whole, whatever an open quote or a missing line end takes into it.
 MAX_ROW = 4_000_000

@@ -219,6 +219,8 @@ def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:
     conditions = filter_conditions(query.filters())
     if query.q is not None:
         conditions.append(title_contains(query.q))
+    if query.group is not None:
+        conditions.append(Product.group == query.group)
     if query.index_status is not None:
         conditions.append(Product.index_status == query.index_status)
     return conditions

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus, ProductOut
 from orm_models import Product, ProductRow, draw_primary_key, products_by_id
 from product_search.catalog.identity import title_key
+from product_search.catalog.variants import named_group
 from product_search.database.column_types import same_json
-from product_search.database.key_sets import key_in, pair_array, read_pairs, write_keys
+from product_search.database.key_sets import key_in, read_rows, row_array, write_keys
 from product_search.database.transactions import read_committed
 from product_search.errors import ProductNotFound
 from product_search.outbox import events
@@ -30,6 +31,7 @@ _DEFAULTS: dict[str, Any] = {
     "brand": None,
     "price": None,
     "attributes": {},
+    "group": None,
     "image_hash": None,
     "image_generated": False,
     "image_phash": None,
@@ -38,8 +40,11 @@ _DEFAULTS: dict[str, Any] = {
     "index_error": None,
 }
 _INSERT = insert(Product)
-_BINDINGS = select(pair_array(Product.milvus_id, Product.id)).where(
-    key_in(Product.milvus_id, bindparam("keys", type_=Text))
+# The index has all three columns. SQLite would take that of the unique key, and read each row.
+_BINDINGS = (
+    select(row_array(Product.milvus_id, Product.id, Product.group))
+    .where(key_in(Product.milvus_id, bindparam("keys", type_=Text)))
+    .with_hint(Product, "INDEXED BY ix_product_binding", "sqlite")
 )
 Outcome = Literal["created", "updated", "unchanged"]
 
@@ -55,6 +60,7 @@ def product_out(row: Product | ProductRow) -> ProductOut:
         brand=row.brand,
         price=row.price,
         attributes=row.attributes,
+        group=row.group,
         image_url=f"/product/{row.id}/image" if row.image_hash else None,
         image_generated=row.image_generated,
         milvus_id=str(row.milvus_id),
@@ -108,7 +114,7 @@ def _insert_products(session: Session, rows: Sequence[Mapping[str, Any]]) -> Non
     now = datetime.now(UTC)
     new = [
         _DEFAULTS
-        | _with_title_key(row)
+        | _with_derived(row)
         | {"milvus_id": draw_primary_key(), "created_at": now, "updated_at": now}
         for row in rows
     ]
@@ -119,19 +125,37 @@ def _insert_products(session: Session, rows: Sequence[Mapping[str, Any]]) -> Non
 def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
     """Insert a row and its outbox event, and return the row, which the session does not hold."""
     # Not by the unit of work, which costs more than both statements (benchmarks.write_throughput).
-    result: Any = session.connection().execute(_INSERT, _with_title_key(columns))
+    result: Any = session.connection().execute(_INSERT, _with_derived(columns))
     key = {"id": result.inserted_primary_key[0]}
     product = Product(**result.last_inserted_params(), **key)
     events.record(session, product, events.Operation.upsert)
     return product
 
 
-def _with_title_key(columns: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(columns) | {"title_key": title_key(columns["title"], columns.get("brand"))}
+def _with_derived(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a new product's columns with those that others give, unless they are given too."""
+    brand = columns.get("brand")
+    group = named_group(brand, columns.get("attributes") or {})
+    return {"group": group, **columns, "title_key": title_key(columns["title"], brand)}
+
+
+def _with_group(product: Product, columns: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the changes with the group's, where it is the one that brand and attributes name.
+
+    A group that somebody has given, or taken away, stays.
+    """
+    if "group" in columns or not columns.keys() & {"brand", "attributes"}:
+        return columns
+    if product.group != named_group(product.brand, product.attributes):
+        return columns
+    brand = columns.get("brand", product.brand)
+    named = named_group(brand, columns.get("attributes", product.attributes))
+    return {**columns, "group": named}
 
 
 def change_product(session: Session, product: Product, columns: Mapping[str, Any]) -> Outcome:
     """Set the columns that differ; where Milvus holds one of them, record an outbox event."""
+    columns = _with_group(product, columns)
     changed = {name for name, value in columns.items() if _differ(getattr(product, name), value)}
     if not changed:
         return "unchanged"
@@ -157,10 +181,17 @@ def _differ(old: object, new: object) -> bool:
     return old != new
 
 
+class BoundProduct(NamedTuple):
+    """A product that an entity is bound to, and the group that it is a variant of."""
+
+    id: int
+    group: str | None
+
+
 class BoundProducts(NamedTuple):
     """Products that entities are bound to."""
 
-    ids: Mapping[int, int]  # by milvus_id
+    products: Mapping[int, BoundProduct]  # by milvus_id
     rows: Mapping[int, ProductRow]  # by id, of some of them
 
 
@@ -168,23 +199,24 @@ def bound_products(
     session: Session,
     milvus_ids: Sequence[int],
     conditions: Sequence[ColumnElement[bool]],
-    choose: Callable[[Mapping[int, int]], Sequence[int]],
+    choose: Callable[[Mapping[int, BoundProduct]], Sequence[int]],
 ) -> BoundProducts:
     """Return the bound products that meet the conditions, in no order.
 
-    `choose` returns of their ids by milvus_id those whose rows are wanted.
+    Of these, by milvus_id, `choose` returns the ids of those whose rows are wanted.
     """
     bound = _BINDINGS.where(*conditions) if conditions else _BINDINGS
     keys = {"keys": write_keys(milvus_ids)}
-    ids = read_pairs(session.connection().scalar(bound, keys))
+    values = read_rows(session.connection().scalar(bound, keys))
+    found = {key: BoundProduct(product_id, group) for key, product_id, group in values}
     rows: dict[int, ProductRow] = {}
     gone: set[int] = set()
     # Where a server's transactions read what is committed, some go between two statements, and
     # others are chosen in their place.
-    while missing := [one for one in choose(ids) if one not in rows and one not in gone]:
+    while missing := [one for one in choose(found) if one not in rows and one not in gone]:
         rows |= {row.id: row for row in products_by_id(session, missing)}
         gone.update(one for one in missing if one not in rows)
         if not gone:
             break
-        ids = {key: one for key, one in ids.items() if one not in gone}
-    return BoundProducts(ids, rows)
+        found = {key: one for key, one in found.items() if one.id not in gone}
+    return BoundProducts(found, rows)

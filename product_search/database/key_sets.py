@@ -25,13 +25,13 @@ class key_in(FunctionElement[Any]):
     inherit_cache = True
 
 
-class pair_array(FunctionElement[str]):
-    """The rows' values of two integer columns as a JSON array of pairs; NULL where none is there.
+class row_array(FunctionElement[str]):
+    """The rows' values of some columns as a JSON array of arrays; NULL where no row is there.
 
-    Read it with `read_pairs`.
+    Read it with `read_rows`.
     """
 
-    name = "pair_array"
+    name = "row_array"
     type = String()
     inherit_cache = True
 
@@ -49,13 +49,13 @@ def _key_in_sqlite(element: key_in, compiler: SQLCompiler, **how: Any) -> str:
     return f"({column} IN (SELECT value FROM json_each({keys})))"
 
 
-@compiles(pair_array)
-def _pair_array(element: pair_array, compiler: SQLCompiler, **how: Any) -> str:
+@compiles(row_array)
+def _row_array(element: row_array, compiler: SQLCompiler, **how: Any) -> str:
     return f"JSON_ARRAYAGG(JSON_ARRAY({compiler.process(element.clauses, **how)}))"
 
 
-@compiles(pair_array, "sqlite")
-def _pair_array_sqlite(element: pair_array, compiler: SQLCompiler, **how: Any) -> str:
+@compiles(row_array, "sqlite")
+def _row_array_sqlite(element: row_array, compiler: SQLCompiler, **how: Any) -> str:
     return f"json_group_array(json_array({compiler.process(element.clauses, **how)}))"
 
 
@@ -64,6 +64,7 @@ def write_keys(keys: Iterable[int]) -> str:
     return json.dumps(list(keys))
 
 
-def read_pairs(value: str | None) -> dict[int, int]:
-    """Return the first integers' second ones, of a `pair_array`."""
-    return dict(json.loads(value or "[]"))
+def read_rows(value: str | None) -> list[list[Any]]:
+    """Return the rows of a `row_array`."""
+    rows: list[list[Any]] = json.loads(value or "[]")
+    return rows

@@ -16,11 +16,13 @@ from sqlalchemy import (
     Connection,
     Engine,
     ExceptionContext,
+    FromClause,
     create_engine,
     event,
     make_url,
     text,
 )
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -82,6 +84,14 @@ class Pool:
         return self.arguments() | {"pool_size": self.size + self.max_overflow, "max_overflow": 0}
 
 
+class _HintingCompiler(SQLiteCompiler):
+    """SQL for SQLite with the hints of statements, such as INDEXED BY, which SQLAlchemy drops."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        """Return the hint, which follows the table's name."""
+        return text
+
+
 def open_engine(url: str, pool: Pool) -> Engine:
     """Return an engine, not connected yet.
 
@@ -105,6 +115,8 @@ def _new_engine(url: str, pool: Pool) -> Engine:
     engine = create_engine(
         url, connect_args={"timeout": SQLITE_WAIT_S}, pool_use_lifo=True, **pool.all_kept()
     )
+
+    engine.dialect.statement_compiler = _HintingCompiler
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:

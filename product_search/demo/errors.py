@@ -29,6 +29,7 @@ FIELD_NAMES = {
     "min_price": N_("最低价"),
     "max_price": N_("最高价"),
     "attributes": N_("属性"),
+    "group": N_("商品组"),
     "image": N_("图片"),
     "image_base64": N_("图片"),
     "text": N_("搜索词"),

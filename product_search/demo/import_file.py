@@ -33,6 +33,7 @@ ALIASES = {
     "brand": "品牌 牌子 品牌名称 brand_name",
     "price": "价格 售价 单价 销售价 现价 unit_price sale_price",
     "attributes": "属性 商品属性 规格参数 参数 attrs attribute properties",
+    "group": "商品组 SPU SPU编码 SPU编号 款号 款式编号 item_group_id product_group parent_sku",
     IMAGE: "图片 图片路径 图片文件 图片名 主图 商品图片 image picture photo img image_file",
 }
 FIELDS = tuple(ALIASES)
@@ -116,9 +117,9 @@ def guess_columns(columns: Sequence[str]) -> dict[str, int]:
     folded = [_folded(column) for column in columns]
     found: dict[str, int] = {}
     for name, aliases in ALIASES.items():
-        for known in (name, *aliases.split()):
-            if _folded(known) in folded:
-                found[name] = folded.index(_folded(known))
+        for known in map(_folded, (name, *aliases.split())):
+            if known in folded and folded.index(known) not in found.values():
+                found[name] = folded.index(known)
                 break
     return found
 

@@ -55,8 +55,12 @@ def open_catalog(
 
 
 def search(service: SearchService, query: Query, mode: Mode, **fields: Any) -> SearchResponse:
-    """Search for the best DEPTH products whatever their confidence, unless `fields` say else."""
-    fields = {"top_k": DEPTH, "min_confidence": 0, **query.fields, **mode, **fields}
+    """Search for the best DEPTH products whatever their confidence, unless `fields` say else.
+
+    Each variant is an answer of its own, as the judgements have it.
+    """
+    asked: dict[str, Any] = {"top_k": DEPTH, "min_confidence": 0, "collapse": False}
+    fields = {**asked, **query.fields, **mode, **fields}
     if query.content is not None:
         fields["image"] = query.content
     return service.search(SearchRequest.model_validate(fields))

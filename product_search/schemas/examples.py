@@ -25,6 +25,7 @@ PRODUCT_FORM: Example = PRODUCT | {
 CHANGE_FORM: Example = {"price": "99.90", "image": PHOTO}
 SHOWN_PRODUCT: Example = PRODUCT | {
     "product_id": 1,
+    "group": None,
     "image_url": "/product/1/image",
     "image_generated": False,
     "milvus_id": "911803122085107501",
@@ -88,6 +89,7 @@ SEARCH_ANSWER: Example = {
             "confidence": 0.93,
             "matched_field": "text_bm25_vector",
             "product": SHOWN_PRODUCT,
+            "more_in_group": 0,
             "explain": None,
         }
     ],

@@ -27,6 +27,8 @@ from product_search.schemas.fields import (
 
 MAX_KEYS = 20
 MAX_VALUES = 100
+MAX_FACET_KEYS = 20
+MAX_FACET_VALUES = 50
 Scalar = str | bool | float
 
 
@@ -209,9 +211,30 @@ class PriceBand(BaseModel):
     count: int
 
 
+class AttributeCount(BaseModel):
+    """How many of the products have this value of an attribute, alone or in a list."""
+
+    value: str | bool | int | float
+    count: int
+
+
+class AttributeFacet(BaseModel):
+    """An attribute, and how many of the products have each of its values."""
+
+    key: str
+    values: list[AttributeCount] = Field(description=f"多的在前，最多 {MAX_FACET_VALUES} 个")
+
+
 class Facets(BaseModel):
-    """The products by category, brand and price; those without a value are in no count."""
+    """The hits by category, brand, price and attribute; those without a value are in no count.
+
+    A hit that stands for several variants counts once for each value that one of them has.
+    """
 
     category: list[FacetCount] = Field(description="多的在前")
     brand: list[FacetCount] = Field(description="多的在前")
     price: list[PriceBand] = Field(description="便宜的在前；没有商品的价位不列出")
+    attributes: list[AttributeFacet] = Field(
+        description=f"两个以上商品有的属性，有它的商品多的在前，最多 {MAX_FACET_KEYS} 个；"
+        "只列 filters 能用的值：数字、true、false、不超过 100 个字符的字符串"
+    )

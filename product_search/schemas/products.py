@@ -47,6 +47,11 @@ class ProductCreate(Strict):
     brand: Label | None = None
     price: Price | None = Field(None, description="不小于 0，最多两位小数；数字或十进制字符串")
     attributes: Attributes = Field(default_factory=dict, description="任意 JSON 对象")
+    group: Label | None = Field(
+        None,
+        description="同款不同规格的商品共有的编号（SPU、款号）；搜索时同组只列最符合的一个。"
+        "没有给出时取自 attributes 的 款号、SPU、货号 等，前面加上 brand；null：不属于任何组",
+    )
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     generation: PictureOfGeneration | None = Field(
         None, description="POST /generate 的一张图片，代替 image_base64"
@@ -77,6 +82,7 @@ class ProductPatch(Strict):
     brand: Label | None = None
     price: Price | None = None
     attributes: Attributes | None = None
+    group: Label | None = None
     image_base64: str | None = Field(None, description="新图片；null 表示删除图片")
     generation: PictureOfGeneration | None = Field(
         None, description="POST /generate 的一张图片，代替 image_base64；不能为 null"
@@ -117,6 +123,7 @@ class ProductOut(BaseModel):
     brand: str | None
     price: Price | None
     attributes: dict[str, JsonValue]
+    group: str | None
     image_url: str | None = Field(description="`/product/{product_id}/image`，没有图片时为 null")
     image_generated: bool = Field(description="图片由模型生成，不是照片：它的文件里这样写明")
     milvus_id: str = Field(description="向量在 Milvus 中的主键（63 位整数，以字符串给出）")
@@ -208,6 +215,7 @@ class ProductListQuery(FilterQuery):
     page: Whole = Field(1, ge=1, le=1_000_000)
     page_size: Whole = Field(20, ge=1, le=100)
     q: str | None = Field(None, min_length=1, max_length=MAX_TITLE, description="标题中的原文")
+    group: Label | None = Field(None, description="同组的商品，完全一致")
     index_status: IndexStatus | None = None
     sort: ListSort = ListSort.newest
     after_id: Whole | None = Field(

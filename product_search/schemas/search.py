@@ -184,7 +184,14 @@ class SearchRequest(Strict):
         json_schema_extra={"default": True},
     )
     sort: SearchSort = SearchSort.relevance
-    facets: bool = Field(False, description="回答里附上符合查询的商品按分类、品牌、价位的个数")
+    collapse: bool = Field(
+        True,
+        description="同一个 group 的商品只列最符合的一个（按价格或时间排序时为最先的一个），"
+        "total、翻页与 facets 按组计；false：各列各的",
+    )
+    facets: bool = Field(
+        False, description="回答里附上符合查询的商品按分类、品牌、价位、各属性的个数"
+    )
     explain: bool = Field(False, description="回答里说明每个商品从哪来、为何排在这里")
     image: Upload = None
 
@@ -293,6 +300,10 @@ class SearchHit(BaseModel):
         description="hybrid：贡献最大的一路；null：只有价格的词，没有可搜的，按 filters 列出"
     )
     product: ProductOut
+    more_in_group: int = Field(
+        0,
+        description="同一个 group 里还有几个商品也符合，只计看过的范围；collapse: false 时为 0",
+    )
     explain: HitExplain | None = None
 
 
@@ -322,7 +333,7 @@ class SearchResponse(BaseModel):
         description="hybrid：哪些词被当作了什么；每种可以用 understand 关闭",
     )
     hits: list[SearchHit]
-    total: int = Field(description="符合查询与 filters 的商品数")
+    total: int = Field(description="符合查询与 filters 的商品数，同组的算一个")
     total_is_exact: bool = Field(
         description="false：total 是下限：更远的没有再看，或还有商品待索引"
     )

@@ -26,8 +26,9 @@ from product_search.outbox import counts
 from product_search.search.calibration import Calibration, round_confidence
 from product_search.search.cursors import Cursors
 from product_search.search.facets import FacetValues, count_facets
-from product_search.search.hydration import BoundHit, HydratedHit, Hydration, Page, hydrate
+from product_search.search.hydration import HydratedHit, Hydration, every, hydrate, none
 from product_search.search.listing import list_products
+from product_search.search.pages import BoundHit, Page, best_of_groups
 from product_search.search.plan import LegVectors, Plan
 from product_search.search.recall import HybridDepth, Recall, RecalledHit, recall
 from product_search.search.together import Steps
@@ -37,14 +38,19 @@ from product_search.search.together import Steps
 _LIMITS = (64, 256, 1024, 4096, MAX_LIMIT)
 _COUNTED = 1024  # where all that fits is sorted or counted, a single leg is read so deep
 _NEAR_MISSES = 3
+_NEAREST = 64  # products of which these are the first, one of each group
 _MOST_SEEN = 10_000  # products that a cursor remembers
 
 
 @dataclass(frozen=True)
 class Results:
-    """The products that fit, in the order of the response, and the hits that were left out."""
+    """The products that fit, in the order of the response, and what was left out.
+
+    `hits` are the best of each group of these products, and those without a group.
+    """
 
     hydration: Hydration
+    products: Sequence[BoundHit]
     hits: Sequence[BoundHit]
     below: Sequence[int]  # places in the recall of what has less confidence than is asked for
     dropped: int  # hits whose row is gone or no longer passes the filters
@@ -55,6 +61,11 @@ class Results:
     def recalled(self) -> Recall:
         """What was recalled."""
         return self.hydration.recalled
+
+    @property
+    def has_variants(self) -> bool:
+        """Whether some of the products are shown as one hit."""
+        return len(self.hits) < len(self.products)
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Search:
         min_confidence = self._min_confidence()
         page = Page(self._seen(), request.offset, request.top_k)
         results = yield from self._results(min_confidence, page)
-        shown = results.hydration.hydrated(page.shown(results.hits))
+        shown = results.hydration.hydrated(page.shown(results.products))
         ranks = None
         if request.explain:
             ranks = yield from self._ranks_without_filters(min_confidence, results.limit)
@@ -97,12 +108,12 @@ class Search:
             ),
             total=len(results.hits),
             total_is_exact=results.is_complete and not (is_none and self._is_index_behind()),
-            next_cursor=self._next_cursor(results.hits, page),
+            next_cursor=self._next_cursor(page.seen_after(results.products)),
             no_match=is_none,
             near_misses=near_misses,
             min_confidence=min_confidence,
             facets=_facets(results.hydration) if request.facets else None,
-            total_without_filters=None if ranks is None else len(ranks),
+            total_without_filters=None if ranks is None else max(ranks.values(), default=0),
             encoder=self.collection.encoders.name,
             dropped=results.dropped,
             warnings=query.warnings,
@@ -136,36 +147,45 @@ class Search:
         The legs are read deeper until it is enough.
         """
         request = self.plan.query.request
-        takes_all = request.facets or request.sort is not SearchSort.relevance
         wanted = page.skipped + page.size + 1
-        for limit in self._limits(wanted, takes_all=takes_all):
+        for limit in self._limits(wanted):
             recalled = yield from self._recall(limit, request.filters)
             results = yield from self._fitting(recalled, min_confidence, page, limit)
-            if results.is_complete or self._is_enough(results, wanted, takes_all=takes_all):
+            if results.is_complete or self._is_enough(results, wanted):
                 break
-        return replace(results, hits=_sort(results.hydration, request.sort))
+        products = _sort(results.hydration, request.sort)
+        return replace(results, products=products, hits=best_of_groups(products))
 
-    def _limits(self, wanted: int, *, takes_all: bool) -> Sequence[int]:
+    @property
+    def _takes_all(self) -> bool:
+        """Whether all that fits is sorted or counted."""
+        request = self.plan.query.request
+        return request.facets or request.sort is not SearchSort.relevance
+
+    def _limits(self, wanted: int) -> Sequence[int]:
         """Return how deep the legs are read, one depth after the other."""
         if self._is_fused:
-            return HybridDepth.FIRST, HybridDepth.FURTHER
-        least = max(wanted, _COUNTED) if takes_all else wanted
+            return HybridDepth.all()
+        least = max(wanted, _COUNTED) if self._takes_all else wanted
         limits = [limit for limit in _LIMITS if limit > least] or [MAX_LIMIT]
-        return limits[:1] if takes_all else limits
+        return limits[:1] if self._takes_all else limits
 
-    def _is_enough(self, results: Results, wanted: int, *, takes_all: bool) -> bool:
+    def _is_enough(self, results: Results, wanted: int) -> bool:
         """Return whether nothing would be found further down that belongs into the answer.
 
         That of a hybrid search does not depend on the size of its pages: they end where less than
-        one leg's depth of all that the legs found fits, since what lies below fits even less.
+        one leg's depth of all that the legs found fits, since what lies below fits even less. The
+        last depth is for what has variants: these have taken the places of others.
         """
         if self.plan.lists_all:
-            return takes_all or len(results.hits) >= wanted
+            return self._takes_all or len(results.hits) >= wanted
         if not self._is_fused:
-            return takes_all or _is_settled(results, wanted)
-        fitting = len(results.hits) + results.dropped + results.recalled.unwanted
-        has_more = fitting >= HybridDepth.FIRST
-        return not has_more or (len(results.hits) >= wanted and not takes_all)
+            return self._takes_all or _is_settled(results, wanted)
+        fitting = len(results.products) + results.dropped + results.recalled.unwanted
+        has_more = fitting >= results.limit
+        is_last = results.limit >= HybridDepth.FURTHER and not results.has_variants
+        is_full = len(results.hits) >= wanted and not self._takes_all
+        return not has_more or is_last or is_full
 
     @property
     def _is_fused(self) -> bool:
@@ -181,14 +201,17 @@ class Search:
         self, recalled: Recall, min_confidence: float | None, page: Page, limit: int
     ) -> Steps[Results]:
         fitting, below = recalled.split(min_confidence)
-        found = yield from hydrate(self.plan, recalled, fitting, page)
+        filters = self.plan.query.request.filters
+        choose = every if self._takes_all else page.shown
+        found = yield from hydrate(self.plan, recalled, fitting, filters, choose)
         # A single leg's confidence falls with its score: below the first that does not fit,
         # however deep, nothing fits.
         is_cut = bool(below) and not self._is_fused
         is_complete = recalled.is_complete or is_cut
         # A list leaves attributes to hydration: what does not pass was never found.
         dropped = 0 if self.plan.lists_all else len(fitting) - len(found.hits)
-        return Results(found, found.hits, below, dropped, is_complete, limit)
+        hits = best_of_groups(found.hits)
+        return Results(found, found.hits, hits, below, dropped, is_complete, limit)
 
     def _near_misses(self, results: Results) -> Steps[list[SearchHit]]:
         recalled = results.recalled
@@ -196,14 +219,17 @@ class Search:
         assert confidences is not None, "without confidence there is nothing below"
         nearest = sorted(results.below, key=lambda place: (-confidences[place], keys[place]))
         page = Page(frozenset(), 0, _NEAR_MISSES)
-        found = yield from hydrate(self.plan, recalled, nearest[:_NEAR_MISSES], page)
-        hydrated = found.hydrated(found.hits)
-        return to_search_hits(hydrated, explain=self.plan.query.request.explain)
+        request, places = self.plan.query.request, nearest[:_NEAREST]
+        found = yield from hydrate(self.plan, recalled, places, request.filters, page.shown)
+        hydrated = found.hydrated(page.shown(found.hits))
+        return to_search_hits(hydrated, explain=request.explain)
 
     def _ranks_without_filters(
         self, min_confidence: float | None, limit: int
     ) -> Steps[dict[int, int] | None]:
         """Return the ranks of all that fit, by milvus_id, of legs that are read as deep.
+
+        Variants have the rank of their group.
 
         None where nothing is filtered, or the order is not that of relevance.
         """
@@ -213,20 +239,17 @@ class Search:
             return None
         recalled = yield from self._recall(limit, SearchFilters())
         fitting, _ = recalled.split(min_confidence)
-        keys = recalled.fused.milvus_ids[fitting].tolist()
-        return {key: rank for rank, key in enumerate(keys, start=1)}
+        found = yield from hydrate(self.plan, recalled, fitting, SearchFilters(), none)
+        ranks = {one.unit: rank for rank, one in enumerate(best_of_groups(found.hits), start=1)}
+        keys = recalled.fused.milvus_ids
+        return {int(keys[one.place]): ranks[one.unit] for one in found.hits}
 
     def _is_index_behind(self) -> bool:
         """Return whether products wait that are not in the collection yet."""
         return bool(self.database.read(counts.count_up_to, 1))
 
-    def _next_cursor(self, hits: Sequence[BoundHit], page: Page) -> str | None:
-        unseen = page.unseen(hits)
-        if len(unseen) <= page.size:
-            return None
-        last = hits.index(unseen[page.size - 1])
-        seen = page.seen.union(one.product_id for one in hits[: last + 1])
-        if len(seen) >= _MOST_SEEN:
+    def _next_cursor(self, seen: frozenset[int] | None) -> str | None:
+        if seen is None or len(seen) >= _MOST_SEEN:
             return None
         return self.cursors.write(self.plan.query.digest, self.collection.name, seen)
 
@@ -249,9 +272,10 @@ def to_search_hits(
             confidence=round_confidence(hit.confidence),
             matched_field=hit.field,
             product=product_out(product),
+            more_in_group=more,
             explain=_explain(hit, unfiltered) if explain else None,
         )
-        for rank, (hit, product) in enumerate(page, start=skipped + 1)
+        for rank, (hit, product, more) in enumerate(page, start=skipped + 1)
     ]
 
 
@@ -280,8 +304,10 @@ def _sort(found: Hydration, sort: SearchSort) -> Sequence[BoundHit]:
 
 
 def _facets(found: Hydration) -> Facets:
-    rows = (found.rows[one.product_id] for one in found.hits)
-    return count_facets(FacetValues(row.category, row.brand, row.price) for row in rows)
+    rows = ((one.unit, found.rows[one.product_id]) for one in found.hits)
+    return count_facets(
+        FacetValues(unit, row.category, row.brand, row.price, row.attributes) for unit, row in rows
+    )
 
 
 def _explain(hit: RecalledHit, unfiltered: Mapping[int, int]) -> HitExplain:

@@ -2,60 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from data_models import SearchSort, VectorField
+from data_models import SearchFilters, VectorField
 from orm_models import ProductRow
+from product_search.catalog.rows import BoundProduct
 from product_search.milvus.filters import passes
+from product_search.search.pages import BoundHit
 from product_search.search.plan import FIELDS, Plan
 from product_search.search.recall import Recall, RecalledHit
 from product_search.search.together import Binding, Steps, bound
 
-
-class BoundHit(NamedTuple):
-    """A recalled entity, by its place in the recall, and the product that it is bound to."""
-
-    place: int
-    product_id: int
-
-
-@dataclass(frozen=True)
-class Page:
-    """Which of the hits a response shows: so many after those that the client has seen."""
-
-    seen: frozenset[int]  # ids of products on pages before
-    offset: int
-    size: int
-
-    @property
-    def skipped(self) -> int:
-        """How many hits come before the page."""
-        return len(self.seen) + self.offset
-
-    def unseen(self, hits: Sequence[BoundHit]) -> Sequence[BoundHit]:
-        """Return the page's hits and all that follow them."""
-        return [one for one in hits if one.product_id not in self.seen][self.offset :]
-
-    def shown(self, hits: Sequence[BoundHit]) -> Sequence[BoundHit]:
-        """Return the page's hits."""
-        return self.unseen(hits)[: self.size]
+Choose = Callable[[Sequence[BoundHit]], Sequence[BoundHit]]
 
 
 class HydratedHit(NamedTuple):
-    """A recalled hit and its row."""
+    """A recalled hit, its row, and how many products of its group fit besides."""
 
     hit: RecalledHit
     product: ProductRow
+    more_in_group: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Hydration:
     """The hits whose product exists and passes the filters, in the order of relevance.
 
-    `rows` has by id the products of the page, or of all hits where these are sorted or counted; it
-    may have more.
+    `rows` has by id the products that were chosen; it may have more.
     """
 
     recalled: Recall
@@ -64,12 +40,34 @@ class Hydration:
 
     def hydrated(self, hits: Sequence[BoundHit]) -> list[HydratedHit]:
         """Return the hits, whose rows must be known."""
-        recalled = self.recalled
-        return [HydratedHit(recalled.hit(one.place), self.rows[one.product_id]) for one in hits]
+        groups = {one.group for one in hits if one.group is not None}
+        sizes = Counter(one.unit for one in self.hits if one.group in groups) if groups else {}
+        return [
+            HydratedHit(
+                self.recalled.hit(one.place),
+                self.rows[one.product_id],
+                sizes.get(one.unit, 1) - 1,
+            )
+            for one in hits
+        ]
 
 
-def hydrate(plan: Plan, recalled: Recall, places: Sequence[int], page: Page) -> Steps[Hydration]:
-    """Return the hits at these places of the recall.
+def every(hits: Sequence[BoundHit]) -> Sequence[BoundHit]:
+    """Choose the rows of all hits."""
+    return hits
+
+
+def none(_hits: Sequence[BoundHit]) -> Sequence[BoundHit]:
+    """Choose no row."""
+    return ()
+
+
+def hydrate(
+    plan: Plan, recalled: Recall, places: Sequence[int], filters: SearchFilters, choose: Choose
+) -> Steps[Hydration]:
+    """Return the hits at these places of the recall, without those that do not pass the filters.
+
+    `choose` returns of the hits those whose rows are wanted; conditions on attributes want all.
 
     Raises:
         DatabaseUnavailable: the database does not answer.
@@ -77,28 +75,21 @@ def hydrate(plan: Plan, recalled: Recall, places: Sequence[int], page: Page) -> 
     if not places:
         return Hydration(recalled, [], {})
     keys = recalled.fused.milvus_ids[places].tolist()
+    in_groups = plan.query.request.collapse
 
-    def bind(product_ids: Mapping[int, int]) -> list[BoundHit]:
-        found = zip(places, map(product_ids.get, keys), strict=True)
-        return [BoundHit(place, product_id) for place, product_id in found if product_id]
+    def bind(products: Mapping[int, BoundProduct]) -> list[BoundHit]:
+        found = zip(places, map(products.get, keys), strict=True)
+        return [
+            BoundHit(place, one.id, one.group if in_groups else None) for place, one in found if one
+        ]
 
-    def every(product_ids: Mapping[int, int]) -> list[int]:
-        return [one.product_id for one in bind(product_ids)]
+    def chosen(products: Mapping[int, BoundProduct]) -> list[int]:
+        hits = bind(products)
+        return [one.product_id for one in (hits if filters.attributes else choose(hits))]
 
-    def shown(product_ids: Mapping[int, int]) -> list[int]:
-        return [one.product_id for one in page.shown(bind(product_ids))]
-
-    filters, watch = plan.query.request.filters, plan.query.watch
     needs_image = {FIELDS[leg] for leg in plan.legs} == {VectorField.image_clip}
-    choose = every if _needs_all_rows(plan) else shown
-    products = yield from bound(Binding(keys, filters, needs_image, choose, watch))
-    hits, rows = bind(products.ids), products.rows
+    found = yield from bound(Binding(keys, filters, needs_image, chosen, plan.query.watch))
+    hits, rows = bind(found.products), found.rows
     if filters.attributes:
         hits = [one for one in hits if passes(rows[one.product_id].attributes, filters)]
     return Hydration(recalled, hits, rows)
-
-
-def _needs_all_rows(plan: Plan) -> bool:
-    request = plan.query.request
-    is_sorted = request.sort is not SearchSort.relevance
-    return is_sorted or bool(request.facets or request.filters.attributes)

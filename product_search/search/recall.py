@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, partial, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +51,12 @@ class HybridDepth:
 
     FIRST = 64
     FURTHER = 256
+    FURTHEST = 1024  # only where variants of the same products take up the places above
+
+    @classmethod
+    def all(cls) -> tuple[int, ...]:
+        """Return the depths, one below the other."""
+        return cls.FIRST, cls.FURTHER, cls.FURTHEST
 
 
 class RecalledHit(NamedTuple):
@@ -130,8 +136,9 @@ def recall(
     """
     if plan.asks_nothing:
         return Recall(fuse([]), {}, None, is_complete=True)
-    is_deep = plan.mode is SearchMode.hybrid and limit > HybridDepth.FIRST
-    depths = [HybridDepth.FIRST, limit] if is_deep else [limit]
+    depths = [limit]
+    if plan.mode is SearchMode.hybrid:
+        depths = [depth for depth in HybridDepth.all() if depth <= limit]
     searches = [
         (depth, leg, search)
         for depth in depths
@@ -140,8 +147,9 @@ def recall(
     ]
     found = yield from _looked_up(plan, searches)
     with plan.query.watch.stage("fuse"):
-        first, *deeper = (_fused(plan, found, depth, calibration) for depth in depths)
-        return first.followed_by(deeper[0]) if deeper else first
+        return reduce(
+            Recall.followed_by, (_fused(plan, found, depth, calibration) for depth in depths)
+        )
 
 
 _DepthSearch = tuple[int, Leg, EntitySearch]

@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from data_models import SearchFilters
 from orm_models import Database, Product, filter_conditions
 from product_search.batching import RETRY_WITHIN_S
-from product_search.catalog.rows import BoundProducts, bound_products
+from product_search.catalog.rows import BoundProduct, BoundProducts, bound_products
 from product_search.errors import DatabaseUnavailable, Overloaded, VectorStoreUnavailable
 from product_search.indexing.collections import OpenCollection
 from product_search.milvus.hits import Hits
@@ -70,14 +70,14 @@ class Binding:
     """The need for the products that entities are bound to; what is sent are BoundProducts.
 
     Those that don't pass the filters' conditions on columns are not among them, nor those without
-    an image where one is needed. Of their ids by milvus_id `choose` returns those whose rows are
-    wanted. There may be other searches' products too.
+    an image where one is needed. By their milvus_ids `choose` gets them, and returns the ids of
+    those whose rows are wanted. There may be other searches' products too.
     """
 
     milvus_ids: Sequence[int]
     filters: SearchFilters
     needs_image: bool
-    choose: Callable[[Mapping[int, int]], Sequence[int]]
+    choose: Callable[[Mapping[int, BoundProduct]], Sequence[int]]
     watch: Stopwatch
 
     def group(self, _stores: Stores) -> Hashable:
@@ -227,8 +227,8 @@ def _bind(waiting: Sequence[_Running[T]], stores: Stores) -> None:
     if needs[0].needs_image:
         conditions.append(Product.image_hash.is_not(None))
 
-    def chosen(product_ids: Mapping[int, int]) -> list[int]:
-        return list(dict.fromkeys(one for need in needs for one in need.choose(product_ids)))
+    def chosen(products: Mapping[int, BoundProduct]) -> list[int]:
+        return list(dict.fromkeys(one for need in needs for one in need.choose(products)))
 
     milvus_ids = list(dict.fromkeys(key for need in needs for key in need.milvus_ids))
     spent = Stopwatch()

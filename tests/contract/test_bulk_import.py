@@ -92,6 +92,21 @@ def test_a_batch_adds_changes_and_leaves_alone(database: Database) -> None:
     assert [revision for _, _, revision in events(database)] == [1] * len(HOSTILE) + [1, 2]
 
 
+def test_a_group_is_what_a_row_says_or_its_attributes_name(database: Database) -> None:
+    rows: list[dict[str, Any]] = [
+        {"sku": "A", "title": "衬衫", "brand": "拾光", "attributes": {"款号": "VR-1"}},
+        {"sku": "B", "title": "衬衫", "attributes": {"款号": "VR-1"}, "group": None},
+        {"sku": "C", "title": "衬衫", "attributes": {"款号": "VR-1"}, "group": "自己的"},
+        {"sku": "D", "title": "衬衫"},
+    ]
+    database.write(upsert_by_sku, rows)
+    assert [one.group for one in products(database)] == ["拾光 VR-1", None, "自己的", None]
+    assert database.write(upsert_by_sku, rows) == ["unchanged"] * 4
+    later = [{"sku": sku, "attributes": {"款号": "VR-2"}} for sku in "ABCD"]
+    database.write(upsert_by_sku, later)
+    assert [one.group for one in products(database)] == ["拾光 VR-2", None, "自己的", "VR-2"]
+
+
 def test_a_sku_that_is_taken_between_is_told_and_nothing_of_the_batch_stays(
     database: Database,
 ) -> None:

@@ -22,7 +22,13 @@ from orm_models import (
     products_by_id,
 )
 from product_search.catalog.products import KEEP_IMAGE, Catalog
-from product_search.catalog.rows import BoundProducts, bound_products, insert_product, product_out
+from product_search.catalog.rows import (
+    BoundProduct,
+    BoundProducts,
+    bound_products,
+    insert_product,
+    product_out,
+)
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
 from product_search.images.store import ImageStore
 from product_search.outbox import counts, events as outbox
@@ -364,18 +370,23 @@ def test_what_a_search_reads_of_a_product_is_what_the_catalog_shows(
 def test_products_are_bound_to_all_their_entities_and_read_where_they_are_wanted(
     catalog: Catalog, database: Database
 ) -> None:
-    created = [create(catalog, price=Decimal(price)) for price in (1, 200, 300, 400)]
+    groups = ("款", None, '款"1\\🎒', None)
+    priced = zip((1, 200, 300, 400), groups, strict=True)
+    created = [create(catalog, price=Decimal(price), group=group) for price, group in priced]
     keys = [int(one.milvus_id) for one in created]
     wanted = [created[3].product_id]
     asked: list[object] = []
 
-    def choose(ids: Mapping[int, int]) -> list[int]:
-        asked.append(dict(ids))
+    def choose(found: Mapping[int, BoundProduct]) -> list[int]:
+        asked.append(dict(found))
         return wanted
 
     found = database.read(bound_products, [*keys, 10**18], [Product.price > 100], choose)
-    assert found.ids == {int(one.milvus_id): one.product_id for one in created[1:]}
-    assert asked == [found.ids]
+    assert found.products == {
+        int(one.milvus_id): (one.product_id, one.group) for one in created[1:]
+    }
+    assert [one.group for one in created] == list(groups)
+    assert asked == [found.products]
     assert {key: product_out(row) for key, row in found.rows.items()} == {wanted[0]: created[3]}
     assert database.read(bound_products, [], (), lambda _: []) == BoundProducts({}, {})
 
@@ -387,13 +398,13 @@ def test_a_product_that_goes_meanwhile_makes_room_for_the_next(
     keys = [int(one.milvus_id) for one in (first, second)]
 
     def search(session: Session) -> BoundProducts:
-        def best(ids: Mapping[int, int]) -> list[int]:
-            chosen = [ids[key] for key in keys if key in ids][:1]
+        def best(found: Mapping[int, BoundProduct]) -> list[int]:
+            chosen = [found[key].id for key in keys if key in found][:1]
             session.execute(delete(Product).where(Product.id == first.product_id))
             return chosen
 
         return bound_products(session, keys, (), best)
 
     found = database.read(search)
-    assert found.ids == {keys[1]: second.product_id}
+    assert found.products == {keys[1]: (second.product_id, None)}
     assert list(found.rows) == [second.product_id]

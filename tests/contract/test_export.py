@@ -28,6 +28,7 @@ ATTRIBUTES: list[dict[str, Any]] = [
     {},
     {"n": [1, 1.0, True, None, -0.5, 2**62, "1"], "嵌": {"套": [{}, []]}},
     {"\u2028\n\"'\\": "\x00\r\n\x85\u2028🎒"},
+    {"款号": "VR-1"},
 ]
 
 
@@ -49,7 +50,10 @@ def comparable(catalog: Catalog) -> list[Any]:
     rows = []
     for item in everything(catalog):
         image = catalog.image(item.product_id, None).content if item.image_url else None
-        fields = (item.sku, item.title, item.description, item.category, item.brand, item.price)
+        fields = (
+            *(item.sku, item.title, item.description, item.category, item.brand, item.price),
+            item.group,
+        )
         rows.append((*fields, json.dumps(item.attributes, sort_keys=True), image))
     return rows
 
@@ -76,8 +80,14 @@ def catalog(database: Database, tmp_path: Path) -> Catalog:
     pictures = list(good_images().values())
     for number, text in enumerate(HOSTILE):
         visible = text if any(char.isprintable() and char != " " for char in text) else f"书{text}"
-        fields = {"sku": visible[:100], "title": f"标题 {text}", "description": text}
+        fields: dict[str, Any] = {
+            "sku": visible[:100],
+            "title": f"标题 {text}",
+            "description": text,
+        }
         fields |= {"category": visible[:100], "brand": visible[:100]}
+        if number % 3:  # else it is the one that the attributes name, or none
+            fields |= {"group": visible[:100] if number % 2 else None}
         catalog.create(
             fields
             | {

@@ -136,6 +136,24 @@ def test_the_mark_of_generated_images_is_added_once_however_often_it_is_tried(
         assert session.scalars(select(Product.image_generated)).all() == [True]
 
 
+@pytest.mark.parametrize("done", ["", "column", "column and indexes"])
+def test_groups_are_added_once_and_old_products_have_none(empty: Database, done: str) -> None:
+    migrate(empty)
+    whole = definitions(empty)
+    with writing(empty) as session:
+        session.add(Product(title="衬衫", attributes={"款号": "VR-1"}))
+        table = "" if on_sqlite(empty) else " ON product"
+        for index in ("group_key", "binding") if "indexes" not in done else ():
+            session.execute(text(f"DROP INDEX ix_product_{index}{table}"))
+        if not done:
+            session.execute(text("ALTER TABLE product DROP COLUMN group_key"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0011'"))
+    migrate(empty)
+    assert definitions(empty) == whole
+    with reading(empty) as session:
+        assert session.scalars(select(Product.group)).all() == [None]
+
+
 @pytest.mark.parametrize("statements", [1, 2, 6])
 def test_a_migration_that_was_cut_off_is_finished(empty: Database, statements: int) -> None:
     migrate(empty)

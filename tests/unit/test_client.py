@@ -23,6 +23,7 @@ PRODUCT: dict[str, Any] = {
     "brand": None,
     "price": "19.90",
     "attributes": {},
+    "group": None,
     "image_url": "/product/7/image",
     "image_generated": False,
     "milvus_id": "911804546078119973",

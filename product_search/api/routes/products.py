@@ -156,7 +156,8 @@ def get_image(
 def _create(catalog: products.Catalog, product: ProductCreate) -> ProductCreated:
     image = _image(product)
     given = image if isinstance(image, bytes | PictureOfGeneration) else None
-    return catalog.create(product.model_dump(exclude=_IMAGES), given)
+    not_given = {"group"} - product.model_fields_set
+    return catalog.create(product.model_dump(exclude=_IMAGES | not_given), given)
 
 
 def _update(catalog: products.Catalog, product_id: int, patch: ProductPatch) -> ProductUpdated:

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
-from data_models import FacetCount, MomentRange, NumberRange, PriceBand, SearchFilters
+from data_models import (
+    MAX_FACET_KEYS,
+    MAX_FACET_VALUES,
+    FacetCount,
+    MomentRange,
+    NumberRange,
+    PriceBand,
+    SearchFilters,
+)
 from product_search.milvus.filters import passes
 from product_search.schemas.validation import invalid_request
 from product_search.search.facets import FacetValues, count_facets
@@ -160,11 +168,11 @@ def test_without_conditions_on_attributes_every_row_passes() -> None:
 def test_facets_count_what_has_a_value() -> None:
     found = count_facets(
         [
-            FacetValues("箱包", "拾光", Decimal("49.99")),
-            FacetValues("箱包", None, Decimal("50.00")),
-            FacetValues("鞋靴", "拾光", Decimal("0.00")),
-            FacetValues("伞", "甲", None),
-            FacetValues(None, "拾光", Decimal("9999999999.99")),
+            FacetValues(1, "箱包", "拾光", Decimal("49.99"), {}),
+            FacetValues(2, "箱包", None, Decimal("50.00"), {}),
+            FacetValues(3, "鞋靴", "拾光", Decimal("0.00"), {}),
+            FacetValues(4, "伞", "甲", None, {}),
+            FacetValues(5, None, "拾光", Decimal("9999999999.99"), {}),
         ]
     )
     assert found.category == [
@@ -182,17 +190,80 @@ def test_facets_count_what_has_a_value() -> None:
 
 def test_facets_of_nothing_are_empty() -> None:
     found = count_facets([])
-    assert (found.category, found.brand, found.price) == ([], [], [])
+    assert (found.category, found.brand, found.price, found.attributes) == ([], [], [], [])
 
 
 labels = st.none() | st.sampled_from(["a", "b", "c"])
 prices = st.none() | st.decimals(min_value=0, max_value=Decimal("9999999999.99"), places=2)
 
 
-@given(st.lists(st.builds(FacetValues, labels, labels, prices), max_size=30))
+def of(unit: int | str, **attributes: Any) -> FacetValues:
+    return FacetValues(unit, None, None, None, attributes)
+
+
+def attributes_of(*products: FacetValues) -> dict[str, list[tuple[Any, int]]]:
+    facets = count_facets(products).attributes
+    return {one.key: [(value.value, value.count) for value in one.values] for one in facets}
+
+
+def test_attributes_of_two_products_or_more_are_counted_by_value() -> None:
+    found = attributes_of(
+        of(1, 颜色="红", 适合=["男", "女", "女"], 容量=25, 独有="甲"),
+        of(2, 颜色="蓝", 适合=["女"], 容量=25.0),
+        of(3, 颜色="红", 适合=None, 容量=30.5),
+        of(4, 颜色="长" * 101, 适合={"年龄": 3}),
+    )
+    assert found == {
+        "容量": [(25, 2), (30.5, 1)],
+        "颜色": [("红", 2), ("蓝", 1)],
+        "适合": [("女", 2), ("男", 1)],
+    }
+
+
+def test_true_is_no_number_and_no_word() -> None:
+    found = attributes_of(*(of(place, 防水=value) for place, value in enumerate([True, 1, "1"])))
+    assert [(type(value), count) for value, count in found["防水"]] == [
+        (bool, 1),
+        (int, 1),
+        (str, 1),
+    ]
+
+
+def test_a_hit_of_several_variants_counts_once_for_each_value() -> None:
+    products = [
+        FacetValues("衬衫", "上衣", "拾光", Decimal(price), {"尺码": size, "面料": "亚麻"})
+        for size, price in (("S", 40), ("M", 45), ("L", 60))
+    ] + [FacetValues(9, "上衣", "拾光", Decimal(60), {"尺码": "L"})]
+    found = count_facets(products)
+    assert found.category == [FacetCount(value="上衣", count=2)]
+    assert [(int(band.gte), band.count) for band in found.price] == [(0, 1), (50, 2)]
+    assert attributes_of(*products) == {
+        "尺码": [("L", 2), ("M", 1), ("S", 1)],
+        "面料": [("亚麻", 1)],
+    }
+
+
+def test_attributes_and_their_values_are_bounded() -> None:
+    names = [f"属性{place:02}" for place in range(MAX_FACET_KEYS + 5)]
+    many = [
+        of(place, **dict.fromkeys(names[place % 3 :], f"值{place:03}"))
+        for place in range(MAX_FACET_VALUES + 9)
+    ]
+    found = attributes_of(*many)
+    assert list(found) == names[2 : MAX_FACET_KEYS + 2]
+    assert {len(values) for values in found.values()} == {MAX_FACET_VALUES}
+
+
+@given(
+    st.lists(
+        st.builds(FacetValues, st.integers(), labels, labels, prices, st.just({})),
+        max_size=30,
+        unique_by=lambda one: one.unit,
+    )
+)
 def test_each_value_is_counted_once_and_in_its_band(products: list[FacetValues]) -> None:
     found = count_facets(products)
-    for place, counts in enumerate((found.category, found.brand)):
+    for place, counts in enumerate((found.category, found.brand), start=1):
         held = [product[place] for product in products if product[place] is not None]
         assert {one.value: one.count for one in counts} == {v: held.count(v) for v in held}
     amounts = [product.price for product in products if product.price is not None]
@@ -203,5 +274,8 @@ def test_each_value_is_counted_once_and_in_its_band(products: list[FacetValues])
 
 
 def test_facets_do_not_depend_on_the_order_of_the_products() -> None:
-    products = [FacetValues(name, name, Decimal(60)) for name in "baacb"]
+    products = [
+        FacetValues(place, name, name, Decimal(60), {"a": name, name: place})
+        for place, name in enumerate("baacb")
+    ]
     assert count_facets(products) == count_facets(products[::-1])

@@ -24,6 +24,7 @@ def hit(
         brand="拾光",
         price=None,
         attributes=attributes,
+        group=None,
         image_url=None,
         image_generated=False,
         milvus_id="1",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_models import Leg, SearchFilters, SearchMode, SearchRequest, VectorField
-from product_search.catalog.rows import BoundProducts
+from product_search.catalog.rows import BoundProduct, BoundProducts
 from product_search.errors import NotCalibrated, VectorStoreUnavailable
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch, TermSearch
@@ -56,8 +56,8 @@ class Rows:
 
     def read(self, query: Any, keys: list[int], conditions: list[Any], choose: Any) -> Any:
         self.calls.append(len(keys))
-        ids = {key: key // 10 for key in keys}
-        return BoundProducts(ids, {one: f"商品 {one}" for one in choose(ids)})  # type: ignore[misc]
+        found = {key: BoundProduct(key // 10, None) for key in keys}
+        return BoundProducts(found, {one: f"商品 {one}" for one in choose(found)})  # type: ignore[misc]
 
 
 class Encoders:
@@ -122,12 +122,12 @@ def embedding(text: str) -> Steps[float]:
 def binding(*keys: int, choice: int = 0, filters: SearchFilters = NO_FILTERS) -> Steps[Any]:
     """Bind the keys, and return the ids of these and the row of one of them."""
 
-    def choose(ids: Mapping[int, int]) -> list[int]:
-        return [ids[keys[choice]]]
+    def choose(found: Mapping[int, BoundProduct]) -> list[int]:
+        return [found[keys[choice]].id]
 
     found = yield from bound(Binding(keys, filters, False, choose, Stopwatch()))
-    chosen = found.ids[keys[choice]]
-    return [found.ids[key] for key in keys], found.rows[chosen]
+    chosen = found.products[keys[choice]].id
+    return [found.products[key].id for key in keys], found.rows[chosen]
 
 
 def failing(error: Exception, *limits: int) -> Steps[list[int]]:

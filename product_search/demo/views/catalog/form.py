@@ -28,7 +28,7 @@ from product_search.demo.navigation import open_generator
 from product_search.demo.views.catalog.state import Notice, close_form, finish
 
 TO_CORRECT = N_("尚未保存：请修改标红的字段。")
-FIELDS = ("title", "sku", "category", "brand", "price", "description", "attributes")
+FIELDS = ("title", "sku", "category", "brand", "price", "description", "attributes", "group")
 
 
 @dataclass
@@ -234,6 +234,7 @@ def _field_inputs(form: Form) -> dict[str, str]:
     with left:
         typed["price"] = _line_input(form, "price", 20, placeholder=_("例如：129.00"))
         typed["category"] = _line_input(form, "category", MAX_LABEL)
+        typed["group"] = _line_input(form, "group", MAX_LABEL, placeholder=_("同款共有的编号"))
     with right:
         typed["sku"] = _line_input(form, "sku", MAX_LABEL)
         typed["brand"] = _line_input(form, "brand", MAX_LABEL)

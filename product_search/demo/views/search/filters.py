@@ -14,6 +14,10 @@ from product_search.demo.html import plain
 from product_search.demo.inputs import label_or_none, price_inputs, without_none
 from product_search.demo.language import _
 from product_search.demo.service import labels_or_none
+from product_search.demo.views.search.attributes import (
+    chosen_attributes,
+    show_chosen_attributes,
+)
 from product_search.demo.views.search.query import BOUND
 
 
@@ -25,6 +29,7 @@ def filter_inputs(client: ApiClient) -> dict[str, Any]:
     brand = _label_input(_("品牌"), labels.brands, "brand")
     low, high = price_inputs("filter")
     has_image = st.toggle(_("只看有图片的"), key="has_image", **BOUND)
+    show_chosen_attributes()
     price = without_none({"gte": _amount(low), "lte": _amount(high)})
     return without_none(
         {
@@ -32,6 +37,7 @@ def filter_inputs(client: ApiClient) -> dict[str, Any]:
             "brand": brand or None,
             "price": price or None,
             "has_image": has_image or None,
+            "attributes": chosen_attributes() or None,
         }
     )
 

@@ -21,6 +21,7 @@ from product_search.demo.html import image_html, plain
 from product_search.demo.image_input import Region, query_image
 from product_search.demo.language import N_, _, option_name, widget_key
 from product_search.demo.service import product_title
+from product_search.demo.views.search.attributes import attributes_in_address
 from product_search.demo.views.search.understanding import AS_TYPED, kinds_as_typed
 
 AUTO = "auto"
@@ -265,6 +266,7 @@ def keep_in_address(text: str | None, offset: int) -> None:
         **{kind: ",".join(map(str, example_ids(kind))) for kind in (LIKED, UNLIKED)},
         "generation": _generated_name(_generated_image()),
         AS_TYPED: ",".join(kinds_as_typed(text)),
+        "attributes": attributes_in_address(),
     }
     for name, value in values.items():
         if value:

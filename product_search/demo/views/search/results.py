@@ -18,6 +18,7 @@ from product_search.client import ApiClient
 from product_search.demo import html
 from product_search.demo.language import N_, _
 from product_search.demo.service import encoder_name
+from product_search.demo.views.search.attributes import show_attribute_facets
 from product_search.demo.views.search.filters import show_facet
 from product_search.demo.views.search.query import LIKED, UNLIKED, add_example
 
@@ -88,6 +89,7 @@ def _show_summary(response: SearchResponse) -> None:
     if response.facets is not None:
         show_facet(_("分类"), "category", response.facets.category)
         show_facet(_("品牌"), "brand", response.facets.brand)
+        show_attribute_facets(response.facets.attributes)
 
 
 def _time_taken(response: SearchResponse) -> str:
@@ -127,11 +129,19 @@ def _show_cards(client: ApiClient, hits: list[SearchHit]) -> None:
 
 
 def _foot_html(hit: SearchHit) -> str:
-    """Return how well the hit fits and why; nothing where nothing but filters was asked for."""
+    """Return how well the hit fits and why, where more than filters was asked for; its variants."""
     if hit.matched_field is None:
-        return ""
+        return _variants_html(hit)
     why = _why_html(hit.explain) if hit.explain else ""
-    return html.fit_html(hit.confidence, hit.score) + why
+    return html.fit_html(hit.confidence, hit.score) + _variants_html(hit) + why
+
+
+def _variants_html(hit: SearchHit) -> str:
+    """Return how many other variants fit, where there are any."""
+    if not hit.more_in_group:
+        return ""
+    text = _("同款另有 {count} 件").format(count=hit.more_in_group)
+    return f'<div class="ps-sub">{escape(text)}</div>'
 
 
 def _show_card_buttons(hit: SearchHit) -> None:
