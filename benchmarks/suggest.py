@@ -81,7 +81,8 @@ def _read(suggester: Suggester, queries: list[str]) -> None:
 def _type(suggester: Suggester, queries: list[str]) -> None:
     typed: set[str] = set()
     for query in queries:
-        for text in (query, *(pinyin(words_of(query)) or ())):
+        sounds = pinyin(words_of(query))
+        for text in (query, sounds.whole, sounds.initials) if sounds else (query,):
             typed.update(text[:end] for end in range(1, len(text) + 1))
     texts = sorted(typed)
     random.Random(_SEED).shuffle(texts)

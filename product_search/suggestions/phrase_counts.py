@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from data_models import SuggestionKind
 from product_search.suggestions.prefix_index import Source
+from product_search.text.analysis import is_known
 from product_search.text.phrases import JOINT, compact, compact_words, phrases, words_of
 
 _MOST_COUNTED = 200_000  # phrases of several words while titles are read, about 200 bytes each
@@ -17,6 +18,7 @@ _ROOM = 0.7  # of these are left, when the rarest are forgotten
 _MOST_SUGGESTED = 60_000
 # More than a word of titles, a category or a brand is what a person may be looking for.
 _LABEL_BONUS = 1.0
+_END_BONUS = 0.5  # what a title pauses after is a thing more often than what qualifies it
 _LENGTH_COST = 0.001  # for each character: of phrases that are as frequent, the shorter come first
 
 
@@ -40,7 +42,7 @@ class PhraseCounts:
         self._words: Counter[str] = Counter()
         self._phrases: Counter[str] = Counter()  # of several words
         self._texts: dict[str, str] = {}  # by key, where the title writes it otherwise
-        self._ends: set[str] = set()  # phrases that end where a title pauses
+        self._ends: set[str] = set()  # of both, those that end where a title pauses
         self._forgotten = 0  # products that phrases may have had which were forgotten
 
     def add(self, title: str, category: str | None, brand: str | None) -> None:
@@ -51,12 +53,9 @@ class PhraseCounts:
             self._brands[brand] += 1
         found = {phrase.key: phrase for phrase in phrases(title)}
         for key, phrase in found.items():
-            if JOINT in key:
-                self._phrases[key] += 1
-                if phrase.is_end:
-                    self._ends.add(key)
-            else:
-                self._words[key] += 1
+            (self._phrases if JOINT in key else self._words)[key] += 1
+            if phrase.is_end:
+                self._ends.add(key)
             if phrase.text != key.replace(JOINT, ""):
                 self._texts.setdefault(key, phrase.text)
         if len(self._phrases) > _MOST_COUNTED:
@@ -80,16 +79,23 @@ class PhraseCounts:
                 seen.add(joined)
                 text, count = self._texts.get(key) or "".join(words), self._count(key)
                 heft = weight(count) - len(joined) * _LENGTH_COST
+                if key in self._ends:
+                    heft += _END_BONUS
                 yield Source(text, SuggestionKind.title_words, count, heft, words, False)
 
     def _worth_suggesting(self) -> list[str]:
         """Return the keys of words, and of phrases that are more than an accident of one title."""
         whole = [key for key, count in self._phrases.items() if count > 1 or key in self._ends]
         cut_short = {shorter for key in whole if (shorter := self._cut_short(key))}
-        kept = [key for key in itertools.chain(self._words, whole) if key not in cut_short]
+        words = [key for key, count in self._words.items() if count > 1 or self._is_word(key)]
+        kept = [key for key in itertools.chain(words, whole) if key not in cut_short]
         if len(kept) <= _MOST_SUGGESTED:
             return kept
         return heapq.nlargest(_MOST_SUGGESTED, kept, key=self._count)
+
+    def _is_word(self, key: str) -> bool:
+        """Return whether a word of one product is no guess at where words part (歇 | 约会)."""
+        return key in self._ends or key.isascii() or is_known(key)
 
     def _cut_short(self, key: str) -> str | None:
         """Return the phrase without its last word, where that never comes without it.

@@ -122,6 +122,7 @@ def _keys(source: Source) -> dict[str, float]:
         cost = _WITHIN if start else 0.0
         keys.setdefault(compact_words(words[start:]), cost)
         if sounds := pinyin(words[start:]):
-            keys.setdefault(sounds[0], cost + _BY_PINYIN)
-            keys.setdefault(sounds[1], cost + _BY_INITIALS)
+            keys.setdefault(sounds.whole, cost + _BY_PINYIN)
+            for key in (sounds.initials, *sounds.mixed):
+                keys.setdefault(key, cost + _BY_INITIALS)
     return keys

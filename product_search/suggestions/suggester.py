@@ -31,7 +31,7 @@ class Suggester:
             return SuggestResponse(suggestions=[])
         found = self._find(typed, query.limit)
         if not found and (sounds := pinyin(words_of(query.q))):
-            found = self._find(sounds[0], query.limit)
+            found = self._find(sounds.whole, query.limit)
         best = sorted(found, key=lambda one: -one.weight)[: query.limit]
         return SuggestResponse(
             suggestions=[

@@ -24,6 +24,11 @@ _LOOSE = frozenset(
     "的地得了着过和与及或并在给被把为对从等做用约可级款个只枚支件块这那是有也就都很更最"
 )
 
+_SOUNDED = re.compile(rf"{_HAN.pattern}+|[^\W_]+|[+#]+")
+_MOST_MIXED = 3  # syllables that are typed whole, before initials
+# Counts in Chinese characters: 一个, 两件.
+_COUNTED = re.compile("[一二两三四五六七八九十百半几]+[个件只团箱套双条盒支片块瓶袋张把份对枚级]?")
+
 
 class Word(NamedTuple):
     """A word of a title, in simplified characters, and where it is."""
@@ -42,13 +47,21 @@ class Phrase(NamedTuple):
     is_end: bool  # whether nothing follows it up to the next space or sign
 
 
+class Sounds(NamedTuple):
+    """How Chinese is typed in pinyin, without spaces."""
+
+    whole: str  # lanyaerji
+    initials: str  # lyej
+    mixed: tuple[str, ...]  # lanyej, lanyaej: syllables, then initials
+
+
 def phrases(title: str) -> Iterator[Phrase]:
     """Yield the words and phrases of a title; numbers, measures and loose words are none."""
     shown, words = _words(title)
     for run in _runs(words):
         keys = [_key(word) for word in run]
         for first, key in enumerate(keys):
-            if key in _LOOSE or key.isdigit():
+            if key in _LOOSE or key.isdigit() or _COUNTED.fullmatch(key):
                 continue
             start = run[first].start
             if len(key) > 1:
@@ -79,26 +92,33 @@ def _key(word: Word) -> str:
     return word.text.lower() if word.has_han or word.text.isascii() else fold(word.text)
 
 
-def pinyin(words: Sequence[str]) -> tuple[str, str] | None:
-    """Return the words in pinyin and by their initials, without spaces; None without Chinese.
+def pinyin(words: Sequence[str]) -> Sounds | None:
+    """Return the sounds of words in lower case; None without Chinese characters.
 
-    Latin words are written out in both: iphone手机壳 is iphoneshoujike and iphonesjk.
+    Latin words are written out in all of them: iphone手机壳 is iphoneshoujike and iphonesjk.
     """
     if not any(_HAN.search(word) for word in words):
         return None
-    sounds = [_sound(word) for word in words]
-    return "".join(whole for whole, _ in sounds), "".join(initials for _, initials in sounds)
+    syllables = [syllable for word in words for syllable in _syllables(word)]
+    initials = [one[:1] if is_chinese else one for one, is_chinese in syllables]
+    wholes = [one for one, _ in syllables]
+    ends = range(1, min(len(wholes), _MOST_MIXED + 1))
+    return Sounds(
+        whole="".join(wholes),
+        initials="".join(initials),
+        mixed=tuple("".join(wholes[:end] + initials[end:]) for end in ends),
+    )
 
 
 @lru_cache(maxsize=16_384)
-def _sound(word: str) -> tuple[str, str]:
-    whole = initials = ""
-    for piece in re.findall(rf"{_HAN.pattern}+|[^\W_]+|[+#]+", word):
+def _syllables(word: str) -> tuple[tuple[str, bool], ...]:
+    """Return the syllables of a word, and whether each is a Chinese character's."""
+    found: list[tuple[str, bool]] = []
+    for piece in _SOUNDED.findall(word):
         is_chinese = is_han(piece)
         syllables = analysis.syllables_of(piece) if is_chinese else (piece,)
-        whole += "".join(syllables)
-        initials += "".join(one[:1] if is_chinese else one for one in syllables)
-    return whole, initials
+        found += [(syllable, is_chinese) for syllable in syllables]
+    return tuple(found)
 
 
 def _words(title: str) -> tuple[str, list[Word]]:

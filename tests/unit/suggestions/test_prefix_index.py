@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_models import SuggestionKind
+from product_search.suggestions import phrase_counts
 from product_search.suggestions.phrase_counts import PhraseCounts
 from product_search.suggestions.prefix_index import PrefixIndex, Source
 from product_search.text.phrases import compact
@@ -28,13 +29,15 @@ def texts(index: PrefixIndex, typed: str, limit: int = 10) -> list[str]:
     return [found.text for found in index.find(compact(typed), limit)]
 
 
-@pytest.mark.parametrize("typed", ["蓝牙", "蓝", "lany", "lan ya", "lanya'e", "lyej", "LY"])
+@pytest.mark.parametrize(
+    "typed", ["蓝牙", "蓝", "lany", "lan ya", "lanya'e", "lyej", "LY", "lanyej", "lanyae"]
+)
 def test_text_pinyin_and_initials_lead_to_the_phrase(index: PrefixIndex, typed: str) -> None:
     assert "蓝牙耳机" in texts(index, typed)
 
 
 def test_words_are_not_cut(index: PrefixIndex) -> None:
-    assert texts(index, "蓝") == ["蓝牙", "蓝牙耳机", "蓝牙音箱"]
+    assert texts(index, "蓝") == ["蓝牙耳机", "蓝牙", "蓝牙音箱"]
     assert texts(index, "甜") == ["甜甜圈"]  # the dictionary has 甜甜, which no title has alone
     assert texts(index, "牙") == []
 
@@ -88,3 +91,31 @@ def test_what_has_just_a_text_is_told_from_what_begins_with_it(index: PrefixInde
 def test_an_empty_index_has_nothing() -> None:
     assert PrefixIndex().find("蓝", 5) == []
     assert PrefixIndex().find("", 5) == []
+
+
+def test_of_what_is_equally_frequent_the_thing_comes_before_what_qualifies_it() -> None:
+    counts = PhraseCounts()
+    counts.add("手摇咖啡机 手套", None, None)
+    counts.add("手摇发电机 手套", None, None)
+    assert texts(PrefixIndex(counts.sources()), "手")[0] == "手套"
+
+
+def test_what_is_always_part_of_a_longer_phrase_gives_way_to_it() -> None:
+    counts = PhraseCounts()
+    for title in ("头戴式降噪耳机", "头戴式降噪耳机 黑色"):
+        counts.add(title, None, None)
+    assert texts(PrefixIndex(counts.sources()), "头戴") == ["头戴式降噪耳机", "头戴式"]
+
+
+def test_where_there_are_too_many_phrases_the_rarest_are_forgotten_and_words_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(phrase_counts, "_MOST_COUNTED", 5)
+    counts = PhraseCounts()
+    for _ in range(3):
+        counts.add("蓝牙耳机", None, None)
+    for title in ("红色雨伞", "女士手表", "儿童背包", "黑色电脑", "运动水壶"):
+        counts.add(title, None, None)
+    kept = texts(PrefixIndex(counts.sources()), "", limit=50)
+    assert {"蓝牙耳机", "蓝牙", "雨伞", "手表", "背包", "电脑", "水壶"} <= set(kept)
+    assert "红色雨伞" not in kept
