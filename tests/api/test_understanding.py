@@ -154,6 +154,21 @@ def test_an_example_that_is_not_wanted_is_not_listed(api: TestClient, shop: dict
     assert titles(body) == ["保温杯 500ml"]
 
 
+def test_variants_in_a_list_are_one_hit(api: TestClient) -> None:
+    made = create_all(
+        api,
+        [
+            {"title": f"T恤 {size}", "price": 5000, "group": "T恤", "attributes": {}}
+            for size in "SML"
+        ],
+    )
+    query = {"text": "5000元以上", "sort": "price_desc", "facets": True}
+    listed = ask(api, **query)
+    assert (len(listed["hits"]), listed["total"]) == (1, 1)
+    for product in made:
+        assert api.delete(f"/product/{product['product_id']}").status_code == 204
+
+
 @pytest.mark.parametrize("text", ["300元以内", "双肩包 300元以内"])
 def test_pages_of_understood_queries_are_one_answer(api: TestClient, text: str) -> None:
     query: dict[str, Any] = {"text": text, "min_confidence": 0}

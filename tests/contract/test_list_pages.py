@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from data_models import ListSort, ProductListQuery
-from orm_models import Database
+from data_models import ListSort, ProductListQuery, SearchFilters
+from orm_models import Database, filter_conditions, listed_milvus_ids
 from product_search.catalog.products import Catalog
 from product_search.images.store import ImageStore
 
@@ -58,3 +58,17 @@ def test_a_range_of_prices_holds_no_product_without_one(catalog: Catalog) -> Non
         query = ProductListQuery(sort=sort, min_price=Decimal(1), max_price=Decimal(5))
         wanted = [place for place in WANTED[sort] if PRICES[place] in ("1.00", "5.00")]
         assert [int(item.title) for item in catalog.list(query).items] == wanted
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize("sort", ListSort)
+def test_the_first_keys_are_those_of_the_list(
+    catalog: Catalog, database: Database, sort: ListSort, filtered: bool
+) -> None:
+    filters = SearchFilters(category=["双数"]) if filtered else SearchFilters()
+    category = "双数" if filtered else None
+    items = catalog.list(ProductListQuery(sort=sort, page_size=100, category=category)).items
+    wanted = [int(item.milvus_id) for item in items]
+    for limit in range(1, len(PRICES) + 2):
+        keys = database.read(listed_milvus_ids, filter_conditions(filters), sort, limit)
+        assert keys == wanted[:limit]
