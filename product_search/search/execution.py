@@ -101,7 +101,7 @@ class Search:
             near_misses = yield from self._near_misses(results)
         return SearchResponse(
             mode=self.plan.mode,
-            corrected_query=query.corrected,
+            corrected_query=query.in_full(query.corrected),
             interpreted=query.interpreted,
             hits=to_search_hits(
                 shown, page.skipped, explain=request.explain, unfiltered=ranks or {}

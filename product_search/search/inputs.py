@@ -146,12 +146,25 @@ class Query:
     digest: str = ""  # of the request and its image: cursors are bound to it
     corrected: str | None = None  # the text that is searched with instead of the request's
     warnings: Sequence[str] = ()  # of its image
+    typed: str | None = None  # the text before its words were understood
     interpreted: Sequence[Interpretation] = ()
 
     @property
     def has_image(self) -> bool:
         """Whether there are images to encode."""
         return bool(self.inputs.images)
+
+    def in_full(self, text: str | None) -> str | None:
+        """Return a text for the one that is searched with, beside the words that were understood.
+
+        So it can be searched for again: 拉杆箱 for 拉杆相 in 拉杆相 300元以内 is 拉杆箱 300元以内.
+        """
+        searched = self.request.text
+        if text is None or not self.typed or not searched or not self.interpreted:
+            return text
+        if searched in self.typed:
+            return self.typed.replace(searched, text, 1)
+        return " ".join([text, *(one.text for one in self.interpreted)])
 
     @property
     def says_prices(self) -> bool:
@@ -201,6 +214,7 @@ class InputReader:
             watch,
             digest,
             warnings=[*(image_warnings(image) if image is not None else ()), *understood.warnings],
+            typed=request.text,
             interpreted=understood.interpreted,
         )
 

@@ -70,6 +70,15 @@ def test_a_part_that_is_switched_off_is_searched_for_as_typed(api: TestClient, o
     assert "黑色双肩包 商务" in titles(body)
 
 
+def test_a_corrected_query_keeps_the_words_that_were_understood(api: TestClient) -> None:
+    typed = "shuangjianbao 300元以内"
+    body = ask(api, text=typed)
+    assert body["corrected_query"] == "双肩包 300元以内"
+    again = ask(api, text=body["corrected_query"])
+    assert (again["corrected_query"], titles(again)) == (None, titles(body))
+    assert ask(api, text="双肩包 300元以内")["corrected_query"] is None
+
+
 def test_what_is_not_wanted_is_told_and_may_be_switched_off(api: TestClient) -> None:
     text = "双肩包 不要红色的 300元以内"
     body = ask(api, text=text)
