@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import DamerauLevenshtein
 
@@ -28,16 +31,42 @@ def latin_words(text: str) -> Iterator[str]:
             yield "".join(parts)
 
 
+class _Words:
+    """Words of one length, of which those are soon found that may be near to another."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+        self._letters = np.array([_letters(word) for word in words], dtype=np.uint32)
+
+    def sharing_letters(self, word: str, mistakes: int) -> list[str]:
+        """Return the words that are no more than so many mistakes away, and some others.
+
+        A mistake changes at most two of the letters that a word has. To compare 50,000 words by
+        their letters takes a hundredth of the time that their distances take.
+        """
+        differ = np.bitwise_count(self._letters ^ np.uint32(_letters(word)))
+        return [self._words[place] for place in np.flatnonzero(differ <= 2 * mistakes).tolist()]
+
+
+def _letters(word: str) -> int:
+    """Return which of the 26 letters the word has, one bit each."""
+    return functools.reduce(operator.or_, (1 << ord(letter) - ord("a") for letter in word), 0)
+
+
+_NO_WORDS = _Words(())
+
+
 class Vocabulary:
     """Words in Latin letters and digits, each with the number of products that have it."""
 
     def __init__(self, counts: Mapping[str, int] | None = None) -> None:
         """Take the words, in lower case, with their numbers of products."""
         self._counts = dict(counts or {})
-        self._by_length: dict[int, list[str]] = defaultdict(list)
+        by_length: dict[int, list[str]] = defaultdict(list)
         for word in self._counts:
             if word.isalpha():  # a number or a model number is no misspelt word
-                self._by_length[len(word)].append(word)
+                by_length[len(word)].append(word)
+        self._by_length = {length: _Words(words) for length, words in by_length.items()}
 
     def __len__(self) -> int:
         """Return the number of words."""
@@ -62,7 +91,7 @@ class Vocabulary:
             for length in range(len(word) - most, len(word) + most + 1)
             for other, distance, _ in process.extract_iter(
                 word,
-                self._by_length.get(length, ()),
+                self._by_length.get(length, _NO_WORDS).sharing_letters(word, most),
                 scorer=DamerauLevenshtein.distance,
                 score_cutoff=most,
             )

@@ -57,4 +57,5 @@ def test_words_are_counted_by_product_not_by_mention(catalog: Catalog, database:
         catalog.create({"title": title}, None)
     words = CatalogWords(database)
     words.refresh()
-    assert words.vocabulary.nearest("tony") == "sony"
+    found = [words.suggestions.get(text) for text in ("sony", "pony")]
+    assert [one and one.products for one in found] == [2, 1]
