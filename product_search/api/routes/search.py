@@ -54,6 +54,8 @@ async def search(body: SearchBody, service: Running) -> SearchResponse:
     """按文字、图片、商品或它们的组合搜索；请求体为 JSON 或 multipart（文件 `image`）。
 
     只给文字时是 hybrid：按词（BM25）、按意思（BGE）、按图片（CLIP）同时找，合成一个次序。
+    文字里的价格（300元以内）成为筛选，`interpreted` 说明哪些词被当作了什么，`understand` 可以关闭；
+    只有价格的词时列出这个价位的商品。价格与 `filters` 矛盾时 `hits` 为空，`warnings` 会说明。
     `confidence` 是符合查询的概率；没有商品达到 `min_confidence` 时 `no_match` 为 true，
     `near_misses` 里是最接近的几个。用 `next_cursor` 翻页，期间的增删不会造成重复或遗漏。
     """
