@@ -21,7 +21,8 @@ from product_search.images.decoding import decode
 from product_search.images.perceptual_hash import perceptual_hash
 from product_search.insights.near_pairs import Listing as Compared, Products, find_near_pairs
 from product_search.settings import load_settings
-from product_search.text.analysis import document, plain
+from product_search.text.analysis import plain
+from product_search.text.document import document
 
 ROUNDS = 3
 _VARIANTS = (None, Variant.other_colour, None, Variant.other_size)

@@ -29,7 +29,8 @@ from product_search.outbox import events
 from product_search.outbox.events import Claim, ClaimItem, ClaimPolicy
 from product_search.outbox.kafka import Consumer
 from product_search.runs.background import keep_lease
-from product_search.text.analysis import document, document_terms, plain
+from product_search.text.analysis import plain
+from product_search.text.document import Described, document, document_terms
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +296,14 @@ def _entities(
             revision=product.revision,
             title=product.title,
             search_text=document_terms(
-                product.title, product.brand, product.category, product.attributes
+                Described(
+                    title=product.title,
+                    description=product.description,
+                    category=product.category,
+                    brand=product.brand,
+                    sku=product.sku,
+                    attributes=product.attributes,
+                )
             ),
             category=product.category,
             brand=product.brand,

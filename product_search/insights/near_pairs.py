@@ -25,7 +25,7 @@ from product_search.images.perceptual_hash import (
     differing_bits,
     part_correlation,
 )
-from product_search.text.analysis import document_terms, plain
+from product_search.text.analysis import plain, terms
 
 # Chosen on one half of the planted copies (decision 0012): precise before complete.
 MAX_BITS = 12  # of 64, by which images that look the same may differ
@@ -298,7 +298,7 @@ class _Facts:
 def _facts_of(listing: Listing) -> dict[str, frozenset[str]]:
     """Return the facts that a product states: measures by unit, models, colours, attributes."""
     stated: defaultdict[str, set[str]] = defaultdict(set)
-    for term in document_terms(listing.title, None, None, {}).split():
+    for term in terms(listing.title):
         found = _NUMBER.fullmatch(term)
         if found is not None:
             stated[f"in {found[2]}"].add(found[1])
@@ -308,5 +308,5 @@ def _facts_of(listing: Listing) -> dict[str, frozenset[str]]:
         stated["colour"].add(str(colour))
     for key, value in listing.attributes.items():
         values = value if isinstance(value, list) else [value]
-        stated[f"attribute {key}"] = {document_terms(str(one), None, None, {}) for one in values}
+        stated[f"attribute {key}"] = {" ".join(terms(str(one))) for one in values}
     return {key: frozenset(values) for key, values in stated.items()}

@@ -16,13 +16,17 @@ class InterpretedKind(StrEnum):
 
     price = "price"
     negation = "negation"
+    phrase = "phrase"
 
 
 class Understanding(Strict):
     """Which kinds of words are understood; the others are searched for as they were typed."""
 
     price: bool = Field(True, description="价格的词（300元以内）成为 filters.price，不再当作词去找")
-    negation: bool = Field(True, description="“不要……”分出不要的东西")
+    negation: bool = Field(
+        True, description="“不要……”“无……”“-……”分出不要的东西；写明没有它的商品在前"
+    )
+    phrase: bool = Field(True, description="引号里的词须连在一起：没有它的商品不列出")
 
 
 def _by_kind(value: object) -> object:
@@ -55,6 +59,7 @@ class Meaning(BaseModel):
         None, description="price：与 filters.price 同形", exclude_if=_is_none
     )
     without: str | None = Field(None, description="negation：不要的东西", exclude_if=_is_none)
+    together: str | None = Field(None, description="phrase：连在一起的词", exclude_if=_is_none)
 
 
 class Interpretation(BaseModel):

@@ -246,7 +246,10 @@ class InputReader:
         request = understood.request
         values: list[tuple[Value, float]] = []
         if request.text is not None:
-            values.append((self.analyse(request.text), 1.0))
+            wanted = analyse(
+                request.text, self.synonyms, understood.unwanted, understood.quoted
+            )
+            values.append((wanted, 1.0))
         values += [(self.analyse(text), -1.0) for text in understood.unwanted]
         if image is not None:
             values.append((QueryImage.read(image, request.region), 1.0))

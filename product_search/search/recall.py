@@ -237,9 +237,7 @@ def _matches(plan: Plan, hits: LegHits) -> dict[int, frozenset[str]]:
     """Return by milvus_id which of the query's terms each entity has, where any are looked at."""
     if Leg.bm25 not in hits and not plan.inputs.unwanted_texts:
         return {}
-    asked = frozenset[str]().union(
-        *(span.terms for text in plan.inputs.texts for span in text.value.spans)
-    )
+    asked = frozenset[str]().union(*(text.value.asked for text in plan.inputs.texts))
     terms: dict[int, str] = {}
     for of_leg in hits.values():
         terms |= zip(of_leg.milvus_ids.tolist(), of_leg.terms, strict=True)
@@ -259,12 +257,17 @@ def unwanted_entities(plan: Plan, hits: LegHits) -> set[int]:
 
 
 def _unwanted(plan: Plan, matches: Mapping[int, frozenset[str]]) -> set[int]:
-    """Return the entities that the query excludes, or whose terms say what it does not want."""
+    """Return the entities that the query excludes, or whose terms say what it does not want.
+
+    Nor does it want those without what it quotes.
+    """
     texts = plan.inputs.unwanted_texts
+    required = frozenset[str]().union(*(text.required for text in plan.inputs.wanted_texts))
     said = {
         terms
-        for terms in (set(matches.values()) if texts else ())
-        if any(text.coverage(terms) >= _UNWANTED_COVERAGE for text in texts)
+        for terms in (set(matches.values()) if texts or required else ())
+        if not required.issubset(terms)
+        or any(text.coverage(terms) >= _UNWANTED_COVERAGE for text in texts)
     }
     return {*plan.inputs.excluded, *(key for key, terms in matches.items() if terms in said)}
 

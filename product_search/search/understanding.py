@@ -18,7 +18,7 @@ from data_models import (
     SearchMode,
     SearchRequest,
 )
-from product_search.text.query import without_negations
+from product_search.text.negation import wish, without_quotes
 from product_search.text.understanding import find_prices, without_words
 
 _ANYTHING = "商品"
@@ -28,11 +28,13 @@ _ANYTHING = "商品"
 class Understood:
     """A request as it is searched, and how its words were understood.
 
-    `unwanted` are the texts that the request's text says not to want.
+    `unwanted` are the texts that the request's text says not to want, `quoted` those that must
+    stand in a product word by word.
     """
 
     request: SearchRequest
     unwanted: Sequence[str] = ()
+    quoted: Sequence[str] = ()
     interpreted: Sequence[Interpretation] = ()
 
     @property
@@ -56,6 +58,8 @@ def understand(request: SearchRequest) -> Understood:
     understood = Understood(request)
     if request.understand.price:
         understood = _understand_prices(request)
+    if request.understand.phrase:
+        understood = _hold_together(understood)
     text = understood.request.text
     return _part_negations(understood, text) if text and request.understand.negation else understood
 
@@ -116,11 +120,27 @@ def _narrow(
     return bounds, interpreted
 
 
+def _hold_together(understood: Understood) -> Understood:
+    text, quoted = without_quotes(understood.request.text or "")
+    if not quoted or not text:
+        return understood
+    phrases = [
+        Interpretation(kind=InterpretedKind.phrase, text=one, meaning=Meaning(together=one))
+        for one in quoted
+    ]
+    return replace(
+        understood,
+        request=understood.request.model_copy(update={"text": text}),
+        quoted=quoted,
+        interpreted=[*understood.interpreted, *phrases],
+    )
+
+
 def _part_negations(understood: Understood, text: str) -> Understood:
-    wanted, unwanted = without_negations(text)
+    wanted, unwanted = wish(text)
     if not unwanted and understood.interpreted:
         # Beside a price a text may say only what is not wanted: of all that costs so much.
-        wanted, unwanted = without_negations(f"{_ANYTHING} {text}")
+        wanted, unwanted = wish(f"{_ANYTHING} {text}")
         wanted = wanted.removeprefix(_ANYTHING).strip()
     if not unwanted:
         return understood

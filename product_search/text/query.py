@@ -5,27 +5,32 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from product_search.text import analysis
+from product_search.text import analysis, document, pinyin
 from product_search.text.analysis import Piece, Script
+from product_search.text.negation import absences
 from product_search.text.synonyms import Synonyms
 
 # Stop words: a product that has only these in common with a query has nothing in common.
 _STOP_WORDS = frozenset(
     "的得地了着过吗呢吧啊呀哦嘛和与或是在有把被给对从为以及之其这那个我你他它们很最都也就还要不没无用能可会让"
 ) | {"不是", "没有", "可以", "什么", "东西", "适合", "不要", "一个", "那种", "这种", "需要", "想要"}
+_THINGS_AT_END = frozenset("被")  # 儿童被 is a quilt
+_LETTERS_OR_DIGITS = re.compile("[a-z]+|[0-9]+")
 # What a match is worth for the characters that it covers.
 _WORD, _SYNONYM, SOUND, _PART = 1.0, 0.9, 0.8, 0.5
 _WITHIN = 0.6  # for a word of a longer one: a train is not yet a train ticket
 _OTHER_WORD = 0.3  # for a word that means something as it is written
-_NEGATION = re.compile(
-    r"(?:不要|不是|不含|不带|没有|除了)([^\s,.;、，。；的]{1,8}?)"
-    r"(?:以外的?|之外的?|的|(?=[\s,.;、，。；])|$)"
-)
+_TYPED, _TYPED_SHORT = 0.7, 0.5  # for initials, of three characters or more, and of two
+_OTHER_READING = 0.9  # for 16 grams where memory is likelier meant
+_AS_ONE = 0.95  # for words written as one, or one as several
+_LAST, _OF_KIND = 0.9, 0.8  # for 自行车 where 车 is asked for, and for 巴士
+_BEGINNING, _END = 0.85, 0.75  # for a code's
+_SILENT = 0.9  # of the coverage, where a product does not say that it has not what is unwanted
 _NUMBER_WEIGHT = 2.0  # of a word or number in Latin letters, in characters
 
 
@@ -53,6 +58,13 @@ class QueryText:
     plain: str
     cells: tuple[Cell, ...]
     spans: tuple[Span, ...]
+    absent: frozenset[str] = frozenset()  # terms of products that say not to have the unwanted
+    required: frozenset[str] = frozenset()  # terms that a product must have
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """All terms of products that say anything of the query."""
+        return self.absent.union(self.required, *(span.terms for span in self.spans))
 
     @property
     def is_phrase(self) -> bool:
@@ -72,7 +84,8 @@ class QueryText:
     def terms(self) -> str:
         """The terms for BM25, parted by spaces; empty where the query has only stop words."""
         said = [span for span in self.spans if any(self.cells[cell].weight for cell in span.cells)]
-        return " ".join(dict.fromkeys(term for span in said for term in sorted(span.terms)))
+        found = dict.fromkeys(term for span in said for term in sorted(span.terms))
+        return " ".join([*found, *sorted(self.absent)] if found else [])
 
     def coverage(self, terms: Collection[str]) -> float:
         """Return the share of the query, from 0 to 1, that a product with these terms covers."""
@@ -81,7 +94,17 @@ class QueryText:
             return 0.0
         credits = self.credits(terms)
         had = (cell.weight * credit for cell, credit in zip(self.cells, credits, strict=True))
-        return math.fsum(had) / whole
+        share = math.fsum(had) / whole
+        return share if self.absent.issubset(terms) else _SILENT * share
+
+    def exactness(self, terms: Collection[str]) -> float:
+        """Return the share, from 0 to 1, of the numbers, measures and codes that is covered.
+
+        1 where the query has none.
+        """
+        exact = [place for place, cell in enumerate(self.cells) if _is_exact(cell)]
+        credits = self.credits(terms)
+        return math.fsum(credits[place] for place in exact) / len(exact) if exact else 1.0
 
     def credits(self, terms: Collection[str]) -> list[float]:
         """Return how well, from 0 to 1, a product with these terms covers each cell."""
@@ -93,31 +116,46 @@ class QueryText:
         return credits
 
 
-def without_negations(text: str) -> tuple[str, list[str]]:
-    """Split a text into what it wants and what it does not: 鼠标 不要无线的 is 鼠标, not 无线.
+def analyse(
+    text: str, synonyms: Synonyms, absent: Sequence[str] = (), quoted: Sequence[str] = ()
+) -> QueryText:
+    """Return the text in cells, with all that covers some of them.
 
-    A text that only says what it does not want is left as it is.
+    Products that say not to have what is `absent` are preferred; what is `quoted` must be in all.
     """
-    plain = analysis.plain(text)
-    unwanted = [found[1] for found in _NEGATION.finditer(plain)]
-    wanted = " ".join(_NEGATION.sub(" ", plain).split())
-    return (wanted, unwanted) if wanted else (plain, [])
-
-
-def analyse(text: str, synonyms: Synonyms) -> QueryText:
-    """Return the text in cells, with all that covers some of them."""
     folded = analysis.fold(text)
-    cells = _CellBuilder()
+    cells = _CellBuilder(folded)
     for piece in analysis.pieces(folded):
         cells.add(piece)
-    cells.join_pinyin(folded)
+    cells.join_neighbours()
+    for one in absences(folded):
+        cells.cover([document.absent_term(one.what)], cells.between(one.start, one.end), _WORD)
     for word in synonyms.find(folded):
         covered = cells.between(word.start, word.end)
         for synonym in word.synonyms:
             terms = _silent_terms(synonym)
             if terms:
                 cells.spans.append(Span(terms, covered, _SYNONYM))
-    return QueryText(analysis.plain(text), tuple(cells.cells), tuple(cells.spans))
+    if len(cells.cells) == 1:
+        for other in synonyms.of_kind(folded):
+            cells.cover(_silent_terms(other), range(1), _OF_KIND)
+    return QueryText(
+        plain=analysis.plain(text),
+        cells=tuple(cells.cells),
+        spans=tuple(cells.spans),
+        absent=frozenset(map(document.absent_term, absent)),
+        required=frozenset(term for one in quoted for term in _together(one)),
+    )
+
+
+def _together(quoted: str) -> Iterator[str]:
+    """Yield the terms of a product that has the text as it is, word by word."""
+    for piece in analysis.pieces(analysis.fold(quoted)):
+        if piece.script is Script.latin:
+            yield analysis.latin_terms(piece.text).whole
+        elif len(piece.text) == 1:
+            yield piece.text
+        yield from pinyin.sounds(pinyin.syllables_of(piece.text))
 
 
 @lru_cache(maxsize=4096)
@@ -129,9 +167,11 @@ def _silent_terms(synonym: str) -> frozenset[str]:
 class _CellBuilder:
     """Collects the cells of a query and the spans that cover them."""
 
-    def __init__(self) -> None:
+    def __init__(self, folded: str) -> None:
         self.cells: list[Cell] = []
         self.spans: list[Span] = []
+        self._folded = folded
+        self._latin: list[tuple[Piece, range]] = []  # with their cells
 
     def add(self, piece: Piece) -> None:
         """Add the piece's cells; a second piece at the same place covers the cells of the first."""
@@ -145,18 +185,41 @@ class _CellBuilder:
         inside = [place for place, cell in enumerate(self.cells) if start <= cell.start < end]
         return range(inside[0], inside[-1] + 1) if inside else range(0)
 
-    def join_pinyin(self, text: str) -> None:
-        """Add the sounds that two words in pinyin make together: lanya erji has ya.er too."""
+    def cover(self, terms: Iterable[str], places: range, credit: float) -> None:
+        """Add what a product must have, all of it, to cover these cells."""
+        self.spans.append(Span(frozenset(terms), places, credit))
+
+    def join_neighbours(self) -> None:
+        """Add what neighbours make together: lanya erji has ya.er too, red bull is redbull."""
         for place, (one, other) in enumerate(itertools.pairwise(self.cells)):
-            between = text[one.start + len(one.text) : other.start]
+            between = self._folded[one.start + len(one.text) : other.start]
             both = (one.syllable, other.syllable)
             if between in (" ", "'") and all(cell.text == cell.syllable for cell in (one, other)):
-                self._cover(analysis.sounds(filter(None, both)), range(place, place + 2), SOUND)
+                self.cover(pinyin.sounds(filter(None, both)), range(place, place + 2), SOUND)
+        for (first, places), (second, others) in itertools.pairwise(self._latin):
+            if document.is_written_as_one(self._folded, first, second):
+                both_joined = analysis.joined(first.text) + analysis.joined(second.text)
+                self.cover([both_joined], range(places.start, others.stop), _AS_ONE)
+        self._cover_initials()
+
+    def _cover_initials(self) -> None:
+        """Add what may be typed for Chinese words; two letters alone are typed for too many."""
+        shortest = 2 if len(self._latin) > 1 else 3
+        for piece, places in self._latin:
+            if piece.text.isalpha() and shortest <= len(piece.text) <= pinyin.MOST_INITIALS:
+                credit = _TYPED if len(piece.text) > 2 else _TYPED_SHORT
+                self.cover([pinyin.initials_term(piece.text)], places, credit)
 
     def _add_han(self, piece: Piece) -> None:
         found = analysis.words(piece.text)
-        said = {cell for word, *ends in found if word not in _STOP_WORDS for cell in range(*ends)}
-        syllables = analysis.syllables_of(piece.text)
+        last = len(piece.text)
+        said = {
+            cell
+            for word, start, end in found
+            if word not in _STOP_WORDS or (word in _THINGS_AT_END and end == last and start)
+            for cell in range(start, end)
+        }
+        syllables = pinyin.syllables_of(piece.text)
         first = len(self.cells)
         self.cells += [
             Cell(char, piece.start + place, syllable, float(place in said))
@@ -166,33 +229,49 @@ class _CellBuilder:
         for (word, start, end), place in zip(found, places, strict=True):
             is_within = any(set(place) < set(other) for other in places)
             cells = range(first + start, first + end)
-            self._cover([word], cells, _WITHIN if is_within else _WORD)
+            self.cover([word], cells, _WITHIN if is_within else _WORD)
+            if len(word) == 1 and not is_within:
+                self.cover([document.last_character(word)], cells, _LAST)
         known = [range(*ends) for word, *ends in found if analysis.is_known(word)]
         self._cover_sounds(first, syllables, known)
 
     def _add_latin(self, piece: Piece) -> None:
-        syllables = analysis.split_pinyin(piece.text) if piece.text.isalpha() else ()
+        syllables = pinyin.split_pinyin(piece.text) if piece.text.isalpha() else ()
         places = self.between(piece.start, piece.end)
         if not places:
             first = len(self.cells)
             self.cells += _latin_cells(piece, syllables)
             self._cover_sounds(first, syllables)
             places = range(first, len(self.cells))
-        whole, *parts = analysis.latin_terms(piece.text)
-        self._cover([whole], places, _WORD)
-        for part in parts:
-            self._cover([part], places, _PART)
+            self._latin.append((piece, places))
+        found = analysis.latin_terms(piece.text)
+        self.cover([found.whole], places, _WORD)
+        for other in found.others:
+            self.cover([other], places, _OTHER_READING)
+        for part in found.parts:
+            self.cover([part], places, _PART)
+        if document.is_code(piece.text) or piece.text.isdecimal():
+            self._cover_code(piece.text, found.whole, places)
+
+    def _cover_code(self, text: str, whole: str, places: range) -> None:
+        parts = _LETTERS_OR_DIGITS.findall(text)
+        if len(parts) > 1:
+            self.cover(parts, places, _AS_ONE)
+        if len(whole) >= document.SHORTEST_EDGE:
+            self.cover([document.beginning(whole)], places, _BEGINNING)
+            self.cover([document.end(whole)], places, _END)
 
     def _cover_sounds(
         self, first: int, syllables: Sequence[str], words: Sequence[range] = ()
     ) -> None:
-        for place, sound in enumerate(analysis.sounds(syllables)):
+        for place, sound in enumerate(pinyin.sounds(syllables)):
             is_word = any(place in word and place + 1 in word for word in words)
             pair = range(first + place, first + place + 2)
-            self._cover([sound], pair, _OTHER_WORD if is_word else SOUND)
+            self.cover([sound], pair, _OTHER_WORD if is_word else SOUND)
 
-    def _cover(self, terms: Iterable[str], places: range, credit: float) -> None:
-        self.spans.append(Span(frozenset(terms), places, credit))
+
+def _is_exact(cell: Cell) -> bool:
+    return any(map(str.isdigit, cell.text))
 
 
 def _latin_cells(piece: Piece, syllables: Sequence[str]) -> list[Cell]:

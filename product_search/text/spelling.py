@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Sequence
 
-from product_search.text import analysis
+from product_search.text import analysis, pinyin
 from product_search.text.query import SOUND, Cell, QueryText
 
 _LOOKED_AT = 10  # products
@@ -51,7 +51,7 @@ def _sounding_like(word: str, query: QueryText, doubtful: set[int]) -> int | Non
     cells = query.cells
     if not doubtful or not analysis.is_han(word) or not 2 <= len(word) <= len(cells):
         return None
-    heard = list(analysis.syllables_of(word))
+    heard = list(pinyin.syllables_of(word))
     for place in range(len(cells) - len(word) + 1):
         part = range(place, place + len(word))
         if [cells[one].syllable for one in part] != heard or doubtful.isdisjoint(part):

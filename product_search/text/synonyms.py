@@ -45,6 +45,19 @@ class Synonyms:
                 kept.append(word)
         return sorted(kept)
 
+    def of_kind(self, char: str) -> list[str]:
+        """Return what is called otherwise of all that is called by a word with this last character.
+
+        These are 巴士 and 出租 for 车, which ends 公交车: not what ends in it too.
+        """
+        groups = {
+            others
+            for word, others in self._groups.items()
+            if word.endswith(char) and len(word) > len(char)
+        }
+        found = dict.fromkeys(other for others in sorted(groups) for other in others)
+        return [other for other in found if not other.endswith(char)]
+
     def _find_all(self, text: str) -> Iterator[WordWithSynonyms]:
         for start in range(len(text)):
             for end in range(start + 1, min(start + self._longest, len(text)) + 1):

@@ -17,7 +17,8 @@ from product_search.images.store import ImageStore
 from product_search.indexing.collections import Role
 from product_search.milvus.schema import collection_name
 from product_search.runs import queue
-from product_search.text.analysis import document, plain
+from product_search.text.analysis import plain
+from product_search.text.document import document
 
 _SAME = 1e-4  # numbers of a vector that was computed in another batch
 _MOST = 16_384

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from product_search.settings import Settings
-from product_search.text.analysis import document, document_terms, plain, syllables_of, terms
-from product_search.text.query import QueryText, analyse, without_negations
+from product_search.text.analysis import plain, terms
+from product_search.text.document import Described, document, document_terms
+from product_search.text.negation import wish
+from product_search.text.pinyin import syllables_of
+from product_search.text.query import QueryText, analyse
 from product_search.text.spelling import correct, is_doubtful
 from product_search.text.synonyms import Synonyms
 from tests.hostile import HOSTILE
@@ -25,8 +28,7 @@ def words(text: str) -> set[str]:
 
 
 def of_product(title: str, **more: object) -> frozenset[str]:
-    given = {"brand": None, "category": None, "attributes": {}} | more
-    return frozenset(document_terms(title, **given).split())  # type: ignore[arg-type]
+    return frozenset(document_terms(Described(title, **more)).split())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_word_that_is_one_stays(synonyms: Synonyms, text: str, title: str) -> 
 def test_what_a_query_does_not_want_is_told_apart(
     text: str, wanted: str, unwanted: list[str]
 ) -> None:
-    assert without_negations(text) == (wanted, unwanted)
+    assert wish(text)[:2] == (wanted, tuple(unwanted))
 
 
 def test_nothing_is_corrected_by_no_product(synonyms: Synonyms) -> None:

@@ -10,10 +10,15 @@ from data_models import Interpretation, InterpretedKind, PriceBounds
 from product_search.demo.html import plain
 from product_search.demo.language import N_, _
 
-KIND_NAMES = {InterpretedKind.price: N_("价格"), InterpretedKind.negation: N_("不要")}
+KIND_NAMES = {
+    InterpretedKind.price: N_("价格"),
+    InterpretedKind.negation: N_("不要"),
+    InterpretedKind.phrase: N_("连在一起"),
+}
 _ICONS = {
     InterpretedKind.price: ":material/sell:",
     InterpretedKind.negation: ":material/block:",
+    InterpretedKind.phrase: ":material/format_quote:",
 }
 AS_TYPED = "as_typed"  # in the address: the kinds that were taken out
 
