@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Index,
+    Integer,
     LargeBinary,
     String,
     Text,
@@ -174,6 +175,7 @@ class VectorCollection(Base):
     role: Mapped[str] = mapped_column(String(16))
     encoder: Mapped[str | None] = mapped_column(String(32))  # None: an older release made the row
     encoder_fingerprint: Mapped[str] = mapped_column(String(64))
+    terms_version: Mapped[int] = mapped_column(Integer, server_default="1")
     role_since: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
 
 

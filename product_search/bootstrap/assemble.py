@@ -30,7 +30,7 @@ from product_search.indexing import reindex
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.reindex import Reindexer
-from product_search.indexing.startup import open_collections
+from product_search.indexing.startup import open_collections, renew_terms
 from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
 from product_search.insights.duplicates import DuplicateFinder
@@ -147,11 +147,15 @@ def open_resources(
 
 
 def _check_encoders(resources: Resources, *, is_service: bool) -> None:
-    """Log the hint; let the service encode anew what releases before encoded otherwise."""
+    """Log the hint; let the service index anew what releases before indexed otherwise."""
     encoders = resources.encoders
     if hint := resources.encoder_hint(encoders):
         log.warning("%s", hint)
-    if not (is_service and encoders.is_outdated):
+    if not is_service:
+        return
+    if not encoders.is_outdated:
+        if resources.database.write(renew_terms):
+            log.info("products are indexed anew: their terms are those of another release")
         return
     try:
         resources.database.write(reindex.renew, encoders.name)

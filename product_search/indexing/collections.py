@@ -19,6 +19,7 @@ from nlp_models import EncoderPair
 from orm_models import Database, VectorCollection
 from product_search.errors import AppError, EncoderError, VectorStoreUnavailable
 from product_search.milvus.schema import collection_name
+from product_search.text.document import TERMS_VERSION
 from vector_db import EntityCollection, VectorDatabase
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ def add_collection(session: Session, encoders: EncoderPair, role: Role) -> None:
             role=role,
             encoder=encoders.name,
             encoder_fingerprint=encoders.fingerprint,
+            terms_version=TERMS_VERSION,
             role_since=datetime.now(UTC),
         )
     )

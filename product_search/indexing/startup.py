@@ -26,6 +26,7 @@ from product_search.milvus.schema import collection_name
 from product_search.outbox import events
 from product_search.runs import queue
 from product_search.runs.queue import RunKind
+from product_search.text.document import TERMS_VERSION
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,20 @@ def open_collections(collections: LiveCollections, *, is_service: bool, is_alone
             log.info("the collections' roles have changed meanwhile: once more")
         _retire_unusable(collections, may_retire=may_retire)
     collections.refresh()
+
+
+def renew_terms(session: Session) -> bool:
+    """Record every product where the active collection has the terms of another release.
+
+    Searches go on: until a product is indexed anew, it is found by its former terms.
+    """
+    rows = lock_live(session)
+    if Role.active not in rows or rows[Role.active].terms_version == TERMS_VERSION:
+        return False
+    for row in rows.values():
+        row.terms_version = TERMS_VERSION
+    events.record_rebuild(session)
+    return True
 
 
 def open_existing_collections(collections: LiveCollections) -> bool:
