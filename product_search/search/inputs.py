@@ -246,9 +246,7 @@ class InputReader:
         request = understood.request
         values: list[tuple[Value, float]] = []
         if request.text is not None:
-            wanted = analyse(
-                request.text, self.synonyms, understood.unwanted, understood.quoted
-            )
+            wanted = analyse(request.text, self.synonyms, understood.unwanted, understood.quoted)
             values.append((wanted, 1.0))
         values += [(self.analyse(text), -1.0) for text in understood.unwanted]
         if image is not None:

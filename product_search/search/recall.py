@@ -37,7 +37,7 @@ from product_search.search.plan import (
 from product_search.search.together import Steps, looked_up
 from product_search.text.query import QueryText
 
-_UNWANTED_COVERAGE = 0.85  # the coverage of an unwanted text from which a product is left out
+_UNWANTED_COVERAGE = 0.79  # of an unwanted text, from which a product is left out: by its sound
 _FIELDS_BY_NAME = {leg.value: field for leg, field in FIELDS.items()}
 LegHits = Mapping[Leg, Hits]
 

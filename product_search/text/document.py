@@ -11,7 +11,7 @@ from typing import Any
 from product_search.text import analysis
 from product_search.text.analysis import Piece, Script, fold, latin_terms, pieces, plain, terms
 from product_search.text.measures import UNITS, measures, sides
-from product_search.text.negation import absences, without_absences
+from product_search.text.negation import absences, is_absence, without_absences
 from product_search.text.pinyin import initials
 
 # Raised when the terms below change: a collection that has others is filled anew.
@@ -24,6 +24,7 @@ _GAPS = (" ", "-", "'", "’", "·", ".")  # what may part words that are also w
 _LONGEST_JOINED = 20
 _CAMEL = re.compile(r"[A-Z]{2,}(?![a-zà-ÿ])|[A-Z]?[a-zà-ÿ]+")
 _LATIN_WORD = re.compile(r"[A-Za-zÀ-ÿ]+")
+_HAS = re.compile("^(?:是否|带有|含有|带|含|有)")
 _LETTERS = re.compile("[a-z]{2,}")
 
 
@@ -51,18 +52,23 @@ def document(title: str, category: str | None, description: str | None) -> str:
 def document_terms(product: Described) -> str:
     """Return the terms of a product, parted by spaces.
 
-    What the title says is there twice, so that it counts more. Beside the terms of its texts there
-    are, by the first character: `*` the last of a word (*车 of 自行车), `@` initials, `^` and `$`
-    beginnings and ends of codes, `!` what the product says not to have.
+    Beside the terms of its texts there are, by the first character: `*` the last of a word (*车 of
+    自行车), `@` initials, `^` and `$` beginnings and ends of codes, `!` what the product says not to
+    have.
     """
     labels = [product.brand or "", product.category or "", *_attribute_texts(product.attributes)]
-    found = [*_said(product.title), *_said(product.title)]
+    found = [*_said(product.title)]
     for text in labels:
         found += _said(text)
     for text in (product.title, product.brand or "", product.category or ""):
         found += dict.fromkeys(_written_otherwise(text))
     found += dict.fromkeys(_last_characters([product.title, *labels]))
     found += dict.fromkeys(_absent([product.title, *labels, product.description or ""]))
+    found += (
+        absent_term(_HAS.sub("", key))
+        for key, value in product.attributes.items()
+        if value is False
+    )
     found += dict.fromkeys(_codes(product))
     return " ".join(found)
 
@@ -100,7 +106,7 @@ def _absent(texts: Iterable[str]) -> Iterator[str]:
 def _last_characters(texts: Iterable[str]) -> Iterator[str]:
     for piece in _han_pieces(texts):
         for word, *_ in analysis.whole_words(piece):
-            if len(word) > 1:
+            if len(word) > 1 and not is_absence(word):
                 yield last_character(word[-1])
 
 

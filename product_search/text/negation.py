@@ -103,12 +103,17 @@ def absences(folded: str) -> Iterator[Absence]:
         marker = folded[said:start]
         if named[0].isascii():
             yield Absence(named, said, start, found.end(), is_word=False)
-        elif marker == "无" and (word := _word_at(folded, said)) is not None:
-            if len(word) == 2:
+        elif marker in "无零" and (word := _word_at(folded, said)) is not None:
+            if is_absence(word):
                 yield Absence(word[1:], said, start, start + 1, is_word=True)
         elif marker not in "0零" or named[0] not in _COUNTED:
             what = _object_of(named)
             yield Absence(what, said, start, start + len(what), is_word=False)
+
+
+def is_absence(word: str) -> bool:
+    """Return whether a word says that something is absent, as 无线 does: not 零食, not 无花果."""
+    return len(word) == 2 and word[0] == "无"
 
 
 def without_absences(folded: str) -> str:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import rjieba
 
-from product_search.text import analysis
-from product_search.text.analysis import UNITS, fold, is_han, plain
+from product_search.text.analysis import fold, is_han, plain
+from product_search.text.measures import UNITS
+from product_search.text.pinyin import syllables_of
 
 MOST_WORDS = 4  # of a phrase
 JOINT = "\x1f"  # between the words of a phrase's key
@@ -116,7 +117,7 @@ def _syllables(word: str) -> tuple[tuple[str, bool], ...]:
     found: list[tuple[str, bool]] = []
     for piece in _SOUNDED.findall(word):
         is_chinese = is_han(piece)
-        syllables = analysis.syllables_of(piece) if is_chinese else (piece,)
+        syllables = syllables_of(piece) if is_chinese else (piece,)
         found += [(syllable, is_chinese) for syllable in syllables]
     return tuple(found)
 

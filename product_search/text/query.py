@@ -28,7 +28,7 @@ _OTHER_WORD = 0.3  # for a word that means something as it is written
 _TYPED, _TYPED_SHORT = 0.7, 0.5  # for initials, of three characters or more, and of two
 _OTHER_READING = 0.9  # for 16 grams where memory is likelier meant
 _AS_ONE = 0.95  # for words written as one, or one as several
-_LAST, _OF_KIND = 0.9, 0.8  # for 自行车 where 车 is asked for, and for 巴士
+_LAST, _OF_KIND = 0.8, 0.7  # for 自行车 where 车 is asked for, and for 巴士
 _BEGINNING, _END = 0.85, 0.75  # for a code's
 _SILENT = 0.9  # of the coverage, where a product does not say that it has not what is unwanted
 _NUMBER_WEIGHT = 2.0  # of a word or number in Latin letters, in characters
@@ -216,7 +216,7 @@ class _CellBuilder:
         said = {
             cell
             for word, start, end in found
-            if word not in _STOP_WORDS or (word in _THINGS_AT_END and end == last and start)
+            if word not in _STOP_WORDS or (word in _THINGS_AT_END and end == last)
             for cell in range(start, end)
         }
         syllables = pinyin.syllables_of(piece.text)
@@ -250,7 +250,7 @@ class _CellBuilder:
             self.cover([other], places, _OTHER_READING)
         for part in found.parts:
             self.cover([part], places, _PART)
-        if document.is_code(piece.text) or piece.text.isdecimal():
+        if document.is_code(piece.text) or piece.text.isdecimal() or found.parts:
             self._cover_code(piece.text, found.whole, places)
 
     def _cover_code(self, text: str, whole: str, places: range) -> None:
