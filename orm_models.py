@@ -16,7 +16,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Index,
-    Integer,
     LargeBinary,
     String,
     Text,
@@ -175,7 +174,7 @@ class VectorCollection(Base):
     role: Mapped[str] = mapped_column(String(16))
     encoder: Mapped[str | None] = mapped_column(String(32))  # None: an older release made the row
     encoder_fingerprint: Mapped[str] = mapped_column(String(64))
-    terms_version: Mapped[int] = mapped_column(Integer, server_default="1")
+    terms_version: Mapped[int] = mapped_column(server_default="1")
     role_since: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
 
 

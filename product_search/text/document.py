@@ -52,9 +52,9 @@ def document(title: str, category: str | None, description: str | None) -> str:
 def document_terms(product: Described) -> str:
     """Return the terms of a product, parted by spaces.
 
-    Beside the terms of its texts there are, by the first character: `*` the last of a word (*车 of
-    自行车), `@` initials, `^` and `$` beginnings and ends of codes, `!` what the product says not to
-    have.
+    Beside the terms of its texts there are, by the first character: `*` the last of a word
+    (*车 of 自行车), `@` initials, `^` and `$` beginnings and ends of codes, and `!` what the
+    product says not to have.
     """
     labels = [product.brand or "", product.category or "", *_attribute_texts(product.attributes)]
     found = [*_said(product.title)]
