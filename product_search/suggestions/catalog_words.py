@@ -19,7 +19,8 @@ from product_search.text.vocabulary import Vocabulary, latin_words
 
 T = TypeVar("T")
 _COLUMNS = (Product.id, Product.title, Product.category, Product.brand)
-_REST = 30  # times the processor's time of a reading until the next: 3 % of one core at most
+# Times the processor's time of a reading, or the database's, until the next: 3 % of one core each.
+_REST = 30
 _SLICE = 10  # products, or suggestions, between two pauses, which let searches run
 _PAUSE_S = 0.002
 _State = tuple[int, int, int]
@@ -41,21 +42,27 @@ class CatalogWords:
         """Refresh, unless the last time was too costly to do it again already; return 0."""
         if time.monotonic() >= self._rests_until:
             begun = time.thread_time()
-            self.refresh()
-            self._rests_until = time.monotonic() + _REST * (time.thread_time() - begun)
+            asked_s = self.refresh()
+            spent_s = max(time.thread_time() - begun, asked_s)
+            self._rests_until = time.monotonic() + _REST * spent_s
         return 0
 
-    def refresh(self) -> None:
+    def refresh(self) -> float:
         """Read the words anew where products were added, changed or deleted since.
+
+        Returns for how many seconds the database was asked whether they were.
 
         Raises:
             DatabaseUnavailable: the database does not answer; the words are as before.
         """
         with self._turn:
+            begun = time.monotonic()
             state = self._database.read(_fetch_state)
+            asked_s = time.monotonic() - begun
             if state != self._state:
                 self._read()
                 self._state = state
+        return asked_s
 
     def _read(self) -> None:
         latin: Counter[str] = Counter()
@@ -64,8 +71,8 @@ class CatalogWords:
             for row in _with_pauses(rows):
                 latin.update({*latin_words(row.title), *latin_words(row.brand or "")})
                 phrases.add(row.title, row.category, row.brand)
-        self.suggestions = PrefixIndex(_with_pauses(phrases.sources()))
         self.vocabulary = Vocabulary(latin)
+        self.suggestions = PrefixIndex(_with_pauses(phrases.sources()))
 
 
 def _with_pauses(items: Iterable[T]) -> Iterator[T]:

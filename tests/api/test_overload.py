@@ -113,12 +113,13 @@ def test_too_many_searches_are_refused_at_once_and_the_others_are_answered(serve
     assert served.search("三").status_code == 200
 
 
-def test_health_and_products_answer_while_every_search_waits(served: Served) -> None:
+def test_health_products_and_suggestions_answer_while_every_search_waits(served: Served) -> None:
     with ThreadPoolExecutor(threads.THREADS + 5) as clients:
         answers = [clients.submit(served.search, str(one)) for one in range(threads.THREADS + 5)]
         until(lambda: len(served.callers) == threads.THREADS + 5, "all searches")
         assert httpx.get(f"{served.url}/health").json()["vector_store"] == "ok"
         assert httpx.get(f"{served.url}/product/list").status_code == 200
+        assert httpx.get(f"{served.url}/suggest?q=lany").status_code == 200
         served.gate.open()
         assert [one.result().text for one in answers if one.result().status_code != 200] == []
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from data_models import IndexStatus, ProductListQuery, ProductOut
+from data_models import IndexStatus, ProductListQuery, ProductOut, SuggestionKind, SuggestQuery
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.schemas.examples import SEARCH_ANSWER
+from product_search.schemas.examples import SEARCH_ANSWER, SUGGESTIONS
 
 PRODUCT: dict[str, Any] = {
     "product_id": 7,
@@ -107,6 +107,13 @@ def test_a_search_sends_only_what_was_given(server: Server, client: ApiClient) -
     client.search({"text": "书包", "mode": None, "filters": {"brand": ["拾光"]}}, b"picture")
     body = {"text": "书包", "filters": {"brand": ["拾光"]}, "image_base64": "cGljdHVyZQ=="}
     assert server.seen == ("POST", "/search", body)
+
+
+def test_suggestions_are_read(server: Server, client: ApiClient) -> None:
+    server.answer(SUGGESTIONS)
+    first = client.suggest(SuggestQuery(q="lany", limit=2)).suggestions[0]
+    assert server.seen == ("GET", "/suggest?q=lany&limit=2", None)
+    assert (first.text, first.kind, first.products) == ("蓝牙耳机", SuggestionKind.query, 8)
 
 
 def test_a_list_sends_only_what_was_set(server: Server, client: ApiClient) -> None:
