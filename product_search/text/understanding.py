@@ -119,6 +119,10 @@ _FOREIGN = re.compile(
 _SUM_BEFORE = re.compile(r"(?:[满减返第]|第.件|[0-9]:)\s?$")
 _LATIN_WORD = re.compile(r"[a-z][a-z0-9]*\s?$")
 _END = re.compile(r"的|[^\w°%‰′″'\"*×/+-]|$")  # of what a number may count: 100℃ is no price
+_MAY_BE_UNIT = re.compile(
+    r"[片张个件只支包盒瓶袋本页枚颗粒根条卷套双对台人位名岁月天日年周克斤升寸英米厘毫分秒度码号级层格孔针织转目瓦伏安倍"
+    r"档段期次步里平方吨公字款型代像流摄勒千百万a-z0-9°%‰′″'\"*×/+-]|小时"
+)
 _EMPTY_BRACKETS = re.compile(r"[(（\[【]\s*[)）\]】]")
 _FILLING = re.compile(
     r"(?:[的\s吗呢吧啊呀要买找求有个些我想送用给来]|东西|商品|产品|物品|好物|宝贝|一个|一些|什么|推荐|有没有|能买|可以|价格|价位"
@@ -206,14 +210,17 @@ def _read_range(phrase: _Phrase) -> Ends | None:
 
 
 def _is_bare_range(phrase: _Phrase, low: Decimal, high: Decimal) -> bool:
-    is_clear = phrase.group("between") or phrase.group("to") in ("~", "〜", "到", "至")
-    is_clear = is_clear or (low >= _LEAST_DASHED and low % 100 == high % 100 == 0)
-    if not is_clear or phrase.is_size or not _LEAST_BARE <= low < high:
+    between, to = phrase.group("between"), phrase.group("to")
+    is_round = low >= _LEAST_DASHED and low % 100 == high % 100 == 0
+    if not (between or to in ("~", "〜", "到", "至") or is_round):
+        return False
+    may_be_unit = bool(_MAY_BE_UNIT.match(phrase.after)) or low < _LEAST_HIGH
+    if may_be_unit and not between and not _END.match(phrase.after):
+        return False
+    if phrase.is_size or phrase.is_wearer(low, high) or _LATIN_WORD.search(phrase.before):
         return False
     is_year = low >= _FIRST_YEAR and high <= _LAST_YEAR
-    is_alone = phrase.group("between") or _END.match(phrase.after)
-    is_model = _LATIN_WORD.search(phrase.before)
-    return not is_year and bool(is_alone) and not is_model and not phrase.is_wearer(low, high)
+    return _LEAST_BARE <= low < high and not is_year
 
 
 def _read_below(phrase: _Phrase) -> Ends | None:
