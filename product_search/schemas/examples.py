@@ -75,6 +75,7 @@ SEARCH_FORM: Example = {
 SEARCH_ANSWER: Example = {
     "mode": "hybrid",
     "corrected_query": None,
+    "did_you_mean": None,
     "interpreted": [
         {
             "kind": "price",

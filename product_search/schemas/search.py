@@ -176,7 +176,9 @@ class SearchRequest(Strict):
     min_confidence: Number | None = Field(
         None, ge=0, le=1, description="默认：校准时定下的界线；0：给出一切"
     )
-    correct: bool = Field(True, description="hybrid：拼音与同音的错字按商品里的词改正")
+    correct: bool = Field(
+        True, description="hybrid：拼音、同音的错字与拼错的字母词按商品里的词改正，没把握的只建议"
+    )
     understand: Understand = Field(
         default_factory=Understanding,
         description="hybrid：把文字里价格的词当作筛选、分出“不要……”，回答里的 interpreted 会说明。"
@@ -326,7 +328,12 @@ class SearchResponse(BaseModel):
 
     mode: SearchMode
     corrected_query: str | None = Field(
-        None, description="hybrid：按这个词搜索：原词像是拼音或同音的错字；correct: false 按原词"
+        None,
+        description="hybrid：按这个词搜索，原词像是拼音、同音的错字或拼错的字母词；"
+        "correct: false 按原词",
+    )
+    did_you_mean: str | None = Field(
+        None, description="hybrid：没有按它搜索，也许想找的是它；correct: false 不建议"
     )
     interpreted: list[Interpretation] = Field(
         default_factory=list,

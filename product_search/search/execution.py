@@ -96,12 +96,11 @@ class Search:
         if request.explain:
             ranks = yield from self._ranks_without_filters(min_confidence, results.limit)
         is_none = not results.hits
-        near_misses: list[SearchHit] = []
-        if is_none and results.below:
-            near_misses = yield from self._near_misses(results)
+        near_misses = yield from self._near_misses(results)
         return SearchResponse(
             mode=self.plan.mode,
             corrected_query=query.in_full(query.corrected),
+            did_you_mean=query.in_full(query.offered),
             interpreted=query.interpreted,
             hits=to_search_hits(
                 shown, page.skipped, explain=request.explain, unfiltered=ranks or {}
@@ -214,6 +213,9 @@ class Search:
         return Results(found, found.hits, hits, below, dropped, is_complete, limit)
 
     def _near_misses(self, results: Results) -> Steps[list[SearchHit]]:
+        """Return the nearest where nothing fits."""
+        if results.hits or not results.below:
+            return []
         recalled = results.recalled
         keys, confidences = recalled.fused.milvus_ids, recalled.confidences
         assert confidences is not None, "without confidence there is nothing below"

@@ -145,6 +145,7 @@ class Query:
     watch: Stopwatch
     digest: str = ""  # of the request and its image: cursors are bound to it
     corrected: str | None = None  # the text that is searched with instead of the request's
+    offered: str | None = None  # a text that was perhaps meant; it is not searched with
     warnings: Sequence[str] = ()  # of its image
     typed: str | None = None  # the text before its words were understood
     interpreted: Sequence[Interpretation] = ()

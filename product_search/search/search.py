@@ -30,7 +30,6 @@ from product_search.errors import (
     VectorStoreUnavailable,
 )
 from product_search.indexing.collections import LiveCollections, OpenCollection
-from product_search.milvus.hits import Hits
 from product_search.milvus.searches import TermSearch
 from product_search.search.calibration import Calibration, Calibrations
 from product_search.search.cursors import Cursors
@@ -47,7 +46,7 @@ from product_search.search.together import (
     run_together,
 )
 from product_search.suggestions.catalog_words import CatalogWords
-from product_search.text.spelling import correct, is_doubtful
+from product_search.text.spelling import Doubts, find_doubts
 from vector_db import EntityCollection
 
 P = ParamSpec("P")
@@ -60,7 +59,6 @@ _THREADS = {"searches": 3, "image_searches": 2}
 _MAX_WAITING = 1000  # a guard: who asks over HTTP waits for a thread before (api.threads)
 _PATIENCE_S = 30.0  # to get a turn
 _OF_ALL = (DatabaseUnavailable, VectorStoreUnavailable, Overloaded, ClientGone)  # not one query's
-_LIKELY = 32  # products whose words a doubtful query is compared with
 
 
 class _Waiting(NamedTuple):
@@ -147,14 +145,22 @@ class SearchService:
         return self.collections.query(self._similar, product, query)
 
     def plan(self, query: Query) -> Steps[Plan]:
-        """Return the legs of the query, its spelling corrected.
+        """Return the legs of the query, its spelling corrected where that is sure.
+
+        Only a query of which something may be misspelt costs a search of its own.
 
         Raises:
             InvalidRequest: the legs don't suit the inputs.
         """
-        asked = yield from self._ask_for_spelling(query)
-        corrected = self._correct_spelling(query, asked.hits) if asked else None
-        return plan_legs(corrected) if corrected else replace(plan_legs(query), asked=asked)
+        doubts = self._find_doubts(query)
+        if doubts is None:
+            return plan_legs(query)
+        asked = yield from _ask_for_terms(query)
+        spelling = doubts.settle(asked.hits.terms)
+        query = replace(query, offered=spelling.offered)
+        if spelling.corrected is None:
+            return replace(plan_legs(query), asked=asked)
+        return plan_legs(self._corrected(query, spelling.corrected))
 
     def _answer_all(self, waiting: Sequence[_Waiting]) -> list[SearchResponse | Exception]:
         begun = time.perf_counter()
@@ -223,35 +229,27 @@ class SearchService:
             vectors=vectors,
         ).run()
 
-    def _ask_for_spelling(self, query: Query) -> Steps[Asked | None]:
-        """Look for products that have terms of the query; None where it is not doubtful.
-
-        The search is the one that BM25's leg begins with.
-        """
+    def _find_doubts(self, query: Query) -> Doubts | None:
+        """Return what may be misspelt of a hybrid search by one text alone."""
         request, texts = query.request, query.inputs.texts
         is_alone = len(texts) == 1 and not query.inputs.images
         if request.chosen_mode is not SearchMode.hybrid or not (request.correct and is_alone):
             return None
         text = texts[0].value
-        if not is_doubtful(text) or not text.terms:
-            return None
-        search = TermSearch(text.terms, HybridDepth.FIRST, request.filters)
-        (hits,) = yield from looked_up([search], query.watch)
-        return Asked(search, hits)
+        doubts = find_doubts(text, self.inputs.synonyms, self.words.vocabulary)
+        return doubts if text.terms else None
 
-    def _correct_spelling(self, query: Query, hits: Hits) -> Query | None:
-        """Return the query with what its text probably meant, by the products' words.
-
-        None where it meant what it says.
-        """
+    def _corrected(self, query: Query, corrected: str) -> Query:
         (text,) = query.inputs.texts
-        terms = [frozenset(one.split()) for one in hits.terms[:_LIKELY]]
-        likely = sorted(terms, key=text.value.coverage, reverse=True)
-        corrected = correct(text.value, likely)
-        if corrected is None:
-            return None
         inputs = QueryInputs([Weighted(self.inputs.analyse(corrected), text.weight)])
         return replace(query, inputs=inputs, corrected=corrected)
+
+
+def _ask_for_terms(query: Query) -> Steps[Asked]:
+    """Look for products that have terms of the query, as BM25's leg begins."""
+    search = TermSearch(query.inputs.bm25_terms, HybridDepth.FIRST, query.request.filters)
+    (hits,) = yield from looked_up([search], query.watch)
+    return Asked(search, hits)
 
 
 def _kind(waiting: _Waiting) -> tuple[SearchMode, bool]:

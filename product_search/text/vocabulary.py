@@ -76,17 +76,17 @@ class Vocabulary:
         """Return whether a product has the word, which is in lower case."""
         return word in self._counts
 
-    def nearest(self, word: str) -> str | None:
-        """Return the word of the catalog that this one, in lower case, probably is, misspelt.
+    def nearest(self, word: str) -> list[str]:
+        """Return the words of the catalog that this one, in lower case, may be, misspelt.
 
-        It is one typing mistake away (a letter too many, missing, wrong, or two swapped), or two
-        where this word has 8 letters or more; the nearest, and of these the most frequent. A word
-        with digits is never corrected; None where nothing is near.
+        They are one typing mistake away (a letter too many, missing, wrong, or two swapped), or two
+        where this word has 8 letters or more: those with the fewest mistakes, the most frequent
+        first. A word with digits has none.
         """
         if not (word.isascii() and word.isalpha()):
-            return None
+            return []
         most = 2 if len(word) >= _LONG else 1
-        near = [
+        near = sorted(
             (distance, -self._counts[other], other)
             for length in range(len(word) - most, len(word) + most + 1)
             for other, distance, _ in process.extract_iter(
@@ -95,5 +95,5 @@ class Vocabulary:
                 scorer=DamerauLevenshtein.distance,
                 score_cutoff=most,
             )
-        ]
-        return min(near)[2] if near else None
+        )
+        return [other for distance, _, other in near if distance == near[0][0]]

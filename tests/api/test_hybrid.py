@@ -12,8 +12,6 @@ from fastapi.testclient import TestClient
 from product_search.milvus.collection import MilvusCollection
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch, TermSearch
-from product_search.text.query import analyse
-from product_search.text.spelling import is_doubtful
 from tests.api.helpers import base64_of, code_of, create, fields_of, resources
 from tests.api.sample import SAMPLE, import_sample
 
@@ -90,7 +88,9 @@ def test_a_single_mode_takes_the_words_as_they_are(api: TestClient, mode: str) -
     assert ask(api, mode=mode, text="拉杆相")["corrected_query"] is None
 
 
-@pytest.mark.parametrize(("text", "meant"), [("适合男生的红色包", None), ("拉杆相", "拉杆箱")])
+@pytest.mark.parametrize(
+    ("text", "meant"), [("适合男生的红色包", None), ("红色双肩包", None), ("拉杆相", "拉杆箱")]
+)
 def test_what_was_asked_for_the_spelling_is_not_asked_again(
     api: TestClient, monkeypatch: pytest.MonkeyPatch, text: str, meant: str | None
 ) -> None:
@@ -103,11 +103,37 @@ def test_what_was_asked_for_the_spelling_is_not_asked_again(
 
     monkeypatch.setattr(MilvusCollection, "search_all", noted)
     assert ask(api, text=text)["corrected_query"] == meant
-    assert is_doubtful(analyse(text, resources(api).search.inputs.synonyms))
     by_terms = [one for one in asked if isinstance(one, TermSearch)]
     assert len(by_terms) == (1 if meant is None else 2)
     again = ask(api, text=meant or text, correct=False)
     assert skus(again) == skus(ask(api, text=text))
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "meant"),
+    [("keybord", "Keyboard 机械键盘", "keyboard"), ("gramin", "Garmin 手表表带", "garmin")],
+)
+def test_a_typing_mistake_in_a_latin_word_is_corrected(
+    api: TestClient, text: str, title: str, meant: str
+) -> None:
+    sku = create(api, wait=True, title=title, sku=f"TYPO-{meant}")["sku"]
+    resources(api).search.words.refresh()
+    body = ask(api, text=text)
+    assert (body["corrected_query"], body["did_you_mean"]) == (meant, None)
+    assert skus(body)[0] == sku
+    as_given = ask(api, text=text, correct=False)
+    assert (as_given["corrected_query"], as_given["did_you_mean"]) == (None, None)
+
+
+def test_what_is_less_sure_is_searched_for_as_typed_and_offered(api: TestClient) -> None:
+    for title in ("Lumora 面霜", "Lumora 眼霜", "Lumoza 面霜"):
+        create(api, title=title)
+    resources(api).search.words.refresh()
+    text = "lumola 双肩包"
+    body = ask(api, text=text)
+    assert (body["corrected_query"], body["did_you_mean"]) == (None, "lumora 双肩包")
+    as_given = ask(api, text=text, correct=False)
+    assert (as_given["did_you_mean"], skus(as_given)) == (None, skus(body))
 
 
 @pytest.mark.parametrize("text", ["asdkjh", "的得地了着过", "qwzx 9f8x7z2kq"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, strategies as st
 
@@ -13,7 +11,6 @@ from product_search.text.document import Described, document, document_terms
 from product_search.text.negation import wish
 from product_search.text.pinyin import syllables_of
 from product_search.text.query import QueryText, analyse
-from product_search.text.spelling import correct, is_doubtful
 from product_search.text.synonyms import Synonyms
 from tests.hostile import HOSTILE
 
@@ -119,32 +116,6 @@ def test_what_asks_for_nothing_has_no_terms(synonyms: Synonyms) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "title", "meant"),
-    [
-        ("拉杆相", "蓝色拉杆箱 20寸", "拉杆箱"),
-        ("lanya erji", "蓝牙耳机", "蓝牙耳机"),
-        ("机械健盘 87键", "机械键盘 87键", "机械键盘 87键"),
-        ("shubiao logitech", "无线鼠标", "鼠标logitech"),
-    ],
-)
-def test_a_query_is_corrected_by_the_words_that_sound_like_it(
-    synonyms: Synonyms, text: str, title: str, meant: str
-) -> None:
-    query = analyse(text, synonyms)
-    assert is_doubtful(query)
-    assert correct(query, [of_product(title)]) is not None
-    assert str(correct(query, [of_product(title)])).replace(" ", "") == meant.replace(" ", "")
-
-
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [("睡觉的玩偶", "荠菜水饺"), ("实木椅子", "一字夹"), ("拉杆箱", "拉杆箱"), ("雨伞", "毛巾")],
-)
-def test_a_word_that_is_one_stays(synonyms: Synonyms, text: str, title: str) -> None:
-    assert correct(analyse(text, synonyms), [of_product(title)]) is None
-
-
-@pytest.mark.parametrize(
     ("text", "wanted", "unwanted"),
     [
         ("鼠标 不要无线的", "鼠标", ["无线"]),
@@ -161,11 +132,6 @@ def test_what_a_query_does_not_want_is_told_apart(
     text: str, wanted: str, unwanted: list[str]
 ) -> None:
     assert wish(text)[:2] == (wanted, tuple(unwanted))
-
-
-def test_nothing_is_corrected_by_no_product(synonyms: Synonyms) -> None:
-    assert correct(analyse("拉杆相", synonyms), []) is None
-    assert Path(Settings(_env_file=None).synonyms_path).is_file()
 
 
 def test_characters_without_a_known_pinyin_stand_for_themselves(synonyms: Synonyms) -> None:

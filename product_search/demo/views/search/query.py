@@ -120,10 +120,11 @@ def show_example_queries() -> None:
     st.caption(_("试试这些："))
     with st.container(horizontal=True, key="examples"):
         for number, words in enumerate(EXAMPLE_QUERIES):
-            st.button(words, key=f"example_{number}", on_click=_search_for, args=(words,))
+            st.button(words, key=f"example_{number}", on_click=search_for, args=(words,))
 
 
-def _search_for(words: str) -> None:
+def search_for(words: str) -> None:
+    """Put these words in the place of those that are searched for."""
     st.session_state["text"] = words
 
 

@@ -20,7 +20,7 @@ from product_search.demo.language import N_, _
 from product_search.demo.service import encoder_name
 from product_search.demo.views.search.attributes import show_attribute_facets
 from product_search.demo.views.search.filters import show_facet
-from product_search.demo.views.search.query import LIKED, UNLIKED, add_example
+from product_search.demo.views.search.query import LIKED, UNLIKED, add_example, search_for
 
 LEG_NAMES = {
     Leg.bm25: N_("字词"),
@@ -56,6 +56,8 @@ def show_results(
     if response.corrected_query:
         corrected = _("已按“{query}”搜索。").format(query=html.plain(response.corrected_query))
         st.caption(corrected)
+    if response.did_you_mean:
+        _offer_query(response.did_you_mean)
     if response.hits:
         _show_summary(response)
         if sort is SearchSort.relevance:
@@ -74,6 +76,19 @@ def show_results(
             _offset_button(_("上一批"), "previous", max(0, offset - top_k))
         if offset + len(response.hits) < response.total and offset + top_k <= MAX_OFFSET:
             _offset_button(_("下一批"), "next", offset + top_k)
+
+
+def _offer_query(words: str) -> None:
+    """Offer what was perhaps meant; a click searches for it."""
+    with st.container(horizontal=True, vertical_alignment="center", key="did_you_mean"):
+        st.caption(_("您是不是要找："), width="content")
+        st.button(
+            html.plain(words),
+            key="offered_query",
+            type="tertiary",
+            on_click=search_for,
+            args=(words,),
+        )
 
 
 def _show_summary(response: SearchResponse) -> None:
