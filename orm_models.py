@@ -20,7 +20,6 @@ from sqlalchemy import (
     String,
     Text,
     bindparam,
-    func,
     select,
 )
 from sqlalchemy.orm import (
@@ -321,11 +320,6 @@ def _between(
     if ends is not None and ends.lte is not None:
         conditions.append(column <= ends.lte)
     return conditions
-
-
-def title_contains(part: str) -> ColumnElement[bool]:
-    """Return the condition that a title holds the text, literally and case-sensitively."""
-    return func.instr(Product.title, part) > 0
 
 
 class ListSegment(NamedTuple):

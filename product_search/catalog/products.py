@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -20,8 +20,9 @@ from data_models import (
     ProductPage,
     ProductUpdated,
 )
-from orm_models import Database, Product, filter_conditions, list_segments, title_contains
+from orm_models import Database, Product
 from product_search.catalog.identity import find_duplicates, title_key
+from product_search.catalog.listing import fetch_page
 from product_search.catalog.rows import (
     INDEXED_COLUMNS,
     change_product,
@@ -167,7 +168,7 @@ class Catalog:
 
     def list(self, query: ProductListQuery) -> ProductPage:
         """Return one page of the products that meet the query."""
-        return self.database.read(_list, query)
+        return self.database.read(fetch_page, query)
 
     def image(self, product_id: int, side: int | None) -> StoredImage:
         """Return the product's image as it came, or a thumbnail within side × side pixels.
@@ -203,52 +204,6 @@ class Catalog:
 
 def _warnings(image: Image) -> list[str]:
     return image_warnings(image) if isinstance(image, bytes) else []
-
-
-def _list(session: Session, query: ProductListQuery) -> ProductPage:
-    conditions = _conditions(query)
-    return ProductPage(
-        items=[product_out(row) for row in _page(session, query, conditions)],
-        total=_count(session, conditions),
-        page=query.page,
-        page_size=query.page_size,
-    )
-
-
-def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:
-    conditions = filter_conditions(query.filters())
-    if query.q is not None:
-        conditions.append(title_contains(query.q))
-    if query.group is not None:
-        conditions.append(Product.group == query.group)
-    if query.index_status is not None:
-        conditions.append(Product.index_status == query.index_status)
-    return conditions
-
-
-def _page(
-    session: Session, query: ProductListQuery, conditions: Sequence[ColumnElement[bool]]
-) -> list[Product]:
-    """Return the rows of the page, from one segment after the other until it is full."""
-    if query.after_id is not None:
-        conditions = [*conditions, Product.id > query.after_id]
-    skipped = (query.page - 1) * query.page_size
-    items: list[Product] = []
-    for segment in list_segments(query.order):
-        segment_conditions = [*conditions, *segment.conditions]
-        rows = select(Product).where(*segment_conditions).order_by(*segment.order).offset(skipped)
-        found = session.scalars(rows.limit(query.page_size - len(items))).all()
-        items += found
-        if len(items) == query.page_size:
-            break
-        # The segment has ended; the next one goes on from there.
-        skipped = 0 if found or not skipped else skipped - _count(session, segment_conditions)
-    return items
-
-
-def _count(session: Session, conditions: Sequence[ColumnElement[bool]]) -> int:
-    counted = select(func.count()).select_from(Product).where(*conditions)
-    return session.scalar(counted) or 0
 
 
 @contextmanager

@@ -214,7 +214,15 @@ class ProductListQuery(FilterQuery):
 
     page: Whole = Field(1, ge=1, le=1_000_000)
     page_size: Whole = Field(20, ge=1, le=100)
-    q: str | None = Field(None, min_length=1, max_length=MAX_TITLE, description="标题中的原文")
+    q: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TITLE,
+        description="标题中的原文（区分大小写），或 sku 的一部分，或 product_id",
+    )
+    sku: Label | None = Field(
+        None, description="sku 或它的一部分，不分大小写；与它完全一样的在最前"
+    )
     group: Label | None = Field(None, description="同组的商品，完全一致")
     index_status: IndexStatus | None = None
     sort: ListSort = ListSort.newest

@@ -142,3 +142,21 @@ def test_prices_in_a_list_are_strings_and_exact(api: TestClient) -> None:
     shown = [item["price"] for item in items]
     wanted = [row["price"] and f"{Decimal(row['price']):.2f}" for row in ROWS]
     assert shown == wanted
+
+
+def test_a_list_by_sku_has_the_very_one_first_and_those_that_hold_it(api: TestClient) -> None:
+    skus = ["LX-10-B", "LX-10", "ALX-10", "LX-11"]
+    made = create_all(api, [{"title": f"台钳 {sku}", "sku": sku} for sku in skus])
+    assert {item["sku"] for item in listed(api, sku="lx-10")["items"]} == set(skus[:3])
+    exact = listed(api, sku="LX-10", page_size=2)
+    assert ([item["sku"] for item in exact["items"]], exact["total"]) == (["LX-10", "ALX-10"], 3)
+    second = listed(api, sku="LX-10", page_size=2, page=2)
+    assert [item["sku"] for item in second["items"]] == ["LX-10-B"]
+    walked = listed(api, sku="LX-10", after_id=0)
+    assert [item["sku"] for item in walked["items"]] == ["LX-10-B", "LX-10", "ALX-10"]
+    number = made[3]["product_id"]
+    assert number in [item["product_id"] for item in listed(api, q=str(number))["items"]]
+    assert [item["sku"] for item in listed(api, q="LX-11")["items"]] == ["LX-11"]
+    assert listed(api, sku="没有这个")["total"] == 0
+    for product in made:
+        assert api.delete(f"/product/{product['product_id']}").status_code == 204
