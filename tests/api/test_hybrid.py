@@ -132,6 +132,8 @@ def test_what_is_less_sure_is_searched_for_as_typed_and_offered(api: TestClient)
     text = "lumola 双肩包"
     body = ask(api, text=text)
     assert (body["corrected_query"], body["did_you_mean"]) == (None, "lumora 双肩包")
+    priced = ask(api, text=f"5000元以内 {text}")
+    assert priced["did_you_mean"] == "5000元以内 lumora 双肩包"
     as_given = ask(api, text=text, correct=False)
     assert (as_given["did_you_mean"], skus(as_given)) == (None, skus(body))
 
