@@ -84,6 +84,13 @@ def find_product(session: Session, product_id: int, *, for_update: bool = False)
     return row
 
 
+def find_variants(session: Session, product: Product) -> list[int]:
+    """Return the milvus_ids of the products of the product's group; its own where it has none."""
+    if product.group is None:
+        return [product.milvus_id]
+    return list(session.scalars(select(Product.milvus_id).where(Product.group == product.group)))
+
+
 def upsert_by_sku(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
     """Add or change products, each known by its sku, in the session's transaction.
 

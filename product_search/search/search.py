@@ -20,6 +20,7 @@ from data_models import (
 )
 from orm_models import Database, Product
 from product_search.batching import Batcher, gather
+from product_search.catalog.rows import find_variants
 from product_search.errors import (
     AppError,
     ClientGone,
@@ -133,7 +134,9 @@ class SearchService:
         return [_own(next(answers)) if isinstance(one, Query) else one for one in read]
 
     def similar(self, product_id: int, query: SimilarQuery) -> SearchResponse:
-        """Return the products nearest to this one, without itself, by their stored vectors.
+        """Return the products nearest to this one, by their stored vectors.
+
+        Without itself, and without the other products of its group.
 
         Raises:
             ProductNotFound, ProductWithoutImage, ProductNotIndexed: of the product.
@@ -201,7 +204,7 @@ class SearchService:
             filters=query.filters(),
             min_confidence=query.min_confidence,
         )
-        inputs = QueryInputs(excluded=frozenset({product.milvus_id}))
+        inputs = QueryInputs(excluded=frozenset(self.database.read(find_variants, product)))
         plan = Plan(Query(request, inputs, watch), dict.fromkeys(vectors, 1.0))
         fingerprint = collection.encoders.fingerprint
         # Between images the scores are those of a search by the image. Between titles they are

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from product_search.search.recall import HybridDepth
 from tests.api import paging
-from tests.api.helpers import base64_of, code_of, create, create_all, ids, listed, search
+from tests.api.helpers import base64_of, code_of, create, create_all, ids, listed
 from tests.unit.pictures import encoded, noise
 
 TEXT = "亚麻衬衫"
@@ -181,17 +181,40 @@ def test_a_batch_shows_the_best_of_each_group(api: TestClient) -> None:
 
 
 def test_a_code_among_the_attributes_makes_the_group(api: TestClient) -> None:
+    names = ("亚麻衬衫 米白", "牛津衬衫 浅蓝", "法兰绒衬衫 格纹")
     shirts = [
         {"title": f"{name} {size}", "attributes": {"款号": f"VR-{number}", "尺码": size}}
-        for number, name in enumerate(("亚麻帽 米白", "牛津帽 浅蓝", "法兰绒帽 格纹"), start=1)
+        for number, name in enumerate(names, start=1)
         for size in ("S", "M", "L")
     ]
     made = create_all(api, shirts)
     assert [one["group"] for one in made[:4]] == ["VR-1", "VR-1", "VR-1", "VR-2"]
     wanted = {"attributes": {"款号": ["VR-1", "VR-2", "VR-3"]}}
-    hits = search(api, "hybrid", text="帽", top_k=3, filters=wanted)
-    assert {hit["product"]["attributes"]["款号"] for hit in hits} == {"VR-1", "VR-2", "VR-3"}
-    assert [hit["more_in_group"] for hit in hits] == [2, 2, 2]
+    asked = {"text": "衬衫", "top_k": 3, "filters": wanted}
+    body = api.post("/search", json=asked).json()
+    for product in made:
+        assert api.delete(f"/product/{product['product_id']}").status_code == 204
+    codes = {hit["product"]["attributes"]["款号"] for hit in body["hits"]}
+    assert codes == {"VR-1", "VR-2", "VR-3"}
+    assert [hit["more_in_group"] for hit in body["hits"]] == [2, 2, 2]
+    assert (body["total"], body["next_cursor"]) == (3, None)
+
+
+@pytest.mark.parametrize("by", ["picture", "title", "both"])
+def test_what_is_like_a_product_is_no_variant_of_it(
+    api: TestClient, catalog: list[dict[str, Any]], by: str
+) -> None:
+    shown, alone = catalog[0], catalog[-1]
+    given: dict[str, Any] = {"by": by, "top_k": 100}
+    if by == "picture":
+        given["min_confidence"] = 0
+    found = api.get(f"/product/{shown['product_id']}/similar", params=given).json()
+    units = units_of(found)
+    assert shown["group"] not in units
+    assert len(units) == len(set(units)) == UNITS - 1
+    beside = api.get(f"/product/{alone['product_id']}/similar", params=given).json()
+    assert alone["product_id"] not in ids(beside["hits"])
+    assert len(beside["hits"]) == UNITS - 1
 
 
 def test_a_group_is_listed_and_changed_without_an_embedding(api: TestClient) -> None:

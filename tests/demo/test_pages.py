@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -150,6 +151,35 @@ def test_a_facet_filters_by_a_click() -> None:
     page.button(key="facet_category_生鲜果蔬").click().run()
     assert page.multiselect(key="category").value == ["生鲜果蔬"]
     assert f"共 {count} 件" in said(page) or f"至少 {count} 件" in said(page)
+
+
+@pytest.mark.usefixtures("api_url")
+def test_an_attribute_filters_by_a_click_and_no_longer_by_another() -> None:
+    page = searched("书包")
+    page.toggle(key="only_fitting").set_value(False).run()
+    before = re.findall(r"(?:至少|共) \d+ 件", said(page))
+    red = page.button(key="facet_attribute_颜色_红")
+    count = int(red.label.split()[-1])
+    red.click().run()
+    assert json.loads(page.query_params["attributes"]) == {"颜色": ["红"]}
+    assert f"共 {count} 件" in said(page) or f"至少 {count} 件" in said(page)
+    page.button(key="drop_attribute_颜色_红").click().run()
+    assert "attributes" not in page.query_params
+    assert re.findall(r"(?:至少|共) \d+ 件", said(page)) == before
+
+
+@pytest.mark.usefixtures("api_url")
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [('{"颜色": ["红"]}', True), ("{", False), ("[]", False), ('{"颜色": {"gte": 1}}', False)],
+)
+def test_an_address_brings_attributes_if_they_are_any(given: str, kept: bool) -> None:
+    page = AppTest.from_file(ROOT / "web_demo.py", default_timeout=60)
+    page.query_params["attributes"] = given
+    page.query_params["text"] = "书包"
+    page.run()
+    assert titles(page)
+    assert ("drop_attribute_颜色_红" in {one.key for one in page.button}) is kept
 
 
 @pytest.mark.usefixtures("api_url")
