@@ -40,12 +40,11 @@ serve: .venv/runtime
 web: .venv/runtime
 	$(BIN)/streamlit run web_demo.py --server.port=6006
 
-# models/calibration, fitted on the tuning halves of the query sets; PHOTOS holds ../shared's photos.
+# models/calibration, fitted on the sample catalogue's tuning halves and the shops that are not sealed;
+# PHOTOS holds ../shared's photos.
 PHOTOS ?= ../shared/data
 calibration: .venv/dev
-	$(BIN)/python -m product_search.evaluation.calibrate --catalogue sample_data/catalog.csv \
-		--texts tests/relevance/catalog --composed tests/relevance/composed \
-		--pictures tests/relevance/images --photos $(PHOTOS) --out models/calibration
+	$(BIN)/python -m product_search.evaluation.calibrate --photos $(PHOTOS) --out models/calibration
 
 # docs/evaluation.md, its plots and figures.
 evaluation: .venv/dev

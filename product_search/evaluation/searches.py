@@ -59,11 +59,15 @@ def search(service: SearchService, query: Query, mode: Mode, **fields: Any) -> S
 
     Each variant is an answer of its own, as the judgements have it.
     """
-    asked: dict[str, Any] = {"top_k": DEPTH, "min_confidence": 0, "collapse": False}
-    fields = {**asked, **query.fields, **mode, **fields}
+    return service.search(request(query, {"min_confidence": 0, **mode, **fields}))
+
+
+def request(query: Query, mode: Mode) -> SearchRequest:
+    """Return the request for the best DEPTH products in this mode."""
+    fields = {"top_k": DEPTH, "collapse": False, **query.fields, **mode}
     if query.content is not None:
         fields["image"] = query.content
-    return service.search(SearchRequest.model_validate(fields))
+    return SearchRequest.model_validate(fields)
 
 
 def rank(service: SearchService, queries: Mapping[str, Query], mode: Mode) -> dict[str, list[str]]:

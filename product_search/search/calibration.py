@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,23 @@ from product_search.errors import StartError
 
 log = logging.getLogger(__name__)
 
+FORM = 2  # of what this release fits and reads
+
 
 class _Fitted(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Curve(_Fitted):
-    """A logistic regression: coefficients by feature, and the confidence from which a hit fits."""
+    """A logistic regression: coefficients by feature, and the confidence from which a hit fits.
+
+    `share` is how much of the best hit's confidence the query's other hits must have besides.
+    """
 
     coefficients: dict[str, float]
     intercept: float
     line: float = Field(ge=0, le=1)
+    share: float = Field(0.0, ge=0, le=1)
 
     def confidence(self, features: Mapping[str, float]) -> float:
         """Return the probability that the product fits, by the features of the curve."""
@@ -39,28 +45,35 @@ class Curve(_Fitted):
         )
         return np.asarray(1 / (1 + np.exp(-np.clip(total, -60.0, 60.0))))
 
+    def least(self, confidences: NDArray[np.float64]) -> float:
+        """Return the confidence from which a query's hits fit, by the confidences of all."""
+        best = float(confidences.max()) if len(confidences) else 0.0
+        return max(self.line, self.share * best)
+
 
 class Calibration(_Fitted):
     """All that was fitted for one pair of encoders.
 
     `ramps` has by dense leg the best score that says nothing of the query, and the one from which
-    the leg counts in full; `curves` the confidence by the names of the features; `pairs` the
-    confidence that an image and a title belong together, by their cosine.
+    the leg counts in full; `curves` the confidence by the names of the legs; `pairs` the
+    confidence that an image and a title belong together, by their cosine. `form` is raised where
+    confidence is computed from other features: what was fitted before says nothing then.
     """
 
+    form: int = 1
     fingerprint: str
     ramps: dict[str, tuple[float, float]] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)
     pairs: Curve | None = None
 
-    def curve(self, features: frozenset[str]) -> Curve | None:
-        """Return the curve that was fitted on just these features."""
-        return self.curves.get(curve_name(features))
+    def curve(self, legs: Iterable[str]) -> Curve | None:
+        """Return the curve that was fitted for just these legs."""
+        return self.curves.get(curve_name(legs))
 
 
-def curve_name(features: frozenset[str]) -> str:
-    """Return the key in `Calibration.curves` of a curve on these features."""
-    return "+".join(sorted(features))
+def curve_name(legs: Iterable[str]) -> str:
+    """Return the key in `Calibration.curves` of a curve for these legs."""
+    return "+".join(sorted(legs))
 
 
 def round_confidence(confidence: float | None) -> float | None:
@@ -79,13 +92,18 @@ class Calibrations:
     def find(self, fingerprint: str) -> Calibration:
         """Read the calibration from the first folder that has it; an empty one where none has.
 
+        A file of another release's form is passed over, which a warning tells.
+
         Raises:
             StartError: the file can't be read, or belongs to other encoders.
         """
         for folder in self._folders:
             path = folder / f"{fingerprint}.json"
             if path.is_file():
-                return _read(path, fingerprint)
+                calibration = _read(path, fingerprint)
+                if calibration.form == FORM:
+                    return calibration
+                log.warning("%s 是别的版本拟合的，不能用：请重新校准（make calibration）", path)
         return Calibration(fingerprint=fingerprint)
 
     def of(self, fingerprint: str) -> Calibration:

@@ -88,13 +88,13 @@ class Search:
             DatabaseUnavailable, VectorStoreUnavailable: a store is down.
         """
         query, request = self.plan.query, self.plan.query.request
-        min_confidence = self._min_confidence()
+        self._require_calibration()
         page = Page(self._seen(), request.offset, request.top_k)
-        results = yield from self._results(min_confidence, page)
+        results = yield from self._results(page)
         shown = results.hydration.hydrated(page.shown(results.products))
         ranks = None
         if request.explain:
-            ranks = yield from self._ranks_without_filters(min_confidence, results.limit)
+            ranks = yield from self._ranks_without_filters(results.limit)
         is_none = not results.hits
         near_misses = yield from self._near_misses(results)
         return SearchResponse(
@@ -110,7 +110,7 @@ class Search:
             next_cursor=self._next_cursor(page.seen_after(results.products)),
             no_match=is_none,
             near_misses=near_misses,
-            min_confidence=min_confidence,
+            min_confidence=self._line(results.recalled),
             facets=_facets(results.hydration) if request.facets else None,
             total_without_filters=None if ranks is None else max(ranks.values(), default=0),
             encoder=self.collection.encoders.name,
@@ -119,19 +119,19 @@ class Search:
             took_ms=query.watch.finish(self.plan.mode),
         )
 
-    def _min_confidence(self) -> float | None:
-        """Return the confidence that a hit must have; None where it has none, or no curve."""
-        if self.plan.lists_all:
-            return None
-        curve = self.calibration.curve(self.plan.feature_names)
-        wanted = self.plan.query.request.min_confidence
-        if curve is not None:
-            return curve.line if wanted is None else wanted
-        if wanted:
+    def _require_calibration(self) -> None:
+        """Refuse a `min_confidence` where no curve was fitted. Raises NotCalibrated."""
+        if self.plan.lists_all or not self.plan.query.request.min_confidence:
+            return
+        if self.calibration.curve(self.plan.legs) is None:
             raise NotCalibrated(
                 "在用的编码器与各路没有校准，给不出 confidence：请去掉 min_confidence"
             )
-        return None
+
+    def _line(self, recalled: Recall) -> float | None:
+        """Return the confidence that a hit must have; None where there are no confidences."""
+        wanted = self.plan.query.request.min_confidence
+        return recalled.line if recalled.line is None or wanted is None else wanted
 
     def _seen(self) -> frozenset[int]:
         """Return the ids of the products on the pages before."""
@@ -140,7 +140,7 @@ class Search:
             return frozenset()
         return self.cursors.read(cursor, self.plan.query.digest, self.collection.name)
 
-    def _results(self, min_confidence: float | None, page: Page) -> Steps[Results]:
+    def _results(self, page: Page) -> Steps[Results]:
         """Return enough for the page, or all that fit where these are sorted or counted.
 
         The legs are read deeper until it is enough.
@@ -149,7 +149,7 @@ class Search:
         wanted = page.skipped + page.size + 1
         for limit in self._limits(wanted):
             recalled = yield from self._recall(limit, request.filters)
-            results = yield from self._fitting(recalled, min_confidence, page, limit)
+            results = yield from self._fitting(recalled, page, limit)
             if results.is_complete or self._is_enough(results, wanted):
                 break
         products = _sort(results.hydration, request.sort)
@@ -196,10 +196,8 @@ class Search:
             return list_products(self.database, self.plan, filters, limit)
         return recall(self.plan, self.vectors, filters, self.calibration, limit)
 
-    def _fitting(
-        self, recalled: Recall, min_confidence: float | None, page: Page, limit: int
-    ) -> Steps[Results]:
-        fitting, below = recalled.split(min_confidence)
+    def _fitting(self, recalled: Recall, page: Page, limit: int) -> Steps[Results]:
+        fitting, below = recalled.split(self._line(recalled))
         filters = self.plan.query.request.filters
         choose = every if self._takes_all else page.shown
         found = yield from hydrate(self.plan, recalled, fitting, filters, choose)
@@ -226,9 +224,7 @@ class Search:
         hydrated = found.hydrated(page.shown(found.hits))
         return to_search_hits(hydrated, explain=request.explain)
 
-    def _ranks_without_filters(
-        self, min_confidence: float | None, limit: int
-    ) -> Steps[dict[int, int] | None]:
+    def _ranks_without_filters(self, limit: int) -> Steps[dict[int, int] | None]:
         """Return the ranks of all that fit, by milvus_id, of legs that are read as deep.
 
         Variants have the rank of their group.
@@ -240,7 +236,7 @@ class Search:
         if request.filters == SearchFilters() or not is_ranked:
             return None
         recalled = yield from self._recall(limit, SearchFilters())
-        fitting, _ = recalled.split(min_confidence)
+        fitting, _ = recalled.split(self._line(recalled))
         found = yield from hydrate(self.plan, recalled, fitting, SearchFilters(), none)
         ranks = {one.unit: rank for rank, one in enumerate(best_of_groups(found.hits), start=1)}
         keys = recalled.fused.milvus_ids

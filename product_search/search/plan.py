@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,12 @@ from nlp_models import EncoderPair, SearchEmbeddings
 from product_search.errors import InvalidRequest
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import TermSearch
+from product_search.search.fusion import RANK_CONSTANT
 from product_search.search.inputs import Query, QueryInputs
 
 Vector = NDArray[np.float32]
 LegVectors = Mapping[Leg, Vector]  # by dense leg, each of length 1
 
-COVERAGE = "coverage"
-PHRASE = "phrase"
-PHRASE_COVERAGE = "phrase_coverage"  # coverage once more, of phrases, of which it says less
 FIELDS: dict[Leg, VectorField] = {
     Leg.bm25: VectorField.text_bm25,
     Leg.text_to_text: VectorField.text_bge,
@@ -91,19 +88,21 @@ class Plan:
             return False
         return not any(text.terms for text in self.inputs.wanted_texts)
 
-    @cached_property
-    def feature_names(self) -> frozenset[str]:
-        """The names of the features that confidence is computed from.
+    @property
+    def mixes_images(self) -> bool:
+        """Whether images and texts are looked for."""
+        return len({leg.takes_text for leg in self.legs}) > 1
 
-        These are each leg's score; of BM25's, which has no bounds, the coverage of the query; of
-        texts whether they are phrases, which are less near to what they mean than names are.
-        """
-        names = {COVERAGE if leg is Leg.bm25 else leg.value for leg in self.legs}
-        if any(leg.takes_text for leg in self.legs):
-            names |= {PHRASE}
-        if Leg.bm25 in self.legs:
-            names |= {PHRASE_COVERAGE}
-        return frozenset(names)
+    @property
+    def highest_score(self) -> float:
+        """The fused score of what every leg has first."""
+        return sum(self.legs.values()) / (RANK_CONSTANT + 1)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the client weighs the legs in its own way, and so wants an order of its own."""
+        asked = self.query.request.legs or {}
+        return any(weight not in (0, DEFAULT_WEIGHTS[leg]) for leg, weight in asked.items())
 
 
 def plan_legs(query: Query) -> Plan:

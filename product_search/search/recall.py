@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial, reduce
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from data_models import Leg, SearchFilters, SearchMode, VectorField
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch, TermSearch, VectorSearch
-from product_search.search.calibration import Calibration
+from product_search.search.calibration import Calibration, Curve
+from product_search.search.features import AGREEMENT, COVERAGE, find_features
 from product_search.search.fusion import (
     Floats,
     FusedHits,
@@ -25,17 +26,8 @@ from product_search.search.fusion import (
     ramp,
     unique_keys,
 )
-from product_search.search.inputs import Weighted
-from product_search.search.plan import (
-    COVERAGE,
-    FIELDS,
-    PHRASE,
-    PHRASE_COVERAGE,
-    LegVectors,
-    Plan,
-)
+from product_search.search.plan import FIELDS, LegVectors, Plan
 from product_search.search.together import Steps, looked_up
-from product_search.text.query import QueryText
 
 _UNWANTED_COVERAGE = 0.79  # of an unwanted text, from which a product is left out: by its sound
 _FIELDS_BY_NAME = {leg.value: field for leg, field in FIELDS.items()}
@@ -75,7 +67,8 @@ class Recall:
     """The entities that may answer the query, best first, column by column.
 
     `features` and `confidences` are in the same order. `is_complete` where no leg has more,
-    `unwanted` are how many a leg found that the query does not want.
+    `unwanted` are how many a leg found that the query does not want, `line` is the confidence
+    from which the query's hits fit.
     """
 
     fused: FusedHits
@@ -83,6 +76,25 @@ class Recall:
     confidences: Floats | None  # None: nothing was fitted for these encoders and legs
     is_complete: bool
     unwanted: int = 0
+    line: float | None = None  # None as the confidences are
+
+    def with_confidences(self, curve: Curve, *, in_order: bool) -> Recall:
+        """Return the entities with their confidences.
+
+        `in_order` by falling confidence, where equal ones stay as they are.
+        """
+        confidences = curve.confidences(self.features)
+        line = curve.least(confidences)
+        if not in_order:
+            return replace(self, confidences=confidences, line=line)
+        order = np.argsort(-confidences, kind="stable")
+        return replace(
+            self,
+            fused=self.fused.at(order),
+            features={name: values[order] for name, values in self.features.items()},
+            confidences=confidences[order],
+            line=line,
+        )
 
     def split(self, min_confidence: float | None) -> tuple[list[int], list[int]]:
         """Return the places of what has this confidence, and of what has less.
@@ -106,7 +118,8 @@ class Recall:
             for name, values in self.features.items()
         }
         fused = self.fused.followed_by(deeper.fused.at(new))
-        return Recall(fused, features, confidences, deeper.is_complete, deeper.unwanted)
+        is_complete, unwanted = deeper.is_complete, deeper.unwanted
+        return Recall(fused, features, confidences, is_complete, unwanted, self.line)
 
     def hit(self, place: int) -> RecalledHit:
         """Return the entity at a place."""
@@ -135,10 +148,24 @@ def recall(
     above it, so that further pages go on where the first ones end.
     """
     if plan.asks_nothing:
-        return Recall(fuse([]), {}, None, is_complete=True)
+        curve = calibration.curve(plan.legs)
+        return Recall(fuse([]), {}, None, is_complete=True, line=curve.line if curve else None)
     depths = [limit]
     if plan.mode is SearchMode.hybrid:
         depths = [depth for depth in HybridDepth.all() if depth <= limit]
+    found = yield from find(plan, vectors, filters, depths)
+    with plan.query.watch.stage("fuse"):
+        fused = (
+            _fused(plan, hits, depth, calibration)
+            for hits, depth in zip(found, depths, strict=True)
+        )
+        return reduce(Recall.followed_by, fused)
+
+
+def find(
+    plan: Plan, vectors: LegVectors, filters: SearchFilters, depths: Sequence[int]
+) -> Steps[list[LegHits]]:
+    """Return what each leg of the plan finds, once for each depth that the legs are read to."""
     searches = [
         (depth, leg, search)
         for depth in depths
@@ -146,10 +173,7 @@ def recall(
         if (search := _leg_search(leg, plan, vectors, filters, depth)) is not None
     ]
     found = yield from _looked_up(plan, searches)
-    with plan.query.watch.stage("fuse"):
-        return reduce(
-            Recall.followed_by, (_fused(plan, found, depth, calibration) for depth in depths)
-        )
+    return [{leg: found.get((depth, leg), no_hits(leg)) for leg in plan.legs} for depth in depths]
 
 
 _DepthSearch = tuple[int, Leg, EntitySearch]
@@ -166,10 +190,7 @@ def _looked_up(plan: Plan, searches: Sequence[_DepthSearch]) -> Steps[dict[tuple
     }
 
 
-def _fused(
-    plan: Plan, found: Mapping[tuple[int, Leg], Hits], depth: int, calibration: Calibration
-) -> Recall:
-    hits = {leg: found.get((depth, leg), no_hits(leg)) for leg in plan.legs}
+def _fused(plan: Plan, hits: LegHits, depth: int, calibration: Calibration) -> Recall:
     is_complete = all(len(of_leg) < depth for of_leg in hits.values())
     return fuse_legs(plan, hits, calibration, is_complete=is_complete)
 
@@ -189,13 +210,15 @@ def fuse_legs(plan: Plan, hits: LegHits, calibration: Calibration, *, is_complet
         left_out = len(unwanted.intersection(found.tolist()))
         hits = {leg: _without(of_leg, unwanted) for leg, of_leg in hits.items()}
     keys = unique_keys(of_leg.milvus_ids for of_leg in hits.values())
-    features = _features(plan, hits, matches, keys)
+    features = find_features(plan, hits, matches, keys, calibration)
     fused = _fuse(plan, hits, keys, features, calibration)
     order = np.searchsorted(keys, fused.milvus_ids)
     ordered = {name: values[order] for name, values in features.items()}
-    curve = calibration.curve(plan.feature_names)
-    confidences = curve.confidences(ordered) if curve else None
-    return Recall(fused, ordered, confidences, is_complete, left_out)
+    if plan.mixes_images:
+        ordered = {AGREEMENT: fused.scores / plan.highest_score}
+    recalled = Recall(fused, ordered, None, is_complete, left_out)
+    curve = calibration.curve(plan.legs)
+    return recalled.with_confidences(curve, in_order=not plan.is_weighted) if curve else recalled
 
 
 def _leg_search(
@@ -209,30 +232,6 @@ def _leg_search(
     return VectorSearch(FIELDS[leg], vectors[leg], limit, filters, is_hybrid)
 
 
-def _features(
-    plan: Plan, hits: LegHits, matches: Mapping[int, frozenset[str]], keys: Keys
-) -> dict[str, Floats]:
-    """Return the features of the entities with these keys, which are sorted.
-
-    Where a leg did not find an entity, its score is the lowest that the leg found.
-    """
-    features: dict[str, Floats] = {}
-    for leg, of_leg in hits.items():
-        if leg is not Leg.bm25:
-            values = np.full(len(keys), of_leg.scores.min() if len(of_leg) else 0.0)
-            values[np.searchsorted(keys, of_leg.milvus_ids)] = of_leg.scores
-            features[leg.value] = values
-    is_phrase = float(any(text.is_phrase for text in plan.inputs.wanted_texts))
-    if Leg.bm25 in hits:
-        # Many products match the same of the query's terms.
-        coverage = cache(partial(_coverage, plan.inputs.texts))
-        covered = np.array([coverage(matches[key]) for key in keys.tolist()], np.float64)
-        features |= {COVERAGE: covered, PHRASE_COVERAGE: is_phrase * covered}
-    if PHRASE in plan.feature_names:
-        features[PHRASE] = np.full(len(keys), is_phrase)
-    return features
-
-
 def _matches(plan: Plan, hits: LegHits) -> dict[int, frozenset[str]]:
     """Return by milvus_id which of the query's terms each entity has, where any are looked at."""
     if Leg.bm25 not in hits and not plan.inputs.unwanted_texts:
@@ -242,13 +241,6 @@ def _matches(plan: Plan, hits: LegHits) -> dict[int, frozenset[str]]:
     for of_leg in hits.values():
         terms |= zip(of_leg.milvus_ids.tolist(), of_leg.terms, strict=True)
     return {milvus_id: asked.intersection(text.split()) for milvus_id, text in terms.items()}
-
-
-def _coverage(texts: Sequence[Weighted[QueryText]], terms: frozenset[str]) -> float:
-    """Return the mean coverage of the wanted texts, by their weights."""
-    wanted = [text for text in texts if text.weight > 0]
-    covered = sum(text.weight * text.value.coverage(terms) for text in wanted)
-    return covered / sum(text.weight for text in wanted)
 
 
 def unwanted_entities(plan: Plan, hits: LegHits) -> set[int]:

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from main import create_app
 from product_search.bootstrap.assemble import Resources
 from product_search.bootstrap.encoders import EncoderLoader
+from product_search.search.calibration import FORM
 from product_search.settings import Settings
 
 
@@ -126,10 +127,10 @@ def everything(api: TestClient) -> tuple[Any, ...]:
 def calibrated(
     settings: Settings, pairs: Mapping[str, Any] | None = None, **curves: Mapping[str, Any]
 ) -> Iterator[TestClient]:
-    """A service over an empty folder with just these curves, by their features."""
+    """A service over an empty folder with just these curves, by their legs."""
     fingerprint = EncoderLoader(settings).load_chosen().fingerprint
     settings.calibrations_dir.mkdir(parents=True)
-    fitted = {"fingerprint": fingerprint, "curves": curves, "pairs": pairs}
+    fitted = {"form": FORM, "fingerprint": fingerprint, "curves": curves, "pairs": pairs}
     path = settings.calibrations_dir / f"{fingerprint}.json"
     path.write_text(json.dumps(fitted), "utf-8")
     with TestClient(create_app(settings), raise_server_exceptions=False) as api:

@@ -14,6 +14,7 @@ from main import create_app
 from orm_models import Product
 from product_search.bootstrap import encoders
 from product_search.cli import manage
+from product_search.search.calibration import FORM
 from product_search.settings import ROOT, Settings
 from tests.api.exclusive_runs import run_to_end, shop as shop
 from tests.api.helpers import base64_of, code_of, create_all, resources
@@ -143,7 +144,7 @@ def test_without_a_calibration_there_is_an_order_and_no_verdict(
         fingerprint = resources(api).encoders.fingerprint
     settings.calibrations_dir.mkdir(parents=True)
     bare = settings.calibrations_dir / f"{fingerprint}.json"
-    bare.write_text(json.dumps({"fingerprint": fingerprint}), "utf-8")
+    bare.write_text(json.dumps({"form": FORM, "fingerprint": fingerprint}), "utf-8")
     assert manage.main(["audit"]) == 0
     assert "没有校准" in caplog.text
     with TestClient(create_app(settings)) as api:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from product_search.errors import StartError
 from product_search.evaluation.measures.confidence import reliability
-from product_search.search.calibration import Calibration, Calibrations, Curve, curve_name
+from product_search.search.calibration import FORM, Calibration, Calibrations, Curve, curve_name
 
-CURVE = Curve(coefficients={"a": 2.0, "b": 1.0}, intercept=-1.0, line=0.3)
-MADE = Calibration(fingerprint="f" * 12, curves={"a+b": CURVE})
+CURVE = Curve(coefficients={"a": 2.0, "b": 1.0}, intercept=-1.0, line=0.3, share=0.5)
+MADE = Calibration(form=FORM, fingerprint="f" * 12, curves={"a+b": CURVE})
 
 
-def test_a_curve_is_found_by_what_it_was_fitted_on() -> None:
+def test_a_curve_is_found_by_the_legs_that_it_was_fitted_for() -> None:
     assert MADE.curve(frozenset({"b", "a"})) is CURVE
     assert MADE.curve(frozenset({"a"})) is None
     assert curve_name(frozenset({"b", "a"})) == "a+b"
@@ -24,6 +25,12 @@ def test_a_curve_is_found_by_what_it_was_fitted_on() -> None:
 def test_a_confidence_is_the_logistic_of_the_weighted_sum() -> None:
     assert CURVE.confidence({"a": 0.5, "b": 0.0}) == 0.5
     assert CURVE.confidence({"a": 1.0, "b": 1.0}) == pytest.approx(0.8808, abs=1e-4)
+
+
+@pytest.mark.parametrize(("best", "least"), [(0.9, 0.45), (0.5, 0.3), (0.1, 0.3)])
+def test_what_fits_is_above_the_line_and_not_far_below_the_best(best: float, least: float) -> None:
+    assert CURVE.least(np.array([0.05, best, 0.02])) == pytest.approx(least)
+    assert CURVE.least(np.zeros(0)) == CURVE.line
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
@@ -44,6 +51,19 @@ def test_the_first_folder_that_has_it_counts(tmp_path: Path) -> None:
     (mine / f"{MADE.fingerprint}.json").write_text(other.model_dump_json())
     assert calibrations.find(MADE.fingerprint) == other
     assert calibrations.find("0" * 12) == Calibration(fingerprint="0" * 12)
+
+
+def test_what_another_release_fitted_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine, shipped = tmp_path / "mine", tmp_path / "shipped"
+    for folder, form in ((mine, FORM - 1), (shipped, FORM)):
+        folder.mkdir()
+        fitted = MADE.model_copy(update={"form": form})
+        (folder / f"{MADE.fingerprint}.json").write_text(fitted.model_dump_json())
+    assert Calibrations(mine, shipped).find(MADE.fingerprint) == MADE
+    assert "重新校准" in caplog.text
+    assert Calibrations(mine).find(MADE.fingerprint).curves == {}
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"fingerprint": "0"}', "[]"])
