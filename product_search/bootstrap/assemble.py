@@ -194,7 +194,7 @@ def open_search(settings: Settings, indexer: Indexer) -> SearchService:
         collections=indexer.collections,
         cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
         calibrations=calibrations,
-        words=CatalogWords(indexer.database),
+        words=CatalogWords(indexer.database, indexer.vocabulary),
     )
 
 

@@ -15,7 +15,7 @@ from product_search.runs.background import Loop
 from product_search.settings import Settings
 from product_search.suggestions.suggester import Suggester
 
-_LOOK_S = 0.5  # how often it is asked whether products have changed, in a small catalog
+_LOOK_S = 2.0  # how often it is asked whether products have changed, in a small catalog
 _COUNT_S = 10.0  # how often the popular queries that were counted are written
 
 

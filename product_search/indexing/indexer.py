@@ -31,6 +31,7 @@ from product_search.outbox.kafka import Consumer
 from product_search.runs.background import keep_lease
 from product_search.text.analysis import plain
 from product_search.text.document import Described, document, document_terms
+from product_search.text.vocabulary import Vocabulary, product_words
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Indexer:
     collections: LiveCollections
     policy: ClaimPolicy = field(default_factory=ClaimPolicy)
     clock: Clock = database_clock
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)  # knows the words of what is found
 
     def apply_oldest(self, limit: int) -> int:
         """Index up to `limit` products that have waited longest; return how many were claimed.
@@ -183,6 +185,8 @@ class Indexer:
         gone = [item for item in items if item.product_id not in there]
         # What another worker has claimed meanwhile is its own to write.
         held = self._renew(claim)
+        for product in products:
+            self.vocabulary.add(product_words(product.title, product.brand))
         for target, made in entities:
             target.entities.upsert([entity for entity in made if entity.product_id in held])
             target.entities.delete([item.milvus_id for item in gone if item.product_id in held])

@@ -15,7 +15,7 @@ from orm_models import Database, Product
 from product_search.indexing.stored_vectors import iterate_products
 from product_search.suggestions.phrase_counts import PhraseCounts
 from product_search.suggestions.prefix_index import PrefixIndex
-from product_search.text.vocabulary import Vocabulary, latin_words
+from product_search.text.vocabulary import Vocabulary, product_words
 
 T = TypeVar("T")
 _COLUMNS = (Product.id, Product.title, Product.category, Product.brand)
@@ -29,9 +29,9 @@ _State = tuple[int, int, int]
 class CatalogWords:
     """What the words of all products are; each process reads them for itself."""
 
-    def __init__(self, database: Database) -> None:
-        """Begin without words; `refresh` reads them."""
-        self.vocabulary = Vocabulary()
+    def __init__(self, database: Database, vocabulary: Vocabulary | None = None) -> None:
+        """Begin without words but those that who indexes adds; `refresh` reads them."""
+        self.vocabulary = Vocabulary() if vocabulary is None else vocabulary
         self.suggestions = PrefixIndex()
         self._database = database
         self._state: _State | None = None
@@ -66,12 +66,13 @@ class CatalogWords:
 
     def _read(self) -> None:
         latin: Counter[str] = Counter()
+        added = self.vocabulary.added
         phrases = PhraseCounts()
         for rows in iterate_products(self._database, _COLUMNS):
             for row in _with_pauses(rows):
-                latin.update({*latin_words(row.title), *latin_words(row.brand or "")})
+                latin.update(product_words(row.title, row.brand))
                 phrases.add(row.title, row.category, row.brand)
-        self.vocabulary = Vocabulary(latin)
+        self.vocabulary.replace(latin, added)
         self.suggestions = PrefixIndex(_with_pauses(phrases.sources()))
 
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from product_search.milvus.collection import MilvusCollection
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch, TermSearch
-from tests.api.helpers import base64_of, code_of, create, fields_of, resources
+from tests.api.helpers import base64_of, code_of, create, fields_of
 from tests.api.sample import SAMPLE, import_sample
 
 RED_BAG, BLUE_BAG, GREEN_BAG = "BAG-0001", "BAG-0002", "BAG-0003"
@@ -117,7 +117,6 @@ def test_a_typing_mistake_in_a_latin_word_is_corrected(
     api: TestClient, text: str, title: str, meant: str
 ) -> None:
     sku = create(api, wait=True, title=title, sku=f"TYPO-{meant}")["sku"]
-    resources(api).search.words.refresh()
     body = ask(api, text=text)
     assert (body["corrected_query"], body["did_you_mean"]) == (meant, None)
     assert skus(body)[0] == sku
@@ -127,8 +126,7 @@ def test_a_typing_mistake_in_a_latin_word_is_corrected(
 
 def test_what_is_less_sure_is_searched_for_as_typed_and_offered(api: TestClient) -> None:
     for title in ("Lumora 面霜", "Lumora 眼霜", "Lumoza 面霜"):
-        create(api, title=title)
-    resources(api).search.words.refresh()
+        create(api, wait=True, title=title)
     text = "lumola 双肩包"
     body = ask(api, text=text)
     assert (body["corrected_query"], body["did_you_mean"]) == (None, "lumora 双肩包")

@@ -55,3 +55,20 @@ def test_the_catalog_has_its_words_and_no_others() -> None:
 def test_an_empty_catalog_knows_nothing() -> None:
     assert not Vocabulary().has("sony")
     assert Vocabulary().nearest("sony") == []
+
+
+def test_what_is_added_is_known_at_once_and_stays_until_it_is_counted() -> None:
+    words = Vocabulary({"sony": 1})
+    words.add(["adidas", "wh1000xm5"])
+    before = words.added
+    words.add(["backpack"])
+    assert words.nearest("adidias") == ["adidas"]
+    assert words.has("wh1000xm5")
+    words.replace({"pony": 1}, before)
+    assert [words.has(one) for one in ("sony", "pony", "adidas", "backpack")] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert words.nearest("bakcpack") == ["backpack"]
