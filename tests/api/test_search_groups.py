@@ -156,6 +156,12 @@ def test_a_new_best_variant_brings_no_group_again(api: TestClient) -> None:
     assert len(found) == len(set(found)) == UNITS
 
 
+def test_a_cursor_of_groups_is_none_of_single_products(api: TestClient) -> None:
+    cursor = ask(api, top_k=3)["next_cursor"]
+    asked = fields_of("hybrid") | {"min_confidence": 0, "collapse": False, "cursor": cursor}
+    assert code_of(api.post("/search", json=asked)) == (422, "cursor_invalid")
+
+
 def test_without_filters_groups_are_counted_too(api: TestClient) -> None:
     asked: dict[str, Any] = {"facets": True, "explain": True, "top_k": 100}
     body = ask(api, filters={"attributes": {"尺码": "M"}}, **asked)
