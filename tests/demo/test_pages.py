@@ -201,6 +201,16 @@ def test_what_matches_nothing_is_told_with_the_nearest() -> None:
     assert "西瓜" in titles(corrected)[0]
 
 
+@pytest.mark.usefixtures("api_url")
+def test_what_was_perhaps_meant_is_offered_and_a_click_searches_for_it() -> None:
+    page = searched("zhenpi")
+    assert "您是不是要找" in said(page)
+    page.button(key="offered_query").click().run()
+    assert page.text_input(key="text").value == "真皮"
+    assert "您是不是要找" not in said(page)
+    assert "真皮" in titles(page)[0]
+
+
 def shown_prices(page: AppTest) -> list[float]:
     return [float(price) for price in re.findall(r"¥([\d.]+)<", html(page))]
 
