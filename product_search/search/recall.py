@@ -28,6 +28,8 @@ from product_search.search.fusion import (
 )
 from product_search.search.plan import FIELDS, LegVectors, Plan
 from product_search.search.together import Steps, looked_up
+from product_search.text.document import absent_term
+from product_search.text.query import QueryText
 
 _UNWANTED_COVERAGE = 0.79  # of an unwanted text, from which a product is left out: by its sound
 _FIELDS_BY_NAME = {leg.value: field for leg, field in FIELDS.items()}
@@ -258,10 +260,15 @@ def _unwanted(plan: Plan, matches: Mapping[int, frozenset[str]]) -> set[int]:
     said = {
         terms
         for terms in (set(matches.values()) if texts or required else ())
-        if not required.issubset(terms)
-        or any(text.coverage(terms) >= _UNWANTED_COVERAGE for text in texts)
+        if not required.issubset(terms) or any(_says(terms, text) for text in texts)
     }
     return {*plan.inputs.excluded, *(key for key, terms in matches.items() if terms in said)}
+
+
+def _says(terms: frozenset[str], unwanted: QueryText) -> bool:
+    """Return whether a product with these terms has what is unwanted, and does not deny it."""
+    is_denied = absent_term(unwanted.plain) in terms
+    return not is_denied and unwanted.coverage(terms) >= _UNWANTED_COVERAGE
 
 
 def _without(of_leg: Hits, unwanted: set[int]) -> Hits:

@@ -11,7 +11,7 @@ from product_search.text import analysis
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff"
 _STOP = r"\s,.;、，。；！!?？"
 _UNWANTED = re.compile(
-    r"(?:不想?要|不需要|别要|不是|不含有?|不带|没有|不加|除了)"
+    r"(?:不想?要|不需要|别要|不是|不含有?|不带|没有|不添?加|不放|除了)"
     rf"(?P<what>[^{_STOP}的]{{1,8}}?)"
     rf"(?:以外的?|之外的?|的|(?=[{_STOP}])|$)"
 )
@@ -20,7 +20,7 @@ _MINUS = re.compile(rf"(?:^|(?<=\s))-\s?(?P<what>[^{_STOP}-][^{_STOP}]*)")
 _NO_REFUSAL = re.compile(rf"(?:让|使|令|叫|把|防止|避免|有|是|要)[^{_STOP}]*$")
 _QUOTED = re.compile('["“”「『](?P<what>[^"“”「」『』]+)["“”」』]')
 _WITHOUT = re.compile(
-    rf"(?:不含有?|不带|没有|[不未]添?加|[无零0]添加|(?<![\d.a-z])0|零|无)(?P<what>[{_HAN}]+|[a-z]+)"
+    rf"(?:不含有?|不带|没有|[不未]添?加|不放|[无零0]添加|(?<![\d.a-z])0|零|无)(?P<what>[{_HAN}]+|[a-z]+)"
 )
 _COUNTED = frozenset("元号岁码度点个件下")  # after 0: a number, not an absence
 

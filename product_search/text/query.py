@@ -30,7 +30,7 @@ _OTHER_READING = 0.9  # for 16 grams where memory is likelier meant
 _AS_ONE = 0.95  # for words written as one, or one as several
 _LAST, _OF_KIND = 0.8, 0.7  # for 自行车 where 车 is asked for, and for 巴士
 _BEGINNING, _END = 0.85, 0.75  # for a code's
-_SILENT = 0.9  # of the coverage, where a product does not say that it has not what is unwanted
+_SILENT = 0.6  # of the coverage, where a product does not say that it has not what is unwanted
 _NUMBER_WEIGHT = 2.0  # of a word or number in Latin letters, in characters
 
 
