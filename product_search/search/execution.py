@@ -152,6 +152,8 @@ class Search:
             results = yield from self._fitting(recalled, page, limit)
             if results.is_complete or self._is_enough(results, wanted):
                 break
+        if request.sort is SearchSort.relevance:
+            return results
         products = _sort(results.hydration, request.sort)
         return replace(results, products=products, hits=best_of_groups(products))
 
@@ -298,7 +300,7 @@ def _sort(found: Hydration, sort: SearchSort) -> Sequence[BoundHit]:
             return True, 0.0
         return False, float(product.price if sort is SearchSort.price_asc else -product.price)
 
-    return found.hits if sort is SearchSort.relevance else sorted(found.hits, key=key)
+    return sorted(found.hits, key=key)
 
 
 def _facets(found: Hydration) -> Facets:

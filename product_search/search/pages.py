@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 
@@ -23,9 +24,12 @@ class BoundHit(NamedTuple):
         return self.product_id if self.group is None else self.group
 
 
+_group_of = attrgetter("group")
+
+
 def best_of_groups(hits: Sequence[BoundHit]) -> Sequence[BoundHit]:
     """Return the first hit of each group and all without one, in their order."""
-    if all(one.group is None for one in hits):
+    if not any(map(_group_of, hits)):
         return hits
     best: dict[int | str, BoundHit] = {}
     for one in hits:
