@@ -18,6 +18,7 @@ from product_search.text.analysis import fold
 
 _WORDS = re.compile(r"[a-z0-9]+(?:[-/._+'’&][a-z0-9]+)*")
 _PARTS = re.compile(r"[a-z0-9]+")
+_NAME_AND_NUMBER = re.compile(r"([a-z]{4,})[0-9]+")
 _MOST_ADDED = 1000  # words, until all are read anew: each is looked at by itself
 _LONG = 8  # letters, of which two may be wrong
 
@@ -60,8 +61,9 @@ _NO_WORDS = _Words(())
 
 
 def product_words(title: str, brand: str | None) -> set[str]:
-    """Return the words of a product in Latin letters and digits."""
-    return {*latin_words(title), *latin_words(brand or "")}
+    """Return the words of a product in Latin letters and digits; of iphone15 iphone too."""
+    words = {*latin_words(title), *latin_words(brand or "")}
+    return words.union(found[1] for found in map(_NAME_AND_NUMBER.fullmatch, words) if found)
 
 
 class _Contents:

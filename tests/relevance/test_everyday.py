@@ -16,7 +16,7 @@ from product_search.text.document import Described, document_terms
 from product_search.text.query import analyse
 from product_search.text.spelling import Spelling, find_doubts
 from product_search.text.synonyms import Synonyms
-from product_search.text.vocabulary import Vocabulary, latin_words
+from product_search.text.vocabulary import Vocabulary, product_words
 
 SETS = Path(__file__).parent
 CATALOGS = [
@@ -57,7 +57,7 @@ def read_shop(paths: Sequence[Path]) -> Shop:
                 terms.append(
                     document_terms(Described(row["title"], attributes=attributes, **about))
                 )
-                words.update({*latin_words(row["title"]), *latin_words(row["brand"])})
+                words.update(product_words(row["title"], row["brand"]))
     return Shop(terms, Vocabulary(words))
 
 

@@ -13,7 +13,7 @@ from product_search.text.negation import without_quotes
 from product_search.text.query import analyse
 from product_search.text.spelling import Spelling, find_doubts
 from product_search.text.synonyms import Synonyms
-from product_search.text.vocabulary import Vocabulary, latin_words
+from product_search.text.vocabulary import Vocabulary, product_words
 from tests.hostile import HOSTILE
 
 SHOP = (
@@ -35,6 +35,7 @@ SHOP = (
     "iPhone 15 手机壳",
     "House 门牌",
     "Canon 相机",
+    "GoPro12 运动相机",
     "Sony 音箱",
     "Lumora 面霜",
     "Lumoza 眼霜",
@@ -55,6 +56,7 @@ SURE = [
     ("soyn 音箱", "sony 音箱"),
     ("Adidias 跑步鞋 男 XL", "adidas 跑步鞋 男 XL"),
     ("iphnoe15手机壳", "iphone15手机壳"),
+    ("gorpo12", "gopro12"),
 ]
 OFFERED = [
     ("车里子", "车厘子"),  # 车里 is a word
@@ -96,7 +98,7 @@ def synonyms() -> Synonyms:
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Vocabulary:
-    return Vocabulary(Counter(word for title in SHOP for word in latin_words(title)))
+    return Vocabulary(Counter(word for title in SHOP for word in product_words(title, None)))
 
 
 def settle(text: str, synonyms: Synonyms, vocabulary: Vocabulary) -> Spelling:

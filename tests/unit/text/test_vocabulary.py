@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from product_search.text.vocabulary import Vocabulary, latin_words
+from product_search.text.vocabulary import Vocabulary, latin_words, product_words
 
 SHOP = Vocabulary({"backpack": 9, "adidas": 4, "sony": 3, "pony": 7, "wh1000xm5": 1, "case": 2})
 
@@ -16,6 +16,12 @@ def test_words_are_folded_and_parted_words_come_whole_as_well() -> None:
         "1000xm5",
         "wh1000xm5",
     ]
+
+
+def test_of_a_name_with_a_number_the_name_is_a_word_too() -> None:
+    assert product_words("iPhone15 手机壳 M16", "Lumo-X9") == {
+        *("iphone15", "iphone", "m16", "lumo", "x9", "lumox9", "lumox"),
+    }
 
 
 @pytest.mark.parametrize(
