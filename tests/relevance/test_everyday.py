@@ -1,4 +1,4 @@
-"""Right words stay as they are typed, whatever the shop sells."""
+"""Right words stay as they are typed, whatever the shop sells; wrong ones are corrected."""
 
 from __future__ import annotations
 
@@ -38,6 +38,37 @@ PINYIN = {
     "niuzaiku": "牛仔裤",
 }
 
+# What the typos and the pinyin of the sample's query set mean, where a product is called so.
+MEANT = {
+    "篮牙耳机": "蓝牙耳机",
+    "沙法": "沙发",
+    "拉杆相": "拉杆箱",
+    "灭火气": "灭火器",
+    "西红市": "西红柿",
+    "机械健盘": "机械键盘",
+    "螺丝到": "螺丝刀",
+    "太阳境": "太阳镜",
+    "踢须刀": "剃须刀",
+    "运动斜": "运动鞋",
+    "拳机手套": "拳击手套",
+    "番茄灌头": "番茄罐头",
+    "指南真": "指南针",
+    "台式电恼": "台式电脑",
+    "乒乓球派": "乒乓球拍",
+    "蜂密": "蜂蜜",
+    "柠蒙": "柠檬",
+    "shuangjianbao": "双肩包",
+    "lanya erji": "蓝牙耳机",
+    "niunai": "牛奶",
+    "xigua": "西瓜",
+    "kafei": "咖啡",
+    "gaogenxie": "高跟鞋",
+    "yujiadian": "瑜伽垫",
+    "shubiao": "鼠标",
+    "jiandao": "剪刀",
+    "cha hu": "茶壶",
+}
+
 
 class Shop(NamedTuple):
     """The terms of a catalog's products, and its Latin words."""
@@ -68,6 +99,13 @@ def settle(text: str, shop: Shop, synonyms: Synonyms) -> Spelling:
         return Spelling()
     found = [one for one in shop.terms if not query.asked.isdisjoint(one.split())]
     return doubts.settle(found)
+
+
+def test_the_typos_and_the_pinyin_of_the_samples_queries_are_corrected() -> None:
+    synonyms = Synonyms(Settings(_env_file=None).synonyms_path)
+    sample = read_shop(CATALOGS[:1])
+    settled = {text: settle(text, sample, synonyms).corrected for text in MEANT}
+    assert settled == MEANT
 
 
 @pytest.mark.parametrize("paths", [CATALOGS[:1], CATALOGS], ids=["sample", "together"])
