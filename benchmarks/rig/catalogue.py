@@ -82,6 +82,9 @@ def earlier(commit: str) -> Checkout:
     return Checkout(kept("before", commit, make))
 
 
+_TERMS = "product_search/text/*.py"
+
+
 def imported(checkout: Checkout, count: int) -> Path:
     """Return a data folder with so many products, imported now or in an earlier run."""
     code = "".join(Path(module.__file__ or "").read_text() for module in (words, pictures))
@@ -91,6 +94,8 @@ def imported(checkout: Checkout, count: int) -> Path:
         str((SEED, PICTURES, WITH_PICTURE, count)),
     ]
     made_from += [str(checkout.root.resolve()), checkout.fingerprint(ROOT)]
+    # Products have the terms of the checkout: those of another would be indexed anew meanwhile.
+    made_from += [path.read_text("utf-8") for path in sorted(checkout.root.glob(_TERMS))]
 
     def make(folder: Path) -> None:
         import_products(checkout, folder, count)
