@@ -74,7 +74,7 @@ def fit_curve(hits: Sequence[JudgedHits]) -> Curve:
         intercept=round(float(model.intercept_[0] - weights @ scaler.mean_), 6),
         line=0.0,
     )
-    line, share = fit_line(answers_of(hits, curve))
+    line, share = fit_line(answers_of(hits, curve).within_a_page())
     return curve.model_copy(update={"line": round(line, 6), "share": share})
 
 
@@ -85,7 +85,7 @@ def answers_of(hits: Sequence[JudgedHits], curve: Curve) -> Answers:
             curve.confidences(one.features) if one.features else np.ones(len(one.fits)),
             one.fits,
             has_match=one.query.has_match,
-            is_absent=not one.query.grades,
+            is_absent=one.query.is_absent,
         )
         for one in hits
     )

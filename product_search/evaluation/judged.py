@@ -15,7 +15,7 @@ from orm_models import Product
 from product_search.bootstrap.assemble import Resources
 from product_search.evaluation import searches
 from product_search.evaluation.measures.ranking import FITS
-from product_search.evaluation.sets.queries import Mode, QuerySet
+from product_search.evaluation.sets.queries import Mode, QuerySet, kind_of
 from product_search.evaluation.sets.trec import Qrels
 from product_search.indexing.collections import OpenCollection
 from product_search.search.calibration import Calibration
@@ -46,6 +46,11 @@ class JudgedQuery:
     def has_match(self) -> bool:
         """Whether any product fits."""
         return max(self.grades.values(), default=0) >= FITS
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the query is for what is not sold at all; another model of it may be."""
+        return not self.grades and kind_of(self.qid) != "othermodel"
 
     def by_legs(self, legs: Collection[Leg]) -> JudgedQuery:
         """Return the query as it is with these of its legs alone."""

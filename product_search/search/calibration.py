@@ -22,9 +22,10 @@ class _Fitted(BaseModel):
 
 
 class Curve(_Fitted):
-    """A logistic regression: coefficients by feature, and the confidence from which a hit fits.
+    """A logistic regression: coefficients by feature, and from which confidence on a hit fits.
 
-    `share` is how much of the best hit's confidence the query's other hits must have besides.
+    `line` is what a query's best hit must reach, `share` how much of its confidence the others
+    must.
     """
 
     coefficients: dict[str, float]
@@ -48,7 +49,7 @@ class Curve(_Fitted):
     def least(self, confidences: NDArray[np.float64]) -> float:
         """Return the confidence from which a query's hits fit, by the confidences of all."""
         best = float(confidences.max()) if len(confidences) else 0.0
-        return max(self.line, self.share * best)
+        return self.share * best if best >= self.line else self.line
 
 
 class Calibration(_Fitted):

@@ -20,6 +20,7 @@ AGREEMENT = "agreement"  # the fused score, all that counts where pictures and t
 # Most that covers half of a query does not fit, and what covers all of it and is near does.
 _COVERAGE_SQUARED = "coverage_squared"
 _COVERED_MEANING = "covered_meaning"
+_HAS_TERMS = "has_terms"  # 1 where BM25 found the entity
 # Where the product that is nearest by its meaning has the query's words, the others need them too.
 _NEAREST_COVERAGE = "nearest_coverage"
 
@@ -47,7 +48,8 @@ def find_features(
         covered = np.array([coverage(matches[key]) for key in keys.tolist()], np.float64)
         features |= {COVERAGE: covered, _COVERAGE_SQUARED: covered**2}
         if Leg.text_to_text in scores:
-            features |= _of_meanings(covered, scores[Leg.text_to_text])
+            has_terms = np.isin(keys, hits[Leg.bm25].milvus_ids).astype(np.float64)
+            features |= {_HAS_TERMS: has_terms, **_of_meanings(covered, scores[Leg.text_to_text])}
     return features
 
 
@@ -84,6 +86,7 @@ def _of_meanings(covered: Floats, scores: Floats) -> dict[str, Floats]:
     return {
         _COVERED_MEANING: scores * covered**2,
         _NEAREST_COVERAGE: _everywhere(nearest, scores),
+        f"best_{Leg.text_to_text}": _everywhere(scores.max(initial=0.0), scores),
     }
 
 

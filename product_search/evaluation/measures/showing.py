@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+PAGE = 10  # hits of a first page
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -69,9 +70,21 @@ class Answers:
             is_absent=np.array([one.is_absent for one in some]),
         )
 
+    def within_a_page(self) -> Answers:
+        """Return the answers with a match for those alone that have it on their first page.
+
+        Whom the page would have shown nothing that fits has lost nothing by being told so.
+        """
+        order = np.lexsort((-self.confidences, self.query))
+        firsts = np.searchsorted(self.query, self.query)
+        on_page = np.zeros(len(order), bool)
+        on_page[order] = np.arange(len(order)) - firsts < PAGE
+        return replace(self, has_match=self._count(on_page & self.fits) > 0)
+
     def showing(self, line: float, share: float) -> Showing:
-        """Measure what is shown from the line and this share of the best confidence on."""
-        shown = self.confidences >= np.maximum(line, share * self.best)[self.query]
+        """Measure what is shown: this share of the best confidence, where that reaches the line."""
+        least = np.where(self.best >= line, share * self.best, np.inf)
+        shown = self.confidences >= least[self.query]
         count, right, fitting = (
             self._count(some) for some in (shown, shown & self.fits, self.fits)
         )
