@@ -18,16 +18,17 @@ from product_search.evaluation.fitting import answers_of, judged_hits
 from product_search.evaluation.judged import JudgedQuery
 from product_search.evaluation.measures import confidence, ranking
 from product_search.evaluation.measures.ranking import FITS, PerQuery, compare
-from product_search.evaluation.measures.showing import Answers, Showing
+from product_search.evaluation.measures.showing import PAGE, Answers, Showing
 from product_search.evaluation.sets.queries import TEXT_LEGS, kind_of
 from product_search.search.calibration import Calibration, Curve
+from product_search.settings import ROOT
 
 MODES: dict[str, frozenset[Leg]] = {
     "hybrid": frozenset(TEXT_LEGS),
     Leg.text_to_text.value: frozenset({Leg.text_to_text}),
     Leg.text_to_image.value: frozenset({Leg.text_to_image}),
 }
-_PAGE = 10  # hits of a first page
+_BEFORE = ROOT / "docs" / "evaluation" / "before"
 _EXACT_KINDS = ("sku", "code", "model")  # of which the first hit should be the very product
 
 
@@ -85,11 +86,7 @@ def leave_out(
 
 
 def lines(some: Sequence[LeftOut], folder: Path) -> Iterator[str]:
-    """Yield the report; write each catalogue's values and the reliability diagram.
-
-    Raises:
-        OSError, KeyError: an earlier document in `before` can't be read.
-    """
+    """Yield the report; write each catalogue's values and the reliability diagram."""
     yield from ["", "## Catalogues that nothing was fitted on", ""]
     yield (
         "Each of these catalogues is measured by curves, lines and shares that were fitted on the "
@@ -99,9 +96,9 @@ def lines(some: Sequence[LeftOut], folder: Path) -> Iterator[str]:
         "what is not sold how many are told so, and how many of those with a match."
     )
     yield from ["", *_showing_table(some)]
-    yield from ["", *_before_and_after(some, folder / "before")]
+    yield from ["", *_before_and_after(some)]
     yield from ["", *_reliability_lines(some, folder)]
-    yield from ["", *_kinds(some, folder / "before")]
+    yield from ["", *_kinds(some)]
     yield from ["", *_exact_lines(some)]
     for one in some:
         _write(one, folder)
@@ -128,7 +125,7 @@ def _showing_row(mode: str, name: str, count: int, found: Showing) -> str:
     return f"| {mode} | {name} | {count} | {figures} |"
 
 
-def _before_and_after(some: Sequence[LeftOut], folder: Path) -> Iterator[str]:
+def _before_and_after(some: Sequence[LeftOut]) -> Iterator[str]:
     """Compare with the last commit before there were several catalogues, query by query."""
     yield "Ranking (nDCG@10, no line) against commit 8c67476, paired, with intervals of 95 %:"
     yield ""
@@ -136,7 +133,7 @@ def _before_and_after(some: Sequence[LeftOut], folder: Path) -> Iterator[str]:
     yield "|---" * 6 + "|"
     for mode in MODES:
         for one in some:
-            before, now = _before(one.name, mode, folder), one.ranking[mode]["ndcg@10"]
+            before, now = _before(one.name, mode), one.ranking[mode]["ndcg@10"]
             found = compare(now, before)
             means = [float(np.mean([values[qid] for qid in now])) for values in (before, now)]
             mean, low, high = vars(found.estimate).values()
@@ -146,8 +143,9 @@ def _before_and_after(some: Sequence[LeftOut], folder: Path) -> Iterator[str]:
             )
 
 
-def _before(name: str, mode: str, folder: Path) -> dict[str, float]:
-    document = json.loads((folder / f"{name}.json").read_text("utf-8"))
+def _before(name: str, mode: str) -> dict[str, float]:
+    """Read each query's nDCG@10 as it was at the commit that the file names."""
+    document = json.loads((_BEFORE / f"{name}.json").read_text("utf-8"))
     values: dict[str, float] = document["ndcg@10"][mode]
     return values
 
@@ -181,10 +179,10 @@ def _first_pages(one: LeftOut) -> Iterator[np.ndarray]:
     for query in one.queries("hybrid"):
         found = query.recall(one.calibration)
         if found.confidences is not None:
-            yield found.confidences[:_PAGE]
+            yield found.confidences[:PAGE]
 
 
-def _kinds(some: Sequence[LeftOut], folder: Path) -> Iterator[str]:
+def _kinds(some: Sequence[LeftOut]) -> Iterator[str]:
     """Compare hybrid's nDCG@10 by kind of query, over all catalogues that have the kind."""
     yield "Hybrid by kind of query, over these catalogues:"
     yield ""
@@ -193,7 +191,7 @@ def _kinds(some: Sequence[LeftOut], folder: Path) -> Iterator[str]:
     told = _told(some)
     before, now = dict[str, float](), dict[str, float]()
     for one in some:
-        values = _before(one.name, "hybrid", folder)
+        values = _before(one.name, "hybrid")
         for qid, value in one.ranking["hybrid"]["ndcg@10"].items():
             now[f"{one.name} {qid}"] = value
             before[f"{one.name} {qid}"] = values[qid]
