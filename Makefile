@@ -40,15 +40,18 @@ serve: .venv/runtime
 web: .venv/runtime
 	$(BIN)/streamlit run web_demo.py --server.port=6006
 
-# models/calibration, fitted on the sample catalogue's tuning halves and the shops that are not sealed;
-# PHOTOS holds ../shared's photos.
+# models/calibration, of the int8 pair and of the float one, fitted on the sample catalogue's tuning halves
+# and the shops that are not sealed; PHOTOS holds ../shared's photos.
 PHOTOS ?= ../shared/data
 calibration: .venv/dev
 	$(BIN)/python -m product_search.evaluation.calibrate --photos $(PHOTOS) --out models/calibration
+	@bge=$$(mktemp -d) && cp -r models/bge-small-zh-v1.5/. $$bge && touch $$bge/FLOAT_ONLY && \
+		PRODUCT_SEARCH_BGE_DIR=$$bge $(BIN)/python -m product_search.evaluation.calibrate \
+			--photos $(PHOTOS) --out models/calibration; rm -rf $$bge
 
-# docs/evaluation.md, its plots and figures.
+# docs/evaluation.md, its plots and figures; SEALED=1 reports the sealed shop too.
 evaluation: .venv/dev
-	$(BIN)/python -m product_search.evaluation.full --photos $(PHOTOS)
+	$(BIN)/python -m product_search.evaluation.full --photos $(PHOTOS) $(if $(SEALED),--sealed)
 
 # docs/benchmarks.md and its figures; ROUNDS=1 SECONDS=5 is a quick run, BEFORE another commit to compare with.
 bench: .venv/dev

@@ -198,8 +198,9 @@ def _kinds(some: Sequence[LeftOut]) -> Iterator[str]:
     for kind in dict.fromkeys(map(_kind, told)):
         of_kind = [key for key in told if _kind(key) == kind]
         judged = [key for key in of_kind if key in now]
-        means = [f"{np.mean([values[key] for key in judged]):.2f}" for values in (before, now)]
-        cells = means if judged else ["", ""]
+        cells = ["", ""]
+        if judged:
+            cells = [f"{np.mean([values[key] for key in judged]):.2f}" for values in (before, now)]
         count = sum(told[key] for key in of_kind)
         yield f"| {kind} | {len(of_kind)} | {' | '.join(cells)} | {count} |"
 

@@ -174,7 +174,10 @@ class SearchRequest(Strict):
     )
     filters: SearchFilters = Field(default_factory=SearchFilters)
     min_confidence: Number | None = Field(
-        None, ge=0, le=1, description="默认：校准时定下的界线；0：给出一切"
+        None,
+        ge=0,
+        le=1,
+        description="默认：最好一个的若干成，而它须达到校准时定下的界线；0：给出一切",
     )
     correct: bool = Field(
         True, description="hybrid：拼音、同音的错字与拼错的字母词按商品里的词改正，没把握的只建议"
