@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ TERMS_VERSION = 2
 _MAX_DESCRIPTION = 200  # characters
 _SIZE_KEYS = ("尺码", "鞋码", "码数")
 _KEY_UNIT = re.compile(r".*?([a-z]+)")
+_RARELY_ASKED = {"^": 1, "$": 1, "@": 2}  # in this order, behind all others
 SHORTEST_EDGE, _LONGEST_EDGE = 3, 20  # characters of a code's beginning or end
 _GAPS = (" ", "-", "'", "’", "·", ".")  # what may part words that are also written as one
 _LONGEST_JOINED = 20
@@ -70,7 +71,18 @@ def document_terms(product: Described) -> str:
         if value is False
     )
     found += dict.fromkeys(_codes(product))
-    return " ".join(found)
+    return " ".join(sorted(found, key=lambda term: _RARELY_ASKED.get(term[0], 0)))
+
+
+def unasked_from(asked: Collection[str]) -> Sequence[str]:
+    """Return where the terms of a product can be cut, since nothing behind is asked for.
+
+    There are many beginnings of codes and initials, and few queries that ask for any.
+    """
+    kinds = {term[0] for term in asked}
+    if "@" in kinds:
+        return ()
+    return [" @"] if kinds & {"^", "$"} else [" ^", " @"]
 
 
 def absent_term(what: str) -> str:

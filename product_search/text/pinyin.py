@@ -12,7 +12,7 @@ from pypinyin import pinyin_dict
 from pypinyin.converter import UltimateConverter
 from pypinyin.core import Pinyin
 
-_MOST_WORDS, MOST_INITIALS = 3, 6  # of what is typed by initials
+_MOST_WORDS, MOST_INITIALS = 2, 6  # of what is typed by initials
 
 
 class _Readings(UltimateConverter):

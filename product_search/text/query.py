@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from product_search.text import analysis, document, pinyin
@@ -87,9 +87,13 @@ class QueryText:
         found = dict.fromkeys(term for span in said for term in sorted(span.terms))
         return " ".join([*found, *sorted(self.absent)] if found else [])
 
-    def coverage(self, terms: Collection[str]) -> float:
+    @cached_property
+    def _weight(self) -> float:
+        return math.fsum(cell.weight for cell in self.cells)
+
+    def coverage(self, terms: Set[str]) -> float:
         """Return the share of the query, from 0 to 1, that a product with these terms covers."""
-        whole = math.fsum(cell.weight for cell in self.cells)
+        whole = self._weight
         if not whole:
             return 0.0
         credits = self.credits(terms)
@@ -97,23 +101,25 @@ class QueryText:
         share = math.fsum(had) / whole
         return share if self.absent.issubset(terms) else _SILENT * share
 
-    def exactness(self, terms: Collection[str]) -> float:
-        """Return the share, from 0 to 1, of the numbers, measures and codes that is covered.
-
-        1 where the query has none.
-        """
-        exact = [place for place, cell in enumerate(self.cells) if _is_exact(cell)]
-        credits = self.credits(terms)
-        return math.fsum(credits[place] for place in exact) / len(exact) if exact else 1.0
-
-    def credits(self, terms: Collection[str]) -> list[float]:
+    def credits(self, terms: Set[str]) -> list[float]:
         """Return how well, from 0 to 1, a product with these terms covers each cell."""
         credits = [0.0] * len(self.cells)
-        for span in self.spans:
-            if span.terms.issubset(terms):
-                for cell in span.cells:
-                    credits[cell] = max(credits[cell], span.credit)
+        by_term, of_several = self._spans
+        had = [span for term in by_term.keys() & terms for span in by_term[term]]
+        had += [span for span in of_several if span.terms.issubset(terms)]
+        for span in had:
+            for cell in span.cells:
+                credits[cell] = max(credits[cell], span.credit)
         return credits
+
+    @cached_property
+    def _spans(self) -> tuple[Mapping[str, list[Span]], list[Span]]:
+        """The spans of one term, by it, and those of several: products have few of a query's."""
+        by_term: dict[str, list[Span]] = {}
+        for span in self.spans:
+            if len(span.terms) == 1:
+                by_term.setdefault(next(iter(span.terms)), []).append(span)
+        return by_term, [span for span in self.spans if len(span.terms) > 1]
 
 
 def analyse(
@@ -268,10 +274,6 @@ class _CellBuilder:
             is_word = any(place in word and place + 1 in word for word in words)
             pair = range(first + place, first + place + 2)
             self.cover([sound], pair, _OTHER_WORD if is_word else SOUND)
-
-
-def _is_exact(cell: Cell) -> bool:
-    return any(map(str.isdigit, cell.text))
 
 
 def _latin_cells(piece: Piece, syllables: Sequence[str]) -> list[Cell]:
