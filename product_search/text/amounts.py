@@ -27,6 +27,7 @@ _TWO = re.compile(
 _FEW = re.compile(r"几(?P<scale>[十百千]?万?)")
 _AND_FEW = re.compile(r"(?P<tens>.*十)几")
 _ABOUT = Decimal("0.2")
+_MOST_CHARACTERS = 20  # of a number: what is longer is no amount, and too long to be divided
 
 
 class Amount(NamedTuple):
@@ -64,7 +65,9 @@ def scale_of(text: str) -> int:
     return _SCALES.get(text[-1], 1)
 
 
-def _arabic(parts: re.Match[str]) -> Amount:
+def _arabic(parts: re.Match[str]) -> Amount | None:
+    if len(parts["arabic"]) > _MOST_CHARACTERS:
+        return None
     scale = _SCALES.get(parts["scale"] or "", 1)
     value = Decimal(parts["arabic"].replace(",", "")) * scale
     value += Decimal(parts["next"] or 0) * scale / 10

@@ -19,10 +19,12 @@ _MINUS = re.compile(rf"(?:^|(?<=\s))-\s?(?P<what>[^{_STOP}-][^{_STOP}]*)")
 # What people don't want to happen is what they want a thing for, and a question is no refusal.
 _NO_REFUSAL = re.compile(rf"(?:让|使|令|叫|把|防止|避免|有|是|要)[^{_STOP}]*$")
 _QUOTED = re.compile('["“”「『](?P<what>[^"“”「」『』]+)["“”」』]')
+_NUMERALS = "零〇一二两三四五六七八九十百千万"
 _WITHOUT = re.compile(
-    rf"(?:不含有?|不带|没有|[不未]添?加|不放|[无零0]添加|(?<![\d.a-z])0|零|无)(?P<what>[{_HAN}]+|[a-z]+)"
+    r"(?:不含有?|不带|没有|[不未]添?加|不放|[无零0]添加"
+    rf"|(?<![\d.a-z])0|(?<![{_NUMERALS}])零|无)(?P<what>[{_HAN}]+|[a-z]+)"
 )
-_COUNTED = frozenset("元号岁码度点个件下")  # after 0: a number, not an absence
+_COUNTED = frozenset(f"元号岁码度点个件下{_NUMERALS}")  # after 0: a number, not an absence
 
 
 class Wish(NamedTuple):
@@ -129,7 +131,8 @@ def _word_at(folded: str, place: int) -> str | None:
 
     None too where another word runs over the place: 有无 and 虚无 are no absence either.
     """
-    (piece,) = (one for one in analysis.pieces(folded) if one.start <= place < one.end)
+    # A number in characters comes as a measure too.
+    piece = next(one for one in analysis.pieces(folded) if one.start <= place < one.end)
     for word, start, end in analysis.whole_words(piece.text):
         if start < place - piece.start < end:
             return word

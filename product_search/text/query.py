@@ -67,20 +67,6 @@ class QueryText:
         return self.absent.union(self.required, *(span.terms for span in self.spans))
 
     @property
-    def is_phrase(self) -> bool:
-        """Whether the query says more than names: phrases are less near to what they mean."""
-        return any(not cell.weight for cell in self.cells)
-
-    @property
-    def words(self) -> list[range]:
-        """The cells of each word of the dictionary that has more than one character."""
-        return [
-            span.cells
-            for span in self.spans
-            if len(span.cells) > 1 and any(map(analysis.is_known, span.terms))
-        ]
-
-    @property
     def terms(self) -> str:
         """The terms for BM25, parted by spaces; empty where the query has only stop words."""
         said = [span for span in self.spans if any(self.cells[cell].weight for cell in span.cells)]

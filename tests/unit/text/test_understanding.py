@@ -158,6 +158,9 @@ PRICES: list[tuple[str, str | None, str | None, str]] = [
 ]
 
 NO_PRICES = [
+    # more than anything costs
+    *(f"{'1' * 40}{after}" for after in ("以上", "多元", "左右", "以内", "元以内")),
+    f"{'1' * 40}到{'2' * 40}",
     # measures, sizes, counts
     "500ml以下",
     "不超过500ml的杯子",
