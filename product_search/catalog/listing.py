@@ -39,12 +39,13 @@ def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:
 
 def _segments(query: ProductListQuery) -> Iterator[ListSegment]:
     """Yield the list's segments; the product with just the sku that is asked for comes first."""
-    is_exact: list[ColumnElement[bool]] = []
-    if query.sku is not None and query.after_id is None:
-        is_exact = [Product.sku == query.sku]
-    for chosen in ([one] for one in (*is_exact, *map(not_, is_exact))) if is_exact else ([],):
+    if query.sku is None or query.after_id is not None:
+        yield from list_segments(query.order)
+        return
+    is_exact = Product.sku == query.sku
+    for condition in (is_exact, not_(is_exact)):
         for segment in list_segments(query.order):
-            yield ListSegment((*chosen, *segment.conditions), segment.order)
+            yield ListSegment((condition, *segment.conditions), segment.order)
 
 
 def _page(
@@ -81,4 +82,5 @@ def is_called(text: str) -> ColumnElement[bool]:
 
 def sku_contains(part: str) -> ColumnElement[bool]:
     """Return the condition that a sku holds the text, in whatever case."""
-    return func.instr(func.upper(Product.sku), part.upper()) > 0
+    # The database changes both: SQLite's upper() knows ASCII alone.
+    return func.instr(func.upper(Product.sku), func.upper(part)) > 0

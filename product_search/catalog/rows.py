@@ -21,7 +21,7 @@ from product_search.outbox import events
 
 # A change of these columns changes what Milvus holds; a change of the others does not.
 INDEXED_COLUMNS = frozenset(
-    {"title", "description", "category", "brand", "price", "attributes", "image_hash"}
+    {"sku", "title", "description", "category", "brand", "price", "attributes", "image_hash"}
 )
 # What a new product has where nothing is given; a bulk INSERT names the same columns in every row.
 _DEFAULTS: dict[str, Any] = {

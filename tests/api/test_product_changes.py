@@ -18,7 +18,7 @@ WHOLE: dict[str, Any] = {
     "price": "129.00",
     "attributes": {"颜色": "红", "件数": 1},
 }
-CHANGING = {"title", "description", "price", "category", "brand", "attributes"}
+CHANGING = {"sku", "title", "description", "price", "category", "brand", "attributes"}
 
 
 def path_of(product: dict[str, Any]) -> str:

@@ -160,3 +160,10 @@ def test_a_list_by_sku_has_the_very_one_first_and_those_that_hold_it(api: TestCl
     assert listed(api, sku="没有这个")["total"] == 0
     for product in made:
         assert api.delete(f"/product/{product['product_id']}").status_code == 204
+
+
+def test_a_sku_in_letters_of_any_language_is_listed(api: TestClient) -> None:
+    made = create_all(api, [{"title": "咖啡", "sku": "café-straße-1"}])
+    for sku in ("café", "CAFé-stra", "straße-1"):
+        assert [item["sku"] for item in listed(api, sku=sku)["items"]] == ["café-straße-1"]
+    assert api.delete(f"/product/{made[0]['product_id']}").status_code == 204
