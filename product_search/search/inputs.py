@@ -92,6 +92,11 @@ class QueryInputs:
         """The terms of the wanted texts, parted by spaces; empty where these ask for nothing."""
         return " ".join(text.terms for text in self.wanted_texts).strip()
 
+    @property
+    def required_terms(self) -> frozenset[str]:
+        """The terms that a product must have."""
+        return frozenset[str]().union(*(text.required for text in self.wanted_texts))
+
     def suit(self, leg: Leg) -> bool:
         """Return whether there is a wanted input of the kind that the leg looks for."""
         inputs: Sequence[Weighted[QueryText] | Weighted[QueryImage]] = (

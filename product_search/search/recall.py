@@ -236,9 +236,10 @@ def _leg_search(
 
 def _matches(plan: Plan, hits: LegHits) -> dict[int, frozenset[str]]:
     """Return by milvus_id which of the query's terms each entity has, where any are looked at."""
-    if Leg.bm25 not in hits and not plan.inputs.unwanted_texts:
+    inputs = plan.inputs
+    if Leg.bm25 not in hits and not inputs.unwanted_texts and not inputs.required_terms:
         return {}
-    asked = frozenset[str]().union(*(text.value.asked for text in plan.inputs.texts))
+    asked = frozenset[str]().union(*(text.value.asked for text in inputs.texts))
     terms: dict[int, str] = {}
     for of_leg in hits.values():
         terms |= zip(of_leg.milvus_ids.tolist(), of_leg.terms, strict=True)
@@ -257,8 +258,7 @@ def _unwanted(plan: Plan, matches: Mapping[int, frozenset[str]]) -> set[int]:
 
     Nor does it want those without what it quotes.
     """
-    texts = plan.inputs.unwanted_texts
-    required = frozenset[str]().union(*(text.required for text in plan.inputs.wanted_texts))
+    texts, required = plan.inputs.unwanted_texts, plan.inputs.required_terms
     said = {
         terms
         for terms in (set(matches.values()) if texts or required else ())

@@ -82,3 +82,23 @@ def test_each_kind_of_query_is_understood(api: TestClient, case: Case) -> None:
     found = [hit["product"]["sku"] for hit in body["hits"]]
     assert found[0] == case.first
     assert not set(found).intersection(case.absent)
+
+
+def test_a_product_is_found_by_the_sku_that_it_was_given_later(api: TestClient) -> None:
+    made = create_all(api, [{"sku": "OLD-31-A", "title": "折叠工具箱"}, {"title": "折叠工具箱 大"}])
+    path = f"/product/{made[0]['product_id']}"
+    assert api.patch(f"{path}?wait=true", json={"sku": "ZW-92-B"}).status_code == 200
+    hits = api.post("/search", json={"text": "ZW-92-B", "min_confidence": 0}).json()["hits"]
+    assert hits[0]["product"]["sku"] == "ZW-92-B"
+    assert hits[0]["matched_field"] == "text_bm25_vector"
+    for product in made:
+        assert api.delete(f"/product/{product['product_id']}").status_code == 204
+
+
+def test_what_is_quoted_is_asked_for_without_the_leg_of_words_too(api: TestClient) -> None:
+    made = create_all(api, [{"title": "山茶花油 护发"}, {"title": "花茶 山楂 油切"}])
+    body = {"text": "“山茶花油”", "min_confidence": 0, "legs": {"bm25": 0}}
+    hits = api.post("/search", json=body).json()["hits"]
+    assert [hit["product"]["title"] for hit in hits] == ["山茶花油 护发"]
+    for product in made:
+        assert api.delete(f"/product/{product['product_id']}").status_code == 204
