@@ -19,7 +19,8 @@ TERMS_VERSION = 2
 _MAX_DESCRIPTION = 200  # characters
 _SIZE_KEYS = ("尺码", "鞋码", "码数")
 _KEY_UNIT = re.compile(r".*?([a-z]+)")
-_RARELY_ASKED = {"^": 1, "$": 1, "@": 2}  # in this order, behind all others
+_RARELY_ASKED = {"*": 1, "!": 2, "^": 3, "$": 3, "@": 4}  # in this order, behind all others
+_MARKS = (" *", " !", " ^", " @")  # where each of these begins
 SHORTEST_EDGE, _LONGEST_EDGE = 3, 20  # characters of a code's beginning or end
 _GAPS = (" ", "-", "'", "’", "·", ".")  # what may part words that are also written as one
 _LONGEST_JOINED = 20
@@ -79,10 +80,7 @@ def unasked_from(asked: Collection[str]) -> Sequence[str]:
 
     There are many beginnings of codes and initials, and few queries that ask for any.
     """
-    kinds = {term[0] for term in asked}
-    if "@" in kinds:
-        return ()
-    return [" @"] if kinds & {"^", "$"} else [" ^", " @"]
+    return _MARKS[max((_RARELY_ASKED.get(term[0], 0) for term in asked), default=0) :]
 
 
 def absent_term(what: str) -> str:

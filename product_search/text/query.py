@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -74,17 +73,16 @@ class QueryText:
         return " ".join([*found, *sorted(self.absent)] if found else [])
 
     @cached_property
-    def _weight(self) -> float:
-        return math.fsum(cell.weight for cell in self.cells)
+    def _weights(self) -> list[float]:
+        return [cell.weight for cell in self.cells]
 
     def coverage(self, terms: Set[str]) -> float:
         """Return the share of the query, from 0 to 1, that a product with these terms covers."""
-        whole = self._weight
+        whole = sum(self._weights)
         if not whole:
             return 0.0
-        credits = self.credits(terms)
-        had = (cell.weight * credit for cell, credit in zip(self.cells, credits, strict=True))
-        share = math.fsum(had) / whole
+        had = zip(self._weights, self.credits(terms), strict=True)
+        share = sum(weight * credit for weight, credit in had) / whole
         return share if self.absent.issubset(terms) else _SILENT * share
 
     def credits(self, terms: Set[str]) -> list[float]:
@@ -95,7 +93,8 @@ class QueryText:
         had += [span for span in of_several if span.terms.issubset(terms)]
         for span in had:
             for cell in span.cells:
-                credits[cell] = max(credits[cell], span.credit)
+                if span.credit > credits[cell]:
+                    credits[cell] = span.credit
         return credits
 
     @cached_property
