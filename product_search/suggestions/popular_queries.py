@@ -106,10 +106,12 @@ class PopularQueries:
         Raises:
             DatabaseUnavailable: the database does not answer.
         """
+        if not self._are_counted:
+            if self._database.read(_has_any):
+                self._database.write(_forget_all)
+            return
         popular = self._database.read(_fetch_popular, self._clock)
-        if popular and not self._are_counted:
-            self._database.write(_forget_all)
-        elif popular != self._read:
+        if popular != self._read:
             self.suggestions = PrefixIndex(map(_source, popular))
             self._read = popular
 
@@ -127,8 +129,9 @@ def is_countable(text: str) -> bool:
 
 
 def _found(request: SearchRequest, response: SearchResponse) -> bool:
-    """Return whether a text alone was searched for, as it stands, and something fits it."""
-    is_text = not (request.image or request.image_base64 or request.product_id or request.parts)
+    """Return whether just a text was searched for, as it stands, and something fits it."""
+    others = (request.image, request.image_base64, request.generation, request.product_id)
+    is_text = not (any(others) or request.parts)
     is_first = request.cursor is None and not request.offset
     is_judged = response.mode is SearchMode.hybrid and response.min_confidence != 0
     is_as_typed = response.corrected_query is None
@@ -175,6 +178,10 @@ def _fetch_popular(session: Session, clock: Clock) -> list[Popular]:
         .limit(_MOST_SUGGESTED)
     )
     return [Popular(text, int(count)) for text, count in session.execute(popular)]
+
+
+def _has_any(session: Session) -> bool:
+    return session.scalar(select(PopularQuery.id).limit(1)) is not None
 
 
 def _forget_all(session: Session) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from data_models import SearchMode, SearchRequest, SearchResponse
 from orm_models import Database, PopularQuery
 from product_search.suggestions import popular_queries
 from product_search.suggestions.popular_queries import MIN_SEARCHES, WINDOW, PopularQueries
@@ -114,11 +117,32 @@ def test_there_are_never_more_rows_than_the_bound(
 def test_switched_off_nothing_is_counted_and_what_was_counted_goes(
     database: Database, clock: Clock
 ) -> None:
-    counted(PopularQueries(database, clock=clock), "雨伞", MIN_SEARCHES)
-    off = PopularQueries(database, are_counted=False, clock=clock)
-    counted(off, "背包", MIN_SEARCHES)
-    assert suggested(off) == []
-    assert rows(database) == []
+    for times in (MIN_SEARCHES, 1):  # popular, and not yet
+        counted(PopularQueries(database, clock=clock), "雨伞", times)
+        off = PopularQueries(database, are_counted=False, clock=clock)
+        counted(off, "背包", MIN_SEARCHES)
+        assert suggested(off) == []
+        assert rows(database) == []
+
+
+@pytest.mark.parametrize(
+    ("also", "count"),
+    [
+        ({}, 1),
+        ({"product_id": 1}, 0),
+        ({"generation": {"generation_id": 1}}, 0),
+        ({"parts": [{"text": "手套", "weight": -1}]}, 0),
+    ],
+)
+def test_only_a_text_alone_is_counted(
+    database: Database, clock: Clock, also: dict[str, Any], count: int
+) -> None:
+    popular = PopularQueries(database, clock=clock)
+    response: dict[str, Any] = {"mode": SearchMode.hybrid, "hits": ["an umbrella"]}
+    found = SearchResponse.model_construct(**response, min_confidence=None)
+    popular.note(SearchRequest.model_validate({"text": "雨伞"} | also), found)
+    popular.write()
+    assert len(rows(database)) == count
 
 
 def test_what_waits_in_memory_is_bounded(
