@@ -158,12 +158,12 @@ def test_an_attribute_filters_by_a_click_and_no_longer_by_another() -> None:
     page = searched("书包")
     page.toggle(key="only_fitting").set_value(False).run()
     before = re.findall(r"(?:至少|共) \d+ 件", said(page))
-    red = page.button(key="facet_attribute_颜色_红")
+    red = page.button(key="facet_attribute_颜色_'红'")
     count = int(red.label.split()[-1])
     red.click().run()
     assert json.loads(page.query_params["attributes"]) == {"颜色": ["红"]}
     assert f"共 {count} 件" in said(page) or f"至少 {count} 件" in said(page)
-    page.button(key="drop_attribute_颜色_红").click().run()
+    page.button(key="drop_attribute_颜色_'红'").click().run()
     assert "attributes" not in page.query_params
     assert re.findall(r"(?:至少|共) \d+ 件", said(page)) == before
 
@@ -179,7 +179,16 @@ def test_an_address_brings_attributes_if_they_are_any(given: str, kept: bool) ->
     page.query_params["text"] = "书包"
     page.run()
     assert titles(page)
-    assert ("drop_attribute_颜色_红" in {one.key for one in page.button}) is kept
+    assert ("drop_attribute_颜色_'红'" in {one.key for one in page.button}) is kept
+
+
+@pytest.mark.usefixtures("api_url")
+def test_values_that_are_written_alike_are_told_apart() -> None:
+    page = AppTest.from_file(ROOT / "web_demo.py", default_timeout=60)
+    page.query_params["attributes"] = '{"防水": [true, "True", true]}'
+    page.run()
+    assert not page.exception
+    assert len([one for one in page.button if (one.key or "").startswith("drop_attribute_")]) == 2
 
 
 @pytest.mark.usefixtures("api_url")

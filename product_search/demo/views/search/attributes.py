@@ -32,7 +32,11 @@ def _read(given: str) -> Chosen:
     except (ValueError, RecursionError):
         return {}
     conditions = (filters.attributes or {}).items()
-    return {key: list(one) for key, one in conditions if isinstance(one, tuple)}
+    return {
+        key: list({repr(value): value for value in one}.values())  # each once: true is not 1
+        for key, one in conditions
+        if isinstance(one, tuple)
+    }
 
 
 def attributes_in_address() -> str:
@@ -47,7 +51,7 @@ def show_chosen_attributes() -> None:
         for value in values:
             st.button(
                 f"{plain(key)} {plain(_text(value))} ✕",
-                key=f"drop_attribute_{key}_{value}",
+                key=f"drop_attribute_{key}_{value!r}",
                 help=_("不再按它筛选"),
                 on_click=_drop,
                 args=(key, value),
@@ -63,7 +67,7 @@ def show_attribute_facets(facets: Sequence[AttributeFacet]) -> None:
             for value, count in _offered(facet)[:_OFFERED]:
                 st.button(
                     f"{plain(_text(value))} {count}",
-                    key=f"facet_attribute_{facet.key}_{value}",
+                    key=f"facet_attribute_{facet.key}_{value!r}",
                     type="tertiary",
                     on_click=_choose,
                     args=(facet.key, value),
