@@ -123,9 +123,9 @@ def plan_legs(query: Query) -> Plan:
     if useless:
         needs = "文字" if useless[0].takes_text else "图片"
         raise _wrong_legs(f"{useless[0]} 需要{needs}")
-    legs = {leg: weights.get(leg, DEFAULT_WEIGHTS[leg]) for leg in Leg if inputs.suit(leg)}
-    legs = {leg: weight for leg, weight in legs.items() if weight > 0}
-    if not legs and not query.says_prices:
+    suited = {leg: weights.get(leg, DEFAULT_WEIGHTS[leg]) for leg in Leg if inputs.suit(leg)}
+    legs = {leg: weight for leg, weight in suited.items() if weight > 0}
+    if suited and not legs:
         raise _wrong_legs("各路都关闭了")
     return Plan(query, legs)
 

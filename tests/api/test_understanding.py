@@ -220,6 +220,18 @@ def test_an_image_with_price_words_is_searched_by_the_image(api: TestClient) -> 
     assert "黑色双肩包 商务" not in titles(body)
 
 
+def test_a_price_does_not_stand_in_for_legs_that_are_switched_off(api: TestClient) -> None:
+    legs = {"bm25": 0, "text_to_text": 0, "text_to_image": 0}
+    answer = api.post("/search", json={"text": "双肩包 300元以内", "legs": legs})
+    assert (answer.status_code, fields_of(answer)) == (422, {"legs"})
+
+
+def test_the_line_has_the_digits_of_what_it_is_compared_with(api: TestClient) -> None:
+    body = ask(api, text="双肩包")
+    assert body["min_confidence"] == round(body["min_confidence"], 4)
+    assert all(hit["confidence"] >= body["min_confidence"] for hit in body["hits"])
+
+
 @pytest.mark.parametrize("mode", ["text_to_text", "text_to_image"])
 def test_single_modes_take_texts_as_they_are(api: TestClient, mode: str) -> None:
     body = ask(api, mode=mode, text="300元以内", min_confidence=0)
