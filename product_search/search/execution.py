@@ -110,7 +110,7 @@ class Search:
             next_cursor=self._next_cursor(page.seen_after(results.products)),
             no_match=is_none,
             near_misses=near_misses,
-            min_confidence=self._line(results.recalled),
+            min_confidence=round_confidence(self._line(results.recalled)),
             facets=_facets(results.hydration) if request.facets else None,
             total_without_filters=None if ranks is None else max(ranks.values(), default=0),
             encoder=self.collection.encoders.name,
