@@ -77,7 +77,7 @@ def renew_terms(session: Session) -> bool:
         return False
     for row in rows.values():
         row.terms_version = TERMS_VERSION
-    events.record_rebuild(session)
+    events.record_renewal(session)
     return True
 
 

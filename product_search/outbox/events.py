@@ -111,10 +111,19 @@ def _end_pause(session: Session, product_id: int) -> None:
 
 def record_rebuild(session: Session) -> None:
     """Record an event for every product, for an active collection that is still empty."""
+    _record_all(session, Operation.rebuild)
+
+
+def record_renewal(session: Session) -> None:
+    """Record an event for every product, for collections that have each of them, but outdated."""
+    _record_all(session, Operation.upsert)
+
+
+def _record_all(session: Session, operation: Operation) -> None:
     # Events of deleted products stay: other collections than the new one may still hold them.
     session.execute(delete(OutboxEvent).where(OutboxEvent.product_id.in_(select(Product.id))))
     session.execute(update(Product).values(index_status=IndexStatus.pending, index_error=None))
-    _record_each(session, Operation.rebuild)
+    _record_each(session, operation)
 
 
 def record_new(session: Session, milvus_ids: Collection[int]) -> None:

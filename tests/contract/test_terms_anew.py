@@ -7,10 +7,13 @@ from collections.abc import Callable
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from main import create_app
 from orm_models import VectorCollection
 from product_search.indexing import indexer
+from product_search.indexing.startup import renew_terms
+from product_search.outbox import counts
 from product_search.settings import Settings
 from product_search.text.analysis import terms
 from product_search.text.document import Described
@@ -39,6 +42,19 @@ def test_on_every_database(
         assert client.get("/product/list?index_status=pending").json()["total"] == 0
     with TestClient(create_app(settings)) as client:
         assert client.get("/product/list?index_status=pending").json()["total"] == 0
+
+
+def test_meanwhile_the_collection_is_not_said_to_lack_products(
+    settings: Settings, forget_terms: Callable[[TestClient], None]
+) -> None:
+    def renew(session: Session) -> tuple[bool, int]:
+        assert renew_terms(session)
+        return counts.is_rebuilding(session), counts.count_pending(session)
+
+    with TestClient(create_app(settings)) as client:
+        assert client.post("/product?wait=true", json={"title": "净水器滤芯"}).status_code == 201
+        forget_terms(client)
+        assert resources(client).database.write(renew) == (False, 1)
 
 
 @pytest.fixture
