@@ -20,6 +20,9 @@ AGREEMENT = "agreement"  # the fused score, all that counts where pictures and t
 # Most that covers half of a query does not fit, and what covers all of it and is near does.
 _COVERAGE_SQUARED = "coverage_squared"
 _COVERED_MEANING = "covered_meaning"
+# How far above its ramp, in lengths of it, a score still says how much words are needed: of Nova 14
+# and 15, both as near as can be, the one whose words are all there is meant.
+_BEYOND = 0.5
 _HAS_TERMS = "has_terms"  # 1 where BM25 found the entity
 # Where the product that is nearest by its meaning has the query's words, the others need them too.
 _NEAREST_COVERAGE = "nearest_coverage"
@@ -49,7 +52,8 @@ def find_features(
         features |= {COVERAGE: covered, _COVERAGE_SQUARED: covered**2}
         if Leg.text_to_text in scores:
             has_terms = np.isin(keys, hits[Leg.bm25].milvus_ids).astype(np.float64)
-            features |= {_HAS_TERMS: has_terms, **_of_meanings(covered, scores[Leg.text_to_text])}
+            of_meanings = _of_meanings(covered, scores[Leg.text_to_text], calibration)
+            features |= {_HAS_TERMS: has_terms, **of_meanings}
     return features
 
 
@@ -81,10 +85,12 @@ def _of_pictures(of_leg: Hits, scores: Floats, calibration: Calibration) -> dict
     return {name: np.clip(scores, *ends), f"known_{name}": _everywhere(known, scores)}
 
 
-def _of_meanings(covered: Floats, scores: Floats) -> dict[str, Floats]:
+def _of_meanings(covered: Floats, scores: Floats, calibration: Calibration) -> dict[str, Floats]:
     nearest = float(covered[np.argmax(scores)]) if len(scores) else 0.0
+    low, high = calibration.ramps.get(Leg.text_to_text.value, (1.0, 1.0))
+    enough = high + _BEYOND * (high - low)
     return {
-        _COVERED_MEANING: scores * covered**2,
+        _COVERED_MEANING: np.minimum(scores, enough) * covered**2,
         _NEAREST_COVERAGE: _everywhere(nearest, scores),
         f"best_{Leg.text_to_text}": _everywhere(scores.max(initial=0.0), scores),
     }
