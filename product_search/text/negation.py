@@ -15,10 +15,18 @@ _UNWANTED = re.compile(
     rf"(?P<what>[^{_STOP}的]{{1,8}}?)"
     rf"(?:以外的?|之外的?|的|(?=[{_STOP}])|$)"
 )
-_MINUS = re.compile(rf"(?:^|(?<=\s))-\s?(?P<what>[^{_STOP}-][^{_STOP}]*)")
+_QUOTES, _END_QUOTES = '"“”「『‘', '"”」』’'
+_MINUS = re.compile(
+    rf"(?:^|(?<=\s))(?:-\s?|[–—−])"
+    rf"(?:[{_QUOTES}](?P<quoted>[^{_QUOTES}{_END_QUOTES}]+)[{_END_QUOTES}]"
+    rf"|(?P<what>[^{_STOP}–—−-][^{_STOP}]*))"
+)
 # What people don't want to happen is what they want a thing for, and a question is no refusal.
 _NO_REFUSAL = re.compile(rf"(?:让|使|令|叫|把|防止|避免|有|是|要)[^{_STOP}]*$")
-_QUOTED = re.compile('["“”「『](?P<what>[^"“”「」『』]+)["“”」』]')
+_QUOTED = re.compile(
+    '(?<![-–—−])["“”「『](?P<what>[^"“”「」『』]+)["“”」』]'
+    r"|(?<!\w)(?<![-–—−])['‘](?P<between>[^'‘’]+)['’](?!\w)"
+)
 _NUMERALS = "零〇一二两三四五六七八九十百千万"
 _WITHOUT = re.compile(
     r"(?:不含有?|不带|没有|[不未]添?加|不放|[无零0]添加"
@@ -53,7 +61,11 @@ def wish(text: str) -> Wish:
     unwanted: list[str] = []
 
     def leave_out(found: re.Match[str]) -> str:
-        if _NO_REFUSAL.search(rest[: found.start()]) or found["what"].isdecimal():
+        groups = found.groupdict()
+        if quoted := groups.get("quoted"):
+            unwanted.append(quoted)
+            return " "
+        if _NO_REFUSAL.search(rest[: found.start()]) or groups["what"].isdecimal():
             return found.group()
         what, more = _first_of(found)
         unwanted.append(what)
@@ -70,8 +82,14 @@ def wish(text: str) -> Wish:
 
 def without_quotes(text: str) -> tuple[str, list[str]]:
     """Return the text without quotation marks, and what stood between any."""
-    quoted = [found["what"].strip() for found in _QUOTED.finditer(text)]
-    return _QUOTED.sub(lambda found: f" {found['what']} ", text).strip(), list(filter(None, quoted))
+    quoted = [_between(found).strip() for found in _QUOTED.finditer(text)]
+    rest = _QUOTED.sub(lambda found: f" {_between(found)} ", text)
+    return rest.strip(), list(filter(None, quoted))
+
+
+def _between(found: re.Match[str]) -> str:
+    """Return what stands between the quotation marks."""
+    return found["what"] or found["between"]
 
 
 def _first_of(found: re.Match[str]) -> tuple[str, str]:
