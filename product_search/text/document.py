@@ -28,6 +28,7 @@ _CAMEL = re.compile(r"[A-Z]{2,}(?![a-zà-ÿ])|[A-Z]?[a-zà-ÿ]+")
 _LATIN_WORD = re.compile(r"[A-Za-zÀ-ÿ]+")
 _HAS = re.compile("^(?:是否|带有|含有|带|含|有)")
 _LETTERS = re.compile("[a-z]{2,}")
+_NUMBERS = re.compile("[0-9]{4,}")  # that say which code it is, by themselves
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,15 @@ def _runs_of_han(folded: str, found: Iterable[Piece]) -> Iterator[list[str]]:
     yield run
 
 
+def bare(code: str) -> str:
+    """Return the letters and digits of a code in lower case, and nothing between them."""
+    return "".join(filter(str.isalnum, fold(code)))
+
+
 def _codes(product: Described) -> Iterator[str]:
     """Yield the product's codes, whole, in parts, and by beginning and end."""
+    if product.sku and (without_signs := bare(product.sku)).isascii():
+        yield without_signs
     for piece in _latin_pieces(product.sku or ""):
         found = latin_terms(piece)
         yield from (found.whole, *found.others)
@@ -176,6 +184,7 @@ def _codes(product: Described) -> Iterator[str]:
     for piece in _latin_pieces(product.title):
         if is_code(piece):
             yield from _edges(latin_terms(piece).whole)
+            yield from _NUMBERS.findall(piece)
     for piece in _latin_pieces(product.description or ""):
         if is_code(piece):
             found = latin_terms(piece)

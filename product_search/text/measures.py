@@ -43,7 +43,7 @@ _DIGITS = {char: value for value, char in enumerate(_CHARACTERS)} | {"两": 2}
 LENGTH = rf"(?:\d|[{_CHARACTERS}两])米(?:\d{{1,2}}|[{_CHARACTERS}]{{1,2}})(?!\d|{_CHINESE_UNIT})"
 MEASURE = rf"{_NUMBER}万?\s*(?:{_CHINESE_UNIT})|{_NUMBER}\s+(?:{_LATIN_UNIT})(?![a-z0-9])"
 SIDES = rf"{_NUMBER}\s*(?:[*×x]\s*{_NUMBER}\s*)+(?:{_UNIT})(?![a-z0-9])"
-COUNTED = rf"[{_CHARACTERS}两十百]+(?:{_CHINESE_UNIT})"
+COUNTED = rf"(?:[{_CHARACTERS}两十百]+|半)(?:{_CHINESE_UNIT})"
 SHADE = r"#\d+"
 _MEASURE = re.compile(rf"({_NUMBER})(万?)\s*({_UNIT})")
 _SIDES = re.compile(rf"({_NUMBER}\s*(?:[*×x]\s*{_NUMBER}\s*)+)({_UNIT})")
@@ -81,7 +81,10 @@ def _told(amount: Decimal, unit: str) -> str:
 def in_digits(text: str) -> str | None:
     """Return a number in characters and its unit, in digits; None where it is no number."""
     unit = next(name for name in _BY_LENGTH if text.endswith(name))
-    number = chinese_number(text.removesuffix(unit))
+    said = text.removesuffix(unit)
+    if said == "半":
+        return f"0.5{unit}"
+    number = chinese_number(said)
     return None if number is None else f"{number}{unit}"
 
 

@@ -13,6 +13,7 @@ from pypinyin.converter import UltimateConverter
 from pypinyin.core import Pinyin
 
 _MOST_WORDS, MOST_INITIALS = 2, 6  # of what is typed by initials
+_SHORT_WORDS = 4  # letters of three words, one of which is a single character: 不粘炒锅
 
 
 class _Readings(UltimateConverter):
@@ -46,9 +47,10 @@ def sounds(syllables: Iterable[str]) -> Iterator[str]:
 def initials(words: Sequence[str]) -> Iterator[str]:
     """Yield a term for the initials of each few Chinese words that follow each other."""
     letters = ["".join(one[0] for one in syllables_of(word)) for word in words]
-    for start, count in itertools.product(range(len(letters)), range(1, _MOST_WORDS + 1)):
+    for start, count in itertools.product(range(len(letters)), range(1, _MOST_WORDS + 2)):
         typed = "".join(letters[start : start + count])
-        if start + count <= len(letters) and 2 <= len(typed) <= MOST_INITIALS:
+        most = MOST_INITIALS if count <= _MOST_WORDS else _SHORT_WORDS
+        if start + count <= len(letters) and 2 <= len(typed) <= most:
             yield initials_term(typed)
 
 

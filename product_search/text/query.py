@@ -18,6 +18,7 @@ from product_search.text.synonyms import Synonyms
 _STOP_WORDS = frozenset(
     "的得地了着过吗呢吧啊呀哦嘛和与或是在有把被给对从为以及之其这那个我你他它们很最都也就还要不没无用能可会让"
 ) | {"不是", "没有", "可以", "什么", "东西", "适合", "不要", "一个", "那种", "这种", "需要", "想要"}
+_STOP_WORDS |= {"货号", "型号", "编号"}  # say only that a code follows
 _THINGS_AT_END = frozenset("被")  # 儿童被 is a quilt
 _LETTERS_OR_DIGITS = re.compile("[a-z]+|[0-9]+")
 # What a match is worth for the characters that it covers.
@@ -141,12 +142,18 @@ def analyse(
 
 def _together(quoted: str) -> Iterator[str]:
     """Yield the terms of a product that has the text as it is, word by word."""
-    for piece in analysis.pieces(analysis.fold(quoted)):
+    folded = analysis.fold(quoted)
+    found = list(analysis.pieces(folded))
+    for piece in found:
         if piece.script is Script.latin:
             yield analysis.latin_terms(piece.text).whole
-        elif len(piece.text) == 1:
+            continue
+        if len(piece.text) == 1:
             yield piece.text
         yield from pinyin.sounds(pinyin.syllables_of(piece.text))
+    for one, other in itertools.pairwise(found):
+        if document.is_written_as_one(folded, one, other):
+            yield analysis.joined(one.text) + analysis.joined(other.text)
 
 
 @lru_cache(maxsize=4096)
@@ -192,6 +199,7 @@ class _CellBuilder:
                 both_joined = analysis.joined(first.text) + analysis.joined(second.text)
                 self.cover([both_joined], range(places.start, others.stop), _AS_ONE)
         self._cover_initials()
+        self._cover_code_in_parts()
 
     def _cover_initials(self) -> None:
         """Add what may be typed for Chinese words; two letters alone are typed for too many."""
@@ -200,6 +208,20 @@ class _CellBuilder:
             if piece.text.isalpha() and shortest <= len(piece.text) <= pinyin.MOST_INITIALS:
                 credit = _TYPED if len(piece.text) > 2 else _TYPED_SHORT
                 self.cover([pinyin.initials_term(piece.text)], places, credit)
+        for (first, places), (second, others) in itertools.pairwise(self._latin):
+            both = first.text + second.text
+            if both.isalpha() and len(both) <= pinyin.MOST_INITIALS:
+                whole = range(places.start, others.stop)
+                self.cover([pinyin.initials_term(both)], whole, _TYPED)
+
+    def _cover_code_in_parts(self) -> None:
+        """Add the code that a query writes in several parts and nothing else: HB 8 220."""
+        if len(self._latin) < 2 or self._latin[-1][1].stop != len(self.cells):
+            return
+        whole = document.bare("".join(piece.text for piece, _ in self._latin))
+        first = self._latin[0][1]
+        if first.start == 0 and any(map(str.isdigit, whole)):
+            self.cover([whole], range(len(self.cells)), _AS_ONE)
 
     def _add_han(self, piece: Piece) -> None:
         found = analysis.words(piece.text)
