@@ -31,23 +31,23 @@ from product_search.text.measures import (
 )
 from product_search.text.pinyin import sounds, syllables_of
 
-_HAN = r"\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+HAN = r"\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"  # Chinese characters, in a set
 _EMOJI = r"\u221e\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
 _PIECES = re.compile(
     rf"(?P<length>{LENGTH})|(?P<sides>{SIDES})|(?P<measure>{MEASURE})|(?P<counted>{COUNTED})"
     rf"|(?P<shade>{SHADE})"
     r"|(?P<signed>[a-z](?:\+\+|#)(?![a-z0-9]))"  # C++, C#
     r"|(?P<latin>[a-z0-9]+(?:[-*×/._+#][a-z0-9]+)*)"
-    rf"|(?P<han>[{_HAN}]+)"
+    rf"|(?P<han>[{HAN}]+)"
     rf"|(?P<emoji>[{_EMOJI}])"
-    rf"|(?P<other>(?:(?![a-z0-9{_HAN}])[^\W_])+)"  # a word in another script
+    rf"|(?P<other>(?:(?![a-z0-9{HAN}])[^\W_])+)"  # a word in another script
 )
 _ACCENTED = re.compile("([a-z])[\u0300-\u036f]+")
 # Letters that Unicode does not take apart into one of a to z and an accent.
 _OF_OTHER_ALPHABETS = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 )
-_ALL_HAN = re.compile(rf"[{_HAN}]+")
+_ALL_HAN = re.compile(rf"[{HAN}]+")
 _SEPARATORS = re.compile(r"[-*×/._+#]")
 # Between digits these say something: 1.5 is not 15, and M6×20 not M620.
 _KEPT = re.compile(r"(?<=\d)[./](?=\d)|(?<=[a-z\d])[*×](?=\d)")

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from product_search.text import analysis
 
-_HAN = r"\u3400-\u4dbf\u4e00-\u9fff"
 _STOP = r"\s,.;、，。；！!?？"
 _UNWANTED = re.compile(
     r"(?:不想?要|不需要|别要|不是|不含有?|不带|没有|不添?加|不放|除了)"
@@ -30,7 +29,7 @@ _QUOTED = re.compile(
 _NUMERALS = "零〇一二两三四五六七八九十百千万"
 _WITHOUT = re.compile(
     r"(?:不含有?|不带|没有|[不未]添?加|不放|[无零0]添加"
-    rf"|(?<![\d.a-z])0|(?<![{_NUMERALS}])零|无)(?P<what>[{_HAN}]+|[a-z]+)"
+    rf"|(?<![\d.a-z])0|(?<![{_NUMERALS}])零|无)(?P<what>[{analysis.HAN}]+|[a-z]+)"
 )
 _COUNTED = frozenset(f"元号岁码度点个件下{_NUMERALS}")  # after 0: a number, not an absence
 

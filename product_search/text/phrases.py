@@ -10,21 +10,20 @@ from typing import NamedTuple
 
 import rjieba
 
-from product_search.text.analysis import fold, is_han, plain
+from product_search.text.analysis import HAN, fold, is_han, plain
 from product_search.text.measures import UNITS
 from product_search.text.pinyin import syllables_of
 
 MOST_WORDS = 4  # of a phrase
 JOINT = "\x1f"  # between the words of a phrase's key
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
+_HAN = re.compile(f"[{HAN}]")
 _SIGNS = frozenset("'’&.-+#")  # within a Latin word: L'Oréal, Dr.Martens, WH-1000XM5, C++
-_UNITS = UNITS.keys() | {"gb", "tb", "mb", "hz", "x", "%"}
+_UNITS = UNITS.keys() | {"hz", "x", "%"}
 _NUMBER = re.compile(r"[\d.,:×*-]+(.*)", re.DOTALL)
 # Words at which no phrase begins or ends.
 _LOOSE = frozenset(
     "的地得了着过和与及或并在给被把为对从等做用约可级款个只枚支件块这那是有也就都很更最"
 )
-
 _SOUNDED = re.compile(rf"{_HAN.pattern}+|[^\W_]+|[+#]+")
 _MOST_MIXED = 3  # syllables that are typed whole, before initials
 # Counts in Chinese characters: 一个, 两件.
