@@ -174,7 +174,8 @@ def bare(code: str) -> str:
 
 def _codes(product: Described) -> Iterator[str]:
     """Yield the product's codes, whole, in parts, and by beginning and end."""
-    if product.sku and (without_signs := bare(product.sku)).isascii():
+    without_signs = bare(product.sku or "")
+    if without_signs and without_signs.isascii():
         yield without_signs
     for piece in _latin_pieces(product.sku or ""):
         found = latin_terms(piece)

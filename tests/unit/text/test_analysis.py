@@ -141,3 +141,8 @@ def test_characters_without_a_known_pinyin_stand_for_themselves(synonyms: Synony
     assert syllables_of(f"红{unknown}{unknown}伞") == ("hong", unknown, unknown, "san")
     assert syllables_of("红伞") == syllables_of("红色红伞")[2:] == ("hong", "san")
     assert analyse(2 * unknown, synonyms).coverage(of_product(2 * unknown)) == 1
+
+
+@pytest.mark.parametrize("sku", ["---", "。", "\u0301", "货号"])
+def test_a_sku_without_letters_and_digits_is_no_code(sku: str) -> None:
+    assert document_terms(Described("台钳", sku=sku)) == document_terms(Described("台钳"))
