@@ -13,6 +13,7 @@ from pypinyin.converter import UltimateConverter
 from pypinyin.core import Pinyin
 
 _MOST_WORDS, MOST_INITIALS = 2, 6  # of what is typed by initials
+_VOWELS = frozenset("aeiouv")
 _SHORT_WORDS = 4  # letters of three words, one of which is a single character: 不粘炒锅
 
 
@@ -76,13 +77,17 @@ def split_pinyin(word: str) -> tuple[str, ...]:
 
 @cache
 def _pinyin() -> frozenset[str]:
-    """Return every syllable, without its tone, as lazy_pinyin writes it."""
+    """Return every syllable that has a vowel, without its tone, as lazy_pinyin writes it.
+
+    Nobody types m and ng for what is also said as en: with them samsang would be pinyin.
+    """
     marked = {
         syllable
         for readings in pinyin_dict.pinyin_dict.values()
         for syllable in readings.split(",")
     }
-    return frozenset(_without_tone(syllable) for syllable in marked)
+    plain = map(_without_tone, marked)
+    return frozenset(one for one in plain if not _VOWELS.isdisjoint(one))
 
 
 def _without_tone(syllable: str) -> str:

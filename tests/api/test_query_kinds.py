@@ -62,6 +62,7 @@ CASES = {
     "initials": Case({"A": "蓝牙音箱 便携", "B": "电动牙刷"}, "lyyx", "A"),
     "initials of each word": Case({"A": "保温 饭盒", "B": "保暖 袜子"}, "bw fh", "A"),
     "initials of short words": Case({"A": "不粘炒锅", "B": "电动牙刷"}, "bzcg", "A"),
+    "a typo that reads like pinyin": Case({"A": "Samsung 卡", "B": "Lexar 卡"}, "samsang", "A"),
     "a sign": Case({"A": "C# 编程入门", "B": "C++ 编程入门"}, "C++", "B"),
     "an emoji": Case({"A": "🎸 拨片套装", "B": "🎹 琴谱"}, "🎸", "A"),
     "a star": Case({"A": "贴纸 ⭐", "B": "贴纸 ❤️"}, "⭐️", "A"),
