@@ -62,9 +62,13 @@ def fit_ramps(sample: JudgedCatalog) -> Calibration:
 
     Where few have, the best score of a query says little of what pictures know.
     """
-    texts = sample.half("tuning").texts
-    dense = (Leg.text_to_text, Leg.text_to_image)
-    ramps = {leg.value: fit_ramp(leg, texts) for leg in dense}
+    half = sample.half("tuning")
+    of_legs = {
+        Leg.text_to_text: half.texts,
+        Leg.text_to_image: half.texts,
+        Leg.image_to_image: half.alone[Leg.image_to_image],
+    }
+    ramps = {leg.value: fit_ramp(leg, some) for leg, some in of_legs.items()}
     return Calibration(form=FORM, fingerprint=sample.fingerprint, ramps=ramps)
 
 
