@@ -23,7 +23,7 @@ from product_search.indexing.collections import (
     lock_live,
 )
 from product_search.milvus.schema import collection_name
-from product_search.outbox import events
+from product_search.outbox import counts, events
 from product_search.runs import queue
 from product_search.runs.queue import RunKind
 from product_search.text.document import TERMS_VERSION
@@ -77,7 +77,8 @@ def renew_terms(session: Session) -> bool:
         return False
     for row in rows.values():
         row.terms_version = TERMS_VERSION
-    events.record_renewal(session)
+    record = events.record_rebuild if counts.is_rebuilding(session) else events.record_renewal
+    record(session)
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,7 +14,7 @@ from main import create_app
 from orm_models import VectorCollection
 from product_search.indexing import indexer
 from product_search.indexing.startup import renew_terms
-from product_search.outbox import counts
+from product_search.outbox import counts, events
 from product_search.settings import Settings
 from product_search.text.analysis import terms
 from product_search.text.document import Described
@@ -44,17 +45,21 @@ def test_on_every_database(
         assert client.get("/product/list?index_status=pending").json()["total"] == 0
 
 
-def test_meanwhile_the_collection_is_not_said_to_lack_products(
+def test_meanwhile_a_collection_is_said_to_lack_products_only_where_it_is_new(
     settings: Settings, forget_terms: Callable[[TestClient], None]
 ) -> None:
-    def renew(session: Session) -> tuple[bool, int]:
+    def renew(session: Session, *, is_new: bool) -> tuple[bool, int]:
+        if is_new:
+            events.record_rebuild(session)
         assert renew_terms(session)
         return counts.is_rebuilding(session), counts.count_pending(session)
 
     with TestClient(create_app(settings)) as client:
         assert client.post("/product?wait=true", json={"title": "净水器滤芯"}).status_code == 201
-        forget_terms(client)
-        assert resources(client).database.write(renew) == (False, 1)
+        for is_new in (False, True):
+            forget_terms(client)
+            database = resources(client).database
+            assert database.write(partial(renew, is_new=is_new)) == (is_new, 1)
 
 
 @pytest.fixture
