@@ -68,7 +68,7 @@ def test_a_full_outbox_refuses_writes_and_nothing_else(api: TestClient) -> None:
 def test_what_leaves_no_index_work_passes_a_full_outbox(api: TestClient) -> None:
     made = [create(api, title=str(number)) for number in range(DEPTH)]
     url = f"/product/{made[0]['product_id']}"
-    assert api.patch(url, json={"sku": "A-1"}).is_success
+    assert api.patch(url, json={"group": "A-1"}).is_success
     for answer in (api.patch("/product/999", json={"title": "改"}), api.delete("/product/999")):
         assert code_of(answer) == (404, "product_not_found")
 

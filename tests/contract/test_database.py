@@ -236,7 +236,7 @@ def test_a_walk_by_id_sees_all(catalog: Catalog) -> None:
 def test_every_write_leaves_its_event(catalog: Catalog, database: Database) -> None:
     product = create(catalog).product_id
     catalog.update(product, {"title": "新"}, KEEP_IMAGE)
-    catalog.update(product, {"sku": "不索引"}, KEEP_IMAGE)
+    catalog.update(product, {"group": "不索引"}, KEEP_IMAGE)
     catalog.update(product, {"title": "新"}, KEEP_IMAGE)
     catalog.update(product, {}, PNG)
     catalog.update(product, {"price": Decimal("1.00")}, None)
