@@ -51,7 +51,8 @@ def find_features(
         covered = np.array([coverage(matches[key]) for key in keys.tolist()], np.float64)
         features |= {COVERAGE: covered, _COVERAGE_SQUARED: covered**2}
         if Leg.text_to_text in scores:
-            has_terms = np.isin(keys, hits[Leg.bm25].milvus_ids).astype(np.float64)
+            has_terms = np.zeros(len(keys))
+            has_terms[np.searchsorted(keys, hits[Leg.bm25].milvus_ids)] = 1.0
             of_meanings = _of_meanings(covered, scores[Leg.text_to_text], calibration)
             features |= {_HAS_TERMS: has_terms, **of_meanings}
     return features

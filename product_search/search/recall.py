@@ -28,7 +28,7 @@ from product_search.search.fusion import (
 )
 from product_search.search.plan import FIELDS, LegVectors, Plan
 from product_search.search.together import Steps, looked_up
-from product_search.text.document import absent_term, unasked_from
+from product_search.text.document import absent_term, cut_at, unasked_from
 from product_search.text.query import QueryText
 
 _UNWANTED_COVERAGE = 0.79  # of an unwanted text, from which a product is left out: by its sound
@@ -243,9 +243,11 @@ def _matches(plan: Plan, hits: LegHits) -> dict[int, frozenset[str]]:
     terms: dict[int, str] = {}
     for of_leg in hits.values():
         terms |= zip(of_leg.milvus_ids.tolist(), of_leg.terms, strict=True)
-    for mark in unasked_from(asked):
-        terms = {milvus_id: text.partition(mark)[0] for milvus_id, text in terms.items()}
-    return {milvus_id: asked.intersection(text.split()) for milvus_id, text in terms.items()}
+    marks = unasked_from(asked)
+    return {
+        milvus_id: asked.intersection(cut_at(text, marks).split())
+        for milvus_id, text in terms.items()
+    }
 
 
 def unwanted_entities(plan: Plan, hits: LegHits) -> set[int]:

@@ -84,6 +84,15 @@ def unasked_from(asked: Collection[str]) -> Sequence[str]:
     return _MARKS[max((_RARELY_ASKED.get(term[0], 0) for term in asked), default=0) :]
 
 
+def cut_at(text: str, marks: Sequence[str]) -> str:
+    """Return the terms of a product up to the first of the marks, which come in this order."""
+    for mark in marks:
+        place = text.find(mark)
+        if place >= 0:
+            return text[:place]
+    return text
+
+
 def absent_term(what: str) -> str:
     """Return the term of products that say not to have something."""
     return f"!{''.join(fold(what).split())}"
