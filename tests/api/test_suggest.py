@@ -81,6 +81,7 @@ def test_suggestions_follow_the_catalog_by_themselves(shop: TestClient) -> None:
     until(lambda: "充电宝" in " ".join(texts(shop, "cixi")), "a suggestion of a new product")
     shop.delete(f"/product/{made['product_id']}")
     until(lambda: not texts(shop, "cixi"), "the end of a deleted product's suggestion")
+    assert "磁吸充电宝" not in texts(shop, "磁")
 
 
 def ask(api: TestClient, text: str, **fields: Any) -> None:

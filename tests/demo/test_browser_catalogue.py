@@ -41,6 +41,16 @@ def row(page: Page, title: str) -> Locator:
     return page.locator('[class*="st-key-row_"]').filter(has_text=title)
 
 
+def choose_pens(page: Page, pages_url: str) -> None:
+    """List the pens, and choose all that are listed."""
+    page.goto(f"{pages_url}/catalogue")
+    box = page.get_by_label("标题包含")
+    box.fill("批量 钢笔")
+    box.press("Enter")
+    expect(page.locator('[class*="st-key-row_"]')).to_have_count(2)
+    page.get_by_label("全选本页").check(force=True)
+
+
 def test_a_product_is_added_edited_and_deleted(page: Page, pages_url: str, title: str) -> None:
     page.goto(f"{pages_url}/catalogue")
     page.get_by_role("button", name="新增商品").click()
@@ -100,12 +110,7 @@ def test_an_address_opens_its_product_and_closing_takes_it_away(
 
 @pytest.mark.usefixtures("pens")
 def test_chosen_products_change_together(page: Page, pages_url: str) -> None:
-    page.goto(f"{pages_url}/catalogue")
-    box = page.get_by_label("标题包含")
-    box.fill("批量 钢笔")
-    box.press("Enter")
-    expect(page.locator('[class*="st-key-row_"]')).to_have_count(2)
-    page.get_by_label("全选本页").check(force=True)
+    choose_pens(page, pages_url)
     expect(page.get_by_text("已选 2 件")).to_be_visible()
     page.get_by_role("button", name="批量修改").click()
     page.get_by_text("按百分比").click()
@@ -152,12 +157,7 @@ class Slow:
 @pytest.mark.usefixtures("pens")
 def test_a_click_before_the_boxes_are_drawn_keeps_the_choice(page: Page, pages_url: str) -> None:
     page.route_web_socket("**/_stcore/stream", Slow("批量修改").connect)
-    page.goto(f"{pages_url}/catalogue")
-    box = page.get_by_label("标题包含")
-    box.fill("批量 钢笔")
-    box.press("Enter")
-    expect(page.locator('[class*="st-key-row_"]')).to_have_count(2)
-    page.get_by_label("全选本页").check(force=True)
+    choose_pens(page, pages_url)
     page.get_by_role("button", name="批量修改").click()
     expect(page.get_by_role("dialog")).to_contain_text("批量修改 2 件商品")
     page.keyboard.press("Escape")

@@ -156,4 +156,5 @@ def test_a_word_that_only_an_attribute_has_is_right(synonyms: Synonyms) -> None:
 
 @given(st.sampled_from(HOSTILE) | st.text(max_size=40))
 def test_any_text_can_be_doubted(synonyms: Synonyms, vocabulary: Vocabulary, text: str) -> None:
-    settle(text, synonyms, vocabulary)
+    settled = settle(text, synonyms, vocabulary)
+    assert None in settled, "what was corrected is not offered too"
