@@ -37,6 +37,11 @@ class Understood:
     quoted: Sequence[str] = ()
     interpreted: Sequence[Interpretation] = ()
 
+    def with_text(self, text: str | None, found: Sequence[Interpretation]) -> Understood:
+        """Return the request with what is left of its text, and what was found in it."""
+        request = self.request.model_copy(update={"text": text})
+        return replace(self, request=request, interpreted=[*self.interpreted, *found])
+
     @property
     def warnings(self) -> list[str]:
         """What the client should know: that words leave no product which the filters let pass."""
@@ -128,12 +133,7 @@ def _hold_together(understood: Understood) -> Understood:
         Interpretation(kind=InterpretedKind.phrase, text=one, meaning=Meaning(together=one))
         for one in quoted
     ]
-    return replace(
-        understood,
-        request=understood.request.model_copy(update={"text": text}),
-        quoted=quoted,
-        interpreted=[*understood.interpreted, *phrases],
-    )
+    return replace(understood.with_text(text, phrases), quoted=quoted)
 
 
 def _part_negations(understood: Understood, text: str) -> Understood:
@@ -148,9 +148,4 @@ def _part_negations(understood: Understood, text: str) -> Understood:
         Interpretation(kind=InterpretedKind.negation, text=one, meaning=Meaning(without=one))
         for one in unwanted
     ]
-    return replace(
-        understood,
-        request=understood.request.model_copy(update={"text": wanted or None}),
-        unwanted=unwanted,
-        interpreted=[*understood.interpreted, *negations],
-    )
+    return replace(understood.with_text(wanted or None, negations), unwanted=unwanted)
