@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-stack faults check serve web openapi translations calibration evaluation bench bench-growth
+.PHONY: demo test test-stack faults fuzz schemathesis check serve web openapi translations calibration evaluation bench bench-growth
 
 demo: .venv/runtime
 	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
@@ -20,6 +20,14 @@ test: .venv/dev
 faults: .venv/dev
 	PRODUCT_SEARCH_TEST_ROUNDS=$(or $(ROUNDS),20) PRODUCT_SEARCH_TEST_OUTAGE_S=30 \
 		$(BIN)/python -m pytest tests/faults
+
+# What strangers may send, drawn anew for so many seconds.
+fuzz: .venv/dev
+	PRODUCT_SEARCH_TEST_FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest tests/fuzz
+
+# Requests drawn from openapi.json, so many of them.
+schemathesis: .venv/dev
+	PRODUCT_SEARCH_TEST_EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/api/test_schemathesis.py -s
 
 # The suites of the stores against running ones, such as those of docker-compose.yml: docs/deployment.md.
 test-stack: .venv/dev

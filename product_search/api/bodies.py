@@ -23,6 +23,7 @@ from product_search.errors import (
     UnsupportedMediaType,
 )
 from product_search.schemas.examples import Example
+from product_search.schemas.fields import TYPED
 from product_search.schemas.validation import invalid_request
 
 # An image at its limit as base64, and the other fields.
@@ -82,7 +83,7 @@ class Body(Generic[Model]):
     def _answer(
         self, function: Callable[[Model], Answer], parse: Callable[[bytes], Any], content: bytes
     ) -> Answer:
-        return function(validated(self.kind, parse(content)))
+        return function(validated(self.kind, parse(content), is_typed=parse is _parse_json))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,15 +108,18 @@ def json_or_form(kind: type[BaseModel], form_example: Example) -> Any:
     return Depends(BodyReader(kind, form_example))
 
 
-def validated(kind: type[Model], values: object) -> Model:
-    """Return parsed JSON, or the values of a form, as the model. Raises InvalidRequest."""
+def validated(kind: type[Model], values: object, *, is_typed: bool = True) -> Model:
+    """Return parsed JSON, or the values of a form, as the model. Raises InvalidRequest.
+
+    In a form, which bears no types, a text may be a number, true or false.
+    """
     if not isinstance(values, dict):
         raise InvalidRequest("请求应为 JSON 对象")
     if isinstance(values.get("image"), bytes) and "image_base64" in values:
         reason = "image_base64 与文件 image 只能给出一个"
         raise InvalidRequest(f"请求有误：{reason}", {"image": reason})
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(values, context=TYPED if is_typed else None)
     except ValidationError as error:
         raise invalid_request(error.errors()) from error
 

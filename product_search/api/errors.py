@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from data_models import ErrorBody
 from product_search import errors
+from product_search.api.methods import allowed_methods
 from product_search.errors import AppError
 from product_search.schemas.validation import invalid_request
 
@@ -74,16 +75,21 @@ def install(app: FastAPI) -> None:
         return answer
 
     @app.exception_handler(RequestValidationError)
-    async def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+        if request.method not in allowed_methods(app, request.scope):
+            # A word of another route's path was taken for an id: DELETE /product/list.
+            return await _routing_error(request, HTTPException(405))
         # FastAPI puts where a value came from ("query", "path") before its name.
         named = [entry | {"loc": entry["loc"][1:]} for entry in error.errors()]
-        return await _app_error(_request, invalid_request(named))
+        return await _app_error(request, invalid_request(named))
 
     @app.exception_handler(HTTPException)
-    async def _routing_error(_request: Request, error: HTTPException) -> JSONResponse:
+    async def _routing_error(request: Request, error: HTTPException) -> JSONResponse:
         code, message = _ROUTING.get(error.status_code, ("http_error", str(error.detail)))
         answer = _answer(error.status_code, ErrorBody(code=code, message=message))
-        answer.headers.update(error.headers or {})  # 405 says what is allowed
+        answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(sorted(allowed_methods(app, request.scope)))
         return answer
 
     @app.exception_handler(ClientDisconnect)

@@ -11,9 +11,21 @@ from product_search.images.store import StoredImage
 Size = Annotated[
     Literal["64", "128", "256", "512", "1024"] | None, Query(description="缩略图的边长（像素）")
 ]
+_HEADERS = {
+    "ETag": {
+        "description": "内容的标识，可用作 If-None-Match",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^".+"$'},
+    },
+    "Cache-Control": {"required": True, "schema": {"const": "public, no-cache"}},
+}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/*": {}}, "description": "图片，或不大于 size 的 WebP 缩略图"},
-    304: {"description": "与 If-None-Match 相同，没有正文"},
+    200: {
+        "content": {"image/*": {}},
+        "description": "图片，或不大于 size 的 WebP 缩略图",
+        "headers": _HEADERS,
+    },
+    304: {"description": "与 If-None-Match 相同，没有正文", "headers": _HEADERS},
 }
 
 

@@ -1,4 +1,4 @@
-"""What FastAPI leaves out of OpenAPI: bodies that a dependency reads, and nulls in examples."""
+"""What FastAPI leaves out of OpenAPI or says otherwise: bodies of dependencies, nulls, bounds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class App(FastAPI):
             for path, method, reader in self._readers():
                 document["paths"][path][method]["requestBody"] = _request_body(reader)
             schemas |= _schemas(reader for _, _, reader in self._readers())
+            for parameter in _parameters(document):
+                parameter["schema"] = _not_null(parameter["schema"])
             _restore_nulls(schemas)
+            _spell_bounds(document)
             self.openapi_schema = document
         return self.openapi_schema
 
@@ -75,14 +78,59 @@ def _form_schema(schema: Schema, example: Example) -> Schema:
 
     Each field bears its part of the example, since Swagger UI fills in a form field by field.
     """
-    properties = {k: v for k, v in schema["properties"].items() if k != "image_base64"}
-    for name in JSON_FIELDS:
-        if name in properties:
-            properties[name] = {"type": "string", "description": "JSON 文本"}
+    fields = {k: v for k, v in schema["properties"].items() if k != "image_base64"}
+    properties = {name: _field(name, _not_null(field)) for name, field in fields.items()}
     properties["image"] = {"type": "string", "format": "binary", "description": "图片文件"}
     for name, value in example.items():
         properties[name] = properties[name] | {"examples": [value]}
-    return schema | {"properties": properties, "examples": [example]}
+    rules = {"allOf": _of_file(schema["allOf"])} if "allOf" in schema else {}
+    return schema | rules | {"properties": properties, "examples": [example]}
+
+
+def _field(name: str, schema: Schema) -> Schema:
+    if name not in JSON_FIELDS:
+        return schema
+    content = {"contentMediaType": JSON, "contentSchema": schema}
+    return {"type": "string", "description": "JSON 文本"} | content
+
+
+def _of_file(rule: Any) -> Any:
+    """Return the rule, with the file in place of its base64."""
+    if isinstance(rule, dict):
+        return {_of_file(key): _of_file(value) for key, value in rule.items()}
+    if isinstance(rule, list):
+        return [_of_file(part) for part in rule]
+    return "image" if rule == "image_base64" else rule
+
+
+def _not_null(schema: Schema) -> Schema:
+    """Return the schema without null, which neither a form nor a query string can hold."""
+    rest = {k: v for k, v in schema.items() if k != "anyOf" and (k, v) != ("default", None)}
+    kinds: list[Schema] = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        return kinds[0] | rest
+    return {"anyOf": kinds} | rest if kinds else rest
+
+
+def _parameters(document: Schema) -> Iterator[Schema]:
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            yield from operation.get("parameters", ())
+
+
+def _spell_bounds(value: Any) -> None:
+    """Give bounds the names of JSON Schema.
+
+    Behind a validator of its own, a field's bounds bear the names that pydantic has for them.
+    """
+    if isinstance(value, dict):
+        for name, bound in (("ge", "minimum"), ("le", "maximum")):
+            if isinstance(value.get(name), int | float):
+                value[bound] = value.pop(name)
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            _spell_bounds(part)
 
 
 def _restore_nulls(schemas: Schema) -> None:

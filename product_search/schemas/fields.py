@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     JsonValue,
     PlainSerializer,
+    ValidationInfo,
     WithJsonSchema,
 )
 from pydantic.json_schema import SkipJsonSchema
@@ -31,9 +32,19 @@ MAX_TOP_K = 100
 MAX_OFFSET = 10_000
 INT64_MAX = 2**63 - 1
 PRICE_PATTERN = r"^[0-9]{1,10}(\.[0-9]{1,2})?$"
+_MAX_PRICE = 9_999_999_999.99
+# The context of values that bear their types, as those of JSON do: no string among them is a
+# number. In forms and in query strings everything is text.
+TYPED: Final = {"typed": True}
 
 # Control, format, surrogate and separator characters: a text of only these shows nothing.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"}
+# One character that is none of these, for JSON Schema: not all regular expressions know the
+# categories, or characters above U+FFFF.
+VISIBLE = (
+    r"[^\x00-\x20\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e"
+    r"\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb]"
+)
 
 
 class Strict(BaseModel):
@@ -57,8 +68,10 @@ def _parse_price(value: object) -> Decimal:
     """Return a number or decimal string as an exact amount with at most two decimals."""
     if isinstance(value, Decimal):
         text = format(value, "f")
-    elif isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        text = str(value)
+    elif isinstance(value, str):
+        text = value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        text = str(value + 0)  # of the two zeros the one without a sign
     else:
         raise ValueError("应为数字或十进制字符串")
     # A JSON float such as 12.0 or 12.50 arrives as 12.0 or 12.5; both match as they are.
@@ -93,39 +106,71 @@ def _check_attributes(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
-def _whole(value: object) -> object:
+def _whole(value: object, info: ValidationInfo) -> object:
     """Refuse what Python takes for a number and a person does not: true, "1_0", " 5 "."""
-    odd = isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value, re.ASCII) is None
-    if odd or isinstance(value, bool):
+    if isinstance(value, str):
+        is_whole = info.context != TYPED and re.fullmatch(r"-?[0-9]+", value, re.ASCII) is not None
+    else:
+        is_whole = not isinstance(value, bool)
+    if not is_whole:
         raise ValueError("应为整数")
     return value
 
 
-def _number(value: object) -> object:
+def _number(value: object, info: ValidationInfo) -> object:
     """Refuse true, which Python takes for 1."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and info.context == TYPED):
         raise ValueError("应为数字")
     return value
 
 
+def _flag(value: object, info: ValidationInfo) -> bool:
+    """Refuse what else Python takes for true or false: 1, "on", "n"."""
+    if isinstance(value, bool):
+        return value
+    word = value.lower() if isinstance(value, str) and info.context != TYPED else ""
+    if word not in ("true", "false"):
+        raise ValueError("应为 true 或 false")
+    return word == "true"
+
+
 Number = Annotated[float, BeforeValidator(_number, json_schema_input_type=float)]
 Whole = Annotated[int, BeforeValidator(_whole)]
+Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool)]
 Price = Annotated[
     Decimal,
     BeforeValidator(_parse_price),
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema(
-        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": PRICE_PATTERN}]},
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": _MAX_PRICE},
+                {"type": "string", "pattern": PRICE_PATTERN},
+            ]
+        },
         mode="validation",
     ),
     WithJsonSchema({"type": "string", "examples": ["129.00"]}, mode="serialization"),
 ]
-Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_not_blank)]
-Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL), AfterValidator(_not_blank)]
+_SHOWN = {"pattern": VISIBLE}
+Title = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_TITLE, json_schema_extra=_SHOWN),
+    AfterValidator(_not_blank),
+]
+Label = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_LABEL, json_schema_extra=_SHOWN),
+    AfterValidator(_not_blank),
+]
 Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
 Attributes = Annotated[dict[str, JsonValue], AfterValidator(_check_attributes)]
 ProductId = Annotated[Whole, Field(ge=1, le=INT64_MAX)]
-Query = Annotated[str, Field(min_length=1, max_length=MAX_QUERY), AfterValidator(_not_blank)]
+Query = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_QUERY, json_schema_extra=_SHOWN),
+    AfterValidator(_not_blank),
+]
 
 
 def _only_bytes(value: object) -> object:
@@ -147,8 +192,5 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Labels = Annotated[
-    list[Label],
-    Field(min_length=1, max_length=100),
-    BeforeValidator(_as_list, json_schema_input_type=Label | list[Label]),
-]
+_Several = Annotated[list[Label], Field(min_length=1, max_length=100)]
+Labels = Annotated[_Several, BeforeValidator(_as_list, json_schema_input_type=Label | _Several)]

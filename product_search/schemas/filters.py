@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -17,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from product_search.schemas import rules
 from product_search.schemas.fields import (
     MAX_LABEL,
     Labels,
@@ -56,9 +58,9 @@ _CONDITION_SCHEMA: dict[str, Any] = {
         {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1, "maxItems": MAX_VALUES},
         {
             "type": "object",
-            "properties": {end: {"type": "number"} for end in _ENDS},
+            "properties": {end: {"anyOf": [{"type": "number"}, {"type": "null"}]} for end in _ENDS},
             "additionalProperties": False,
-            "minProperties": 1,
+            "allOf": [rules.some_of(*_ENDS)],
         },
     ]
 }
@@ -146,8 +148,13 @@ Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=dat
 Key = Annotated[str, BeforeValidator(_key, json_schema_input_type=str)]
 
 
+_ONE_END = ConfigDict(json_schema_extra={"allOf": [rules.some_of("gte", "lte")]})
+
+
 class PriceRange(Strict):
     """Both ends included; at least one is given."""
+
+    model_config = _ONE_END
 
     gte: Price | None = None
     lte: Price | None = None
@@ -160,6 +167,8 @@ class PriceRange(Strict):
 
 class MomentRange(Strict):
     """Both ends included; at least one is given; each with its zone."""
+
+    model_config = _ONE_END
 
     gte: Moment | None = None
     lte: Moment | None = None

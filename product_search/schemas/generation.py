@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from product_search.schemas import examples
+from product_search.schemas import examples, rules
 from product_search.schemas.fields import INT64_MAX, Number, ProductId, Query, Strict, Whole
 
 MAX_GENERATED = 4  # images of one generation
@@ -30,13 +30,22 @@ def _multiple_of_eight(side: int) -> int:
     return side
 
 
-Side = Annotated[Whole, Field(ge=MIN_SIDE, le=MAX_SIDE), AfterValidator(_multiple_of_eight)]
+Side = Annotated[
+    Whole,
+    Field(ge=MIN_SIDE, le=MAX_SIDE, json_schema_extra={"multipleOf": 8}),
+    AfterValidator(_multiple_of_eight),
+]
 
 
 class GenerationRequest(Strict):
     """What a picture is wanted of: words, or a product."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": examples.GENERATE})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": examples.GENERATE,
+            "allOf": [rules.some_of("prompt", "product_id")],
+        }
+    )
 
     prompt: Query | None = Field(None, description="想要的图片；1–512 个字符")
     product_id: ProductId | None = Field(

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from product_search.errors import ErrorBody
-from product_search.schemas import examples
+from product_search.schemas import examples, rules
 from product_search.schemas.fields import MAX_TOP_K, ProductId, Query, Strict, Upload, Whole
 from product_search.schemas.products import FilterQuery
 from product_search.schemas.search import SearchHit, SearchRequest, SearchResponse, TookMs
@@ -61,10 +61,15 @@ class BatchResponse(BaseModel):
 class RerankRequest(Strict):
     """Products to put in order by how well they fit a text, a picture or both."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.RERANK]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [examples.RERANK],
+            "allOf": [rules.some_of("text", "image_base64")],
+        }
+    )
 
     product_ids: Annotated[list[ProductId], AfterValidator(_distinct)] = Field(
-        min_length=1, max_length=MAX_RERANKED
+        min_length=1, max_length=MAX_RERANKED, json_schema_extra={"uniqueItems": True}
     )
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
@@ -111,6 +116,10 @@ VerdictLabel = Literal["图文相符", "图文不符"]
 class MatchImage(Strict):
     """A picture, or that of a product."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"allOf": [rules.one_of("image_base64", "product_id")]}
+    )
+
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     product_id: ProductId | None = Field(None, description="该商品的图片")
 
@@ -123,6 +132,8 @@ class MatchImage(Strict):
 
 class MatchText(Strict):
     """A title, or that of a product."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [rules.one_of("text", "product_id")]})
 
     text: Query | None = None
     product_id: ProductId | None = Field(None, description="该商品的标题")
@@ -137,7 +148,19 @@ class MatchText(Strict):
 class MatchRequest(Strict):
     """One picture and its candidate titles, or one title and its candidate pictures."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": examples.MATCHES})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": examples.MATCHES,
+            "allOf": [
+                {
+                    "anyOf": [
+                        rules.given("image", "texts", without=("text", "images")),
+                        rules.given("text", "images", without=("image", "texts")),
+                    ]
+                }
+            ],
+        }
+    )
 
     image: MatchImage | None = None
     texts: list[MatchText] | None = Field(None, min_length=1, max_length=MAX_MATCHED)
@@ -196,7 +219,12 @@ class SimilarQuery(FilterQuery):
 class TitlesRequest(Strict):
     """A picture that wants a title."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.TITLES]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [examples.TITLES],
+            "allOf": [rules.one_of("image_base64", "product_id")],
+        }
+    )
 
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     product_id: ProductId | None = Field(None, description="该商品的图片；不含它自己的标题")

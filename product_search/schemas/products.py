@@ -15,8 +15,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
-from product_search.schemas import examples
+from product_search.schemas import examples, rules
 from product_search.schemas.fields import (
     INT64_MAX,
     MAX_TITLE,
@@ -38,7 +39,9 @@ Kept = TypeVar("Kept")
 class ProductCreate(Strict):
     """A new product; only `title` is required."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.PRODUCT]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [examples.PRODUCT], "allOf": [rules.ONE_IMAGE]}
+    )
 
     title: Title = Field(description="商品标题，1–500 个字符，原样保存")
     sku: Label | None = Field(None, description="商家自己的编号，唯一")
@@ -73,9 +76,12 @@ def _check_one_image(body: ProductCreate | ProductPatch) -> None:
 class ProductPatch(Strict):
     """The fields to change; those not given stay as they are, `null` clears."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.CHANGE]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [examples.CHANGE], "allOf": [rules.ONE_IMAGE]}
+    )
 
-    title: Title | None = None
+    # These two can't be cleared: no schema shows their null.
+    title: Title | SkipJsonSchema[None] = Field(None, json_schema_extra=rules.without_default)
     sku: Label | None = None
     description: Description | None = None
     category: Label | None = None
@@ -84,8 +90,10 @@ class ProductPatch(Strict):
     attributes: Attributes | None = None
     group: Label | None = None
     image_base64: str | None = Field(None, description="新图片；null 表示删除图片")
-    generation: PictureOfGeneration | None = Field(
-        None, description="POST /generate 的一张图片，代替 image_base64；不能为 null"
+    generation: PictureOfGeneration | SkipJsonSchema[None] = Field(
+        None,
+        json_schema_extra=rules.without_default,
+        description="POST /generate 的一张图片，代替 image_base64；不能为 null",
     )
     image: Upload = None
 

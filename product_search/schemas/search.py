@@ -15,11 +15,12 @@ from pydantic import (
     model_validator,
 )
 
-from product_search.schemas import examples
+from product_search.schemas import examples, rules
 from product_search.schemas.fields import (
     MAX_OFFSET,
     MAX_QUERY,
     MAX_TOP_K,
+    Flag,
     Number,
     ProductId,
     Query,
@@ -111,12 +112,19 @@ class Thing(NamedTuple):
 class QueryPart(Strict):
     """One of the things that a composed query is made of: a text, a picture or a product."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [rules.one_of("text", "image_base64", "generation", "product_id")]
+        }
+    )
+
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
     generation: PictureOfGeneration | None = Field(None, description="POST /generate 的图片")
     product_id: ProductId | None = Field(None, description="以该商品的图片为例；没有图片则用标题")
     weight: Annotated[Number, Field(ge=-1, le=1), AfterValidator(_not_zero)] = Field(
         1.0,
+        json_schema_extra={"not": {"const": 0}},
         description="负数：不要这样的。从查询的向量里减去它的 0.3 倍乘权重；"
         "词里有不要的文字的商品、以及不要的商品本身，不论权重多小都不列出",
     )
@@ -135,14 +143,17 @@ class QueryPart(Strict):
 
 
 _INPUTS = {"text": "text", "image": "image_base64（或文件 image）、generation"}
-Side = Annotated[Whole, Field(ge=0, le=100_000)]
+Place = Annotated[Whole, Field(ge=0, le=100_000)]
+Side = Annotated[Whole, Field(ge=1, le=100_000)]
 LegWeight = Annotated[Number, Field(ge=0, le=10)]
 
 
 class SearchRequest(Strict):
     """A query by text, picture or product; where `mode` is left out it follows from these."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": examples.SEARCHES})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": examples.SEARCHES, "allOf": rules.SEARCH}
+    )
 
     mode: SearchMode | None = Field(
         None,
@@ -161,7 +172,7 @@ class SearchRequest(Strict):
         max_length=MAX_PARTS,
         description="组合查询：多个文字、图片、商品，各有权重；只用于 hybrid",
     )
-    region: tuple[Side, Side, Side, Side] | None = Field(
+    region: tuple[Place, Place, Side, Side] | None = Field(
         None, description="只用图片的一部分：[x, y, w, h]，像素，以正立的图片的左上角为原点"
     )
     legs: dict[Leg, LegWeight] | None = Field(
@@ -179,7 +190,7 @@ class SearchRequest(Strict):
         le=1,
         description="默认：最好一个的若干成，而它须达到校准时定下的界线；0：给出一切",
     )
-    correct: bool = Field(
+    correct: Flag = Field(
         True, description="hybrid：拼音、同音的错字与拼错的字母词按商品里的词改正，没把握的只建议"
     )
     understand: Understand = Field(
@@ -189,15 +200,15 @@ class SearchRequest(Strict):
         json_schema_extra={"default": True},
     )
     sort: SearchSort = SearchSort.relevance
-    collapse: bool = Field(
+    collapse: Flag = Field(
         True,
         description="同一个 group 的商品只列最符合的一个（按价格或时间排序时为最先的一个），"
         "total、翻页与 facets 按组计；false：各列各的",
     )
-    facets: bool = Field(
+    facets: Flag = Field(
         False, description="回答里附上符合查询的商品按分类、品牌、价位、各属性的个数"
     )
-    explain: bool = Field(False, description="回答里说明每个商品从哪来、为何排在这里")
+    explain: Flag = Field(False, description="回答里说明每个商品从哪来、为何排在这里")
     image: Upload = None
 
     @property
@@ -270,8 +281,6 @@ class SearchRequest(Strict):
         of_product = self.product_id is not None and not self.chosen_mode.takes_text
         if not has_image and not of_product:
             raise ValueError("region 需要图片")
-        if self.region is not None and 0 in self.region[2:]:
-            raise ValueError("region：宽和高至少为 1")
 
 
 class LegExplain(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from product_search.schemas.fields import Price, Strict
+from product_search.schemas.fields import Flag, Price, Strict
 
 
 class InterpretedKind(StrEnum):
@@ -22,11 +22,11 @@ class InterpretedKind(StrEnum):
 class Understanding(Strict):
     """Which kinds of words are understood; the others are searched for as they were typed."""
 
-    price: bool = Field(True, description="价格的词（300元以内）成为 filters.price，不再当作词去找")
-    negation: bool = Field(
+    price: Flag = Field(True, description="价格的词（300元以内）成为 filters.price，不再当作词去找")
+    negation: Flag = Field(
         True, description="“不要……”“无……”“-……”分出不要的东西；写明没有它的商品在前"
     )
-    phrase: bool = Field(True, description="引号里的词须连在一起：没有它的商品不列出")
+    phrase: Flag = Field(True, description="引号里的词须连在一起：没有它的商品不列出")
 
 
 def _by_kind(value: object) -> object:

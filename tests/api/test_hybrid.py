@@ -268,7 +268,7 @@ def test_sorting_never_brings_what_does_not_fit(api: TestClient, order: str) -> 
         ({"parts": []}, "parts"),
         ({"parts": [{"text": str(n)} for n in range(17)]}, "parts"),
         ({"text": "包", "region": [0, 0, 10, 10]}, None),
-        ({"text": "包", "region": [0, 0, 0, 10]}, None),
+        ({"text": "包", "region": [0, 0, 0, 10]}, "region.2"),
         ({"text": "包", "region": [0, 0, 10]}, "region.3"),
         ({"text": "包", "cursor": "x", "offset": 0}, None),
         ({"text": "包", "min_confidence": 2}, "min_confidence"),

@@ -111,6 +111,34 @@ def test_a_body_is_described_as_json_and_as_a_form(name: str) -> None:
     assert set(as_json["properties"]) - {"image_base64"} == set(as_form["properties"]) - {"image"}
 
 
+def test_bounds_have_the_names_that_clients_know() -> None:
+    for node in nodes(SCHEMA):
+        assert not [name for name in ("ge", "le") if isinstance(node.get(name), int | float)], node
+    given = OPERATIONS["GET /product/{product_id}"]["parameters"][0]["schema"]
+    assert (given["minimum"], given["maximum"]) == (1, 2**63 - 1)
+    parts = SCHEMA["components"]["schemas"]["QueryPart"]["properties"]
+    assert (parts["weight"]["minimum"], parts["weight"]["maximum"]) == (-1, 1)
+
+
+def test_nothing_that_is_sent_as_text_can_be_null() -> None:
+    parameters = [
+        one for operation in OPERATIONS.values() for one in operation.get("parameters", ())
+    ]
+    fields = [field for form in FORMS.values() for field in form["properties"].values()]
+    assert parameters
+    for schema in [one["schema"] for one in parameters] + fields:
+        assert {"type": "null"} not in schema.get("anyOf", ())
+        assert schema.get("default", ...) is not None
+
+
+def test_images_say_by_what_they_are_revalidated() -> None:
+    for name in ("GET /product/{product_id}/image", "GET /generate/{generation_id}/image/{number}"):
+        for status in ("200", "304"):
+            assert {"ETag", "Cache-Control"} <= OPERATIONS[name]["responses"][status][
+                "headers"
+            ].keys()
+
+
 FORMS = {
     name: resolve(content["multipart/form-data"]["schema"]["$ref"])
     for name, operation in OPERATIONS.items()

@@ -109,7 +109,7 @@ def get_generated_image(
     summary="进行中的图片的预览",
     response_class=Response,
     responses=documented(errors.ImageNotFound, *_ONE)
-    | {200: {"content": {"image/webp": {}}, "description": "目前的样子，WebP"}},
+    | {200: {"content": {"image/webp": {}}, "description": "目前的样子，WebP，不可缓存"}},
 )
 def get_preview(generation_id: ProductId, generations: Generations) -> Response:
     """正在生成的图片目前的样子；每步不一定有新的。"""

@@ -21,6 +21,7 @@ router = APIRouter(tags=["导入"])
 _FORM = {
     "type": "object",
     "required": [FIELD],
+    "additionalProperties": False,
     "properties": {
         FIELD: {
             "type": "string",
@@ -29,6 +30,20 @@ _FORM = {
             "description": "商品表 .csv 或 .jsonl；或 .zip：一个商品表，连同 image_path 所指的图片",
         }
     },
+}
+
+
+_FILE_NAME = {
+    "required": True,
+    "description": "文件名以 .csv、.jsonl 或 .zip 结尾",
+    "schema": {"type": "string"},
+    "example": f'form-data; name="{FIELD}"; filename="products.csv"',
+}
+_CONTENT = {
+    "multipart/form-data": {
+        "schema": _FORM,
+        "encoding": {FIELD: {"headers": {"Content-Disposition": _FILE_NAME}}},
+    }
 }
 
 
@@ -53,9 +68,7 @@ _FORM = {
         errors.OutcomeUnknown,
         errors.StorageUnavailable,
     ),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
-    },
+    openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
 )
 async def start_import(request: Request, imports: Imports, runs: Runs) -> ImportAccepted:
     """按 sku 新增或更新文件里的商品。回答 202 时文件已存妥；导入在后台进行，服务重启后接着做。"""

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from data_models import (
+    Flag,
     IndexStatus,
     PictureOfGeneration,
     ProductCreate,
@@ -53,7 +54,7 @@ _BODY_ERRORS = (
 )
 CreateBody = Annotated[Body[ProductCreate], json_or_form(ProductCreate, examples.PRODUCT_FORM)]
 PatchBody = Annotated[Body[ProductPatch], json_or_form(ProductPatch, examples.CHANGE_FORM)]
-Wait = Annotated[bool, Query(description="true：等到改动可被搜索后再回答（最长 30 秒）")]
+Wait = Annotated[Flag, Query(description="true：等到改动可被搜索后再回答（最长 30 秒）")]
 
 
 @router.post(
