@@ -13,21 +13,26 @@ import pytest
 from product_search.bootstrap import logs
 from product_search.settings import ROOT
 
+LOGGED = """
+log.info("ours")
+logging.getLogger("vector_db").info("a room's")
+logging.getLogger("alembic.runtime").info("a step of a migration")
+"""
 
-def written(door: str) -> list[str]:
-    code = f"""
+
+def written(door: str, code: str = LOGGED) -> list[str]:
+    """The lines that the code writes; `log` is a logger of the project."""
+    begun = f"""
 import logging
 from product_search.bootstrap import logs
 logs.configure({door!r})
 logs.configure({door!r})
-logging.getLogger("product_search.a").info("ours")
-logging.getLogger("vector_db").info("a room's")
-logging.getLogger("alembic.runtime").info("a step of a migration")
+log = logging.getLogger("product_search.a")
 """
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    assert done.stdout == ""
-    return done.stderr.splitlines()
+    command = [sys.executable, "-c", begun + code]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert done.stdout == b""
+    return done.stderr.decode().removesuffix("\n").split("\n")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +52,43 @@ logging.getLogger("alembic.runtime").info("a step of a migration")
 )
 def test_each_door_has_its_lines(door: str, lines: list[str]) -> None:
     assert written(door) == lines
+
+
+FORGED = "a\nINFO:     product_search.a forged\r\x1b[2K\u2028\x85\u202e"
+SHOWN = r"a\nINFO:     product_search.a forged\r\x1b[2K\u2028\x85\u202e"
+
+
+@pytest.mark.parametrize("door", ["service", "worker", "manage"])
+@pytest.mark.parametrize(
+    ("call", "shown"),
+    [
+        ("info('of %s', told)", f"of {SHOWN}"),
+        ("info('of %(title)s', {'title': told})", f"of {SHOWN}"),
+        ("info('%d of %s', 3, Path(told))", f"3 of {SHOWN}"),
+        ("info('%r', [told])", f"['{SHOWN}']"),
+        ("warning('%s', ValueError(told))", SHOWN),
+    ],
+)
+def test_nothing_that_is_told_begins_a_line(door: str, call: str, shown: str) -> None:
+    (line,) = written(door, f"from pathlib import Path; told = {FORGED!r}; log.{call}")
+    assert line.endswith(f" {shown}")
+
+
+@pytest.mark.parametrize("logger", ["product_search.a", "uvicorn.error"])
+def test_a_traceback_is_indented_whoever_logs_it(logger: str) -> None:
+    code = f"""
+import logging.config, uvicorn.config
+logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
+try:
+    raise ValueError({FORGED!r})
+except ValueError:
+    logging.getLogger({logger!r}).exception("it failed")
+"""
+    first, *others = written("service", code)
+    assert first.startswith("ERROR:")
+    assert first.endswith("it failed")
+    assert all(line.startswith("    ") for line in others)
+    assert others[-1].endswith(r"forged\r\x1b[2K\u2028\x85\u202e")
 
 
 @pytest.fixture
