@@ -8,6 +8,9 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
+# What an answer, a run or a product tells of an error that may name paths, SQL or addresses.
+IN_THE_LOG = "服务内部错误，原因见服务的日志"
+
 
 class ErrorBody(BaseModel):
     """The body of every answer that is not a success."""
@@ -83,11 +86,19 @@ class UnsupportedMediaType(AppError):
 
 
 class PayloadTooLarge(AppError):
-    """The whole request body is over the limit, or the query beside the others of its batch."""
+    """The request's body or its headers are over the limit, or the query beside its batch."""
 
     code = "payload_too_large"
     status = 413
     example = "请求体过大：最多 15 MB"
+
+
+class RequestTimeout(AppError):
+    """The client took too long to send its request, which is not received any further."""
+
+    code = "request_timeout"
+    status = 408
+    example = "请求体接收过慢，已放弃接收"
 
 
 class InvalidImage(AppError):
@@ -309,7 +320,7 @@ class OutboxFull(AppError):
 
 
 class Overloaded(AppError):
-    """Too many searches wait already: nothing was begun; send it again a little later."""
+    """Too many searches wait, or bodies are being received: send it again a little later."""
 
     code = "overloaded"
     status = 429

@@ -22,6 +22,9 @@ STATUS_NAMES = {
     IndexStatus.pending: N_("正在建立索引"),
     IndexStatus.failed: N_("索引失败"),
 }
+# What Streamlit links even where Markdown's characters are escaped: http://a, www.a, a@b.c.
+_LINKED = re.compile(r"(?<=http)(?=s?://)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
+_WORD_JOINER = "\u2060"  # takes no room
 _IN_A_SENTENCE = 60  # characters
 _STYLE = Path(__file__).with_name("demo.css")
 
@@ -35,8 +38,9 @@ def show_style() -> None:
 
 
 def plain(text: str) -> str:
-    """Escape a text, so that Markdown shows it as it is."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])", r"\\\1", text)
+    """Escape a text, so that Markdown shows it as it is, and links nothing in it."""
+    unlinked = _LINKED.sub(_WORD_JOINER, text)
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])", r"\\\1", unlinked)
 
 
 def shorten(title: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -14,7 +15,7 @@ from typing import IO
 
 from PIL import Image
 
-from product_search.errors import ImageNotFound, or_storage_unavailable
+from product_search.errors import ImageNotFound, StorageUnavailable, or_storage_unavailable
 from product_search.images.decoding import VERSION, Region, decode
 from product_search.images.formats import media_type
 
@@ -22,6 +23,7 @@ THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ASIDE = ".aside"  # ends the name of an image that is about to be deleted
 _PARTIAL = "partial-"  # begins the name of a file that is being written
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 @dataclass(frozen=True)
@@ -203,12 +205,16 @@ class ImageStore:
             buffer = io.BytesIO()
             image.save(buffer, "WEBP", quality=85)
             _write(path, buffer.getvalue(), sync=False)
-        return StoredImage(path.read_bytes(), "image/webp", f"{image_hash}-{side}-{VERSION}")
+        with _readable():
+            content = path.read_bytes()
+        return StoredImage(content, "image/webp", f"{image_hash}-{side}-{VERSION}")
 
     def _read(self, image_hash: str) -> bytes:
         try:
             content = self.path(image_hash).read_bytes()
         except OSError as error:
+            if error.errno in _NO_DESCRIPTOR:  # the file may be there
+                raise StorageUnavailable("图片目录暂时无法使用，请稍后重试") from error
             raise ImageNotFound("图片文件已丢失或无法读取") from error
         if content_hash(content) != image_hash:
             raise ImageNotFound("图片文件已损坏")

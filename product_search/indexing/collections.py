@@ -219,7 +219,9 @@ class LiveCollections:
         try:
             return self.open(row)
         except EncoderError as error:
-            raise VectorStoreUnavailable(f"集合 {row.name} 的编码器载不出来：{error}") from error
+            log.warning("collection %s: %s", row.name, error)  # names folders
+            reason = "原因见服务的日志"
+            raise VectorStoreUnavailable(f"集合 {row.name} 的编码器载不出来，{reason}") from error
 
     def open(self, row: VectorCollection) -> OpenCollection:
         """Open the row's collection; its encoders are loaded where they are not loaded yet.

@@ -20,7 +20,7 @@ from nlp_models import EncoderPair
 from orm_models import Database, Product, VectorCollection
 from product_search.batching import background
 from product_search.database.clock import Clock, database_clock
-from product_search.errors import AppError
+from product_search.errors import IN_THE_LOG, AppError, StorageUnavailable
 from product_search.images.perceptual_hash import perceptual_hash
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import LiveCollections, OpenCollection, Role, fetch_live
@@ -164,12 +164,11 @@ class Indexer:
             self._apply(claim, [item], targets)
         except AppError:
             raise
-        except Exception as error:  # as above, but here it is known which product
+        except Exception:  # as above, but here it is known which product
             for _, target in targets:
                 _check(target.encoders)
             log.exception("product %d could not be indexed", item.product_id)
-            reason = f"{type(error).__name__}: {error}"
-            self._settle(claim, [item], [], {item.product_id: reason}, {})
+            self._settle(claim, [item], [], {item.product_id: IN_THE_LOG}, {})
 
     def _apply(self, claim: Claim, items: Sequence[ClaimItem], targets: Targets) -> None:
         """Write products as they are now; delete the entities of those that are gone."""
@@ -247,6 +246,8 @@ class Indexer:
                 continue
             try:
                 images[product.id] = self.images.load(product.image_hash)
+            except StorageUnavailable:  # the image may be there
+                raise
             except AppError as error:  # gone, damaged, or no longer within the limits
                 log.warning("image of product %d: %s", product.id, error)
                 failures[product.id] = error.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from product_search.outbox.admission import OpenGate
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
 from product_search.runs.queue import RunKind, RunLost
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 
@@ -190,7 +193,8 @@ class Reindexer:
         try:
             encoders = self.collections.encoders.load_named(context.claim.options["encoder"])
         except EncoderError as error:
-            raise RunFailed(str(error)) from error
+            log.warning("a reindexing can't begin: %s", error)  # names folders
+            raise RunFailed("编码器载不出来，原因见服务的日志") from error
         name = collection_name(encoders.fingerprint)
         rows = self._database.read(fetch_live)
         if name in {row.name for role, row in rows.items() if role is not Role.filling}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +15,15 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from data_models import InsightRun, PageQuery
 from orm_models import Database, Run, RunProblem
-from product_search.errors import StartError, VectorStoreUnavailable
+from product_search.errors import IN_THE_LOG, StartError, VectorStoreUnavailable
 from product_search.indexing.stored_vectors import PAGE, iterate_products
 from product_search.runs import exclusive, queue
 from product_search.runs.exclusive import ExclusiveKind
 from product_search.runs.executor import LEASE, RunContext, RunFailed
 from product_search.runs.queue import Problem, RunClaim, RunState
 from vector_db import VectorDatabase
+
+log = logging.getLogger(__name__)
 
 RunModel = TypeVar("RunModel", bound=InsightRun)
 Columns = Sequence[InstrumentedAttribute[Any]]
@@ -58,7 +61,9 @@ class Insight(ABC):
         except (VectorStoreUnavailable, StartError) as error:
             if not self.is_awaited:
                 raise
-            raise RunFailed(str(error)) from error
+            log.warning("an analysis failed: %s", error)
+            is_ours_to_tell = isinstance(error, VectorStoreUnavailable)  # the other names a file
+            raise RunFailed(str(error) if is_ours_to_tell else IN_THE_LOG) from error
         self.database.write(_save, context.claim, result)
         # Only then: until the run has ended, the results of the last run are shown.
         context.on_finish(partial(self.database.write, self.drop_older, context.claim))

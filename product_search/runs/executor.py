@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 
 from orm_models import Database
-from product_search.errors import AppError
+from product_search.errors import IN_THE_LOG, AppError
 from product_search.runs import queue
 from product_search.runs.background import Loop, keep_lease
 from product_search.runs.queue import RunClaim, RunKind, RunLost, RunState
@@ -84,9 +84,9 @@ def execute(context: RunContext, handler: Handler) -> RunState:
         raise
     except RunLost:
         raise
-    except Exception as error:  # a bug must not make the run start again for ever
+    except Exception:  # a bug must not make the run start again for ever
         log.exception("run %d failed", claim.id)
-        state, reason = RunState.failed, f"{type(error).__name__}: {error}"
+        state, reason = RunState.failed, IN_THE_LOG
     database.write(queue.finish, claim, state, reason)
     context.run_finish_callbacks()
     return state

@@ -51,6 +51,18 @@ def choose_pens(page: Page, pages_url: str) -> None:
     page.get_by_label("全选本页").check(force=True)
 
 
+def test_addresses_in_a_title_make_no_links(page: Page, pages_url: str, service: ApiClient) -> None:
+    title = "看 http://evil.example/a www.evil.example a@evil.example [x](http://evil.example)"
+    product = service.create_product({"title": title})
+    try:
+        page.goto(f"{pages_url}/catalogue")
+        row(page, "evil.example").get_by_role("button", name="删除").click()
+        expect(page.get_by_role("dialog")).to_contain_text("a@evil.example".replace("@", "\u2060@"))
+        expect(page.locator('a[href*="evil"]')).to_have_count(0)
+    finally:
+        service.delete_product(product.product_id)
+
+
 def test_a_product_is_added_edited_and_deleted(page: Page, pages_url: str, title: str) -> None:
     page.goto(f"{pages_url}/catalogue")
     page.get_by_role("button", name="新增商品").click()
