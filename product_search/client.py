@@ -43,7 +43,7 @@ from data_models import (
     TitlesResponse,
 )
 
-TIMEOUT_S = 60.0
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
 
 class ApiError(Exception):
@@ -80,7 +80,7 @@ class ApiClient:
         """
         self.base_url = base_url.rstrip("/")
         self._public_url = (public_url or base_url).rstrip("/")
-        self._http = httpx.Client(base_url=self.base_url, timeout=TIMEOUT_S)
+        self._http = httpx.Client(base_url=self.base_url, timeout=TIMEOUT)
 
     def get_health(self) -> Health:
         """Return the state of the service; a state of `down` is returned too, not raised."""

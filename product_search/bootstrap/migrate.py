@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from orm_models import Database
-from product_search.database.transactions import for_writes, take_lock, translated
+from product_search.database.transactions import for_writes, take_lock, translated, without_hurry
 from product_search.errors import StartError
 from product_search.settings import ROOT
 
@@ -85,7 +85,7 @@ def _locked(database: Database) -> Iterator[Connection]:
     SQLite's own write lock does it; MySQL, which commits at each change of a table, needs a
     lock of its own.
     """
-    with for_writes(database.engine).connect() as connection:
+    with for_writes(without_hurry(database.engine)).connect() as connection:
         if connection.dialect.name == "sqlite":
             with connection.begin():
                 yield connection

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
     ExceptionContext,
     FromClause,
+    NullPool,
     create_engine,
     event,
     make_url,
@@ -60,12 +62,18 @@ _LOCK = text(f"SELECT GET_LOCK({LOCK_NAME}, :wait)")
 
 @dataclass(frozen=True)
 class Pool:
-    """How many connections are kept and how long: sizes, then seconds."""
+    """How many connections are kept, how long, and how long each is waited for.
+
+    Sizes, then seconds.
+    """
 
     size: int = 20
     max_overflow: int = 10
     timeout_s: float = 30.0
     recycle_s: int = 1800
+    # Until a server answers a statement; one that is gone without a word never would. It is longer
+    # than any lock is waited for.
+    answer_s: float = 120.0
 
     def arguments(self) -> dict[str, Any]:
         """Return the pool as arguments of create_engine."""
@@ -109,7 +117,10 @@ def _new_engine(url: str, pool: Pool) -> Engine:
         # No ping when a connection is taken and no ROLLBACK when it is given back, two of the five
         # round trips of a small write: a lost one is replaced by the repeat of the work, and a
         # session has ended its transaction itself.
-        engine = create_engine(url, pool_reset_on_return=None, **pool.arguments())
+        patience = _patience(make_url(url), pool.answer_s)
+        engine = create_engine(
+            url, pool_reset_on_return=None, connect_args=patience, **pool.arguments()
+        )
         event.listen(engine, "handle_error", _notice_shutdown)
         return engine
     engine = create_engine(
@@ -138,6 +149,21 @@ def _new_engine(url: str, pool: Pool) -> Engine:
             raise DBAPIError.instance(statement, (), error, sqlite3.Error) from error
 
     return engine
+
+
+def _patience(url: URL, answer_s: float) -> dict[str, Any]:
+    """Return how long PyMySQL waits, but for what the URL itself says; it sets no end to either."""
+    if url.get_driver_name() != "pymysql":
+        return {}
+    waits = {"read_timeout": answer_s, "write_timeout": answer_s}
+    return {name: wait for name, wait in waits.items() if name not in url.query}
+
+
+def without_hurry(engine: Engine) -> Engine:
+    """Return an engine for changes of tables, which take as long as they do."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return create_engine(engine.url, poolclass=NullPool)
 
 
 class WriteTurns:
