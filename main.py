@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from product_search.api import bodies, dependencies, errors, metrics
+from product_search.api import dependencies, errors, incoming, metrics, uploads
 from product_search.api.openapi import App
 from product_search.api.routes import (
     generation,
@@ -78,7 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
     )
-    app.add_middleware(bodies.BodyLimit, own_limits={imports.PATH})
+    app.add_middleware(incoming.IncomingBodies, own_limits={imports.PATH: uploads.KEPT})
     app.add_middleware(metrics.RequestMetrics)
     errors.install(app)
     for routes in _ROUTES:

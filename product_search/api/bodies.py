@@ -1,9 +1,9 @@
-"""Request bodies, JSON or a form with an image: bounded, read, and described in OpenAPI."""
+"""Request bodies, JSON or a form with an image: read, and described in OpenAPI."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar
@@ -12,25 +12,19 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 from python_multipart.exceptions import FormParserError
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from product_search.api.multipart import FormReader, Part, boundary_of
 from product_search.api.threads import SearchThreads
 from product_search.errors import (
     InvalidJson,
     InvalidRequest,
-    PayloadTooLarge,
     UnsupportedMediaType,
 )
 from product_search.schemas.examples import Example
 from product_search.schemas.fields import TYPED
 from product_search.schemas.validation import invalid_request
 
-# An image at its limit as base64, and the other fields.
-MAX_BODY = 15 * 1024 * 1024
 JSON, FORM = "application/json", "multipart/form-data"
-# After a refusal no more than this is read.
-_MAX_DRAINED = 100 * 1024 * 1024
 _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
 _MAX_FIELDS, _MAX_FILES = 50, 2
 _MAX_FIELD_KB = 1024
@@ -67,7 +61,7 @@ class Body(Generic[Model]):
         in a thread as well, for which they wait a second time when all threads are taken.
 
         Raises:
-            UnsupportedMediaType, PayloadTooLarge, InvalidJson, InvalidRequest, and what
+            UnsupportedMediaType, InvalidJson, InvalidRequest, and what IncomingBodies,
             SearchThreads.run and the function raise.
         """
         content_type = self.request.headers.get("content-type", "")
@@ -122,45 +116,6 @@ def validated(kind: type[Model], values: object, *, is_typed: bool = True) -> Mo
         return kind.model_validate(values, context=TYPED if is_typed else None)
     except ValidationError as error:
         raise invalid_request(error.errors()) from error
-
-
-class BodyLimit:
-    """ASGI middleware: a body over MAX_BODY bytes raises PayloadTooLarge where it is read.
-
-    Routes at the paths in `own_limits` bound their bodies themselves.
-    """
-
-    def __init__(self, app: ASGIApp, own_limits: Collection[str] = ()) -> None:
-        """Wrap the app."""
-        self._app = app
-        self._own_limits = own_limits
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count what the app receives."""
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                if message.get("more_body"):
-                    await drain(receive)
-                raise PayloadTooLarge(f"请求体过大：最多 {MAX_BODY // 1024 // 1024} MB")
-            return message
-
-        bounded = scope.get("path") not in self._own_limits
-        await self._app(scope, counted if bounded else receive, send)
-
-
-async def drain(receive: Receive) -> None:
-    """Read the rest and drop it: a client hears the answer only when it has sent its body."""
-    dropped = 0
-    while dropped < _MAX_DRAINED:
-        message = await receive()
-        dropped += len(message.get("body", b""))
-        if not message.get("more_body"):
-            return
 
 
 def _parse_json(text: bytes) -> Any:

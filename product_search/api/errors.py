@@ -27,6 +27,8 @@ BODY_ERRORS: tuple[type[AppError], ...] = (
     errors.InvalidJson,
     errors.UnsupportedMediaType,
     errors.PayloadTooLarge,
+    errors.RequestTimeout,
+    errors.Overloaded,
 )
 IMAGE_ERRORS: tuple[type[AppError], ...] = (
     errors.InvalidImage,
@@ -95,7 +97,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     @app.exception_handler(errors.ClientGone)
     async def _gone(request: Request, _error: Exception) -> Response:
-        log.info("%s %s: the client left before its answer", request.method, request.url)
+        log.info("%s %s: the client left before its answer", request.method, request.url.path)
         return Response(status_code=400)  # nobody reads it
 
     @app.exception_handler(Exception)
@@ -107,7 +109,7 @@ def install(app: FastAPI) -> None:
 def documented(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that can raise these errors, an example for each code."""
     responses: dict[int | str, dict[str, Any]] = {}
-    for kind in kinds:
+    for kind in dict.fromkeys(kinds):
         entry = responses.setdefault(
             kind.status,
             {

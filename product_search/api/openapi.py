@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import data_models
 from product_search.api.bodies import FORM, JSON, JSON_FIELDS, BodyReader
+from product_search.api.connections import WatchedApp
 from product_search.schemas.examples import Example
 
 Schema = dict[str, Any]
 _REF = "#/components/schemas/{model}"
 
 
-class App(FastAPI):
+class App(WatchedApp):
     """The application; its OpenAPI describes each body that a BodyReader reads."""
 
     def openapi(self) -> Schema:

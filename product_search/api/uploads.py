@@ -10,7 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 from python_multipart.exceptions import FormParserError
 from starlette.requests import ClientDisconnect
 
-from product_search.api.bodies import FORM, drain
+from product_search.api.bodies import FORM
+from product_search.api.incoming import drain
 from product_search.api.multipart import FormReader, Part, boundary_of
 from product_search.bulk.uploads import or_upload_unavailable
 from product_search.errors import (
@@ -22,6 +23,8 @@ from product_search.errors import (
 
 FIELD = "file"
 _WRITTEN_AT_ONCE = 1 << 20
+# Bytes of an upload that are in memory at once: what waits to be written, and the last to come.
+KEPT = 2 * _WRITTEN_AT_ONCE
 
 
 async def receive_file(
@@ -33,7 +36,8 @@ async def receive_file(
     `max_bytes` bounds the whole body.
 
     Raises:
-        UnsupportedMediaType, InvalidRequest, PayloadTooLarge, StorageUnavailable.
+        UnsupportedMediaType, InvalidRequest, PayloadTooLarge, StorageUnavailable, and what
+            IncomingBodies raise.
     """
     form = _FileForm(_boundary(request), check_name)
     expected = _content_length(request)

@@ -55,6 +55,8 @@ _CONTENT = {
         errors.InvalidRequest,
         errors.UnsupportedMediaType,
         errors.PayloadTooLarge,
+        errors.RequestTimeout,
+        errors.Overloaded,
         errors.ImportFileError,
         errors.ImportTypeUnknown,
         errors.ImportEncodingUnknown,

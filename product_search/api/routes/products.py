@@ -45,6 +45,8 @@ _BODY_ERRORS = (
     errors.ImageTooManyPixels,
     errors.UnsupportedMediaType,
     errors.PayloadTooLarge,
+    errors.RequestTimeout,
+    errors.Overloaded,
     errors.ImageTooLarge,
     errors.DuplicateSku,
     errors.OutboxFull,
