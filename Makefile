@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-stack faults fuzz schemathesis check serve web openapi translations calibration evaluation bench bench-growth
+.PHONY: demo test test-stack faults storm fuzz schemathesis check serve web openapi translations calibration evaluation bench bench-growth hostile
 
 demo: .venv/runtime
 	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
@@ -28,6 +28,10 @@ fuzz: .venv/dev
 # Requests drawn from openapi.json, so many of them.
 schemathesis: .venv/dev
 	PRODUCT_SEARCH_TEST_EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/api/test_schemathesis.py -s
+
+# Clients of all kinds for so long, a fault every 20 s, the clock set back once, on both backends.
+storm: .venv/dev
+	PRODUCT_SEARCH_TEST_STORM_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest tests/faults/test_storm.py
 
 # The suites of the stores against running ones, such as those of docker-compose.yml: docs/deployment.md.
 test-stack: .venv/dev
@@ -65,6 +69,10 @@ evaluation: .venv/dev
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.serving --rounds $(or $(ROUNDS),3) --seconds $(or $(SECONDS),8) \
 		$(if $(BEFORE),--before $(BEFORE))
+
+# docs/hostile.md and its figures; ROWS=name,name measures some of its rows, BEFORE another commit too.
+hostile: .venv/dev
+	$(BIN)/python -m benchmarks.hostile $(if $(ROWS),--rows $(ROWS)) $(if $(BEFORE),--before $(BEFORE))
 
 bench-growth: .venv/dev
 	$(BIN)/python -m benchmarks.growth

@@ -18,11 +18,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import numpy as np
@@ -32,6 +32,7 @@ from benchmarks.rig import peer_data, processes, words
 from benchmarks.rig.catalogue import Checkout, imported
 from benchmarks.rig.contenders import search_request
 from benchmarks.rig.folders import BENCH, copy, say
+from tests.faults.versions import Version, Versions
 
 SEED = 31
 TEXT_MODES = ("text_to_text", "text_to_image", "hybrid")
@@ -43,60 +44,10 @@ SETTLED_S = 120.0
 
 
 @dataclass
-class Version:
-    """A title of a product, and from when to when an answer may show it."""
+class Truth(Versions):
+    """The titles of all products, and what requests were answered."""
 
-    title: str
-    begin: float
-    end: float = float("inf")
-
-
-class Seen(NamedTuple):
-    """A product as an answer showed it to a search that ran from `begin` to `end`."""
-
-    product_id: int
-    title: str
-    begin: float
-    end: float
-
-
-@dataclass
-class Truth:
-    """What every product was at every moment, and what answers said otherwise."""
-
-    versions: dict[int, list[Version]]
-    wrong: list[str] = field(default_factory=list)
-    doubtful: list[Seen] = field(default_factory=list)
-    hits: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def check(self, hits: Sequence[dict[str, Any]], begin: float, end: float) -> None:
-        """Compare hits with what their products were while the search ran."""
-        seen = [Seen(one["product_id"], one["title"], begin, end) for one in _products(hits)]
-        with self.lock:
-            self.hits += len(seen)
-            self.doubtful += [one for one in seen if not self._was(one)]
-
-    def conclude(self) -> None:
-        """Compare again what was not known: a write may have been found before it was answered."""
-        with self.lock:
-            self.wrong += [str(one) for one in self.doubtful if not self._was(one)]
-
-    def _was(self, seen: Seen) -> bool:
-        return any(
-            one.title == seen.title and one.begin <= seen.end and one.end >= seen.begin
-            for one in self.versions.get(seen.product_id, [])
-        )
-
-    def change(self, product_id: int, title: str | None, begin: float, end: float) -> None:
-        """Note a write that was sent at `begin` and answered at `end`; no title: a deletion."""
-        with self.lock:
-            versions = self.versions.setdefault(product_id, [])
-            if versions:
-                versions[-1].end = end
-            if title is not None:
-                versions.append(Version(title, begin))
 
 
 class Client(threading.Thread):
@@ -144,7 +95,7 @@ class Client(threading.Thread):
         begin = time.monotonic()
         _, path, body = search_request(self._draws.choice(TEXT_MODES), text)
         found = self._send("POST", path, body)
-        self.truth.check(found.get("hits", []), begin, time.monotonic())
+        self.truth.check(_shown(found.get("hits", [])), begin, time.monotonic())
 
     def _title(self) -> str:
         self._made += 1
@@ -156,23 +107,23 @@ class Client(threading.Thread):
         created = self._send("POST", "/product", {"title": title, "category": title[-100:]})
         if created:
             self.own[created["product_id"]] = title
-            self.truth.change(created["product_id"], title, begin, time.monotonic())
+            self.truth.may_be(created["product_id"], {title}, begin, time.monotonic())
 
     def _change(self, key: int) -> None:
         title, begin = self._title(), time.monotonic()
         self._send("PATCH", f"/product/{key}", {"title": title, "category": title[-100:]})
         self.own[key] = title
-        self.truth.change(key, title, begin, time.monotonic())
+        self.truth.may_be(key, {title}, begin, time.monotonic())
 
     def _delete(self, key: int) -> None:
         begin = time.monotonic()
         self._send("DELETE", f"/product/{key}")
         del self.own[key]
-        self.truth.change(key, None, begin, time.monotonic())
+        self.truth.may_be(key, (), begin, time.monotonic())
 
 
-def _products(hits: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    return (hit["product"] for hit in hits)
+def _shown(hits: Sequence[dict[str, Any]]) -> Iterator[tuple[int, str]]:
+    return ((hit["product"]["product_id"], hit["product"]["title"]) for hit in hits)
 
 
 def same_pages(server: processes.Server, texts: Iterator[str]) -> list[str]:
@@ -201,15 +152,16 @@ def _page(server: processes.Server, request: processes.Request) -> str:
 
 
 @contextmanager
-def weighed(server: processes.Server) -> Iterator[list[tuple[float, float, float]]]:
+def weighed(weigh: Callable[[], processes.Memory]) -> Iterator[list[tuple[float, float, float]]]:
     """Sample minutes, and the MB of the server and of Milvus Lite, until the end of the block."""
     samples: list[tuple[float, float, float]] = []
     is_over, begin = threading.Event(), time.monotonic()
 
     def sample() -> None:
         while not is_over.wait(SAMPLE_S):
-            memory = server.memory()
-            samples.append(((time.monotonic() - begin) / 60, memory.server, memory.milvus))
+            with suppress(OSError):  # a server that is being started again
+                memory = weigh()
+                samples.append(((time.monotonic() - begin) / 60, memory.server, memory.milvus))
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -247,7 +199,7 @@ def _finds(server: processes.Server, key: int, title: str) -> bool:
     method, path, body = search_request("text_to_text", title)
     body |= {"filters": {"category": [title[-100:]]}, "min_confidence": 0}
     hits = server.ask((method, path, body)).json()["hits"]
-    return [(one["product_id"], one["title"]) for one in _products(hits)] == [(key, title)]
+    return list(_shown(hits)) == [(key, title)]
 
 
 def mixed(server: processes.Server, minutes: float, data: Path) -> list[str]:
@@ -256,7 +208,7 @@ def mixed(server: processes.Server, minutes: float, data: Path) -> list[str]:
     truth = Truth({row["product_id"]: [Version(row["title"], 0.0)] for row in rows})
     until = time.monotonic() + 60 * minutes
     clients = [Client(server.port, number, truth, until) for number in range(CLIENTS)]
-    with weighed(server) as samples:
+    with weighed(server.memory) as samples:
         for client in clients:
             client.start()
         for client in clients:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,16 @@ from product_search.milvus.options import MilvusServer
 from tests.servers import free_port
 
 _START_S = 30.0
+
+
+class _Elsewhere(LiteProcess):
+    """As if on a machine of its own, whose clock no test sets back: see wall_clock.py."""
+
+    @property
+    def args(self) -> list[str]:
+        """See LiteProcess."""
+        env, *rest = super().args
+        return [env, "--unset=LD_PRELOAD", *rest]
 
 
 class NetworkMilvus:
@@ -31,7 +42,7 @@ class NetworkMilvus:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        self._server = LiteProcess(self._file, f"127.0.0.1:{self._port}")
+        self._server = _Elsewhere(self._file, f"127.0.0.1:{self._port}")
         assert self._server.init()
         assert self._server.start()
         deadline = time.monotonic() + _START_S
@@ -43,6 +54,14 @@ class NetworkMilvus:
                 time.sleep(0.1)
             else:
                 return
+
+    def pause(self) -> None:
+        """Let it answer nothing, as a machine that swaps does."""
+        self._server._p.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._server._p.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it as a crash would; what it holds stays."""

@@ -46,15 +46,33 @@ class Server:
 
     def memory(self) -> Memory:
         """Return the memory of the server and of its Milvus Lite."""
-        found = {"server": 0.0, "milvus": 0.0}
-        for pid in _family(self.process.pid):
-            status = Path(f"/proc/{pid}/status").read_text().split()
-            kind = "milvus" if "milvus" in status[status.index("Name:") + 1] else "server"
+        return memory_of(self.process.pid)
+
+
+def memory_of(pid: int) -> Memory:
+    """Return the memory of a server, by its process, and of its Milvus Lite; OSError: it ended."""
+    found = {"server": 0.0, "milvus": 0.0}
+    for member in family(pid):
+        status = Path(f"/proc/{member}/status").read_text().split()
+        kind = "milvus" if _is_milvus(status) else "server"
+        if "VmRSS:" in status:  # else it has just ended
             found[kind] += int(status[status.index("VmRSS:") + 1]) / 1024
-        return Memory(**found)
+    return Memory(**found)
 
 
-def _family(pid: int) -> Iterator[int]:
+def _is_milvus(status: Sequence[str]) -> bool:
+    return "milvus" in status[status.index("Name:") + 1]
+
+
+def milvus_of(pid: int) -> int | None:
+    """Return the process of the Milvus Lite that a server has started; None where there is none."""
+    found = (
+        one for one in family(pid) if _is_milvus(Path(f"/proc/{one}/status").read_text().split())
+    )
+    return next(found, None)
+
+
+def family(pid: int) -> Iterator[int]:
     """Yield the process, and all that it has started."""
     yield pid
     for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -63,7 +81,7 @@ def _family(pid: int) -> Iterator[int]:
         except FileNotFoundError:  # the thread has ended meanwhile
             continue
         for child in children:
-            yield from _family(int(child))
+            yield from family(int(child))
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def write() -> None:
 
 def _serving(figures: Figures) -> Iterator[str]:
     made = figures.raw["made"]
-    yield from _made(made)
+    yield from made_on(made)
     yield from (
         f"{made['catalogue']['products']:,} products, {made['catalogue']['with_picture']:,} of them"
         f" with a picture; rounds: {made['rounds']}, {made['seconds']:g} s a stretch;"
@@ -80,7 +80,8 @@ def _serving(figures: Figures) -> Iterator[str]:
     yield from _failures(figures)
 
 
-def _made(made: Mapping[str, Any]) -> Iterator[str]:
+def made_on(made: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the machine and the versions that figures were made on."""
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     flags = ", ".join(made["flags"])
     yield f"{made['cpu']}, {made['cores']} cores ({flags}), {made['memory_gb']} GB of memory."
@@ -167,7 +168,7 @@ def _failures(figures: Figures) -> Iterator[str]:
 
 def _growth(figures: Mapping[str, Any]) -> Iterator[str]:
     yield from ("## Growth", "")
-    yield from _made(figures["made"])
+    yield from made_on(figures["made"])
     sizes = figures["sizes"]
     head = ("products", "imported a second", "import's peak MB", "p50 ms by mode", "RSS MB")
     rows = [

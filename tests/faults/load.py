@@ -9,13 +9,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from PIL import Image
 
 from tests.clock import until
-from tests.faults.ledger import Content, Ledger, Tracked, hash_of
+from tests.faults.ledger import Content, Ledger, Tracked, Trouble, hash_of
 
 CLIENTS = 4
 KEPT = 12  # about so many products has each client
@@ -36,6 +36,40 @@ def picture(chance: random.Random) -> bytes:
     buffer = io.BytesIO()
     Image.frombytes("RGB", (16, 16), chance.randbytes(16 * 16 * 3)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+class Sent(NamedTuple):
+    """What a request was told, its answer, and from when to when it ran."""
+
+    told: str
+    answer: httpx.Response
+    begin: float
+    end: float
+
+
+def send(ledger: Ledger, kind: str, request: Callable[[], httpx.Response]) -> Sent:
+    """Send a request of this kind, and note in the ledger what it was told.
+
+    That is: acknowledged, unanswered, refused, or absent (404).
+    """
+    begin = time.monotonic()
+    answer = httpx.Response(0)
+    try:
+        answer = request()
+        told = _told(answer)
+    except httpx.ConnectError:
+        told = "refused"  # it was never sent
+    except httpx.TimeoutException:
+        told = "surprising"  # and it may still be done, whatever comes after it
+    except httpx.TransportError:
+        told = "unanswered"
+    end = time.monotonic()
+    if told == "surprising":
+        ledger.surprise(f"{answer.status_code} {answer.content!r}")
+    elif told in ("refused", "unanswered"):
+        ledger.trouble(Trouble(kind, f"{told} {answer.status_code or ''}".strip(), begin, end))
+    ledger.count(told if kind == "write" else f"{kind} {told}", end - begin)
+    return Sent(told, answer, begin, end)
 
 
 class Load:
@@ -112,23 +146,23 @@ class _Client:
             ["title", "price"] + ["image_hash"] * self._chance.randrange(2)
         )
         content = Content(**changes)
-        told, answer = self._send(lambda: http.post("/product", json=body | {"sku": sku}))
-        if told == "acknowledged":
-            product_id = answer.json()["product_id"]
-            self._mine.append(self._ledger.add(Tracked(sku, {content}, product_id)))
-        elif told == "unanswered":  # its id was never told: nobody writes to it any more
-            self._ledger.add(Tracked(sku, {content, None}))
-        return told == "acknowledged"
+        sent = self._send(lambda: http.post("/product", json=body | {"sku": sku}))
+        if sent.told == "acknowledged":
+            product_id = sent.answer.json()["product_id"]
+            self._mine.append(self._ledger.add(Tracked(sku, {content}, product_id), sent.begin))
+        elif sent.told == "unanswered":  # its id was never told: nobody writes to it any more
+            self._ledger.add(Tracked(sku, {content, None}), sent.begin)
+        return sent.told == "acknowledged"
 
     def _patch(self, http: httpx.Client, product: Tracked) -> bool:
         names = ["title", "price", "image_hash", "description"]
         changes, body = self._content(self._chance.sample(names, self._chance.randint(1, 2)))
         path = f"/product/{product.product_id}"
-        return self._note(product, changes, *self._send(lambda: http.patch(path, json=body)))
+        return self._note(product, changes, self._send(lambda: http.patch(path, json=body)))
 
     def _delete(self, http: httpx.Client, product: Tracked) -> bool:
         path = f"/product/{product.product_id}"
-        return self._note(product, None, *self._send(lambda: http.delete(path)))
+        return self._note(product, None, self._send(lambda: http.delete(path)))
 
     def _content(self, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """New values for these columns, and the JSON that sends them."""
@@ -145,38 +179,22 @@ class _Client:
                 changes[name] = body[name] = title(self._chance)
         return changes, body
 
-    def _note(
-        self, product: Tracked, changes: dict[str, Any] | None, told: str, answer: httpx.Response
-    ) -> bool:
-        if told == "acknowledged":
+    def _note(self, product: Tracked, changes: dict[str, Any] | None, sent: Sent) -> bool:
+        if sent.told == "acknowledged":
             product.acknowledged(changes)
-        elif told == "unanswered":
+        elif sent.told == "unanswered":
             product.unanswered(changes)
-        elif told == "absent":
+        elif sent.told == "absent":
             if None not in product.possible:
-                self._ledger.surprise(f"{product.sku} is gone: {answer.text}")
+                self._ledger.surprise(f"{product.sku} is gone: {sent.answer.text}")
             product.acknowledged(None)
+        self._ledger.changed(product, sent.begin, sent.end)
         if product.possible == {None}:
             self._mine.remove(product)
-        return told == "acknowledged"
+        return sent.told == "acknowledged"
 
-    def _send(self, send: Callable[[], httpx.Response]) -> tuple[str, httpx.Response]:
-        """What the write was told: acknowledged, unanswered, refused, or absent (404)."""
-        began = time.monotonic()
-        answer = httpx.Response(0)
-        try:
-            answer = send()
-            told = _told(answer)
-        except httpx.ConnectError:
-            told = "refused"  # it was never sent
-        except httpx.TimeoutException:
-            told = "surprising"  # and it may still be done, whatever comes after it
-        except httpx.TransportError:
-            told = "unanswered"
-        if told == "surprising":
-            self._ledger.surprise(f"{answer.status_code} {answer.content!r}")
-        self._ledger.count(told, time.monotonic() - began)
-        return told, answer
+    def _send(self, request: Callable[[], httpx.Response]) -> Sent:
+        return send(self._ledger, "write", request)
 
 
 def _told(answer: httpx.Response) -> str:

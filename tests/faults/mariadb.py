@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -75,6 +76,14 @@ class OwnMariaDB:
         """End it as a crash would."""
         self._server.kill()
         self._server.wait()
+
+    def pause(self) -> None:
+        """Let it answer nothing, as a machine that swaps does."""
+        self._server.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._server.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End it."""

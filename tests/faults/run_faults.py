@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import httpx
@@ -15,6 +15,7 @@ from product_search.indexing import reindex
 from product_search.runs import queue
 from tests.clock import DEADLINE_S, until
 from tests.faults.doomed import Failpoint
+from tests.faults.importing import csv_of
 from tests.faults.ledger import Content, Tracked
 from tests.faults.load import Load, title
 from tests.faults.places import Place
@@ -32,17 +33,12 @@ def _contents(chance: random.Random, prefix: str) -> dict[str, Content]:
     }
 
 
-def _csv(contents: dict[str, Content]) -> str:
-    lines = [f"{sku},{content.title},{content.price}\n" for sku, content in contents.items()]
-    return "".join(["sku,title,price\n", *lines])
-
-
 def during_import(place: Place, chance: random.Random, _load: Load) -> int:
     """`manage import` dies at one of its commits; the file is then imported once more."""
     place.start_all()
     contents = _contents(chance, "I")
     file = place.settings.data_dir / "products.csv"
-    file.write_text(_csv(contents), "utf-8")
+    file.write_text(csv_of(contents), "utf-8")
     command = ["manage", "import", str(file)]
     place.processes["import"] = place.process(
         command, Failpoint(COMMIT, chance.choice(["before", "after"]), chance.randint(1, 3))
@@ -64,14 +60,14 @@ def during_uploaded_import(place: Place, chance: random.Random, _load: Load) -> 
     place.start_all()
     possible: set[Content | None] = set()
     try:
-        file = {"file": ("products.csv", _csv(contents).encode())}
+        file = {"file": ("products.csv", csv_of(contents).encode())}
         answer = httpx.post(f"{place.addresses[0]}/product/import", files=file, timeout=60)
         assert answer.status_code == 202, answer.text
     except httpx.TransportError:
         possible = {None}  # it died before it had answered
     place.wait_for_death("service")
     place.start_all()
-    _finish_runs(place)
+    finish_runs(place)
     for sku, content in contents.items():
         place.ledger.add(Tracked(sku, {content, *possible}))
     return 1
@@ -103,20 +99,20 @@ def during_reindexing(place: Place, chance: random.Random, load: Load) -> int:
 
 def _end_reindexing(place: Place) -> None:
     """What is filled in waits behind the writes of the load, which has ended by now."""
-    _finish_runs(place)
+    finish_runs(place)
     place.take_over_encoders()
     place.database.write(reindex.drop_previous)
-    _finish_runs(place)
+    finish_runs(place)
 
 
-def _finish_runs(place: Place) -> None:
+def finish_runs(place: Place) -> None:
     """Until the services have carried out all that was queued; leases of the dead end at once."""
     unfinished = select(Run).where(
         Run.state.in_(queue.UNFINISHED), Run.kind != queue.RunKind.local_import
     )
     with writing(place.database) as session:
         for run in session.scalars(unfinished):
-            run.lease_until = datetime.now(UTC)
+            run.lease_until = datetime.now(UTC) - timedelta(days=1)  # by any process's clock
 
     def done() -> bool:
         with reading(place.database) as session:

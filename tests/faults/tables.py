@@ -30,9 +30,18 @@ def tally(step: str, backend: str) -> Tally:
     return _tallies[-1]
 
 
+_notes: list[str] = []
+
+
+def note(line: str) -> None:
+    """A line below the table."""
+    _notes.append(line)
+
+
 def lines() -> Iterator[str]:
-    """The table, where there is anything in it."""
+    """The table and the notes, where there is anything in them."""
     rows = [_HEADINGS, *(tuple(str(cell) for cell in vars(one).values()) for one in _tallies)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     for row in rows if _tallies else []:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from _notes

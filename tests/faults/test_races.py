@@ -9,12 +9,12 @@ from functools import partial
 import httpx
 from sqlalchemy import select
 
-from orm_models import OutboxEvent, Product
-from product_search.outbox.events import Operation
+from orm_models import Product
 from tests.faults.conftest import SEED
 from tests.faults.ledger import Content, Tracked
 from tests.faults.load import Load, title
 from tests.faults.places import Place
+from tests.faults.stray import stray_events
 from tests.sessions import reading, writing
 
 PRODUCTS = 8
@@ -62,17 +62,3 @@ def test_events_that_come_twice_late_and_out_of_order_do_no_harm(place: Place) -
             with writing(place.database) as session:
                 session.add_all(chance.sample(stray_events(place), 40))
     assert place.drift() == []
-
-
-def stray_events(place: Place) -> list[OutboxEvent]:
-    """Of each product, of those that are long gone too: old revisions, and both operations."""
-    with reading(place.database) as session:
-        rows = session.execute(select(Product.id, Product.milvus_id, Product.revision)).all()
-    gone = [(product_id, 77_000 + product_id, 1) for product_id in range(1, 20)]
-    gone = [one for one in gone if one[0] not in {row[0] for row in rows}]
-    return [
-        OutboxEvent(product_id=one, milvus_id=key, operation=operation, revision=revision)
-        for one, key, newest in [*rows, *gone]
-        for operation in Operation
-        for revision in (1, newest)
-    ]

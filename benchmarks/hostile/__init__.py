@@ -1,0 +1,1 @@
+"""What hostile requests do to everybody else's searches, and to the service's memory."""
