@@ -29,6 +29,7 @@ def slow_clients(stand: Stand) -> list[str]:
         for one in [*slow, bodies[0]]:
             _send(one, b"a")
         time.sleep(1.0)
+    stand.wait_for_searches()
     seen = [_counted("silent", silent), _counted("slow", slow), _counted("unfinished", bodies)]
     seen.append(_ended(stand, bodies[0]))
     for one in [*silent, *slow, *bodies]:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -66,6 +66,7 @@ class Stand:
     data: Path
     log: Path
     seconds: float
+    searching: Future[Load]
     answers: Answers = field(default_factory=Answers)
     begun: float = field(default_factory=time.monotonic)
 
@@ -101,6 +102,10 @@ class Stand:
                 list(pool.map(self.attack, requests))
                 time.sleep(max(0.0, began + WAVE_S - time.monotonic()))
 
+    def wait_for_searches(self) -> None:
+        """Wait until the searches beside the attack are over."""
+        self.searching.result()
+
     def wait_out(self) -> None:
         """Wait until the time of the attack is over."""
         time.sleep(max(0.0, self.begun + self.seconds - time.monotonic()))
@@ -132,7 +137,7 @@ class Stand:
             return "no answer"
         told = answer.json()
         down = [key for key, value in told.items() if value in ("down", "filling", "lost")]
-        return " ".join([str(told.get("status")), *down])
+        return "; ".join([" ".join([str(told.get("status")), *down]), *told.get("reasons", [])])
 
     def warnings(self) -> list[str]:
         """Return the last lines of the log that warn, without traces."""
@@ -173,11 +178,10 @@ def measure(row: Row, checkout: Checkout) -> dict[str, Any]:
     begun = time.monotonic()
     with processes.serving(row.name, command, environment, first, log) as server:
         alone = _searched(server, texts, ALONE_S)
-        rest = _total(server)
-        stand = Stand(server, checkout, data, log, row.seconds)
+        rest, answers = _total(server), Answers()
         with _weighed(server) as most, ThreadPoolExecutor(1) as pool:
             under = pool.submit(_searched, server, texts, row.seconds)
-            seen = row.attack(stand)
+            seen = row.attack(Stand(server, checkout, data, log, row.seconds, under, answers))
             load = under.result()
     return {
         "row": row.name,
@@ -186,8 +190,8 @@ def measure(row: Row, checkout: Checkout) -> dict[str, Any]:
         "under": asdict(load),
         "rest_mb": rest,
         "extra_mb": max(0.0, max(most, default=rest) - rest),
-        "answers": dict(stand.answers.statuses),
-        "longest_s": stand.answers.longest_s,
+        "answers": dict(answers.statuses),
+        "longest_s": answers.longest_s,
         "seen": seen,
         "took_s": time.monotonic() - begun,
     }
