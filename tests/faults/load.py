@@ -73,9 +73,18 @@ def send(ledger: Ledger, kind: str, request: Callable[[], httpx.Response]) -> Se
 
 
 class Load:
-    """Clients in threads of their own, each with its own products, until stopped."""
+    """Clients in threads of their own, each with its own products, until stopped.
 
-    def __init__(self, addresses: Sequence[str], ledger: Ledger, chance: random.Random) -> None:
+    Each rests for `pause_s` seconds after each write.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        ledger: Ledger,
+        chance: random.Random,
+        pause_s: float = 0.0,
+    ) -> None:
         self._ledger = ledger
         self._stopping = threading.Event()
         there = sorted(sku for sku in ledger.products if sku.startswith(_SKU))
@@ -85,6 +94,7 @@ class Load:
                 ledger,
                 [ledger.products[sku] for sku in there[number::CLIENTS]],
                 random.Random(chance.random()),
+                pause_s,
             )
             for number in range(CLIENTS)
         ]
@@ -112,12 +122,18 @@ class Load:
 
 class _Client:
     def __init__(
-        self, address: str, ledger: Ledger, mine: list[Tracked], chance: random.Random
+        self,
+        address: str,
+        ledger: Ledger,
+        mine: list[Tracked],
+        chance: random.Random,
+        pause_s: float,
     ) -> None:
         self._address = address
         self._ledger = ledger
         self._mine = mine
         self._chance = chance
+        self._pause_s = pause_s
 
     def run(self, stopping: threading.Event) -> None:
         with httpx.Client(base_url=self._address, timeout=PATIENCE_S) as http:
@@ -127,8 +143,8 @@ class _Client:
                 except Exception as error:  # a thread must not die unseen
                     self._ledger.surprise(f"{type(error).__name__}: {error}")
                     raise
-                if not answered:
-                    stopping.wait(_PAUSE_S)
+                if self._pause_s or not answered:
+                    stopping.wait(self._pause_s if answered else _PAUSE_S)
 
     def _write(self, http: httpx.Client) -> bool:
         known = [product for product in self._mine if product.product_id is not None]

@@ -17,6 +17,7 @@ TEXT_MODES = ("text_to_text", "text_to_image", "hybrid")
 IMAGE_MODES = ("image_to_image", "image_to_text")
 _LISTED = 50
 _TOP_K = 20
+_PAUSE_S, _PAUSE_REFUSED_S = 0.02, 0.1
 
 
 class Readers:
@@ -78,8 +79,7 @@ class _Reader:
                 except Exception as error:  # a thread must not die unseen
                     self._ledger.surprise(f"{type(error).__name__}: {error}")
                     raise
-                if sent.told != "acknowledged":
-                    stopping.wait(0.1)
+                stopping.wait(_PAUSE_S if sent.told == "acknowledged" else _PAUSE_REFUSED_S)
 
     def _read(self, http: httpx.Client) -> Sent:
         share = self._chance.random()
