@@ -23,7 +23,8 @@ service on {PRODUCTS:,} products, which is searched {RATE:g} times a second by p
 with a latency that counts from when it was due: first alone for {ALONE_S:g} s, then while it is
 attacked. Memory is the most that the service and its Milvus Lite held together, less what they
 held at rest. Attacker, searchers, service and stores share the machine's cores, so the ratio says
-more than the milliseconds. Aimed at: a p95 of at most {MOST_TIMES:g} times its usual, and at most
+more than the milliseconds; *busy* is the machine's load average before a row, of what else it did.
+Aimed at: a p95 of at most {MOST_TIMES:g} times its usual, and at most
 {MOST_MB / 1024:g} GB above rest."""
 
 
@@ -48,7 +49,16 @@ def write(figures: Mapping[str, Any], order: Sequence[str]) -> None:
 
 def _searches(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from ("## A plain search, and memory", "")
-    head = ("tried", "", "p50 / p95 alone, ms", "attacked, ms", "p95 ×", "failed", "MB above rest")
+    head = (
+        "tried",
+        "",
+        "p50 / p95 alone, ms",
+        "attacked, ms",
+        "p95 ×",
+        "failed",
+        "MB above rest",
+        "busy",
+    )
     yield from table(head, [_figures(one) for one in rows])
 
 
@@ -64,6 +74,7 @@ def _figures(one: Mapping[str, Any]) -> tuple[object, ...]:
         shown if times is not None and times <= MOST_TIMES else f"**{shown}**",
         failed(under),
         number(one["extra_mb"], 0) if one["extra_mb"] <= MOST_MB else f"**{one['extra_mb']:,.0f}**",
+        number(one["load_average"]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -91,7 +92,9 @@ class Stand:
         """Send a hostile request, and note what it was answered."""
         began = time.monotonic()
         answer = self.ask(request, **more)
-        self.answers.note(_told(answer), time.monotonic() - began)
+        took = time.monotonic() - began
+        told = f"none in {PATIENCE_S:.0f} s" if took >= PATIENCE_S else _told(answer)
+        self.answers.note(told, took)
         return answer
 
     def waves(self, requests: Sequence[Request]) -> None:
@@ -175,7 +178,7 @@ def measure(row: Row, checkout: Checkout) -> dict[str, Any]:
     first = search_request("text_to_text", next(texts))
     log = BENCH / "logs" / f"hostile-{row.name}.log"
     log.parent.mkdir(exist_ok=True)
-    begun = time.monotonic()
+    begun, busy = time.monotonic(), os.getloadavg()[0]
     with processes.serving(row.name, command, environment, first, log) as server:
         alone = _searched(server, texts, ALONE_S)
         rest, answers = _total(server), Answers()
@@ -186,6 +189,7 @@ def measure(row: Row, checkout: Checkout) -> dict[str, Any]:
     return {
         "row": row.name,
         "tried": row.tried,
+        "load_average": busy,
         "alone": asdict(alone),
         "under": asdict(load),
         "rest_mb": rest,
