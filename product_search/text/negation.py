@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from product_search.text import analysis
@@ -21,7 +23,8 @@ _MINUS = re.compile(
     rf"|(?P<what>[^{_STOP}–—−-][^{_STOP}]*))"
 )
 # What people don't want to happen is what they want a thing for, and a question is no refusal.
-_NO_REFUSAL = re.compile(rf"(?:让|使|令|叫|把|防止|避免|有|是|要)[^{_STOP}]*$")
+_NO_REFUSAL = re.compile("[让使令叫把有是要]|防止|避免")
+_STOPS = " ,.;、，。；！!?？"  # of plain text, whose only white space is a space
 _QUOTED = re.compile(
     '(?<![-–—−])["“”「『](?P<what>[^"“”「」『』]+)["“”」』]'
     r"|(?<!\w)(?<![-–—−])['‘](?P<between>[^'‘’]+)['’](?!\w)"
@@ -64,7 +67,7 @@ def wish(text: str) -> Wish:
         if quoted := groups.get("quoted"):
             unwanted.append(quoted)
             return " "
-        if _NO_REFUSAL.search(rest[: found.start()]) or groups["what"].isdecimal():
+        if _NO_REFUSAL.search(_clause(rest, found.start())) or groups["what"].isdecimal():
             return found.group()
         what, more = _first_of(found)
         unwanted.append(what)
@@ -77,6 +80,11 @@ def wish(text: str) -> Wish:
     if not any(True for _ in analysis.pieces(analysis.fold(wanted))):
         return Wish(plain)
     return Wish(wanted, tuple(unwanted))
+
+
+def _clause(text: str, end: int) -> str:
+    """Return what stands before a place of a plain text, from the last stop on."""
+    return text[max(text.rfind(stop, 0, end) for stop in _STOPS) + 1 : end]
 
 
 def without_quotes(text: str) -> tuple[str, list[str]]:
@@ -117,12 +125,13 @@ def _without_statements(text: str, unwanted: list[str]) -> str:
 
 def absences(folded: str) -> Iterator[Absence]:
     """Yield what a folded text says to be absent: 无香精, 不含酒精, 0蔗糖."""
+    words = _Words(folded)
     for found in _WITHOUT.finditer(folded):
         said, start, named = found.start(), found.start("what"), found["what"]
         marker = folded[said:start]
         if named[0].isascii():
             yield Absence(named, said, start, found.end(), is_word=False)
-        elif marker in "无零" and (word := _word_at(folded, said)) is not None:
+        elif marker in "无零" and (word := words.at(said)) is not None:
             if is_absence(word):
                 yield Absence(word[1:], said, start, start + 1, is_word=True)
         elif marker not in "0零" or named[0] not in _COUNTED:
@@ -143,19 +152,32 @@ def without_absences(folded: str) -> str:
     return folded
 
 
-def _word_at(folded: str, place: int) -> str | None:
-    """Return the word of the dictionary, of several characters, that a text has at a place.
+class _Words:
+    """The words of a folded text, found when the first one is asked for."""
 
-    None too where another word runs over the place: 有无 and 虚无 are no absence either.
-    """
-    # A number in characters comes as a measure too.
-    piece = next(one for one in analysis.pieces(folded) if one.start <= place < one.end)
-    for word, start, end in analysis.whole_words(piece.text):
-        if start < place - piece.start < end:
-            return word
-        if start == place - piece.start:
-            return word if end - start > 1 and analysis.is_known(word) else None
-    return None
+    def __init__(self, folded: str) -> None:
+        self._folded = folded
+
+    @cached_property
+    def _pieces(self) -> list[analysis.Piece]:
+        """The pieces in the order of the text, each once: a number may come as a measure too."""
+        pieces: dict[int, analysis.Piece] = {}
+        for one in analysis.pieces(self._folded):
+            pieces.setdefault(one.start, one)
+        return list(pieces.values())
+
+    def at(self, place: int) -> str | None:
+        """Return the word of the dictionary, of several characters, that begins at a place.
+
+        None too where another word runs over the place: 有无 and 虚无 are no absence either.
+        """
+        piece = self._pieces[bisect_right(self._pieces, place, key=lambda one: one.start) - 1]
+        for word, start, end in analysis.whole_words(piece.text):
+            if start < place - piece.start < end:
+                return word
+            if start == place - piece.start:
+                return word if end - start > 1 and analysis.is_known(word) else None
+        return None
 
 
 def _object_of(named: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -168,6 +169,7 @@ class _CellBuilder:
     def __init__(self, folded: str) -> None:
         self.cells: list[Cell] = []
         self.spans: list[Span] = []
+        self._starts: list[int] = []  # of the cells, which come in the order of the text
         self._folded = folded
         self._latin: list[tuple[Piece, range]] = []  # with their cells
 
@@ -180,8 +182,8 @@ class _CellBuilder:
 
     def between(self, start: int, end: int) -> range:
         """Return the cells that begin in this part of the text."""
-        inside = [place for place, cell in enumerate(self.cells) if start <= cell.start < end]
-        return range(inside[0], inside[-1] + 1) if inside else range(0)
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        return range(first, last) if first < last else range(0)
 
     def cover(self, terms: Iterable[str], places: range, credit: float) -> None:
         """Add what a product must have, all of it, to cover these cells."""
@@ -233,14 +235,13 @@ class _CellBuilder:
             for cell in range(start, end)
         }
         syllables = pinyin.syllables_of(piece.text)
-        first = len(self.cells)
-        self.cells += [
+        first = self._add_cells(
             Cell(char, piece.start + place, syllable, float(place in said))
             for place, (char, syllable) in enumerate(zip(piece.text, syllables, strict=True))
-        ]
-        places = [range(start, end) for _, start, end in found]
-        for (word, start, end), place in zip(found, places, strict=True):
-            is_within = any(set(place) < set(other) for other in places)
+        )
+        within = _within_others((start, end) for _, start, end in found)
+        for word, start, end in found:
+            is_within = (start, end) in within
             cells = range(first + start, first + end)
             self.cover([word], cells, _WITHIN if is_within else _WORD)
             if len(word) == 1 and not is_within:
@@ -248,12 +249,18 @@ class _CellBuilder:
         known = [range(*ends) for word, *ends in found if analysis.is_known(word)]
         self._cover_sounds(first, syllables, known)
 
+    def _add_cells(self, cells: Iterable[Cell]) -> int:
+        """Add the cells, which come after all others in the text; return the first one's place."""
+        first = len(self.cells)
+        self.cells += cells
+        self._starts += [cell.start for cell in self.cells[first:]]
+        return first
+
     def _add_latin(self, piece: Piece) -> None:
         syllables = pinyin.split_pinyin(piece.text) if piece.text.isalpha() else ()
         places = self.between(piece.start, piece.end)
         if not places:
-            first = len(self.cells)
-            self.cells += _latin_cells(piece, syllables)
+            first = self._add_cells(_latin_cells(piece, syllables))
             self._cover_sounds(first, syllables)
             places = range(first, len(self.cells))
             self._latin.append((piece, places))
@@ -277,10 +284,21 @@ class _CellBuilder:
     def _cover_sounds(
         self, first: int, syllables: Sequence[str], words: Sequence[range] = ()
     ) -> None:
+        in_words = {place for word in words for place in word[:-1]}  # and so is the next
         for place, sound in enumerate(pinyin.sounds(syllables)):
-            is_word = any(place in word and place + 1 in word for word in words)
             pair = range(first + place, first + place + 2)
-            self.cover([sound], pair, _OTHER_WORD if is_word else SOUND)
+            self.cover([sound], pair, _OTHER_WORD if place in in_words else SOUND)
+
+
+def _within_others(words: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return those words, by start and end, that are parts of longer ones."""
+    within = set()
+    furthest = 0
+    for start, end in sorted(set(words), key=lambda word: (word[0], -word[1])):
+        if end <= furthest:
+            within.add((start, end))
+        furthest = max(furthest, end)
+    return within
 
 
 def _latin_cells(piece: Piece, syllables: Sequence[str]) -> list[Cell]:

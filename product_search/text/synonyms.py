@@ -32,7 +32,9 @@ class Synonyms:
             StartError: the file can't be read, or a line is wrong, which the message names.
         """
         self._groups = _groups(path)
-        self._longest = max(map(len, self._groups), default=0)
+        self._by_first: dict[str, list[str]] = {}  # the words, by their first character
+        for word in self._groups:
+            self._by_first.setdefault(word[0], []).append(word)
 
     def find(self, folded: str) -> list[WordWithSynonyms]:
         """Return the words of a folded query that have synonyms, in its order.
@@ -40,8 +42,10 @@ class Synonyms:
         Where words overlap the longest counts, and of these the first.
         """
         kept: list[WordWithSynonyms] = []
+        is_taken = bytearray(len(folded))
         for word in sorted(self._find_all(folded), key=lambda one: (one.start - one.end, one)):
-            if all(word.end <= other.start or other.end <= word.start for other in kept):
+            if not any(is_taken[word.start : word.end]):
+                is_taken[word.start : word.end] = b"\1" * (word.end - word.start)
                 kept.append(word)
         return sorted(kept)
 
@@ -59,10 +63,10 @@ class Synonyms:
         return [other for other in found if not other.endswith(char)]
 
     def _find_all(self, text: str) -> Iterator[WordWithSynonyms]:
-        for start in range(len(text)):
-            for end in range(start + 1, min(start + self._longest, len(text)) + 1):
-                word = text[start:end]
-                if word in self._groups and _is_whole(text, start, end):
+        for start, first in enumerate(text):
+            for word in self._by_first.get(first, ()):
+                end = start + len(word)
+                if text.startswith(word, start) and _is_whole(text, start, end):
                     others = tuple(other for other in self._groups[word] if other != word)
                     yield WordWithSynonyms(start, end, others)
 
