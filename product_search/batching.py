@@ -25,8 +25,12 @@ Result = TypeVar("Result")
 
 # A thread without work ends: nobody has to close a queue that is no longer used.
 IDLE_S = 10.0
-# While searches wait all the time, indexing still gets one batch in so many.
+# While searches wait all the time, the background still gets one batch in so many.
 BACKGROUND_TURN = 8
+# For so long after a search the background's batches have a part of their room: the next search
+# may have to wait for one.
+BUSY_S = 1.0
+BUSY_PART = 4
 # What took longer to fail waited for something that is down, which is no single item's fault.
 RETRY_WITHIN_S = 5.0
 
@@ -112,12 +116,17 @@ class _Entry(Generic[Item, Result]):
     key: Hashable
     caller: Caller | None
     patience_s: float
+    in_background: bool
+    error: Exception | None = None  # of the batch that it was in: it waits to be run alone
+    retried_until: float = math.inf
     ticket: Ticket[Result] = field(default_factory=Ticket)
 
     def refusal(self) -> Exception | None:
         """Return why the item is not run any more; None where it is."""
         if self.caller is not None and self.caller.is_gone:
             return ClientGone()
+        if self.error is not None:
+            return self.error if time.perf_counter() > self.retried_until else None
         if time.perf_counter() - self.ticket.submitted > self.patience_s:
             return TimeoutError()
         return None
@@ -170,6 +179,7 @@ class Batcher(Generic[Item, Result]):
         self._threads = 0
         self._idle = 0
         self._turn = 0  # batches since the last of the background
+        self._busy_until = -math.inf  # searches came a moment ago
 
     def submit(self, items: Iterable[Item]) -> list[Ticket[Result]]:
         """Put the items into the queue, all or none; return a ticket for each, for `gather`.
@@ -183,7 +193,8 @@ class Batcher(Generic[Item, Result]):
         caller, in_background = _caller.get(), _in_background.get()
         patience_s = math.inf if in_background else self._patience_s
         entries: list[_Entry[Item, Result]] = [
-            _Entry(item, self._cost(item), self._key(item), caller, patience_s) for item in items
+            _Entry(item, self._cost(item), self._key(item), caller, patience_s, in_background)
+            for item in items
         ]
         if not entries:
             return []
@@ -193,6 +204,8 @@ class Batcher(Generic[Item, Result]):
                 self._metrics.refused.inc(len(entries))
                 raise Overloaded(Overloaded.example)
             queue.extend(entries)
+            if not in_background:
+                self._busy_until = time.perf_counter() + BUSY_S
             self._metrics.depth.inc(len(entries))
             self._wake()
         return [entry.ticket for entry in entries]
@@ -258,13 +271,14 @@ class Batcher(Generic[Item, Result]):
         left: list[_Entry[Item, Result]] = []
         key: Hashable = None
         count = dearest = 0
-        while queue and (not count or (count + 1) * dearest <= self._max_cost):
+        most = self._max_cost
+        if queue is self._background and time.perf_counter() < self._busy_until:
+            most //= BUSY_PART
+        while queue and (not count or (count + 1) * dearest <= most):
             entry = queue.popleft()
             if entry.refusal() is not None:
                 taken.append(entry)
-            elif not count or (
-                entry.key == key and (count + 1) * max(dearest, entry.cost) <= self._max_cost
-            ):
+            elif not count or (entry.key == key and (count + 1) * max(dearest, entry.cost) <= most):
                 key = entry.key
                 count, dearest = count + 1, max(dearest, entry.cost)
                 taken.append(entry)
@@ -274,21 +288,32 @@ class Batcher(Generic[Item, Result]):
         return taken
 
     def _run_batch(self, batch: Sequence[_Entry[Item, Result]]) -> None:
-        """Run the batch; where it fails, each of its items alone."""
+        """Run the batch; where it fails, each of its items waits for a turn alone."""
         begun = time.perf_counter()
         for entry in batch:
             entry.ticket.started = begun
         try:
             pairs = list(zip(batch, self._run([one.item for one in batch]), strict=True))
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait for it get it
-            if len(batch) == 1:
-                batch[0].ticket.set_exception(error)
-                return
-            for entry in batch:
-                if time.perf_counter() - begun > RETRY_WITHIN_S:
+            until = begun + RETRY_WITHIN_S
+            if len(batch) > 1 and time.perf_counter() <= until:
+                self._put_back(batch, error, until)
+            else:
+                for entry in batch:
                     entry.ticket.set_exception(error)
-                else:
-                    self._run_batch([entry])
             return
         for entry, result in pairs:
             entry.ticket.set_result(result)
+
+    def _put_back(
+        self, batch: Sequence[_Entry[Item, Result]], error: Exception, until: float
+    ) -> None:
+        """Let each item be run alone and next, but no search wait for all of the background's."""
+        for entry in batch:
+            entry.error, entry.retried_until = error, until
+            entry.key = object()  # that of no other
+        with self._changed:
+            queue = self._background if batch[0].in_background else self._foreground
+            queue.extendleft(reversed(batch))
+            self._metrics.depth.inc(len(batch))
+            self._wake()

@@ -9,7 +9,7 @@ import anyio
 from fastapi import Depends, FastAPI, Request
 
 import orm_models
-from product_search.api import pulse, threads
+from product_search.api import batches, pulse, threads
 from product_search.bootstrap import assemble
 from product_search.bulk import uploads
 from product_search.catalog import products
@@ -25,6 +25,7 @@ class Service:
 
     resources: assemble.Resources
     search_threads: threads.SearchThreads = field(default_factory=threads.SearchThreads)
+    batch_threads: batches.BatchThreads = field(default_factory=batches.BatchThreads)
     # Threads of its own: health answers also while every other one waits for a store.
     health_threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
 

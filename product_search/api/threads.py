@@ -30,13 +30,15 @@ class SearchThreads:
     gone before its batch.
     """
 
-    def __init__(self, threads: int = THREADS, max_waiting: int = MAX_WAITING) -> None:
-        """Start none yet."""
+    def __init__(
+        self, threads: int = THREADS, max_waiting: int = MAX_WAITING, name: str = "search_threads"
+    ) -> None:
+        """Start none yet; `name` is their queue's in the metrics."""
         # anyio's threads, in which all else runs, cost a request three times as much.
         self._pool = ThreadPoolExecutor(threads, "search")
         self._threads, self._most = threads, threads + max_waiting
         self._requests = 0
-        self._metrics = QueueMetrics("search_threads")
+        self._metrics = QueueMetrics(name)
 
     async def run(
         self, request: Request, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

@@ -22,7 +22,7 @@ from product_search.schemas.search import SearchHit, SearchRequest, SearchRespon
 
 MAX_QUERIES = 64
 MAX_BATCH_IMAGES = 64  # 3 MB each, once decoded
-MAX_BATCH_TEXT = 128 * MAX_QUERIES  # characters: at worst 18 s of work, on 2 busy cores
+MAX_BATCH_TEXT = 128 * MAX_QUERIES  # characters
 MAX_RERANKED = 500
 MAX_MATCHED = 64
 MAX_TITLES = 20

@@ -19,7 +19,7 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product
-from product_search.batching import Batcher, gather
+from product_search.batching import Batcher, background, gather
 from product_search.catalog.rows import find_variants
 from product_search.errors import (
     AppError,
@@ -125,12 +125,15 @@ class SearchService:
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchResponse | AppError]:
         """Return the response to each request, or its error; all are encoded together.
 
+        Where the encoders or the vector store are busy, single searches come first.
+
         Raises:
             DatabaseUnavailable, VectorStoreUnavailable: no request can be answered.
         """
         read = [_result_or_error(self.inputs.read, request) for request in requests]
         queries = [one for one in read if isinstance(one, Query)]
-        answers = iter(self._search_all(queries))
+        with background():
+            answers = iter(self._search_all(queries))
         return [_own(next(answers)) if isinstance(one, Query) else one for one in read]
 
     def similar(self, product_id: int, query: SimilarQuery) -> SearchResponse:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from product_search.batching import is_in_background
 from product_search.schemas import examples
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, calibrated, code_of, create, fields_of, resources, search
@@ -60,6 +61,25 @@ def test_a_title_is_judged_against_each_image_in_their_order(
     found = pairs(api, text={"text": "雨伞"}, images=images)
     assert [one["verdict"] for one in found] == ["match", "mismatch", "match"]
     assert found[0] == found[2]
+
+
+def test_what_is_matched_waits_for_what_is_searched(
+    api: TestClient, apple: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = type(resources(api).encoders.image_text)
+    gave_way: list[bool] = []
+
+    def noting(encode: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any) -> Any:
+            gave_way.append(is_in_background())
+            return encode(*arguments)
+
+        return noted
+
+    for name in ("encode_images", "encode_texts"):
+        monkeypatch.setattr(encoder, name, noting(getattr(encoder, name)))
+    pairs(api, image={"image_base64": apple}, texts=[{"text": "水果"}])
+    assert gave_way == [True, True]
 
 
 def test_both_ways_of_asking_give_the_same_score(api: TestClient, apple: str) -> None:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from main import create_app
 from nlp_models import TextEncoder
 from product_search.api import threads
+from product_search.api.batches import BatchThreads
 from product_search.api.dependencies import Service
 from product_search.api.threads import SearchThreads
 from product_search.batching import Caller
@@ -71,6 +72,18 @@ class Served:
         service: Service = self.app.state.service
         narrow = SearchThreads(count, max_waiting)
         self.app.state.service = replace(service, search_threads=narrow)
+
+    def search_batch(self, *texts: str) -> httpx.Response:
+        """The answer to a batch of searches, each of which takes a turn of its own."""
+        deep = {"mode": "text_to_image", "offset": 1}
+        body = {"queries": [deep | {"text": text} for text in texts]}
+        return httpx.post(f"{self.url}/search/batch", json=body, timeout=PATIENCE_S)
+
+    def with_batches(self, count: int, max_turns: int) -> None:
+        """Let batches have so many threads and, all together, so many turns."""
+        service: Service = self.app.state.service
+        narrow = BatchThreads(count, max_turns)
+        self.app.state.service = replace(service, batch_threads=narrow)
 
 
 @pytest.fixture
@@ -136,3 +149,47 @@ def test_nothing_is_encoded_for_a_client_that_left_while_it_waited(served: Serve
         served.gate.open()
         assert (first.result().status_code, third.result().status_code) == (200, 200)
     assert served.gate.seen == ["一", "三"]
+
+
+def test_however_many_batches_there_are_two_have_a_turn_and_searches_their_threads(
+    served: Served,
+) -> None:
+    served.with_threads(1, max_waiting=0)
+    batches = [f"批{number}" for number in range(5)]
+    with ThreadPoolExecutor(6) as clients:
+        answers = [clients.submit(served.search_batch, text) for text in batches]
+        until(lambda: len(served.callers) == 5, "all batches")
+        until(lambda: len(served.gate.seen) == 2, "their first turns")
+        answers.append(clients.submit(served.search, "单个"))
+        until(lambda: "单个" in served.gate.seen, "the search")
+        assert len(served.gate.seen) == 3
+        served.gate.open()
+        assert [one.result().status_code for one in answers] == [200] * 6
+
+
+def test_between_the_turns_of_a_batch_others_have_theirs(served: Served) -> None:
+    served.with_batches(1, max_turns=9)
+    with ThreadPoolExecutor(2) as clients:
+        long = clients.submit(served.search_batch, "长一", "长二", "长三")
+        until(lambda: served.gate.seen, "the first turn")
+        short = clients.submit(served.search_batch, "短")
+        until(lambda: len(served.callers) == 2, "the short batch")
+        served.gate.open()
+        assert [len(one.result().json()["results"]) for one in (long, short)] == [3, 1]
+    assert served.gate.seen == ["长一", "短", "长二", "长三"]
+
+
+def test_a_batch_that_has_no_room_is_refused_whole_and_the_largest_has_room_alone(
+    served: Served,
+) -> None:
+    served.with_batches(2, max_turns=2)
+    with ThreadPoolExecutor(1) as clients:
+        first = clients.submit(served.search_batch, "一", "二", "三")
+        until(lambda: served.gate.seen, "the first turn")
+        refused = served.search_batch("多")
+        assert code_of(refused) == (429, "overloaded")
+        assert refused.headers["Retry-After"] == "1"
+        served.gate.open()
+        assert ["hits" in one for one in first.result().json()["results"]] == [True] * 3
+    assert "多" not in served.gate.seen
+    assert served.search_batch("又有位置").status_code == 200

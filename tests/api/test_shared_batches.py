@@ -211,19 +211,25 @@ def test_who_asked_the_same_as_a_client_that_leaves_is_answered(shop: Shop) -> N
     assert shop.network.seen.count(shop.tokens("书包")) == 1
 
 
-def test_a_full_queue_refuses_a_request_whole_and_answers_the_others(shop: Shop) -> None:
-    waiting = [shop.ask(f"书包 {number}") for number in range(ROOM - 1)]
-    shop.wait_for(ROOM - 1)
-    queries = [{"mode": "text_to_text", "text": text} for text in ("甲", "乙")]
-    refused = shop.http.post("/search/batch", json={"queries": queries})
+def test_a_full_queue_refuses_a_request_and_answers_the_others(shop: Shop) -> None:
+    waiting = [shop.ask(f"书包 {number}") for number in range(ROOM)]
+    shop.wait_for(ROOM)
+    refused = shop.http.post("/search", json={"mode": "text_to_text", "text": "甲"})
     assert code_of(refused) == (429, "overloaded")
     assert refused.headers["Retry-After"] == "1"
-    assert shop.metric("queue_depth") == ROOM - 1
-    waiting.append(shop.ask("丙"))
-    shop.wait_for(ROOM)
-    assert code_of(shop.http.post("/search", json=queries[0])) == (429, "overloaded")
+    assert shop.metric("queue_depth") == ROOM
     shop.network.open()
     assert [found(answer) for answer in waiting] == [1] * ROOM
     assert shop.tokens("甲") not in shop.network.seen
-    again = shop.http.post("/search/batch", json={"queries": queries})
-    assert ["hits" in result for result in again.json()["results"]] == [True, True]
+
+
+def test_a_batch_takes_no_room_of_searches_and_its_texts_come_after_theirs(shop: Shop) -> None:
+    queries = [{"mode": "text_to_text", "text": text} for text in ("甲", "乙")]
+    batch = shop.send("/search/batch", {"queries": queries})
+    shop.wait_for(2)
+    searches = [shop.ask(f"书包 {number}") for number in range(ROOM - 1)]
+    shop.wait_for(ROOM + 1)
+    shop.network.open()
+    assert [found(answer) for answer in searches] == [1] * (ROOM - 1)
+    assert ["hits" in result for result in batch.result().json()["results"]] == [True, True]
+    assert shop.network.batches[-1] == [shop.tokens("甲"), shop.tokens("乙")]

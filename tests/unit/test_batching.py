@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -22,12 +22,14 @@ class Machine:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.is_running = threading.Event()
+        self.before: Callable[[Sequence[int]], None] = lambda _batch: None
         self._may_run = threading.Event()
         self._may_run.set()
 
     def run(self, items: Sequence[int]) -> list[int]:
         """Double the numbers; a negative one breaks its batch."""
         self.batches.append(list(items))
+        self.before(items)
         self.is_running.set()
         assert self._may_run.wait(PATIENCE_S)
         if min(items) < 0:
@@ -117,7 +119,22 @@ def test_searches_come_before_the_background(machine: Machine) -> None:
             tickets = batcher.submit([1, 2, 3])
         tickets += batcher.submit([4, 5, 6])
     results_of(tickets)
-    assert machine.batches == [[4, 5], [6], [1, 2], [3]]
+    assert machine.batches == [[4, 5], [6], [1], [2], [3]]
+
+
+def test_no_search_waits_for_more_than_a_small_batch_of_the_background(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = batcher_of(machine, max_cost=8)
+    with machine.held(batcher), background():  # what holds it is a search
+        tickets = batcher.submit(range(1, 7))
+    results_of(tickets)
+    assert machine.batches == [[1, 2], [3, 4], [5, 6]]
+    monkeypatch.setattr(batching, "BUSY_S", 0.0)  # as long after it
+    with machine.held(batcher), background():
+        tickets = batcher.submit(range(1, 7))
+    results_of(tickets)
+    assert machine.batches == [[1, 2, 3, 4, 5, 6]]
 
 
 def test_the_background_has_its_turn_although_searches_always_wait(machine: Machine) -> None:
@@ -158,6 +175,24 @@ def test_an_item_breaks_no_other_of_its_batch(machine: Machine) -> None:
     assert results_of([good, other]) == [2, 6]
     assert isinstance(bad.exception(PATIENCE_S), ValueError)
     assert machine.batches == [[1, -2, 3], [1], [-2], [3]]
+
+
+def test_no_search_waits_while_the_items_of_a_bad_batch_are_run_one_by_one(
+    machine: Machine,
+) -> None:
+    batcher = batcher_of(machine)
+    late: list[Ticket[int]] = []
+
+    def submit_a_search(batch: Sequence[int]) -> None:
+        if batch == [1]:
+            late.extend(batcher.submit([9]))
+
+    machine.before = submit_a_search
+    with machine.held(batcher), background():
+        tickets = batcher.submit([1, -2, 3])
+    assert results_of([tickets[0], tickets[2]]) == [2, 6]
+    assert results_of(late) == [18]
+    assert machine.batches == [[1, -2, 3], [1], [9], [-2], [3]]
 
 
 def test_where_failing_took_long_nothing_is_run_again(

@@ -22,9 +22,11 @@ from product_search import errors
 from product_search.api.bodies import Body, json_body, json_or_form
 from product_search.api.dependencies import Running
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, SEARCH_ERRORS, documented
+from product_search.batching import background
 from product_search.schemas import examples
 from product_search.search.match import match_pairs
 from product_search.search.rerank import rerank_products
+from product_search.search.search import SearchService
 from product_search.search.titles import suggest_titles
 
 router = APIRouter(tags=["搜索"])
@@ -58,7 +60,7 @@ async def rerank(body: RerankBody, service: Running) -> RerankResponse:
 )
 async def match(body: MatchBody, service: Running) -> MatchResponse:
     """一张图片与 1–64 个标题，或一个标题与 1–64 张图片：每一对的分数、置信度与结论。"""
-    return await body.apply(partial(match_pairs, service.search), service.search_threads)
+    return await body.apply(partial(_match, service.search), service.search_threads)
 
 
 @router.get(
@@ -98,3 +100,8 @@ async def get_similar(
 async def find_titles(body: TitlesBody, service: Running) -> TitlesResponse:
     """与图片最相近的已有标题，以及由它们一致之处拼成的建议；请求体为 JSON 或 multipart。"""
     return await body.apply(partial(suggest_titles, service.search), service.search_threads)
+
+
+def _match(search: SearchService, request: MatchRequest) -> MatchResponse:
+    with background():  # up to 64 images or texts: searches for one come first
+        return match_pairs(search, request)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from data_models import (
-    MAX_BATCH_IMAGES,
-    MAX_BATCH_TEXT,
     BatchRequest,
     BatchResponse,
     SearchRequest,
@@ -19,13 +16,11 @@ from data_models import (
     SuggestResponse,
 )
 from product_search import errors
-from product_search.api.bodies import Body, json_body, json_or_form, validated
+from product_search.api.bodies import Body, json_body, json_or_form
 from product_search.api.dependencies import Running
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, SEARCH_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
-from product_search.errors import AppError, InvalidRequest, PayloadTooLarge
 from product_search.schemas import examples
-from product_search.search.search import SearchService
 
 router = APIRouter(tags=["搜索"])
 
@@ -78,57 +73,15 @@ async def suggest(query: Annotated[SuggestQuery, Query()], service: Running) -> 
     summary="一次搜索多个查询",
     responses=documented(*BODY_ERRORS, *SEARCH_ERRORS),
 )
-async def search_batch(body: BatchBody, service: Running) -> BatchResponse:
-    """1 到 64 个查询，一起编码；`results` 与查询一一对应，一个有误不影响其他。
+async def search_batch(body: BatchBody, request: Request, service: Running) -> BatchResponse:
+    """1 到 64 个查询，几个一组依次回答，单个的搜索优先；`results` 与查询一一对应。
 
-    一批里图片或文字过多时，放不下的查询得到 `payload_too_large`，其他照常回答。
+    一个查询有误不影响其他；图片或文字过多时，放不下的查询得到 `payload_too_large`。
     """
-    return await body.apply(partial(_search_batch, service.search), service.search_threads)
+    return await service.batch_threads.answer(body, request, service.search)
 
 
 def _search(resources: Resources, request: SearchRequest) -> SearchResponse:
     response = resources.search.search(request)
     resources.suggester.popular.note(request, response)
     return response
-
-
-def _search_batch(service: SearchService, batch: BatchRequest) -> BatchResponse:
-    requests = list(_bounded(_query(value) for value in batch.queries))
-    valid = [request for request in requests if not isinstance(request, AppError)]
-    answers = iter(service.search_batch(valid))
-    results = [one if isinstance(one, AppError) else next(answers) for one in requests]
-    return BatchResponse(
-        results=[one.body() if isinstance(one, AppError) else one for one in results]
-    )
-
-
-def _query(value: object) -> SearchRequest | InvalidRequest:
-    """Return the query as a request, or what is wrong with it."""
-    try:
-        return validated(SearchRequest, value)
-    except InvalidRequest as error:
-        return error
-
-
-def _bounded(requests: Iterable[SearchRequest | AppError]) -> Iterator[SearchRequest | AppError]:
-    """Yield the requests for which there is room beside those before them, and errors for the rest.
-
-    All images of a batch are in memory at the same time, and all its texts are encoded before
-    any of its queries is answered.
-    """
-    images = characters = 0
-    for request in requests:
-        if isinstance(request, AppError):
-            yield request
-        elif images + request.image_count > MAX_BATCH_IMAGES:
-            yield _too_much(f"{MAX_BATCH_IMAGES} 张图片")
-        elif characters + request.text_length > MAX_BATCH_TEXT:
-            yield _too_much(f"{MAX_BATCH_TEXT} 个字符")
-        else:
-            images += request.image_count
-            characters += request.text_length
-            yield request
-
-
-def _too_much(most: str) -> PayloadTooLarge:
-    return PayloadTooLarge(f"一批最多 {most}：请把这个查询放到下一批")
