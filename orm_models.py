@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Index,
     LargeBinary,
+    SmallInteger,
     String,
     Text,
     bindparam,
@@ -146,6 +147,7 @@ class OutboxEvent(Base):
     __table_args__ = (
         Index("ix_outbox_event_product", "product_id"),
         Index("ix_outbox_event_publish_after", "publish_after"),
+        Index("ix_outbox_event_priority", "priority", "id"),
         {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
     )
 
@@ -161,6 +163,8 @@ class OutboxEvent(Base):
     # With Kafka: when the relay publishes it, the oldest of its product, once more; NULL: at once.
     publish_after: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
+    # 0 comes first: what people have written (outbox.events.Priority).
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="1")
 
 
 class VectorCollection(Base):

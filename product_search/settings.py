@@ -135,7 +135,11 @@ class Settings(BaseSettings):
         2.0, gt=0, le=3600, description="pause after the first failure; each next is twice as long"
     )
     outbox_max_depth: int = Field(
-        100_000, ge=1, le=10_000_000, description="events that wait until writes are refused (429)"
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="events of people's writes that wait until writes are refused (429), "
+        "events of all kinds that wait until imports pause",
     )
     import_max_bytes: int = Field(
         2 * 1024**3, ge=1, description="largest upload of POST /product/import"

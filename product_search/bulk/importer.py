@@ -26,6 +26,7 @@ from product_search.bulk.tables import BadRow, Row
 from product_search.catalog.products import Catalog
 from product_search.catalog.rows import Outcome, upsert_by_sku
 from product_search.errors import AppError, ImportFileError, OutboxFull
+from product_search.outbox.events import Priority
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed, execute
 from product_search.runs.queue import Problem, RunClaim, RunKind, RunState
@@ -198,7 +199,7 @@ class _Import:
         """Wait until enough of the index work that waits is done: an import has time."""
         while True:
             try:
-                return self._catalog.gate.admit(rows)
+                return self._catalog.gate.admit(rows, Priority.background)
             except OutboxFull as error:
                 log.info("%s：导入暂停 %d 秒", error, error.retry_after_s)
                 self._context.stopping.wait(error.retry_after_s)

@@ -154,13 +154,14 @@ class Catalog:
             ProductNotFound: there is no such product.
         """
         given_up = select(Product).where(Product.index_status == IndexStatus.failed)
+        priority = events.Priority.background if product_id is None else events.Priority.person
         if product_id is not None:
             self.get(product_id)
             given_up = given_up.where(Product.id == product_id)
         count = last = 0
         while True:
             batch = given_up.where(Product.id > last).order_by(Product.id).limit(_RETRY_BATCH)
-            retried = self.database.write(events.retry, batch)
+            retried = self.database.write(events.retry, batch, priority)
             if not retried:
                 return count
             count, last = count + len(retried), retried[-1]

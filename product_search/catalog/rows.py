@@ -17,7 +17,7 @@ from product_search.database.column_types import same_json
 from product_search.database.key_sets import key_in, read_rows, row_array, write_keys
 from product_search.database.transactions import read_committed
 from product_search.errors import ProductNotFound
-from product_search.outbox import events
+from product_search.outbox import catalog_events, events
 
 # A change of these columns changes what Milvus holds; a change of the others does not.
 INDEXED_COLUMNS = frozenset(
@@ -94,7 +94,8 @@ def find_variants(session: Session, product: Product) -> list[int]:
 def upsert_by_sku(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
     """Add or change products, each known by its sku, in the session's transaction.
 
-    Columns that a row leaves out stay as they are, or take a new product's default.
+    Columns that a row leaves out stay as they are, or take a new product's default. Nobody waits
+    for one of them: their index work is of the background.
 
     Args:
         session: the transaction.
@@ -106,7 +107,9 @@ def upsert_by_sku(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[O
     products = {product.sku: product for product in found}
     _insert_products(session, [row for row in rows if row["sku"] not in products])
     return [
-        change_product(session, products[row["sku"]], row) if row["sku"] in products else "created"
+        change_product(session, products[row["sku"]], row, events.Priority.background)
+        if row["sku"] in products
+        else "created"
         for row in rows
     ]
 
@@ -126,7 +129,7 @@ def _insert_products(session: Session, rows: Sequence[Mapping[str, Any]]) -> Non
         for row in rows
     ]
     session.execute(insert(Product), new)
-    events.record_new(session, [row["milvus_id"] for row in new])
+    catalog_events.record_new(session, [row["milvus_id"] for row in new])
 
 
 def insert_product(session: Session, columns: Mapping[str, Any]) -> Product:
@@ -160,7 +163,12 @@ def _with_group(product: Product, columns: Mapping[str, Any]) -> Mapping[str, An
     return {**columns, "group": named}
 
 
-def change_product(session: Session, product: Product, columns: Mapping[str, Any]) -> Outcome:
+def change_product(
+    session: Session,
+    product: Product,
+    columns: Mapping[str, Any],
+    priority: events.Priority = events.Priority.person,
+) -> Outcome:
     """Set the columns that differ; where Milvus holds one of them, record an outbox event."""
     columns = _with_group(product, columns)
     changed = {name for name, value in columns.items() if _differ(getattr(product, name), value)}
@@ -177,7 +185,7 @@ def change_product(session: Session, product: Product, columns: Mapping[str, Any
         product.revision += 1
         product.index_status = IndexStatus.pending
         product.index_error = None
-        events.record(session, product, events.Operation.upsert)
+        events.record(session, product, events.Operation.upsert, priority)
     return "updated"
 
 

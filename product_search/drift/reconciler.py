@@ -31,7 +31,7 @@ from product_search.images.store import ImageStore
 from product_search.indexing import collections
 from product_search.indexing.collections import Role
 from product_search.milvus.entities import EntityState
-from product_search.outbox import events
+from product_search.outbox import catalog_events, events
 from product_search.outbox.admission import OpenGate
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
@@ -285,7 +285,7 @@ class _Check:
         if not self._options.repair or not count or self._view is None:
             return False
         try:
-            self._tools.gate.admit(count)
+            self._tools.gate.admit(count, events.Priority.background)
         except OutboxFull:
             return False
         return True
@@ -334,9 +334,10 @@ def _collections(session: Session) -> tuple[list[str], set[str]]:
 def _repair(session: Session, found: Sequence[Problem]) -> None:
     products = [int(one.subject) for one in found if one.kind in _REPAIRED_BY_INDEXING]
     if products:
-        events.retry(session, select(Product).where(Product.id.in_(products)))
+        drifted = select(Product).where(Product.id.in_(products))
+        events.retry(session, drifted, events.Priority.background)
     orphans = [int(one.subject) for one in found if one.kind == DriftKind.orphaned]
-    events.record_orphans(session, orphans)
+    catalog_events.record_orphans(session, orphans)
 
 
 def _unused_collection(name: str) -> Problem:

@@ -60,7 +60,7 @@ class Indexer:
     vocabulary: Vocabulary = field(default_factory=Vocabulary)  # knows the words of what is found
 
     def apply_oldest(self, limit: int) -> int:
-        """Index up to `limit` products that have waited longest; return how many were claimed.
+        """Index up to `limit` products, as a claim chooses them; return how many were claimed.
 
         Raises what a store or an encoder raises that is down; the products then wait as before.
         """
@@ -89,6 +89,9 @@ class Indexer:
     def consume(self, consumer: Consumer, limit: int) -> int:
         """Index the products of the next messages and commit these; return how many products.
 
+        What people have written comes before the messages, an import's perhaps, that are in the
+        topic before its own: it is taken from the database.
+
         A product that nobody waits for, that is claimed, pauses or stays locked, is passed over:
         the first is a duplicate, the others are published again when they are due.
 
@@ -98,6 +101,7 @@ class Indexer:
         if batch is None:
             return 0
         try:
+            self.apply_products(self.database.read(events.find_urgent, limit, self.clock))
             self.apply_products(batch.product_ids)
         except Exception:  # whatever it was, the messages must come again
             consumer.rewind(batch)

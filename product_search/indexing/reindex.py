@@ -26,7 +26,7 @@ from product_search.indexing.collections import (
 )
 from product_search.indexing.startup import retire_collections
 from product_search.milvus.schema import collection_name
-from product_search.outbox import counts, events
+from product_search.outbox import catalog_events, counts
 from product_search.outbox.admission import OpenGate
 from product_search.runs import queue
 from product_search.runs.executor import LEASE, RunContext, RunFailed
@@ -261,7 +261,7 @@ def _register_filling(session: Session, context: RunContext, encoders: EncoderPa
 def _record_batch(
     session: Session, context: RunContext, progress: Progress, limit: int
 ) -> tuple[int, Progress]:
-    ids = events.record_fill(session, progress["last_id"], limit)
+    ids = catalog_events.record_fill(session, progress["last_id"], limit)
     if ids:
         queued = progress["queued"] + len(ids)
         progress = {**progress, "last_id": ids[-1], "queued": queued}

@@ -23,7 +23,7 @@ from product_search.indexing.collections import (
     lock_live,
 )
 from product_search.milvus.schema import collection_name
-from product_search.outbox import counts, events
+from product_search.outbox import catalog_events, counts
 from product_search.runs import queue
 from product_search.runs.queue import RunKind
 from product_search.text.document import TERMS_VERSION
@@ -77,7 +77,8 @@ def renew_terms(session: Session) -> bool:
         return False
     for row in rows.values():
         row.terms_version = TERMS_VERSION
-    record = events.record_rebuild if counts.is_rebuilding(session) else events.record_renewal
+    is_rebuilding = counts.is_rebuilding(session)
+    record = catalog_events.record_rebuild if is_rebuilding else catalog_events.record_renewal
     record(session)
     return True
 
@@ -191,7 +192,7 @@ def _record_all(
         if active is not None and active.name != name:
             retire_collections(session, [row for row in rows.values() if row.name != name])
         add_collection(session, encoders, Role.active)
-        events.record_rebuild(session)
+        catalog_events.record_rebuild(session)
         return True
 
     return collections.database.write(record)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from data_models import INT64_MAX, IndexStatus, OutboxCounts
 from orm_models import OutboxEvent, Product
 from product_search.database.clock import database_clock
-from product_search.outbox.events import Operation
+from product_search.outbox.events import Operation, Priority
 
 
 def count_fills(session: Session, limit: int, *, unclaimed: bool = False) -> int:
@@ -46,10 +46,12 @@ def count_pending(session: Session, up_to_id: int = INT64_MAX) -> int:
     return session.scalar(waiting) or 0
 
 
-def count_up_to(session: Session, up_to: int) -> int:
-    """Count the events, no further than `up_to`."""
-    some = select(OutboxEvent.id).limit(up_to).subquery()
-    return session.scalar(select(func.count()).select_from(some)) or 0
+def count_up_to(session: Session, up_to: int, priority: Priority = Priority.background) -> int:
+    """Count the events as urgent as this or more, no further than `up_to`."""
+    some = select(OutboxEvent.id)
+    if priority is not Priority.background:  # else it is each of them
+        some = some.where(OutboxEvent.priority <= priority.value)
+    return session.scalar(select(func.count()).select_from(some.limit(up_to).subquery())) or 0
 
 
 def fetch_counts(session: Session) -> OutboxCounts:

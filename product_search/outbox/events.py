@@ -10,8 +10,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
 
 from sqlalchemy import (
     ColumnElement,
@@ -21,7 +21,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal,
     or_,
     select,
     update,
@@ -31,10 +30,10 @@ from sqlalchemy.orm import Session, aliased
 from data_models import IndexStatus
 from orm_models import OutboxEvent, Product
 from product_search.database.clock import Clock, database_clock
-from product_search.database.column_types import UtcDateTime
 from product_search.database.transactions import read_committed
 
 _LONGEST_PAUSE = timedelta(hours=1)
+_BACKGROUND_SHARE = 8  # while people always wait, one product in so many is of the background
 _INSERT = insert(OutboxEvent)
 _DELETE = delete(OutboxEvent).where(OutboxEvent.id == bindparam("event"))
 
@@ -46,6 +45,13 @@ class Operation(StrEnum):
     delete = "delete"
     fill = "fill"  # no change: a collection that is being filled lacks the product
     rebuild = "rebuild"  # no change: the active collection is new and lacks the product
+
+
+class Priority(IntEnum):
+    """Who waits for it: the lower comes first."""
+
+    person = 0  # somebody has written it, and looks for it
+    background = 1  # an import, a new collection or a repair, of which nobody waits for one product
 
 
 @dataclass(frozen=True)
@@ -81,83 +87,43 @@ class Claim:
     items: Sequence[ClaimItem]
 
 
-def record(session: Session, product: Product, operation: Operation) -> None:
+def record(
+    session: Session,
+    product: Product,
+    operation: Operation,
+    priority: Priority = Priority.person,
+) -> None:
     """Add an event to the session's transaction; the product has its id, and its row is locked."""
     if product.revision > 1 or operation is Operation.delete:
-        _end_pause(session, product.id)
+        bring_forward(session, product.id, priority)
     event = {
         "product_id": product.id,
         "milvus_id": product.milvus_id,
         "operation": operation,
         "revision": product.revision,
+        "priority": priority.value,
     }
     session.connection().execute(_INSERT, event)
 
 
-def _end_pause(session: Session, product_id: int) -> None:
-    """Let the product be tried at once and from the first attempt: a change may have mended it."""
-    paused = select(OutboxEvent.id).where(
-        OutboxEvent.product_id == product_id,
-        OutboxEvent.claim_token.is_(None),
-        OutboxEvent.available_at.is_not(None),
-    )
-    for event_id in session.scalars(paused).all():  # by key: a search would lock neighbours
-        session.execute(
-            update(OutboxEvent)
-            .where(OutboxEvent.id == event_id, OutboxEvent.claim_token.is_(None))
-            .values(available_at=None, attempts=0, publish_after=None)
-        )
+def bring_forward(session: Session, product_id: int, priority: Priority) -> None:
+    """Let what waits of the product, whose row is locked, come as early as what is recorded next.
 
-
-def record_rebuild(session: Session) -> None:
-    """Record an event for every product, for an active collection that is still empty."""
-    _record_all(session, Operation.rebuild)
-
-
-def record_renewal(session: Session) -> None:
-    """Record an event for every product, for collections that have each of them, but outdated."""
-    _record_all(session, Operation.upsert)
-
-
-def _record_all(session: Session, operation: Operation) -> None:
-    # Events of deleted products stay: other collections than the new one may still hold them.
-    session.execute(delete(OutboxEvent).where(OutboxEvent.product_id.in_(select(Product.id))))
-    session.execute(update(Product).values(index_status=IndexStatus.pending, index_error=None))
-    _record_each(session, operation)
-
-
-def record_new(session: Session, milvus_ids: Collection[int]) -> None:
-    """Record an event for each product that this transaction has added, in one statement."""
-    _record_each(session, Operation.upsert, Product.milvus_id.in_(milvus_ids))
-
-
-def _record_each(session: Session, operation: Operation, *conditions: ColumnElement[bool]) -> None:
-    why, now = literal(str(operation)), literal(datetime.now(UTC), UtcDateTime)
-    every = select(Product.id, Product.milvus_id, why, Product.revision, literal(0), now)
-    columns = ["product_id", "milvus_id", "operation", "revision", "attempts", "created_at"]
-    chosen = every.where(*conditions).order_by(Product.id)
-    session.execute(insert(OutboxEvent).from_select(columns, chosen))
-
-
-def record_fill(session: Session, after: int, limit: int) -> list[int]:
-    """Record events that fill a collection with the next products by id; return their ids.
-
-    Paused products are tried at once, so that none holds up the end of the filling.
+    It is claimed by its oldest event, which so has the priority of the most urgent. A pause after
+    a failure ends, and the attempts begin anew: the change may have mended it.
     """
-    read_committed(session)
-    some = select(Product).where(Product.id > after).order_by(Product.id).limit(limit)
-    products = session.scalars(some.with_for_update()).all()
-    for product in products:
-        _end_pause(session, product.id)
-        session.add(
-            OutboxEvent(
-                product_id=product.id,
-                milvus_id=product.milvus_id,
-                operation=Operation.fill,
-                revision=product.revision,
-            )
-        )
-    return [product.id for product in products]
+    is_paused = OutboxEvent.claim_token.is_(None) & OutboxEvent.available_at.is_not(None)
+    is_later = OutboxEvent.priority > priority.value
+    theirs = select(OutboxEvent.id, is_paused, is_later).where(
+        OutboxEvent.product_id == product_id, is_paused | is_later
+    )
+    for event_id, paused, later in session.execute(theirs).all():
+        one = update(OutboxEvent).where(OutboxEvent.id == event_id)  # a search locks neighbours
+        if paused:
+            unclaimed = one.where(OutboxEvent.claim_token.is_(None))
+            session.execute(unclaimed.values(available_at=None, attempts=0, publish_after=None))
+        if later:
+            session.execute(one.values(priority=priority.value))
 
 
 def is_due(
@@ -168,6 +134,12 @@ def is_due(
     return session.scalars(due.order_by(OutboxEvent.id).limit(1)).first() is not None
 
 
+def find_urgent(session: Session, limit: int, clock: Clock = database_clock) -> Sequence[int]:
+    """Return products, up to the limit, that people have written and that are due; no lock."""
+    urgent = _oldest(_due(clock(session)), Priority.person, limit)
+    return session.scalars(urgent.with_only_columns(OutboxEvent.product_id)).all()
+
+
 def claim(
     session: Session,
     limit: int,
@@ -175,7 +147,10 @@ def claim(
     clock: Clock = database_clock,
     among: Collection[int] | None = None,
 ) -> Claim:
-    """Claim up to `limit` products whose events have waited longest, of those `among` if given.
+    """Claim up to `limit` products, of those `among` if given.
+
+    What people have written comes first, then what has waited longest; while people write more
+    than is indexed, a share of each claim is left to what nobody waits for.
 
     Two workers never get the same product: SKIP LOCKED leaves each the rows that the other has not
     locked; without it the UPDATE, atomic in itself, decides.
@@ -183,9 +158,11 @@ def claim(
     read_committed(session)
     now, token = clock(session), secrets.token_hex(16)
     due = _due(now)
-    free = select(OutboxEvent.id).where(due, _claimable(session, among))
-    oldest = free.order_by(OutboxEvent.id).limit(limit)
-    chosen = session.scalars(oldest.with_for_update(skip_locked=True)).all()
+    if among is None:
+        chosen = _choose(session, due, limit)
+    else:
+        named = select(OutboxEvent.id).where(due, _claimable(session, among))
+        chosen = _lock(session, named.order_by(OutboxEvent.id).limit(limit))
     if not chosen:
         return Claim(token, [])
     session.execute(
@@ -194,6 +171,28 @@ def claim(
         .values(claim_token=token, available_at=now + lease, publish_after=now + lease)
     )
     return Claim(token, _items(session, chosen, token))
+
+
+def _choose(session: Session, due: ColumnElement[bool], limit: int) -> Sequence[int]:
+    """Lock and return the events to claim, the urgent ones first."""
+    urgent = _lock(session, _oldest(due, Priority.person, limit))
+    share = min(max(1, limit // _BACKGROUND_SHARE), limit - 1)
+    room = max(limit - len(urgent), share)
+    others = _lock(session, _oldest(due, Priority.background, room)) if room else []
+    return [*urgent[: limit - len(others)], *others]
+
+
+def _oldest(due: ColumnElement[bool], priority: Priority, limit: int) -> Select[int]:
+    """Return the query of the oldest claimable events of one priority, which an index has in order.
+
+    One query of both would have to sort all that wait.
+    """
+    free = select(OutboxEvent.id).where(OutboxEvent.priority == priority.value, due, is_oldest())
+    return free.order_by(OutboxEvent.id).limit(limit)
+
+
+def _lock(session: Session, free: Select[int]) -> Sequence[int]:
+    return session.scalars(free.with_for_update(skip_locked=True)).all()
 
 
 def _items(session: Session, chosen: Sequence[int], token: str) -> list[ClaimItem]:
@@ -209,8 +208,8 @@ def _items(session: Session, chosen: Sequence[int], token: str) -> list[ClaimIte
         )
         .join(OutboxEvent, OutboxEvent.product_id == first.product_id)
         .where(first.id.in_(chosen), first.claim_token == token)
-        .group_by(first.id, first.product_id, first.milvus_id, first.attempts)
-        .order_by(first.id)
+        .group_by(first.id, first.product_id, first.milvus_id, first.attempts, first.priority)
+        .order_by(first.priority, first.id)
     )
     return [ClaimItem(*row[:-1], only_fill=bool(row[-1])) for row in session.execute(every)]
 
@@ -318,29 +317,19 @@ def enqueue_again(session: Session, items: Iterable[ClaimItem]) -> None:
                 milvus_id=item.milvus_id,
                 operation=Operation.upsert,
                 revision=product.revision if product is not None else 0,
+                priority=Priority.person.value,  # Milvus may have it wrong until then
             )
         )
 
 
-def retry(session: Session, given_up: Select[Product]) -> list[int]:
+def retry(session: Session, given_up: Select[Product], priority: Priority) -> list[int]:
     """Record that the products are to be indexed again; return their ids."""
     products = session.scalars(given_up.with_for_update()).all()
     for product in products:
         product.index_status = IndexStatus.pending
         product.index_error = None
-        record(session, product, Operation.upsert)
+        record(session, product, Operation.upsert, priority)
     return [product.id for product in products]
-
-
-def record_orphans(session: Session, milvus_ids: Iterable[int]) -> None:
-    """Record the deletion of entities that have no product.
-
-    The event's product_id is minus the key: the entity's may be another product's by now.
-    """
-    session.add_all(
-        OutboxEvent(product_id=-key, milvus_id=key, operation=Operation.delete, revision=0)
-        for key in milvus_ids
-    )
 
 
 def _due(now: datetime) -> ColumnElement[bool]:

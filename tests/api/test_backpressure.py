@@ -18,9 +18,11 @@ from sqlalchemy.orm import Session
 from main import create_app
 from orm_models import Database
 from product_search.bulk.importer import import_file
+from product_search.catalog.rows import upsert_by_sku
 from product_search.errors import DatabaseUnavailable, OutboxFull
 from product_search.indexing.indexer import Indexer
 from product_search.outbox.admission import OutboxGate
+from product_search.outbox.events import Priority
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, code_of, create, everything, listed, resources
 from tests.unit.pictures import encoded, noise
@@ -63,6 +65,28 @@ def test_a_full_outbox_refuses_writes_and_nothing_else(api: TestClient) -> None:
     assert api.get("/health").json()["outbox"]["pending"] == DEPTH
     query = {"mode": "text_to_text", "text": "书包"}
     assert api.post("/search", json=query).status_code == 200
+
+
+def test_an_import_that_fills_the_outbox_leaves_people_all_of_their_room(api: TestClient) -> None:
+    database = resources(api).database
+    rows = [{"sku": str(number), "title": "杯子"} for number in range(2 * DEPTH)]
+    database.write(upsert_by_sku, rows)
+    for number in range(DEPTH):
+        create(api, title=str(number))
+    assert code_of(api.post("/product", json={"title": "一个太多"})) == (429, "outbox_full")
+    gate = OutboxGate(database, DEPTH, clock=lambda: 0.0)
+    with pytest.raises(OutboxFull):
+        gate.admit(1, Priority.background)
+
+
+def test_what_people_write_leaves_an_import_none_of_theirs(api: TestClient) -> None:
+    """So the outbox does not grow without bound: an import waits for all."""
+    for number in range(DEPTH - 1):
+        create(api, title=str(number))
+    gate = OutboxGate(resources(api).database, DEPTH, clock=lambda: 0.0)
+    gate.admit(1, Priority.background)
+    with pytest.raises(OutboxFull):
+        gate.admit(1, Priority.background)
 
 
 def test_what_leaves_no_index_work_passes_a_full_outbox(api: TestClient) -> None:
@@ -183,10 +207,10 @@ def test_an_import_waits_for_room(
     class DrainedGate(OutboxGate):
         """Whoever is refused finds the outbox emptied when it asks again."""
 
-        def admit(self, events: int) -> None:
+        def admit(self, events: int, priority: Priority = Priority.person) -> None:
             """See OutboxGate."""
             try:
-                super().admit(events)
+                super().admit(events, priority)
             except OutboxFull:
                 paused.append(clock[0])
                 drain(api)

@@ -16,7 +16,7 @@ from product_search.images.store import ImageStore
 from product_search.indexing import collections, reindex, startup
 from product_search.indexing.collections import Role
 from product_search.indexing.reindex import ReindexRefused
-from product_search.outbox import counts, events
+from product_search.outbox import catalog_events, counts, events
 from product_search.outbox.events import Claim, ClaimPolicy
 from product_search.runs import queue
 from product_search.runs.queue import RunKind, RunState
@@ -156,9 +156,9 @@ def test_products_are_queued_for_a_filling_by_id_and_their_pauses_end(
     with writing(database) as session:
         events.mark_failed(session, dict.fromkeys(failing, "坏"), ClaimPolicy(LEASE))
         events.release_all(session)
-    assert database.write(partial(events.record_fill, after=0, limit=3)) == made[:3]
-    assert database.write(partial(events.record_fill, after=made[2], limit=3)) == made[3:]
-    assert database.write(partial(events.record_fill, after=made[4], limit=3)) == []
+    assert database.write(partial(catalog_events.record_fill, after=0, limit=3)) == made[:3]
+    assert database.write(partial(catalog_events.record_fill, after=made[2], limit=3)) == made[3:]
+    assert database.write(partial(catalog_events.record_fill, after=made[4], limit=3)) == []
     left = partial(counts.count_fills, limit=100)
     assert database.read(left) == 5
     works = claimed(database).items
@@ -174,7 +174,7 @@ def test_a_claim_says_where_nothing_but_a_filling_is_asked_for(
 ) -> None:
     plain, changed, gone = [catalog.create({"title": "书包"}, None).product_id for _ in range(3)]
     settled(database)
-    database.write(partial(events.record_fill, after=0, limit=10))
+    database.write(partial(catalog_events.record_fill, after=0, limit=10))
     catalog.update(changed, {"title": "改"}, KEEP_IMAGE)
     catalog.delete(gone)
     claim = claimed(database)
@@ -188,7 +188,7 @@ def test_a_product_that_fails_is_queued_by_one_event_and_holds_up_no_filling(
     catalog: Catalog, database: Database
 ) -> None:
     product_id = catalog.create({"title": "书包"}, None).product_id
-    database.write(partial(events.record_fill, after=0, limit=10))
+    database.write(partial(catalog_events.record_fill, after=0, limit=10))
     claim = claimed(database)
     with writing(database) as session:
         assert events.lock_held(session, claim, claim.items) == {product_id}
@@ -205,5 +205,5 @@ def test_deletions_stay_queued_when_all_products_are_queued_anew(
     kept, gone = [catalog.create({"title": "书包"}, None).product_id for _ in range(2)]
     catalog.delete(gone)
     with writing(database) as session:
-        events.record_rebuild(session)
+        catalog_events.record_rebuild(session)
     assert {work.product_id for work in claimed(database).items} == {kept, gone}

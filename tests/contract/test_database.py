@@ -25,7 +25,7 @@ from product_search.catalog.rows import (
 )
 from product_search.errors import DuplicateSku, InvalidImage, ProductNotFound
 from product_search.images.store import ImageStore
-from product_search.outbox import counts, events as outbox
+from product_search.outbox import catalog_events, counts, events as outbox
 from tests.sessions import reading, writing
 from tests.unit.pictures import encoded, four_colours
 
@@ -295,7 +295,7 @@ def test_all_products_are_queued_anew(catalog: Catalog, database: Database) -> N
             product.index_status = IndexStatus.failed
             product.index_error = "坏了"
     with writing(database) as session:
-        outbox.record_rebuild(session)
+        catalog_events.record_rebuild(session)
     assert events(database) == [
         (made[0], "rebuild", 1),
         (made[1], "rebuild", 2),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from fastapi.testclient import TestClient
 from main import create_app
 from orm_models import Database
 from product_search.bootstrap.assemble import Resources
+from product_search.catalog.rows import upsert_by_sku
 from product_search.indexing.indexer import Indexer
 from product_search.outbox import counts
-from product_search.outbox.kafka import KafkaTopic
+from product_search.outbox.kafka import Consumer, KafkaTopic, Publisher
+from product_search.outbox.relay import Relay
 from product_search.settings import Settings
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.kafka_servers import MockKafka, new_topic, running_kafka
@@ -93,6 +97,27 @@ def unpublished(api: TestClient) -> tuple[Resources, Indexer, int]:
     held.relay_loop.stop()
     product_id = held.catalog.create({"title": "书包"}, None).product_id
     return held, Indexer(held.database, held.images, held.collections), product_id
+
+
+def test_what_somebody_writes_comes_before_the_messages_of_an_import(
+    api: TestClient, settings: Settings, mock_kafka: MockKafka
+) -> None:
+    held = resources(api)
+    held.indexing_loop.stop()
+    assert held.relay_loop is not None
+    held.relay_loop.stop()
+    topic = new_topic(mock_kafka.servers)
+    with closing(Publisher(topic)) as publisher, closing(Consumer(topic)) as consumer:
+        rows = [{"sku": str(number), "title": "杯子"} for number in range(3)]
+        held.database.write(upsert_by_sku, rows)
+        assert Relay(held.database, publisher, timedelta(minutes=5)).publish_due() == 3
+        written = held.catalog.create({"title": "书包"}, None).product_id  # no message tells of it
+        indexer = Indexer(held.database, held.images, held.collections)
+        deadline = time.monotonic() + DEADLINE_S
+        while not indexer.consume(consumer, 1):
+            assert time.monotonic() < deadline, "no message comes"
+    assert held.catalog.get(written).index_status == "indexed"
+    assert held.database.read(counts.count_pending) == 2
 
 
 @pytest.mark.parametrize("database_url", ["mysql"], indirect=True)  # SQLite locks no rows

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert, select, text
+from sqlalchemy import insert, select, text
 
 from data_models import ProductListQuery
 from orm_models import Database, Product
@@ -17,10 +16,10 @@ from product_search.catalog.products import Catalog
 from product_search.catalog.rows import BoundProduct, bound_products
 from product_search.images.store import ImageStore
 from tests.contract.conftest import empty_tables, mysql_url
+from tests.contract.plans import PRIMARY, Plan, plans_of
 
 ROWS = 20_000
 KINDS = 50  # of categories and of brands
-PRIMARY = "PRIMARY"
 
 
 def row(number: int) -> dict[str, Any]:
@@ -54,68 +53,12 @@ def catalog(
     database.close()
 
 
-@dataclass
-class Plan:
-    """How a statement is run: the indexes that it reads, and whether it sorts."""
-
-    statement: str
-    indexes: set[str] = field(default_factory=set)
-    sorts: bool = False
-    scans: bool = False  # all products, or all of an index
-
-
 def plans(catalog: Catalog, **parameters: object) -> list[Plan]:
     """The plan of each statement that this list runs; the last one counts all that is found."""
     query = ProductListQuery.model_validate(parameters)
-    made = _plans_of(catalog.database.engine, lambda: catalog.list(query))
+    made = plans_of(catalog.database.engine, lambda: catalog.list(query))
     assert len(made) >= 2
     return made
-
-
-def _plans_of(engine: Engine, work: Callable[[], object]) -> list[Plan]:
-    sent: list[tuple[str, Any]] = []
-
-    def keep(_c: object, _cursor: object, statement: str, values: Any, *_rest: object) -> None:
-        sent.append((statement, values))
-
-    event.listen(engine, "before_cursor_execute", keep)
-    try:
-        work()
-    finally:
-        event.remove(engine, "before_cursor_execute", keep)
-    selects = [
-        (" ".join(statement.split()), values) for statement, values in sent if "SELECT" in statement
-    ]
-    return [_explained(engine, *select) for select in selects]
-
-
-def _explained(engine: Engine, statement: str, values: Any) -> Plan:
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            return _on_sqlite(connection, statement, values)
-        mariadb = getattr(engine.dialect, "is_mariadb", False)
-        explain = "EXPLAIN" if mariadb else "EXPLAIN FORMAT=TRADITIONAL"
-        steps = connection.exec_driver_sql(f"{explain} {statement}", values).mappings().all()
-    plan = Plan(statement)
-    for step in steps:
-        if step["key"]:
-            plan.indexes.update(step["key"].split(","))  # several where MySQL intersects them
-        plan.sorts |= "filesort" in (step["Extra"] or "")
-        plan.scans |= step["table"] == "product" and step["type"] in ("ALL", "index")
-    return plan
-
-
-def _on_sqlite(connection: Connection, statement: str, values: Any) -> Plan:
-    plan = Plan(statement)
-    for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).mappings():
-        detail: str = step["detail"]
-        plan.sorts |= "TEMP B-TREE" in detail
-        plan.scans |= detail.startswith("SCAN product")
-        if "INDEX ix_" in detail:
-            plan.indexes.add(detail.partition("INDEX ")[2].split()[0])
-        elif "USING INTEGER PRIMARY KEY" in detail or detail == "SCAN product":
-            plan.indexes.add(PRIMARY)  # a table is its primary key's index
-    return plan
 
 
 ORDERS: dict[str, str] = {
@@ -182,7 +125,7 @@ def test_a_range_of_prices_is_an_index(catalog: Catalog, sort: str) -> None:
 
 def test_exact_duplicates_are_two_indexes_and_nothing_is_sorted(catalog: Catalog) -> None:
     database = catalog.database
-    (plan,) = _plans_of(
+    (plan,) = plans_of(
         database.engine,
         lambda: database.read(find_duplicates, "77", "99"),
     )
@@ -199,7 +142,7 @@ def test_the_products_of_many_entities_are_looked_up_one_by_one(catalog: Catalog
     def first(found: Mapping[int, BoundProduct]) -> list[int]:
         return [one.id for one in found.values()][:10]
 
-    made = _plans_of(database.engine, lambda: database.read(bound_products, keys, (), first))
+    made = plans_of(database.engine, lambda: database.read(bound_products, keys, (), first))
     assert [plan.scans for plan in made] == [False, False], made
     if database.engine.dialect.name == "sqlite":  # InnoDB's plan is of the same few pages
         assert made[0].indexes == {"ix_product_binding"}, made

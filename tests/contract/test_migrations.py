@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from product_search.catalog.rows import product_out
 from product_search.cli import manage
 from product_search.errors import DatabaseUnavailable, StartError
 from product_search.images.store import ImageStore
+from product_search.outbox import events
 from product_search.settings import Settings
 from tests.contract.conftest import drop_all_tables
 from tests.sessions import reading, writing
@@ -152,6 +154,30 @@ def test_groups_are_added_once_and_old_products_have_none(empty: Database, done:
     assert definitions(empty) == whole
     with reading(empty) as session:
         assert session.scalars(select(Product.group)).all() == [None]
+
+
+@pytest.mark.parametrize("done", ["", "column", "column and index"])
+def test_what_waits_at_the_upgrade_waits_behind_what_is_written_after_it(
+    empty: Database, tmp_path: Path, done: str
+) -> None:
+    """An import may be in flight, and nobody knows any more whose the events are."""
+    migrate(empty)
+    whole = definitions(empty)
+    with writing(empty) as session:
+        columns = "product_id, milvus_id, operation, revision, created_at"
+        values = ", ".join(f"({one}, {one}, 'upsert', 1, '2026-01-02')" for one in (70, 71))
+        session.execute(text(f"INSERT INTO outbox_event ({columns}) VALUES {values}"))
+        table = "" if on_sqlite(empty) else " ON outbox_event"
+        if "index" not in done:
+            session.execute(text(f"DROP INDEX ix_outbox_event_priority{table}"))
+        if not done:
+            session.execute(text("ALTER TABLE outbox_event DROP COLUMN priority"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0013'"))
+    migrate(empty)
+    assert definitions(empty) == whole
+    made = Catalog(empty, ImageStore(tmp_path / "images")).create({"title": "书包"}, None)
+    claim = empty.write(events.claim, 10, timedelta(seconds=60))
+    assert [item.product_id for item in claim.items] == [made.product_id, 70, 71]
 
 
 @pytest.mark.parametrize("statements", [1, 2, 6])

@@ -14,7 +14,7 @@ from orm_models import Database
 from product_search.catalog.products import KEEP_IMAGE, Catalog
 from product_search.errors import KafkaUnavailable
 from product_search.images.store import ImageStore
-from product_search.outbox import events as outbox
+from product_search.outbox import catalog_events, events as outbox
 from product_search.outbox.events import Claim, ClaimPolicy
 from product_search.outbox.kafka import IndexEvent, KafkaTopic, Publisher
 from product_search.outbox.relay import MAX_PUBLISHED, PUBLISHING, Relay
@@ -132,7 +132,7 @@ def test_more_than_fit_at_once_are_published_one_after_the_other(
     catalog: Catalog, database: Database, published: Callable[[], list[int]]
 ) -> None:
     create(catalog, 3)
-    database.write(outbox.record_rebuild)
+    database.write(catalog_events.record_rebuild)
     with database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox_event")
         rows = ", ".join(

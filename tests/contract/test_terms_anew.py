@@ -14,7 +14,7 @@ from main import create_app
 from orm_models import VectorCollection
 from product_search.indexing import indexer
 from product_search.indexing.startup import renew_terms
-from product_search.outbox import counts, events
+from product_search.outbox import catalog_events, counts
 from product_search.settings import Settings
 from product_search.text.analysis import terms
 from product_search.text.document import Described
@@ -50,7 +50,7 @@ def test_meanwhile_a_collection_is_said_to_lack_products_only_where_it_is_new(
 ) -> None:
     def renew(session: Session, *, is_new: bool) -> tuple[bool, int]:
         if is_new:
-            events.record_rebuild(session)
+            catalog_events.record_rebuild(session)
         assert renew_terms(session)
         return counts.is_rebuilding(session), counts.count_pending(session)
 

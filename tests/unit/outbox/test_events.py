@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus, OutboxCounts
 from orm_models import Database, OutboxEvent, Product
 from product_search.bootstrap.migrate import migrate
-from product_search.outbox import counts, events as outbox
-from product_search.outbox.events import ClaimPolicy, Operation
+from product_search.outbox import catalog_events, counts, events as outbox
+from product_search.outbox.events import ClaimPolicy, Operation, Priority
 from tests.sessions import reading, writing
 
 
@@ -86,7 +86,11 @@ def test_the_depth_is_counted_no_further_than_asked(database: Database) -> None:
     with writing(database) as session:
         for number in range(4):
             add(session, str(number))
+        events_of(session)[0].priority = Priority.background.value
+        session.flush()
         assert [counts.count_up_to(session, limit) for limit in (1, 3, 4, 100)] == [1, 3, 4, 4]
+        urgent = [counts.count_up_to(session, limit, Priority.person) for limit in (1, 3, 4)]
+        assert urgent == [1, 3, 3]
 
 
 def test_products_that_were_given_up_or_are_tried_again_are_counted(database: Database) -> None:
@@ -115,7 +119,7 @@ def test_all_products_are_queued_once_each_for_a_new_collection(database: Databa
         products[2].index_error = "图片已损坏"
         products[3].revision = 7
     with writing(database) as session:
-        outbox.record_rebuild(session)
+        catalog_events.record_rebuild(session)
     with reading(database) as session:
         events = events_of(session)
         rows = [session.get(Product, product.id) for product in products]
