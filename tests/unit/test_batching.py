@@ -40,6 +40,7 @@ class Machine:
     def held(self, batcher: Batcher[int, int]) -> Iterator[None]:
         """Busy with a 0 of its own until the block ends."""
         self._may_run.clear()
+        self.is_running.clear()
         batcher.submit([0])
         assert self.is_running.wait(PATIENCE_S)
         self.batches.clear()
