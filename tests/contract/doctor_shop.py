@@ -25,6 +25,7 @@ from product_search.milvus.collection import MilvusCollection
 from product_search.milvus.entities import EntityState, entity_row
 from product_search.milvus.schema import collection_name
 from product_search.outbox.admission import OpenGate
+from product_search.outbox.events import Priority
 from product_search.runs import exclusive
 from product_search.runs.executor import LEASE, RunContext, execute
 from product_search.runs.queue import RunClaim, RunKind, RunState
@@ -103,7 +104,7 @@ class SwitchGate(OpenGate):
 
     is_full = False
 
-    def admit(self, events: int) -> None:
+    def admit(self, events: int, priority: Priority = Priority.person) -> None:
         """See OpenGate."""
         if self.is_full:
             raise OutboxFull("满")
