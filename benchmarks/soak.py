@@ -76,7 +76,7 @@ class Client(threading.Thread):
                     self._create()
                 elif self.own:
                     key = self._draws.choice(list(self.own))
-                    (self._change if draw < 0.92 else self._delete)(key)
+                    (self._change if draw < 0.92 else self._remove)(key)
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
         answer = self._http.request(method, path, json=body)
@@ -115,7 +115,7 @@ class Client(threading.Thread):
         self.own[key] = title
         self.truth.may_be(key, {title}, begin, time.monotonic())
 
-    def _delete(self, key: int) -> None:
+    def _remove(self, key: int) -> None:
         begin = time.monotonic()
         self._send("DELETE", f"/product/{key}")
         del self.own[key]
