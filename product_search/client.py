@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import httpx
 from pydantic import ValidationError
@@ -160,7 +160,7 @@ class ApiClient:
         """Return the file of a generated image."""
         return self._send("GET", _generated_path(image)).content
 
-    def start_import(self, name: str, content: bytes) -> ImportAccepted:
+    def start_import(self, name: str, content: bytes | IO[bytes]) -> ImportAccepted:
         """Enqueue the import of a file: CSV, JSON Lines, or a ZIP with one of these and images."""
         response = self._send("POST", "/product/import", files={"file": (name, content)})
         return ImportAccepted.model_validate_json(response.content)
@@ -170,6 +170,10 @@ class ApiClient:
         parameters = {"after": after, "limit": limit}
         response = self._send("GET", f"/product/import/{import_id}", params=parameters)
         return ImportStatus.model_validate_json(response.content)
+
+    def cancel_import(self, import_id: int) -> None:
+        """Cancel an import that is queued or running; what it has written stays."""
+        self._send("DELETE", f"/product/import/{import_id}")
 
     def get_drift(self) -> DriftReport:
         """Return the drift that the last check found."""

@@ -91,6 +91,7 @@ def import_file(
     Raises:
         ImportFileError: the file can't be read as a whole; the batches before are in.
         DatabaseUnavailable, OutcomeUnknown, StorageUnavailable: the batches before are in.
+        RunLost: the import was cancelled; the batches before are in.
     """
     options = {"file": str(path)}
     with open_source(path, kind_of(path.name), images=images) as source:
@@ -170,7 +171,7 @@ class _Import:
             self._catalog.gate.notify()
 
     def _count_rows(self) -> None:
-        total = sum(1 for _ in self._source.rows(self._context.check))
+        total = self._source.count_rows(self._context.check)
         counts = self._counts.model_copy(update={"rows_total": total})
         self._database.write(self._save, [], [], counts)
         self._counts = counts

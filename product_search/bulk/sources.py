@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import zipfile
@@ -12,23 +13,23 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from product_search.bulk.tables import BadRow, Check, Row, Table, go_on
-from product_search.errors import (
-    ImportFileError,
+from product_search.bulk.errors import (
     ImportTypeUnknown,
-    InvalidRequest,
     ZipEncrypted,
     ZipTableCount,
     ZipTooLarge,
     ZipUnreadable,
     ZipUnsafeName,
 )
+from product_search.bulk.tables import UNBOUNDED, BadRow, Bounds, Check, Row, Table, go_on
+from product_search.errors import ImportFileError, InvalidRequest
 from product_search.images.formats import MAX_BYTES
 
 TABLES = (".csv", ".jsonl")
 KINDS = (*TABLES, ".zip")
 MAX_ENTRIES = 200_000
 _MAX_DIRECTORY = 32 * 1024 * 1024
+_ENTRY_MARK = b"PK\x01\x02"
 _ENCRYPTED = 0x1 | 0x40
 _NAME_IS_UTF_8 = 0x800
 # Others can ask for gigabytes of memory to be unpacked.
@@ -49,8 +50,17 @@ _ZIP_ERRORS = (
 class Source(Protocol):
     """A table, and the images that its rows name."""
 
+    @property
+    def encoding(self) -> str:
+        """The table's encoding."""
+        ...
+
     def check_header(self) -> None:
         """Raise ImportFileError where the table's header is wrong; read no further."""
+        ...
+
+    def count_rows(self, check: Check = go_on) -> int:
+        """Return how many rows `rows` yields. Raises as `rows`."""
         ...
 
     def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
@@ -84,32 +94,44 @@ def open_source(
     *,
     name: str | None = None,
     images: Path | None = None,
-    max_unpacked: int | None = None,
+    encoding: str | None = None,
+    bounds: Bounds | None = None,
 ) -> Iterator[Source]:
-    """Open an import file, its form checked.
+    """Open an import file, its form checked. It may be removed meanwhile: it stays open.
 
     Args:
         path: the file.
         kind: one of KINDS.
         name: what messages call the file, where that is not the path's own name.
         images: the folder of a bare table's images; without it there are none.
-        max_unpacked: bounds the table of a ZIP from a stranger, in bytes; twice that bounds the
-            ZIP as a whole.
+        encoding: the table's, where it was found before: else the table is read to find it.
+        bounds: of a file from a stranger.
 
     Raises:
         ImportFileError: the file can't be read as a whole.
     """
     if not path.is_file():  # opening a pipe would wait for its writer
         raise ImportFileError(f"{name or path.name}：文件不存在")
-    if kind == ".zip":
-        with path.open("rb") as stream, _open_zip(stream, max_unpacked) as archive:
-            yield _ZipSource(archive, max_unpacked)
-    else:
-        yield _FolderSource(Table(partial(_open_file, path), kind, name or path.name), images)
+    with path.open("rb") as stream:
+        if kind == ".zip":
+            with _open_zip(stream, bounds) as archive:
+                yield _ZipSource(archive, encoding, bounds)
+        else:
+            table = Table(
+                partial(_from_start, stream),
+                kind,
+                name or path.name,
+                encoding=encoding,
+                bounds=bounds or UNBOUNDED,
+            )
+            yield _FolderSource(table, images)
 
 
-def _open_file(path: Path) -> IO[bytes]:
-    return path.open("rb")
+def _from_start(stream: IO[bytes]) -> IO[bytes]:
+    """Return the same file from its start, to be closed by itself."""
+    again = os.fdopen(os.dup(stream.fileno()), "rb")
+    again.seek(0)
+    return again
 
 
 class _FolderSource:
@@ -117,7 +139,8 @@ class _FolderSource:
 
     def __init__(self, table: Table, images: Path | None) -> None:
         self._images = images
-        self.rows = table.rows
+        self.encoding = table.encoding
+        self.rows, self.count_rows = table.rows, table.count_rows
         self.check_header = table.check_header
 
     def read_image(self, image_path: str) -> bytes:
@@ -140,24 +163,36 @@ class _FolderSource:
 class _ZipSource:
     """A table in a ZIP, and the images beside it; nothing is ever unpacked to disk."""
 
-    def __init__(self, archive: zipfile.ZipFile, max_unpacked: int | None) -> None:
+    def __init__(
+        self, archive: zipfile.ZipFile, encoding: str | None, bounds: Bounds | None
+    ) -> None:
         """Find the table. Raises ImportFileError."""
         self._archive = archive
-        self._entries = _check_entries(archive, max_unpacked)
+        self._entries = _check_entries(archive, bounds)
         name = self._table_name()
         self._folder = posixpath.dirname(name)
         entry = self._entries[name]
-        if max_unpacked is not None and entry.file_size > max_unpacked:
-            raise ZipTooLarge(f"ZIP 内的 {name!r} 解压后过大：最多 {max_unpacked} 字节")
+        if bounds is not None and entry.file_size > bounds.unpacked:
+            raise ZipTooLarge(f"ZIP 内的 {name!r} 解压后过大：最多 {bounds.unpacked} 字节")
         with _translate_zip_errors():
             self._table = Table(
-                partial(archive.open, entry), PurePosixPath(name).suffix.lower(), name
+                partial(archive.open, entry),
+                PurePosixPath(name).suffix.lower(),
+                name,
+                encoding=encoding,
+                bounds=bounds or UNBOUNDED,
             )
+        self.encoding = self._table.encoding
 
     def check_header(self) -> None:
         """Check the header as Source does."""
         with _translate_zip_errors():
             self._table.check_header()
+
+    def count_rows(self, check: Check = go_on) -> int:
+        """Count the rows as Source does."""
+        with _translate_zip_errors():
+            return self._table.count_rows(check)
 
     def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
         """Yield the rows as Source does."""
@@ -192,7 +227,7 @@ class _ZipSource:
 
 
 class _BoundedFile:
-    """A file of which zipfile can't read a huge directory into memory."""
+    """A file of which zipfile can't hold a huge directory, nor make too many entries."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.tell, self.seek, self.close = stream.tell, stream.seek, stream.close
@@ -202,7 +237,10 @@ class _BoundedFile:
     def read(self, size: int = -1) -> bytes:
         if size > _MAX_DIRECTORY:
             raise _too_many()
-        return self._stream.read(size)
+        content = self._stream.read(size)
+        if content.count(_ENTRY_MARK) > MAX_ENTRIES:
+            raise _too_many()
+        return content
 
 
 def _too_many() -> ZipTooLarge:
@@ -218,24 +256,22 @@ def _translate_zip_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _open_zip(stream: IO[bytes], max_unpacked: int | None) -> Iterator[zipfile.ZipFile]:
-    bounded = stream if max_unpacked is None else _BoundedFile(stream)
+def _open_zip(stream: IO[bytes], bounds: Bounds | None) -> Iterator[zipfile.ZipFile]:
+    bounded = stream if bounds is None else _BoundedFile(stream)
     with _translate_zip_errors():
         archive = zipfile.ZipFile(bounded)
     with archive:
         yield archive
 
 
-def _check_entries(
-    archive: zipfile.ZipFile, max_unpacked: int | None
-) -> dict[str, zipfile.ZipInfo]:
+def _check_entries(archive: zipfile.ZipFile, bounds: Bounds | None) -> dict[str, zipfile.ZipInfo]:
     """Return the ZIP's files by name, none of which leads out of it. Raises ImportFileError."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    if max_unpacked is not None:
+    if bounds is not None:
         if len(entries) > MAX_ENTRIES:
             raise _too_many()
-        if sum(entry.file_size for entry in entries) > 2 * max_unpacked:
-            raise ZipTooLarge(f"ZIP 解压后过大：最多 {2 * max_unpacked} 字节")
+        if sum(entry.file_size for entry in entries) > 2 * bounds.unpacked:
+            raise ZipTooLarge(f"ZIP 解压后过大：最多 {2 * bounds.unpacked} 字节")
     if any(entry.flag_bits & _ENCRYPTED for entry in entries):
         raise ZipEncrypted("ZIP 有密码：请上传没有密码的")
     if any(entry.compress_type not in _METHODS for entry in entries):

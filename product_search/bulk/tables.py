@@ -5,12 +5,19 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import BufferedReader, RawIOBase, TextIOWrapper
+from itertools import islice
 from typing import IO, Any, TextIO
 
-from product_search.errors import ImportEncodingUnknown, ImportHeaderInvalid
+from product_search.bulk.errors import (
+    ImportEncodingUnknown,
+    ImportHeaderInvalid,
+    ImportTooManyRows,
+    ZipTooLarge,
+)
 
 IMAGE_COLUMN = "image_path"
 COLUMNS = (
@@ -27,10 +34,31 @@ COLUMNS = (
 # Characters: ten times the longest valid row, every character of it escaped. A longer row is never
 # held whole, whatever an open quote or a missing line end takes into it.
 MAX_ROW = 4_000_000
-_LINES_BETWEEN_CHECKS = 1000
+# Of a file from a stranger, empty lines among them; an import holds the skus, 130 bytes a row.
+MAX_ROWS = 2_000_000
+_LINES_A_ROW = 10  # on average, at most: a cell may hold several
+_ENCODINGS = ("utf-8-sig", "gb18030")
+_BLOCK = 1 << 16  # bytes
+_PROBLEMS = 20  # of a header, as many as a person reads
 Check = Callable[[], None]
 # `_RowLines` bounds the row before a cell can be too long: csv itself would go on inside the cell.
 csv.field_size_limit(MAX_ROW + 1)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much of a file from a stranger is read.
+
+    Attributes:
+        unpacked: bytes of its table; the whole of a ZIP may have twice as many.
+        rows: rows of its table, empty lines among them; it may have ten times as many lines.
+    """
+
+    unpacked: int
+    rows: int = MAX_ROWS
+
+
+UNBOUNDED = Bounds(sys.maxsize, sys.maxsize)
 
 
 @dataclass(frozen=True)
@@ -49,6 +77,11 @@ class BadRow:
     reason: str
 
 
+# What a reader yields for each row: JSON is not parsed yet; None is a line without a row.
+_Record = Row | BadRow | tuple[int, str]
+_Reader = Callable[[TextIO], Iterator[_Record | None]]
+
+
 def go_on() -> None:
     """Go on: the default check."""
 
@@ -56,26 +89,44 @@ def go_on() -> None:
 class Table:
     """A CSV or JSONL file that can be read several times."""
 
-    def __init__(self, open_bytes: Callable[[], IO[bytes]], kind: str, name: str) -> None:
-        """Find out the encoding.
+    def __init__(
+        self,
+        open_bytes: Callable[[], IO[bytes]],
+        kind: str,
+        name: str,
+        *,
+        encoding: str | None = None,
+        bounds: Bounds = UNBOUNDED,
+    ) -> None:
+        """Find out the encoding where it is not given, for which the whole file is read.
 
         Args:
             open_bytes: opens the file from its start.
             kind: ".csv" or ".jsonl".
             name: what messages call the file.
+            encoding: the `encoding` that was found of the same file before.
+            bounds: how much is read.
 
         Raises:
             ImportEncodingUnknown: the file is neither UTF-8 nor GB18030.
+            ImportTooManyRows, ZipTooLarge: the file has more than is read.
         """
         self._open = open_bytes
-        self._read = {".csv": _read_csv, ".jsonl": _read_jsonl}[kind]
-        self._encoding = _find_encoding(open_bytes, name)
+        self._name = name
+        self._bounds = bounds
+        readers: dict[str, _Reader] = {".csv": _read_csv, ".jsonl": _read_jsonl}
+        self._read = readers[kind]
+        self.encoding = encoding or self._find_encoding()
 
     def check_header(self) -> None:
         """Raise ImportHeaderInvalid where the table is a CSV with a wrong header."""
         if self._read is _read_csv:
-            with TextIOWrapper(self._open(), encoding=self._encoding, newline="") as stream:
-                _read_header(csv.reader(_RowLines(_CheckedText(stream, go_on)), strict=True))
+            with self._open_text(go_on) as stream:
+                _read_header(csv.reader(_RowLines(stream), strict=True))
+
+    def count_rows(self, check: Check = go_on) -> int:
+        """Return how many rows `rows` yields, in less time. Raises as `rows`."""
+        return sum(1 for _ in self._records(check))
 
     def rows(self, check: Check = go_on) -> Iterator[Row | BadRow]:
         """Yield every row, in order.
@@ -85,39 +136,89 @@ class Table:
 
         Raises:
             ImportHeaderInvalid: before the first row.
+            ImportTooManyRows, ZipTooLarge: behind the last row that is read.
+            ImportEncodingUnknown: the file is not in the encoding that was given.
         """
-        with TextIOWrapper(self._open(), encoding=self._encoding, newline="") as stream:
-            yield from self._read(_CheckedText(stream, check))
+        for record in self._records(check):
+            yield _parse_json(*record) if isinstance(record, tuple) else record
 
+    def _records(self, check: Check) -> Iterator[_Record]:
+        with self._open_text(check) as stream:
+            try:
+                for number, record in enumerate(self._read(stream)):
+                    if number == self._bounds.rows:
+                        raise self._too_many_rows()
+                    if record is not None:
+                        yield record
+            except UnicodeDecodeError as error:
+                raise self._encoding_unknown() from error
 
-def _find_encoding(open_bytes: Callable[[], IO[bytes]], name: str) -> str:
-    for encoding in ("utf-8-sig", "gb18030"):
-        decoder = codecs.getincrementaldecoder(encoding)()
-        try:
-            with open_bytes() as stream:
-                while chunk := stream.read(1 << 20):
-                    decoder.decode(chunk)
+    def _open_bytes(self, check: Check) -> BufferedReader:
+        return BufferedReader(_Meter(self._open(), self._bounds.unpacked, check), _BLOCK)
+
+    def _open_text(self, check: Check) -> TextIOWrapper:
+        return TextIOWrapper(self._open_bytes(check), encoding=self.encoding, newline="")
+
+    def _find_encoding(self) -> str:
+        for encoding in _ENCODINGS:
+            decoder = codecs.getincrementaldecoder(encoding)()
+            try:
+                for block in self._blocks():
+                    decoder.decode(block)
                 decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise ImportEncodingUnknown(f"{name}：既不是 UTF-8 也不是 GB18030 编码")
+            except UnicodeDecodeError:
+                continue
+            return encoding
+        raise self._encoding_unknown()
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Yield the file's bytes. Raises ImportTooManyRows: to count lines here costs little."""
+        feeds = returns = 0
+        with self._open_bytes(go_on) as stream:
+            while block := stream.read(_BLOCK):
+                feeds += block.count(b"\n")
+                returns += block.count(b"\r")
+                if max(feeds, returns) > _LINES_A_ROW * self._bounds.rows:
+                    raise self._too_many_rows()
+                yield block
+
+    def _too_many_rows(self) -> ImportTooManyRows:
+        count = f"{self._bounds.rows:,}"
+        return ImportTooManyRows(
+            f"{self._name}：行数过多，最多 {count} 行（空行也算），请分几次导入"
+        )
+
+    def _encoding_unknown(self) -> ImportEncodingUnknown:
+        return ImportEncodingUnknown(f"{self._name}：既不是 UTF-8 也不是 GB18030 编码")
 
 
-class _CheckedText:
-    """A text whose reader calls `check` every so many lines."""
+class _Meter(RawIOBase):
+    """Bytes that are counted as they come, whatever a ZIP says of them; each block is a check."""
 
-    def __init__(self, stream: TextIO, check: Check) -> None:
-        self._readline = stream.readline
+    def __init__(self, stream: IO[bytes], limit: int, check: Check) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._read = 0
         self._check = check
-        self._lines = 0
 
-    def readline(self, limit: int) -> str:
-        """Return the next line, or so many characters of it; "" at the end."""
-        if self._lines % _LINES_BETWEEN_CHECKS == 0:
-            self._check()
-        self._lines += 1
-        return self._readline(limit)
+    def readable(self) -> bool:
+        """Return True: BufferedReader asks."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill the buffer, or less of it; 0 at the end. Raises ZipTooLarge, and as the check."""
+        self._check()
+        block = self._stream.read(len(buffer))
+        self._read += len(block)
+        if self._read > self._limit:
+            raise ZipTooLarge(f"商品表解压后过大：最多 {self._limit} 字节")
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        """Close the stream too."""
+        self._stream.close()
+        super().close()
 
 
 class _RowTooLong(Exception):
@@ -127,15 +228,15 @@ class _RowTooLong(Exception):
 class _RowLines:
     """Lines of a text as csv takes them; raises _RowTooLong at a row of over MAX_ROW."""
 
-    def __init__(self, stream: _CheckedText) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO) -> None:
+        self._readline = stream.readline
         self._length = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self._stream.readline(MAX_ROW + 1)
+        line = self._readline(MAX_ROW + 1)
         if not line:
             raise StopIteration
         self._length += len(line)
@@ -148,7 +249,7 @@ class _RowLines:
         self._length = 0
 
 
-def _read_csv(stream: _CheckedText) -> Iterator[Row | BadRow]:
+def _read_csv(stream: TextIO) -> Iterator[Row | BadRow | None]:
     lines = _RowLines(stream)
     reader = csv.reader(lines, strict=True)
     header = _read_header(reader)
@@ -169,14 +270,17 @@ def _read_csv(stream: _CheckedText) -> Iterator[Row | BadRow]:
         except csv.Error as error:
             reached = reader.line_num  # an open quote takes all that follows into one row
             yield BadRow(line, f"不是有效的 CSV（到第 {reached} 行）：{error}")
-            continue
-        if not cells:
-            continue  # an empty line is no row
-        if len(cells) != len(header):
-            yield BadRow(line, f"有 {len(cells)} 列，表头有 {len(header)} 列")
-            continue
-        # CSV knows no null: an empty cell is one.
-        yield Row(line, {name: cell or None for name, cell in zip(header, cells, strict=True)})
+        else:
+            yield _row_of(line, header, cells)
+
+
+def _row_of(line: int, header: list[str], cells: list[str]) -> Row | BadRow | None:
+    if not cells:
+        return None  # an empty line is no row
+    if len(cells) != len(header):
+        return BadRow(line, f"有 {len(cells)} 列，表头有 {len(header)} 列")
+    # CSV knows no null: an empty cell is one.
+    return Row(line, {name: cell or None for name, cell in zip(header, cells, strict=True)})
 
 
 def _read_header(reader: Iterator[list[str]]) -> list[str]:
@@ -184,36 +288,37 @@ def _read_header(reader: Iterator[list[str]]) -> list[str]:
         header = next(reader, [])
     except (csv.Error, _RowTooLong) as error:
         raise ImportHeaderInvalid(f"第 1 行不是有效的 CSV：{error or '过长'}") from error
-    problems = [f"未知列 {name[:100]!r}" for name in header if name not in COLUMNS]
+    unknown = (name for name in header if name not in COLUMNS)
+    problems = [f"未知列 {name[:100]!r}" for name in islice(unknown, _PROBLEMS)]
     problems += [f"重复的列 {name!r}" for name in COLUMNS if header.count(name) > 1]
     problems += [f"缺少列 {name!r}" for name in ("sku", "title") if name not in header]
     if problems:
-        shown = "；".join(problems[:20])
+        shown = "；".join(problems[:_PROBLEMS])
         raise ImportHeaderInvalid(f"表头有误：{shown}。可用的列：{', '.join(COLUMNS)}")
     return header
 
 
-def _read_jsonl(stream: _CheckedText) -> Iterator[Row | BadRow]:
+def _read_jsonl(stream: TextIO) -> Iterator[tuple[int, str] | BadRow | None]:
     number = 0
     while text := stream.readline(MAX_ROW):
         number += 1
         if len(text) == MAX_ROW and not _ends(text):
             _skip_line(stream)
             yield BadRow(number, f"过长（超过 {MAX_ROW} 个字符）")
-        elif text.strip():
-            yield _parse_row(number, text)
+        else:
+            yield (number, text) if text.strip() else None
 
 
 def _ends(text: str) -> bool:
     return text.endswith(("\n", "\r"))
 
 
-def _skip_line(stream: _CheckedText) -> None:
+def _skip_line(stream: TextIO) -> None:
     while (text := stream.readline(MAX_ROW)) and not _ends(text):
         pass
 
 
-def _parse_row(line: int, text: str) -> Row | BadRow:
+def _parse_json(line: int, text: str) -> Row | BadRow:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,18 +21,25 @@ from data_models import BadImportRow, ImportCounts, ImportStatus
 from orm_models import Database, Run, RunProblem
 from product_search.bulk.importer import BAD_ROW, WARNING, Importer
 from product_search.bulk.sources import Source, kind_of, open_source
+from product_search.bulk.tables import Bounds
 from product_search.catalog.products import Catalog
 from product_search.errors import (
+    AppError,
     DatabaseUnavailable,
     ImportFileError,
+    ImportFinished,
     ImportNotFound,
+    QueueFull,
     or_storage_unavailable,
 )
 from product_search.runs import queue
 from product_search.runs.executor import RunContext, RunFailed
-from product_search.runs.queue import RunKind
+from product_search.runs.queue import RunKind, RunState
 
 KINDS = (RunKind.import_, RunKind.local_import)
+# Uploads that are kept: coming in, waiting, and the one that is being imported.
+MAX_KEPT = 20
+_MAX_KEPT_SIZE = 4  # times the largest upload, of all that are kept together
 
 
 @dataclass
@@ -44,8 +53,24 @@ class Upload:
     def close(self) -> None:
         """Close the file, and remove it where no run needs it."""
         if not self.is_enqueued:
-            self.path.unlink(missing_ok=True)
-        self.stream.close()
+            with suppress(OSError):  # `clean` finds it
+                self.path.unlink()
+        # What a full disk did not take is written once more, in vain; a run's file is synced.
+        with suppress(OSError, AppError):
+            self.stream.close()
+
+
+class _UploadFile(io.FileIO):
+    """A new file; `check` is told how many bytes are to be written, and raises to refuse them."""
+
+    def __init__(self, path: Path, check: Callable[[int], None]) -> None:
+        super().__init__(path, "xb")
+        self._check = check
+
+    def write(self, content: Any, /) -> int:
+        """Write some of the content; return how much."""
+        self._check(len(content))
+        return super().write(content)
 
 
 class Imports:
@@ -56,31 +81,56 @@ class Imports:
         self._database = database
         self._folder = folder
         self.max_bytes = max_bytes
+        self._bounds = Bounds(max_bytes)
+        self._coming = threading.Lock()
+        # To read a file takes a CPU: never more than one for all requests.
+        self._checking = threading.Lock()
 
     def new_upload(self) -> Upload:
-        """Open an empty file to write to. Raises StorageUnavailable."""
-        with or_upload_unavailable():
+        """Open an empty file to write to, whose stream may raise QueueFull where it is written.
+
+        Raises:
+            QueueFull: too many uploads are kept.
+            StorageUnavailable: the folder can't be written.
+        """
+        path = self._folder / secrets.token_hex(16)
+        with or_upload_unavailable(), self._coming:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / secrets.token_hex(16)
-            stream = path.open("xb", buffering=1 << 20)
+            if len(self._files()) >= MAX_KEPT:
+                raise QueueFull(f"排队的导入过多（{MAX_KEPT} 个），请稍后重试")
+            stream = io.BufferedWriter(_UploadFile(path, self._check_size), 1 << 20)
             # Held until its run is enqueued, or this process ends: `clean` leaves it alone.
             fcntl.flock(stream, fcntl.LOCK_EX)
         return Upload(path, stream)
 
+    def _check_size(self, more: int) -> None:
+        """Raise QueueFull where the files of all uploads would take too much of the disk."""
+        limit = _MAX_KEPT_SIZE * self.max_bytes
+        if more + sum(map(_size_of, self._files())) > limit:
+            raise QueueFull(f"排队的导入过大（共 {limit} 字节），请稍后重试")
+
     def enqueue(self, upload: Upload, name: str) -> int:
         """Check the file, sync it to disk, and enqueue its import; return the import's id.
 
-        Raises ImportFileError, StorageUnavailable, DatabaseUnavailable, OutcomeUnknown.
+        Raises ImportFileError, QueueFull, StorageUnavailable, DatabaseUnavailable, OutcomeUnknown.
         """
         kind = kind_of(name)
         with or_upload_unavailable():
             upload.stream.flush()
-        with open_source(upload.path, kind, name=name, max_unpacked=self.max_bytes) as source:
+        with (
+            self._checking,
+            open_source(upload.path, kind, name=name, bounds=self._bounds) as source,
+        ):
             source.check_header()
         with or_upload_unavailable():
             os.fsync(upload.stream.fileno())
             _sync_folder(self._folder)
-        options = {"upload": upload.path.name, "kind": kind, "file": name}
+        options = {
+            "upload": upload.path.name,
+            "kind": kind,
+            "file": name,
+            "encoding": source.encoding,
+        }
         upload.is_enqueued = True  # perhaps, where the outcome is unknown: `clean` finds it out
         try:
             return self._database.write(_enqueue, options)
@@ -100,15 +150,34 @@ class Imports:
             raise RunFailed("上传的文件已不在了，请重新上传")
         try:
             with open_source(
-                path, options["kind"], name=options["file"], max_unpacked=self.max_bytes
+                path,
+                options["kind"],
+                name=options["file"],
+                encoding=options.get("encoding"),
+                bounds=self._bounds,
             ) as source:
                 yield source
         except ImportFileError as error:
             raise RunFailed(error.message) from error
 
+    def cancel(self, import_id: int) -> None:
+        """Cancel an import, whichever process is at it; what it has written stays.
+
+        Nothing more is written from then on. To cancel it again does nothing.
+
+        Raises:
+            ImportNotFound: there is no such import.
+            ImportFinished: it has ended otherwise.
+            DatabaseUnavailable, OutcomeUnknown: the database fails.
+        """
+        options = self._database.write(_cancel, import_id)
+        if "upload" in options:
+            self.remove(options)
+
     def remove(self, options: Mapping[str, Any]) -> None:
-        """Remove the file of a run that has ended."""
-        (self._folder / options["upload"]).unlink(missing_ok=True)
+        """Remove the file of a run that has ended; who has it open can still read it."""
+        with suppress(OSError):  # gone already, or `clean` finds it
+            (self._folder / options["upload"]).unlink()
 
     def clean(self) -> None:
         """Remove files that no unfinished run names and nobody is writing; cancel dead runs."""
@@ -151,10 +220,23 @@ def _enqueue(session: Session, options: Mapping[str, Any]) -> int:
     return queue.enqueue(session, RunKind.import_, options).id
 
 
-def _fetch_status(session: Session, import_id: int, after: int, limit: int) -> ImportStatus:
+def _cancel(session: Session, import_id: int) -> Mapping[str, Any]:
+    """Cancel the import; return its run's options."""
+    run = _fetch_import(session, import_id)
+    if not queue.cancel(session, import_id) and run.state != RunState.cancelled:
+        raise ImportFinished(f"编号为 {import_id} 的导入已经结束（{run.state}），不能再取消")
+    return run.options
+
+
+def _fetch_import(session: Session, import_id: int) -> Run:
     run = session.get(Run, import_id)
     if run is None or run.kind not in KINDS:
         raise ImportNotFound(f"没有编号为 {import_id} 的导入")
+    return run
+
+
+def _fetch_status(session: Session, import_id: int, after: int, limit: int) -> ImportStatus:
+    run = _fetch_import(session, import_id)
     problems, next_after = queue.fetch_problem_page(session, import_id, after, limit)
     return ImportStatus(
         **ImportCounts.model_validate(run.progress).model_dump(),
@@ -189,6 +271,13 @@ def _is_left(path: Path, held: ExitStack) -> bool:
     except OSError:  # held, or gone meanwhile
         return False
     return True
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # its import has just ended
+        return 0
 
 
 def _sync_folder(folder: Path) -> None:

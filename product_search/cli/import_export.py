@@ -16,12 +16,14 @@ from product_search.bootstrap.stores import open_database
 from product_search.bulk.exporter import export_catalog
 from product_search.bulk.importer import Report, import_file
 from product_search.bulk.sources import kind_of, open_source
+from product_search.bulk.uploads import Imports
 from product_search.catalog.products import Catalog
 from product_search.cli.follow import wait_while
 from product_search.errors import StartError
 from product_search.images.store import ImageStore
 from product_search.milvus.milvus_lite import FileLock, VectorFileBusy
 from product_search.outbox import counts as outbox_counts
+from product_search.runs.queue import RunLost
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,12 +42,24 @@ def import_products(settings: Settings, file: Path, images: Path | None) -> int:
                 bar.total = counts.rows_total
                 bar.update(counts.rows_done - bar.n)
 
-            report = import_file(catalog, file, images or file.parent, show)
+            try:
+                report = import_file(catalog, file, images or file.parent, show)
+            except RunLost:
+                log.warning("导入已被取消：已写入的批次保留")
+                return 2
         _report(report)
         lock = FileLock(settings.milvus_path) if service else None
         if not _wait_for_index(catalog.database, lock):
             log.warning("服务已停止：其余商品会在它下次启动时建立索引")
     return 1 if report.counts.bad else 0
+
+
+def cancel_import(settings: Settings, import_id: int) -> int:
+    """Cancel an import, whichever process is at it."""
+    with open_database(settings) as database:
+        Imports(database, settings.imports_dir, settings.import_max_bytes).cancel(import_id)
+    log.info("导入 %d 已取消：此后不再写入，已写入的保留", import_id)
+    return 0
 
 
 @contextmanager

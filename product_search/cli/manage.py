@@ -72,7 +72,7 @@ def _count(given: str | int) -> int:
 
 def _positive(text: str) -> int:
     """Return the number that plain digits write, from 1 on."""
-    if not (text.isascii() and text.isdigit() and int(text)):
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
         raise typer.BadParameter("应为正整数")
     return int(text)
 
@@ -109,19 +109,29 @@ def _exit_code(run: Command, *args: Any, **options: Any) -> int:
 @_command(
     "import",
     "导入商品文件（CSV、JSONL，或连同图片的 ZIP），按 sku 新增或更新",
-    "退出码：0 全部导入，1 有坏行（其余已导入），2 未能导入",
+    "退出码：0 全部导入（或已取消），1 有坏行（其余已导入），2 未能导入（或取消）",
 )
 def import_products(
-    file: Annotated[Path, typer.Argument(help="商品文件（.csv、.jsonl，或连同图片的 .zip）")],
+    file: Annotated[
+        Path | None, typer.Argument(help="商品文件（.csv、.jsonl，或连同图片的 .zip）")
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="image_path 所在的目录（默认：文件所在目录；.zip 不用它）"),
     ] = None,
+    cancel: Annotated[
+        int | None,
+        typer.Option(parser=_positive, metavar="ID", help="取消这次导入；已写入的商品保留"),
+    ] = None,
 ) -> int:
-    """Import a product file, and wait until its products are indexed."""
+    """Import a product file and wait until its products are indexed, or cancel an import."""
     from product_search.cli import import_export
 
-    return import_export.import_products(load_settings(), file, images)
+    if file is not None and cancel is None:
+        return import_export.import_products(load_settings(), file, images)
+    if cancel is not None and file is None and images is None:
+        return import_export.cancel_import(load_settings(), cancel)
+    raise typer.BadParameter("应给出商品文件，或 --cancel 与导入的编号")
 
 
 @_command(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 from PIL import Image, ImageOps, UnidentifiedImageError
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 from streamlit_cropper import st_cropper
 
 from product_search.demo.html import preview_html
@@ -41,6 +42,15 @@ class ImageInput:
 
     name: str
     content: bytes
+
+    @classmethod
+    def of(cls, upload: UploadedFile) -> ImageInput:
+        """Take what a visitor has uploaded; of a file that is too large, enough to be refused.
+
+        The uploader's own limit holds in the browser alone.
+        """
+        upload.seek(0)
+        return cls(upload.name, upload.read(MAX_MB * 1024 * 1024 + 1))
 
 
 def query_image() -> tuple[bytes | None, Region | None]:
@@ -79,7 +89,7 @@ def _upload() -> ImageInput | None:
     st.html(_PASTE, unsafe_allow_javascript=True)
     if upload is None:
         return None
-    st.session_state["picture"] = ImageInput(upload.name, upload.getvalue())
+    st.session_state["picture"] = ImageInput.of(upload)
     st.rerun()
 
 

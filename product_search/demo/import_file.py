@@ -8,18 +8,39 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import re
+import tempfile
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any
+from functools import partial
+from itertools import islice
+from typing import IO, Any, TextIO
 
 from product_search.demo.language import _
+from product_search.demo.tables import (
+    MAX_IMAGE,
+    MAX_ROWS,
+    MAX_UNPACKED,
+    TABLES,
+    ZIP_ERRORS,
+    CsvRow,
+    FileUnreadable,
+    Opener,
+    bounded_lines,
+    csv_rows,
+    entries_of,
+    find_delimiter,
+    find_encoding,
+    open_table_of,
+    open_text,
+    read_start,
+    suffix_of,
+    too_many_rows,
+    unzipped,
+)
 
 FILE_TYPES = ["csv", "jsonl", "zip"]
 REQUIRED = ("sku", "title")
@@ -38,30 +59,9 @@ ALIASES = {
 }
 FIELDS = tuple(ALIASES)
 ColumnMapping = Mapping[str, int]  # by field, the place of the column that it is taken from
-_TABLES = (".csv", ".jsonl")
-_ENCODINGS = ("utf-8-sig", "gb18030")
-_DELIMITERS = (",", "\t", ";", "|")
+MAX_COLUMNS = 1000
 _SHOWN = 5
-_MAX_COLUMNS = 200
-# As the API has it: a longer row is refused there, with its reason.
-_MAX_ROW = 4_000_000
-# A ZIP is packed anew in memory.
-_MAX_UNPACKED = 512 * 1024 * 1024
-_NAME_IS_UTF_8 = 0x800
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
-csv.field_size_limit(_MAX_ROW + 1)
-
-
-class FileUnreadable(Exception):
-    """Error of a file that can't be imported; the message says why to the visitor."""
+_LOOKED_AT = 100_000  # rows from the start, for the columns and those that are shown
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ImportFile:
     @property
     def is_zip(self) -> bool:
         """Tell whether the file can hold images."""
-        return _suffix(self.name) == ".zip"
+        return suffix_of(self.name) == ".zip"
 
     @property
     def guess(self) -> dict[str, int]:
@@ -91,22 +91,23 @@ class ImportFile:
 
 
 def read_file(name: str, content: bytes) -> ImportFile:
-    """Read the columns and first rows of a file.
+    """Read the columns and first rows of a file; a JSONL's columns are those of its first rows.
 
     Raises:
-        FileUnreadable: Where the file is no table in a known encoding, or no ZIP with one table.
+        FileUnreadable: Where the file is no table in a known encoding, no ZIP with one table, or
+            has more than the API reads.
     """
-    kind = _suffix(name)
-    if kind not in (*_TABLES, ".zip"):
+    if suffix_of(name) not in (*TABLES, ".zip"):
         raise FileUnreadable(_("只支持 CSV、JSONL 和 ZIP 文件。"))
-    table, raw = _table_of(content) if kind == ".zip" else (name, content)
-    encoding = _encoding(raw)
+    with open_table_of(name, content) as (table, open_table):
+        encoding = find_encoding(open_table)
+        start = read_start(open_table, encoding)
     delimiter = ","
-    if _suffix(table) == ".csv":
-        delimiter = _delimiter(raw, encoding)
-        columns, rows = _csv_start(raw, encoding, delimiter)
+    if suffix_of(table) == ".csv":
+        delimiter = find_delimiter(start)
+        columns, rows = _csv_start(start, delimiter)
     else:
-        columns, rows = _jsonl_start(raw, encoding)
+        columns, rows = _jsonl_start(start)
     if not columns:
         raise FileUnreadable(_("文件里没有列：第一行应为表头，JSONL 的每一行应为一个 JSON 对象。"))
     return ImportFile(name, content, table, encoding, delimiter, columns, rows)
@@ -129,17 +130,26 @@ def missing_fields(mapping: ColumnMapping) -> list[str]:
     return [name for name in REQUIRED if name not in mapping]
 
 
-def rename_columns(file: ImportFile, mapping: ColumnMapping) -> bytes:
-    """Return the file as the API takes it: the chosen columns under its fields' names.
+@contextmanager
+def open_renamed(file: ImportFile, mapping: ColumnMapping) -> Iterator[IO[bytes]]:
+    """Open the file as the API takes it: the chosen columns under its fields' names.
 
     Raises:
-        FileUnreadable: Where a ZIP is damaged, or too large to be packed anew.
+        FileUnreadable: Where a ZIP is damaged, or the file has more than the API reads.
     """
     if _is_named_already(file, mapping):
-        return file.content
-    if not file.is_zip:
-        return _rename_table(file, file.content, mapping)
-    return _rename_zip(file, mapping)
+        yield io.BytesIO(file.content)
+        return
+    with tempfile.TemporaryFile() as renamed:
+        try:
+            if file.is_zip:
+                _rename_zip(file, mapping, renamed)
+            else:
+                _rename_table(file, partial(io.BytesIO, file.content), mapping, renamed)
+            renamed.seek(0)
+        except OSError as error:  # nothing is read from a disk
+            raise FileUnreadable(_("网页所在的机器暂时存不下这个文件，请稍后重试。")) from error
+        yield renamed
 
 
 def _is_named_already(file: ImportFile, mapping: ColumnMapping) -> bool:
@@ -147,80 +157,27 @@ def _is_named_already(file: ImportFile, mapping: ColumnMapping) -> bool:
     return file.delimiter == "," and len(named) == len(file.columns) and named == dict(mapping)
 
 
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
-
-
 def _folded(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
-
-
-def _encoding(raw: bytes) -> str:
-    for encoding in _ENCODINGS:
-        try:
-            raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise FileUnreadable(_("文件既不是 UTF-8 也不是 GB18030 编码：请另存为其中一种再上传。"))
-
-
-def _text(raw: bytes, encoding: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(raw), encoding=encoding, newline="")
 
 
 # CSV
 
 
-@dataclass(frozen=True)
-class _Row:
-    """Row of a CSV: its cells ([]: an empty line; None: no CSV), and the lines that it takes."""
-
-    cells: list[str] | None
-    lines: tuple[str, ...]
-
-
-def _csv_rows(raw: bytes, encoding: str, delimiter: str) -> Iterator[_Row]:
-    taken: list[str] = []
-
-    def lines() -> Iterator[str]:
-        for line in _text(raw, encoding):
-            taken.append(line)
-            yield line
-
-    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
-    while True:
-        taken.clear()
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield _Row(None, tuple(taken))
-        else:
-            yield _Row(cells, tuple(taken))
-
-
-def _delimiter(raw: bytes, encoding: str) -> str:
-    """Return the delimiter that makes the most columns of the header; a comma where none does."""
-    header = _text(raw, encoding).readline(_MAX_ROW)
-    counts = {one: len(next(csv.reader([header], delimiter=one), [])) for one in _DELIMITERS}
-    return max(_DELIMITERS, key=counts.__getitem__)
-
-
-def _csv_start(
-    raw: bytes, encoding: str, delimiter: str
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    rows = _csv_rows(raw, encoding, delimiter)
-    header = next(rows, _Row([], ())).cells
+def _csv_start(start: str, delimiter: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    rows = csv_rows(io.StringIO(start, newline=""), delimiter)
+    header = next(rows, CsvRow([], ())).cells
     if header is None:
         raise FileUnreadable(_("第 1 行不是有效的 CSV。"))
-    whole = (tuple(row.cells) for row in rows if row.cells and len(row.cells) == len(header))
-    return tuple(header), tuple(itertools.islice(whole, _SHOWN))
+    if len(header) > MAX_COLUMNS:
+        raise FileUnreadable(_("列过多：最多 {count} 列。").format(count=MAX_COLUMNS))
+    looked_at = islice(rows, _LOOKED_AT)
+    whole = (tuple(row.cells) for row in looked_at if row.cells and len(row.cells) == len(header))
+    return tuple(header), tuple(islice(whole, _SHOWN))
 
 
-def _rename_csv(file: ImportFile, raw: bytes, mapping: ColumnMapping) -> Iterator[str]:
-    rows = _csv_rows(raw, file.encoding, file.delimiter)
+def _rename_csv(file: ImportFile, stream: TextIO, mapping: ColumnMapping) -> Iterator[str]:
+    rows = csv_rows(stream, file.delimiter)
     yield _csv_lines(list(mapping), next(rows))
     for row in rows:
         if row.cells is None:
@@ -234,7 +191,7 @@ def _rename_csv(file: ImportFile, raw: bytes, mapping: ColumnMapping) -> Iterato
         yield _csv_lines(cells, row)
 
 
-def _csv_lines(cells: Sequence[str], row: _Row) -> str:
+def _csv_lines(cells: Sequence[str], row: CsvRow) -> str:
     """Return the cells as CSV on as many lines as the row: cells left out may have held several."""
     written = io.StringIO(newline="")
     csv.writer(written).writerow(cells)
@@ -254,25 +211,25 @@ def _json_object(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _jsonl_start(raw: bytes, encoding: str) -> tuple[tuple[str, ...], tuple[tuple[Any, ...], ...]]:
-    """Read all rows: any may be the first with some column."""
+def _jsonl_start(start: str) -> tuple[tuple[str, ...], tuple[tuple[Any, ...], ...]]:
+    """Look at many rows: any may be the first with some column."""
     names: dict[str, None] = {}
     first: list[dict[str, Any]] = []
-    for line in _text(raw, encoding):
+    for line in islice(io.StringIO(start, newline=""), _LOOKED_AT):
         row = _json_object(line)
         if row is None:
             continue
         if len(first) < _SHOWN:
             first.append(row)
-        if len(names) < _MAX_COLUMNS:
+        if len(names) < MAX_COLUMNS:
             names |= dict.fromkeys(row)
-    columns = tuple(names)[:_MAX_COLUMNS]
+    columns = tuple(names)[:MAX_COLUMNS]
     return columns, tuple(tuple(row.get(name) for name in columns) for row in first)
 
 
-def _rename_jsonl(file: ImportFile, raw: bytes, mapping: ColumnMapping) -> Iterator[str]:
+def _rename_jsonl(file: ImportFile, stream: TextIO, mapping: ColumnMapping) -> Iterator[str]:
     names = {name: file.columns[place] for name, place in mapping.items()}
-    for line in _text(raw, file.encoding):
+    for line in bounded_lines(stream):
         row = _json_object(line)
         if row is None:
             yield line  # empty, or for the API to refuse
@@ -281,70 +238,45 @@ def _rename_jsonl(file: ImportFile, raw: bytes, mapping: ColumnMapping) -> Itera
             yield json.dumps(chosen) + "\n"
 
 
-def _rename_table(file: ImportFile, raw: bytes, mapping: ColumnMapping) -> bytes:
-    lines = _rename_csv if _suffix(file.table) == ".csv" else _rename_jsonl
-    return "".join(lines(file, raw, mapping)).encode()
+def _rename_table(
+    file: ImportFile, open_table: Opener, mapping: ColumnMapping, target: IO[bytes]
+) -> None:
+    rename = _rename_csv if suffix_of(file.table) == ".csv" else _rename_jsonl
+    with open_text(open_table(), file.encoding) as stream:
+        written = io.TextIOWrapper(target, encoding="utf-8", newline="")
+        written.writelines(_bounded(rename(file, stream, mapping)))
+        written.detach()
+
+
+def _bounded(rows: Iterable[str]) -> Iterator[str]:
+    for number, row in enumerate(rows):
+        if number > MAX_ROWS:  # the header is none
+            raise too_many_rows()
+        yield row
 
 
 # ZIP
 
 
-def _table_of(content: bytes) -> tuple[str, bytes]:
-    """Return the name and the bytes of the one table in a ZIP."""
-    with _unzipped(content) as archive:
-        entries = _entries(archive)
-        tables = [name for name in entries if _is_table(name)]
-        if len(tables) != 1:
-            many = _("ZIP 内应有且只有一个商品表（.csv 或 .jsonl），现有 {count} 个。")
-            raise FileUnreadable(many.format(count=len(tables)))
-        entry = entries[tables[0]]
-        if entry.file_size > _MAX_UNPACKED:
-            raise FileUnreadable(_("ZIP 内的商品表过大。"))
-        return tables[0], archive.read(entry)
-
-
-def _rename_zip(file: ImportFile, mapping: ColumnMapping) -> bytes:
+def _rename_zip(file: ImportFile, mapping: ColumnMapping, target: IO[bytes]) -> None:
     """Pack the ZIP anew with its table renamed; images don't get smaller, so they are stored."""
-    packed = io.BytesIO()
-    with _unzipped(file.content) as archive, zipfile.ZipFile(packed, "w") as fresh:
-        entries = _entries(archive)
-        if sum(entry.file_size for entry in entries.values()) > _MAX_UNPACKED:
+    with unzipped(file.content) as archive, zipfile.ZipFile(target, "w") as fresh:
+        entries = entries_of(archive)
+        if sum(entry.file_size for entry in entries.values()) > MAX_UNPACKED:
             large = _("ZIP 过大，无法在这里对应列：请把表头改为 {names} 后再上传。")
             raise FileUnreadable(large.format(names=", ".join(FIELDS)))
         for name, entry in entries.items():
             # Without a damaged image: the API says so of its row, and takes the others.
-            with suppress(*_ZIP_ERRORS):
+            with suppress(*ZIP_ERRORS):
                 if name != file.table:
-                    fresh.writestr(name, archive.read(entry))
-        table = _rename_table(file, archive.read(entries[file.table]), mapping)
-        fresh.writestr(file.table, table, zipfile.ZIP_DEFLATED)
-    return packed.getvalue()
+                    fresh.writestr(name, _image(archive, entry))
+        table = zipfile.ZipInfo(file.table)
+        table.compress_type = zipfile.ZIP_DEFLATED
+        with fresh.open(table, "w", force_zip64=True) as renamed:
+            _rename_table(file, partial(archive.open, entries[file.table]), mapping, renamed)
 
 
-@contextmanager
-def _unzipped(content: bytes) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            yield archive
-    except _ZIP_ERRORS as error:
-        raise FileUnreadable(_("ZIP 打不开：它已损坏、不完整或有密码。")) from error
-
-
-def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the files of the ZIP by the names that were meant."""
-    return {_name(entry): entry for entry in archive.infolist() if not entry.is_dir()}
-
-
-def _name(entry: zipfile.ZipInfo) -> str:
-    """Return the name that was meant: unmarked names are read as cp437; Windows writes GB18030."""
-    if not entry.flag_bits & _NAME_IS_UTF_8:
-        for encoding in ("utf-8", "gb18030"):
-            with suppress(UnicodeError):
-                return entry.filename.encode("cp437").decode(encoding)
-    return entry.filename
-
-
-def _is_table(name: str) -> bool:
-    """Tell whether the file is a table and not hidden: macOS adds a hidden twin of every file."""
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-    return _suffix(name) in _TABLES and not hidden
+def _image(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Return the image, or enough of it for the API to find it too large."""
+    with archive.open(entry) as stream:
+        return stream.read(MAX_IMAGE + 1)

@@ -40,6 +40,7 @@ class RunContext:
         self.database = database
         self.claim = claim
         self.stopping = stopping
+        self._is_lost = False
         self._on_finish: list[Callable[[], object]] = []
 
     def on_finish(self, callback: Callable[[], object]) -> None:
@@ -55,8 +56,18 @@ class RunContext:
         for callback in self._on_finish:
             callback()
 
+    def lose(self) -> None:
+        """Have the next check raise RunLost: the lease could not be renewed."""
+        self._is_lost = True
+
     def check(self) -> None:
-        """Raise RunInterrupted where the process is to end."""
+        """Raise RunInterrupted where the process is to end, RunLost where the claim is gone.
+
+        A lost claim is seen where progress is saved; here within a third of the lease, for work
+        that saves none for long.
+        """
+        if self._is_lost:
+            raise RunLost(f"run {self.claim.id} is no longer held")
         if self.stopping.is_set():
             raise RunInterrupted
 
@@ -75,7 +86,7 @@ def execute(context: RunContext, handler: Handler) -> RunState:
     database, claim = context.database, context.claim
     state, reason = RunState.done, None
     try:
-        with keep_lease(partial(_renew, database, claim), LEASE):
+        with keep_lease(partial(_renew, context), LEASE):
             handler(context)
     except RunFailed as error:
         state, reason = RunState.failed, str(error)
@@ -92,11 +103,12 @@ def execute(context: RunContext, handler: Handler) -> RunState:
     return state
 
 
-def _renew(database: Database, claim: RunClaim) -> None:
+def _renew(context: RunContext) -> None:
     try:
-        database.write(queue.renew, claim, LEASE)
-    except RunLost as error:  # the next save notices
+        context.database.write(queue.renew, context.claim, LEASE)
+    except RunLost as error:
         log.warning("%s", error)
+        context.lose()
 
 
 def _release(context: RunContext) -> None:

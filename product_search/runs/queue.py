@@ -171,7 +171,7 @@ def release_all(session: Session, kinds: Collection[RunKind]) -> None:
 
 def cancel(session: Session, run_id: int, clock: Clock = database_clock) -> bool:
     """Cancel an unfinished run, whoever holds it; return False where it has finished already."""
-    run = session.get(Run, run_id, with_for_update=True)
+    run = session.get(Run, run_id, with_for_update=True, populate_existing=True)
     if run is None or run.state not in UNFINISHED:
         return False
     run.state, run.finished_at = RunState.cancelled, clock(session)

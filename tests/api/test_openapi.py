@@ -57,6 +57,7 @@ def test_every_route_is_there() -> None:
         "GET /product/list",
         "POST /product/import",
         "GET /product/import/{import_id}",
+        "DELETE /product/import/{import_id}",
         "GET /product/duplicates",
         "POST /product/duplicates",
         "GET /product/audit",

@@ -113,6 +113,23 @@ def test_an_export_imported_elsewhere_is_the_same_catalog(catalog: Catalog, tmp_
     other.database.close()
 
 
+FORMULAS = [f"{quote}{mark}1+1" for quote in ("", "'", '"') for mark in "=+-@＝\t\r"]
+
+
+def test_texts_that_a_spreadsheet_would_compute_come_back_as_they_are(
+    database: Database, tmp_path: Path
+) -> None:
+    """An export is JSON, which no spreadsheet opens as cells: nothing in it needs an apostrophe."""
+    catalog = catalogue(database, tmp_path / "images")
+    for number, text in enumerate(FORMULAS):
+        catalog.create({"title": text, "description": text, "sku": f"{text}{number}"}, None)
+    file = tmp_path / "all.zip"
+    exported(catalog, file)
+    other = imported(tmp_path, file)
+    assert comparable(other) == comparable(catalog)
+    other.database.close()
+
+
 def test_images_that_a_model_made_lie_apart_and_are_known_again(
     database: Database, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from data_models import ProductListQuery
 from product_search.client import ApiClient
+from product_search.demo.views.bad_rows import bad_rows_csv
 from tests.clock import until
 from tests.demo.pages import opened, said
 
@@ -113,3 +116,31 @@ def test_without_an_api_a_file_can_be_looked_at_but_not_imported() -> None:
     assert "无法连接 API" in said(page)
     assert page.dataframe
     assert page.button(key="start_import").disabled
+
+
+@pytest.mark.usefixtures("api_url")
+def test_an_import_that_waits_is_cancelled_once_that_is_confirmed(service: ApiClient) -> None:
+    bad = b"IMP-%d,\n"  # no titles: nothing is written
+    rows = b"".join(bad % number for number in range(200_000))
+    first = service.start_import("a.csv", b"sku,title\n" + rows).import_id
+    second = service.start_import("b.csv", "sku,title\nIMP-9,书\n".encode()).import_id
+    page = at(opened(PAGE), second)
+    page.button(key="cancel_import").click().run()
+    page.button(key="keep_importing").click().run()
+    assert service.get_import(second).state == "queued"
+    page.button(key="cancel_import").click().run()
+    assert "确认取消这次导入" in said(page)
+    page.button(key="confirm_cancel").click().run()
+    assert "导入已取消" in said(page.run())
+    assert service.get_import(second).state == "cancelled"
+    service.cancel_import(first)
+    assert service.get_import(first).state == "cancelled"
+
+
+@pytest.mark.usefixtures("api_url")
+def test_a_reason_that_may_be_a_formula_is_text_in_the_download(imported: ApiClient) -> None:
+    content = b'{"sku": "A", "title": "x", "=1+1": 1}\n{"sku": "B"}\n'
+    import_id = imported.start_import("a.jsonl", content).import_id
+    until(lambda: imported.get_import(import_id).state == "done", "the end of the import")
+    written = bad_rows_csv(imported, import_id).decode("utf-8-sig")
+    assert [row[1][:5] for row in csv.reader(io.StringIO(written))][1:] == ["'=1+1", "title"]

@@ -11,12 +11,16 @@ from data_models import INT64_MAX, ImportAccepted, ImportStatus, ProductId, Whol
 from product_search import errors
 from product_search.api.dependencies import Imports, Runs
 from product_search.api.errors import documented
+from product_search.api.incoming import drain
 from product_search.api.uploads import FIELD, receive_file
+from product_search.bulk import errors as refusals
 from product_search.bulk.sources import kind_of
 
 PATH = "/product/import"
 
 router = APIRouter(tags=["导入"])
+
+_ONE = errors.ImportNotFound, errors.InvalidRequest, errors.DatabaseUnavailable
 
 _FORM = {
     "type": "object",
@@ -58,14 +62,16 @@ _CONTENT = {
         errors.RequestTimeout,
         errors.Overloaded,
         errors.ImportFileError,
-        errors.ImportTypeUnknown,
-        errors.ImportEncodingUnknown,
-        errors.ImportHeaderInvalid,
-        errors.ZipUnreadable,
-        errors.ZipEncrypted,
-        errors.ZipTooLarge,
-        errors.ZipUnsafeName,
-        errors.ZipTableCount,
+        refusals.ImportTypeUnknown,
+        refusals.ImportEncodingUnknown,
+        refusals.ImportHeaderInvalid,
+        refusals.ImportTooManyRows,
+        refusals.ZipUnreadable,
+        refusals.ZipEncrypted,
+        refusals.ZipTooLarge,
+        refusals.ZipUnsafeName,
+        refusals.ZipTableCount,
+        errors.QueueFull,
         errors.DatabaseUnavailable,
         errors.OutcomeUnknown,
         errors.StorageUnavailable,
@@ -74,7 +80,11 @@ _CONTENT = {
 )
 async def start_import(request: Request, imports: Imports, runs: Runs) -> ImportAccepted:
     """按 sku 新增或更新文件里的商品。回答 202 时文件已存妥；导入在后台进行，服务重启后接着做。"""
-    upload = await run_in_threadpool(imports.new_upload)
+    try:
+        upload = await run_in_threadpool(imports.new_upload)
+    except errors.AppError:
+        await drain(request.receive)
+        raise
     try:
         name = await receive_file(request, upload.stream, imports.max_bytes, kind_of)
         import_id = await run_in_threadpool(imports.enqueue, upload, name)
@@ -84,11 +94,18 @@ async def start_import(request: Request, imports: Imports, runs: Runs) -> Import
     return ImportAccepted(import_id=import_id, status_url=f"{PATH}/{import_id}")
 
 
-@router.get(
+@router.delete(
     f"{PATH}/{{import_id}}",
-    summary="导入的进度",
-    responses=documented(errors.ImportNotFound, errors.InvalidRequest, errors.DatabaseUnavailable),
+    status_code=204,
+    summary="取消导入",
+    responses=documented(errors.ImportFinished, errors.OutcomeUnknown, *_ONE),
 )
+def cancel_import(import_id: ProductId, imports: Imports) -> None:
+    """取消：此后不再写入；已经写入的商品保留，进度里看得到有多少。已取消的，再取消也是 204。"""
+    imports.cancel(import_id)
+
+
+@router.get(f"{PATH}/{{import_id}}", summary="导入的进度", responses=documented(*_ONE))
 def get_import(
     import_id: ProductId,
     imports: Imports,

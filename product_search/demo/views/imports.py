@@ -1,28 +1,25 @@
-"""The import page: a file and the mapping of its columns, an import and its bad rows."""
+"""The import page: a file and the mapping of its columns, an import and how it goes."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from data_models import INT64_MAX, BadImportRow, ImportStatus
+from data_models import INT64_MAX, ImportStatus
 from product_search.client import ApiClient
 from product_search.demo import import_file
 from product_search.demo.errors import FIELD_NAMES, show_errors
 from product_search.demo.html import plain
-from product_search.demo.import_file import IMAGE, REQUIRED, FileUnreadable, ImportFile
+from product_search.demo.import_file import IMAGE, REQUIRED, ImportFile
 from product_search.demo.language import N_, _
+from product_search.demo.tables import FileUnreadable
 from product_search.demo.views import runs
+from product_search.demo.views.bad_rows import show_bad_rows, show_warnings
 
 COLUMN_NAMES = FIELD_NAMES | {IMAGE: N_("图片路径")}
 MAX_UPLOAD_MB = 200
 _BAD_SHOWN = 100
-_BAD_PAGE = 1000
 _NO_COLUMN = -1
 
 
@@ -211,11 +208,12 @@ def _show_start(
         return
     with show_errors(), st.spinner(_("正在上传…")):
         try:
-            content = import_file.rename_columns(file, mapping)
+            with import_file.open_renamed(file, mapping) as content:
+                accepted = client.start_import(file.name, content)
         except FileUnreadable as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
-        st.session_state["import_id"] = client.start_import(file.name, content).import_id
+        st.session_state["import_id"] = accepted.import_id
         _forget_file()
         st.rerun()
 
@@ -231,7 +229,17 @@ def show_import(client: ApiClient, import_id: int) -> None:
         return
     st.subheader(f":material/description: {plain(status.file)}", anchor=False)
     if status.state in ("queued", "running"):
+        if st.session_state.get("cancelling") == import_id:
+            dialog = st.dialog(_("取消导入"), icon=":material/cancel:", on_dismiss=_set_cancelling)
+            dialog(_confirm_cancelling)(client, import_id)
         st.fragment(_show_progress, run_every=runs.POLL_S)(client, import_id)
+        st.button(
+            _("取消导入"),
+            key="cancel_import",
+            icon=":material/cancel:",
+            on_click=_set_cancelling,
+            args=(import_id,),
+        )
         return
     _show_end(status)
     _show_counts(status)
@@ -243,9 +251,9 @@ def show_import(client: ApiClient, import_id: int) -> None:
         on_click=_leave_import,
     )
     if status.bad:
-        _show_bad_rows(client, status)
+        show_bad_rows(client, status)
     if status.warnings:
-        _show_warnings(status)
+        show_warnings(status)
 
 
 def _status(client: ApiClient, import_id: int) -> ImportStatus | None:
@@ -267,6 +275,25 @@ def _show_progress(client: ApiClient, import_id: int) -> None:
     st.progress(done or 0.0, text=_progress_text(status, throughput.per_second))
     _show_counts(status)
     st.caption(_("可以离开这一页：导入在后台进行，服务重启后接着做。"))
+
+
+def _set_cancelling(import_id: int | None = None) -> None:
+    """Open the dialog before an import is cancelled, or close it."""
+    st.session_state["cancelling"] = import_id
+
+
+def _confirm_cancelling(client: ApiClient, import_id: int) -> None:
+    st.warning(_("确认取消这次导入？已经写入的商品保留，其余不再写入。"))
+    with st.container(horizontal=True):
+        is_confirmed = st.button(_("确认取消"), key="confirm_cancel", type="primary")
+        if st.button(_("继续导入"), key="keep_importing"):
+            _set_cancelling()
+            st.rerun()
+    if is_confirmed:
+        with show_errors():
+            client.cancel_import(import_id)
+            _set_cancelling()
+            st.rerun()
 
 
 def _progress_text(status: ImportStatus, rate: float | None) -> str:
@@ -319,65 +346,3 @@ def _show_counts(status: ImportStatus) -> None:
     with st.container(key="counts"):
         for label, count in counts:
             st.metric(label, f"{count:,}", border=True)
-
-
-# Bad rows
-
-
-def _show_bad_rows(client: ApiClient, status: ImportStatus) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(_("坏行"), anchor=False, width="content")
-        st.download_button(
-            _("下载坏行（CSV）"),
-            partial(bad_rows_csv, client, status.import_id),
-            file_name=f"bad-rows-{status.import_id}.csv",
-            mime="text/csv",
-            key="bad_rows",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-    st.dataframe(
-        _table(status.bad_rows),
-        hide_index=True,
-        column_config={_("行号"): st.column_config.NumberColumn(width="small")},
-        alt=_("坏行的行号与原因"),
-    )
-    if status.next_after is not None:
-        shown = _("这里是前 {count} 个；下载的文件里有全部，每次导入最多记下 10000 个。")
-        st.caption(shown.format(count=len(status.bad_rows)))
-
-
-def _show_warnings(status: ImportStatus) -> None:
-    st.subheader(_("警告"), anchor=False)
-    st.caption(_("这些行已经导入，但有应当知道的不足。"))
-    st.dataframe(
-        _table(status.warnings),
-        hide_index=True,
-        column_config={_("行号"): st.column_config.NumberColumn(width="small")},
-        alt=_("有警告的行的行号与原因"),
-    )
-
-
-def _table(rows: list[BadImportRow]) -> list[dict[str, Any]]:
-    return [{_("行号"): row.line, _("原因"): row.reason} for row in rows]
-
-
-def bad_rows_csv(client: ApiClient, import_id: int) -> bytes:
-    """Return all recorded bad rows of an import as CSV, in an encoding that Excel reads too.
-
-    Raises:
-        ApiError, ApiUnreachable: As ApiClient does.
-    """
-    written = io.StringIO()
-    writer = csv.writer(written)
-    writer.writerow([_("行号"), _("原因")])
-    writer.writerows([row.line, row.reason] for row in _all_bad_rows(client, import_id))
-    return written.getvalue().encode("utf-8-sig")
-
-
-def _all_bad_rows(client: ApiClient, import_id: int) -> Iterator[BadImportRow]:
-    after: int | None = 0
-    while after is not None:
-        page = client.get_import(import_id, after, _BAD_PAGE)
-        yield from page.bad_rows
-        after = page.next_after

@@ -89,7 +89,7 @@ def _upload(key: str, limit: int) -> None:
     if not files:
         return
     for file in files:
-        _add(key, limit, ImageInput(file.name, file.getvalue()))
+        _add(key, limit, ImageInput.of(file))
     st.session_state[f"{key}_uploads"] = number + 1
     st.rerun()
 

@@ -11,14 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from product_search.bulk import tables
+from product_search.bulk.errors import ImportEncodingUnknown, ImportHeaderInvalid, ImportTypeUnknown
 from product_search.bulk.sources import kind_of, open_source
 from product_search.bulk.tables import BadRow, Row
-from product_search.errors import (
-    ImportEncodingUnknown,
-    ImportFileError,
-    ImportHeaderInvalid,
-    ImportTypeUnknown,
-)
+from product_search.errors import ImportFileError
 
 HEADER = "sku,title,price\n"
 
@@ -176,7 +172,7 @@ def test_reading_can_be_stopped_where_no_rows_come(tmp_path: Path, name: str, fi
             raise Stop
 
     asked: list[None] = []
-    (tmp_path / name).write_text(HEADER + filler * 10_000, "utf-8")
+    (tmp_path / name).write_text(HEADER + filler * 100_000, "utf-8")
     with open_source(tmp_path / name, name[1:]) as source:
         source.check_header()
         with pytest.raises(Stop):

@@ -9,19 +9,22 @@ from typing import Any
 
 import pytest
 
-from product_search.bulk import tables
+from product_search.bulk import sources, tables
 from product_search.bulk.sources import open_source
 from product_search.bulk.tables import BadRow, Row
+from product_search.demo import tables as import_tables
 from product_search.demo.import_file import (
     FIELDS,
     IMAGE,
-    FileUnreadable,
+    ColumnMapping,
     ImportFile,
     guess_columns,
     missing_fields,
+    open_renamed,
     read_file,
-    rename_columns,
 )
+from product_search.demo.tables import FileUnreadable
+from product_search.images.formats import MAX_BYTES
 from tests.conftest import SAMPLE
 from tests.zips import TABLE, damaged, encrypted, named_in, zipped
 
@@ -33,10 +36,15 @@ def read(name: str, content: str | bytes) -> ImportFile:
     return read_file(name, content.encode() if isinstance(content, str) else content)
 
 
+def renamed(file: ImportFile, mapping: ColumnMapping | None = None) -> bytes:
+    with open_renamed(file, mapping or file.guess) as content:
+        return content.read()
+
+
 def taken(file: ImportFile, folder: Path, **mapping: int) -> list[Row | BadRow]:
     """The rows that the API reads of the renamed file; the mapping is the guess unless given."""
     path = folder / f"sent{Path(file.name).suffix.lower()}"
-    path.write_bytes(rename_columns(file, mapping or file.guess))
+    path.write_bytes(renamed(file, mapping))
     with open_source(path, path.suffix) as source:
         return list(source.rows())
 
@@ -94,7 +102,7 @@ def test_a_table_of_any_encoding_and_delimiter_is_renamed(
 def test_a_table_that_has_our_names_is_sent_as_it_is() -> None:
     content = "sku,title\r\nA,书包\r\n".encode("gb18030")
     file = read("a.csv", content)
-    assert rename_columns(file, file.guess) == content
+    assert renamed(file) == content
 
 
 def test_one_column_may_be_taken_for_two_fields(tmp_path: Path) -> None:
@@ -141,7 +149,7 @@ def test_a_zip_is_packed_anew_with_its_images_whoever_named_them(
     file = read_file("a.zip", content)
     assert file.columns == ("货号", "名称", "图片")
     path = tmp_path / "sent.zip"
-    path.write_bytes(rename_columns(file, file.guess))
+    path.write_bytes(renamed(file))
     with open_source(path, ".zip") as source:
         assert values(list(source.rows())) == [{"sku": "A", "title": "书包", IMAGE: "图/包.png"}]
         assert source.read_image("图/包.png") == PICTURE
@@ -178,3 +186,83 @@ def test_the_sample_catalog_is_understood_whole() -> None:
 def test_a_file_that_can_not_be_imported_says_why(name: str, content: bytes, why: str) -> None:
     with pytest.raises(FileUnreadable, match=why):
         read_file(name, content)
+
+
+EMPTY_LINES = 10 * import_tables.MAX_ROWS + 1
+
+
+def test_a_small_zip_of_many_empty_lines_is_refused_before_its_lines_are_looked_at() -> None:
+    content = zipped(("a.csv", b"sku,title\n" + b"\n" * EMPTY_LINES))
+    assert len(content) < 50_000
+    with pytest.raises(FileUnreadable, match="行数过多"):
+        read_file("a.zip", content)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "row"),
+    [("a.csv", "货号,名称\n", "\n"), ("a.jsonl", '{"货号": "A", "名称": "书"}\n', "\n")],
+)
+def test_no_more_rows_are_renamed_than_the_api_takes_the_empty_among_them(
+    monkeypatch: pytest.MonkeyPatch, name: str, start: str, row: str
+) -> None:
+    monkeypatch.setattr("product_search.demo.import_file.MAX_ROWS", 1000)
+    assert renamed(read(name, start + row * 999))
+    file = read(name, start + row * 1001)
+    with pytest.raises(FileUnreadable, match="行数过多"):
+        renamed(file)
+
+
+def test_no_more_rows_are_looked_at_for_columns_than_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("product_search.demo.import_file._LOOKED_AT", 10)
+    rows = ['{"货号": "A"}'] * 9
+    assert read("a.jsonl", "\n".join([*rows, '{"名称": "书"}'])).columns == ("货号", "名称")
+    assert read("a.jsonl", "\n".join([*rows, "", '{"名称": "书"}'])).columns == ("货号",)
+    assert read("a.csv", "sku,title\n" + "\n" * 10 + "A,书\n").rows == ()
+
+
+def test_only_the_start_of_a_table_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("product_search.demo.tables._LOOKED_AT", 23)
+    file = read("a.csv", "sku,title\nA,书包\nB,雨伞\nC,帽子\n")
+    assert file.rows == (("A", "书包"), ("B", "雨伞"))
+    assert renamed(file).count(b"\n") == 4
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_row_that_is_too_long_is_told_with_its_line(name: str) -> None:
+    start = {"a.csv": "货号,名称\nA,书\n", "a.jsonl": '{"货号": "A", "名称": "书"}\n\n'}[name]
+    long = 'B,"' + "x" * import_tables.MAX_ROW
+    with pytest.raises(FileUnreadable, match="第 3 行过长"):
+        renamed(read(name, start + long))
+
+
+def test_a_header_of_too_many_columns_is_refused() -> None:
+    with pytest.raises(FileUnreadable, match="列过多"):
+        read("a.csv", "," * 1000 + "\n")
+
+
+def test_an_image_that_the_api_refuses_for_its_size_is_not_copied_whole(tmp_path: Path) -> None:
+    table = ("a.csv", "货号,名称,图片\nA,书包,b.png\n".encode())
+    file = read_file("a.zip", zipped(table, ("b.png", bytes(MAX_BYTES + 1000))))
+    path = tmp_path / "sent.zip"
+    path.write_bytes(renamed(file))
+    with open_source(path, ".zip") as source:
+        assert len(source.read_image("b.png")) == MAX_BYTES + 1
+    with zipfile.ZipFile(path) as archive:
+        assert archive.getinfo("b.png").file_size == MAX_BYTES + 1
+
+
+def test_a_zip_of_too_many_files_is_refused_as_its_list_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("product_search.demo.tables.MAX_ENTRIES", 5)
+    assert read_file("a.zip", zipped(TABLE, *((f"{n}", b"") for n in range(4)))).columns
+    with pytest.raises(FileUnreadable, match="文件过多"):
+        read_file("a.zip", zipped(TABLE, *((f"{n}", b"") for n in range(5))))
+
+
+def test_what_the_page_bounds_is_what_the_api_bounds() -> None:
+    assert (import_tables.MAX_ROW, import_tables.MAX_ROWS) == (tables.MAX_ROW, tables.MAX_ROWS)
+    assert import_tables.MAX_ENTRIES == sources.MAX_ENTRIES
+    assert import_tables.MAX_IMAGE == MAX_BYTES

@@ -160,7 +160,7 @@ def _image_inputs(client: ApiClient, form: Form) -> bool:
 def _set_upload(form: Form, key: str) -> None:
     upload = st.session_state[key]
     if upload is not None:
-        _set_image(form, ImageInput(upload.name, upload.getvalue()))
+        _set_image(form, ImageInput.of(upload))
 
 
 def _set_image(form: Form, image: ImageInput | None) -> None:
