@@ -14,8 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from product_search.api.connections import MAX_HEAD
 from product_search.bootstrap import logs
 from product_search.settings import ROOT
+from tests.api.small_app import connected, head, rest
 from tests.clock import until
 from tests.servers import free_port, service_environment, stop
 
@@ -44,6 +46,9 @@ def test_only_answers_that_failed_are_logged(tmp_path: Path) -> None:
         assert client.get(f"{address}/metrics").status_code == 200
         assert client.get(f"{address}/product/1").status_code == 404
         assert client.get(f"{address}/product/a%0Ab").status_code == 422
+        endless = head("GET", "/health")[:-2] + b"X: " + b"a" * 2 * MAX_HEAD
+        with connected(httpx.URL(address).port or 0, endless) as raw:
+            assert b" 413 " in rest(raw)
         # There is no model that makes pictures.
         answer = client.post(f"{address}/generate", json={"prompt": "一只红色的双肩包"})
         assert answer.status_code == 503

@@ -11,7 +11,12 @@ from sqlalchemy import select
 from data_models import AuditPage, AuditQuery, CatalogMap, MapComputing, MapField, VectorField
 from orm_models import Run, RunProblem
 from product_search.catalog.products import KEEP_IMAGE
-from product_search.errors import RunInProgress, VectorStoreUnavailable
+from product_search.errors import (
+    IN_THE_LOG,
+    RunInProgress,
+    StartError,
+    VectorStoreUnavailable,
+)
 from product_search.insights import audit
 from product_search.insights.audit import Auditor
 from product_search.insights.catalog_map import MapMaker, Maps
@@ -125,6 +130,18 @@ def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked
     found = stocked.database.read(audit.fetch_page, AuditQuery())
     assert found.last is not None
     assert (found.last.run_id, found.items) == (claimed.id, before.items)
+
+
+def test_an_audit_that_fails_names_no_file(stocked: Shop) -> None:
+    def unreadable(_fingerprint: str) -> Calibration:
+        raise StartError("校准文件 /secret/calibration.json 无法读取")
+
+    claimed = exclusive.start(stocked.database, RunKind.audit, {}, LEASE)
+    broken = Auditor(stocked.database, stocked.milvus, unreadable)
+    assert execute(context(stocked, claimed), broken.handle) is RunState.failed
+    newest = stocked.database.read(audit.fetch_page, AuditQuery()).newest
+    assert newest is not None
+    assert newest.error == IN_THE_LOG
 
 
 def test_products_without_any_collection_are_skipped(stocked: Shop) -> None:
