@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ Device = Literal["auto", "cpu", "cuda"]
 EncoderChoice = Literal["auto", "starter", "chinese-clip"]
 _Kind = Literal["query", "text", "image"]
 _Sought = tuple[_Kind, str]  # a text, or the key of an image
+LoadImage = Callable[[], Image.Image]  # called where the image's embedding is not known
 
 
 class TextEncoder(Protocol):
@@ -129,7 +130,7 @@ class EncoderPair:
         return of_queries, self.image_text.derive_texts(texts, of_texts)
 
     def embed_search(
-        self, queries: Iterable[str], texts: Iterable[str], images: Mapping[str, Image.Image]
+        self, queries: Iterable[str], texts: Iterable[str], images: Mapping[str, LoadImage]
     ) -> SearchEmbeddings:
         """Return the embeddings of a search; those of the latest ten thousand inputs are known.
 
@@ -149,7 +150,7 @@ class EncoderPair:
         return self._cache.knows(_sought(queries, texts, images))
 
     def _encode_sought(
-        self, images: Mapping[str, Image.Image], keys: Sequence[_Sought]
+        self, images: Mapping[str, LoadImage], keys: Sequence[_Sought]
     ) -> list[Vector]:
         """Encode in the order of the keys: queries, texts, images."""
         queries, texts, pictures = (
@@ -160,7 +161,7 @@ class EncoderPair:
             of_queries, of_texts = self.encode_search(queries, texts)
             vectors += [*of_queries, *of_texts]
         if pictures:
-            vectors += [*self.image_text.encode_images([images[key] for key in pictures])]
+            vectors += [*self.image_text.encode_images([images[key]() for key in pictures])]
         return vectors
 
     @property

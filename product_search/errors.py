@@ -125,6 +125,14 @@ class ImageTooManyPixels(AppError):
     example = "图片像素过多：最多 4000 万像素"
 
 
+class ImageTooComplex(AppError):
+    """Decoding the picture would take far longer than one of its size should."""
+
+    code = "image_too_complex"
+    status = 422
+    example = "图片过于复杂：解码费时过长"
+
+
 class ProductNotFound(AppError):
     """No product has this id."""
 

@@ -18,7 +18,7 @@ from data_models import (
     SearchSort,
 )
 from product_search.api.bodies import Body, validated
-from product_search.api.threads import SearchThreads
+from product_search.api.threads import RequestThreads
 from product_search.errors import AppError, InvalidRequest, Overloaded, PayloadTooLarge
 from product_search.search.search import SearchService
 
@@ -34,15 +34,15 @@ _CHARACTERS, _IMAGE = 64, 2  # that cost as much as one, and as so many
 class BatchThreads:
     """The threads in which batches are answered; used in one event loop.
 
-    A batch is in one of them for a turn, and waits behind the others' turns for its next.
+    A batch is in one of them for a turn, and waits behind the others' turns for its next. Batches
+    with pictures have threads of their own.
     """
 
     def __init__(self, threads: int = _THREADS, max_turns: int = MAX_TURNS) -> None:
         """Start none yet; refuse a batch where there would be more turns than `max_turns`."""
-        self._threads = SearchThreads(threads, max_turns, "batch_threads")
-        self._max_turns = max_turns
-        self._turns = 0  # of the batches that were admitted
-        self._lock = threading.Lock()
+        self._texts = _Lane(RequestThreads(threads, max_turns, "batch_threads"), max_turns)
+        pictures = RequestThreads.for_many_pictures("picture_batch_threads")
+        self._pictures = _Lane(pictures, max_turns)
 
     async def answer(
         self, body: Body[BatchRequest], request: Request, search: SearchService
@@ -58,27 +58,41 @@ class BatchThreads:
 
         def begin(values: BatchRequest) -> None:
             batch.read(values)
-            self._admit(batch)
-            batch.take_turn()
+            lane = self._pictures if batch.has_pictures else self._texts
+            lane.admit(batch)
+            if lane is self._texts:
+                batch.take_turn()
 
         try:
-            await body.apply(begin, self._threads)
-            while batch.turns:
-                await self._threads.run(request, batch.take_turn)
+            await body.apply(begin, self._texts.threads)
+            while batch.turns and batch.lane is not None:
+                await batch.lane.threads.run(request, batch.take_turn)
         finally:
-            self._leave(batch)
+            if batch.lane is not None:
+                batch.lane.leave(batch)
         return batch.response()
 
-    def _admit(self, batch: _Batch) -> None:
+
+class _Lane:
+    """Threads for turns, and the turns that are under way or wait."""
+
+    def __init__(self, threads: RequestThreads, max_turns: int) -> None:
+        self.threads = threads
+        self._max_turns = max_turns
+        self._turns = 0  # of the batches that were admitted
+        self._lock = threading.Lock()
+
+    def admit(self, batch: _Batch) -> None:
         """Make room for the batch; the largest has room where there is no other."""
         turns = len(batch.turns)
         with self._lock:
             if self._turns and self._turns + turns > self._max_turns:
                 raise Overloaded(Overloaded.example)
             self._turns += turns
-        batch.admitted = turns
+        batch.admitted, batch.lane = turns, self
 
-    def _leave(self, batch: _Batch) -> None:
+    def leave(self, batch: _Batch) -> None:
+        """Free the batch's room."""
         with self._lock:
             self._turns -= batch.admitted
 
@@ -89,6 +103,7 @@ class _Batch:
     def __init__(self, search: SearchService) -> None:
         self.turns: deque[list[int]] = deque()  # the places of their queries
         self.admitted = 0
+        self.lane: _Lane | None = None  # in which it was admitted
         self._search = search
         self._requests: list[SearchRequest | AppError] = []
         self._answers: dict[int, SearchResponse | AppError] = {}
@@ -97,6 +112,11 @@ class _Batch:
         """Read the queries, and divide those that are right into turns."""
         self._requests = list(_bounded(_query(value) for value in values.queries))
         self.turns.extend(_turns(self._requests))
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether pictures are decoded for it."""
+        return any(isinstance(one, SearchRequest) and one.image_count for one in self._requests)
 
     def take_turn(self) -> None:
         """Answer the queries of the next turn, if there is any."""

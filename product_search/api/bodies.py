@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from python_multipart.exceptions import FormParserError
 
 from product_search.api.multipart import FormReader, Part, boundary_of
-from product_search.api.threads import SearchThreads
+from product_search.api.pictures import brings_pictures
+from product_search.api.threads import RequestThreads
 from product_search.errors import (
     InvalidJson,
     InvalidRequest,
@@ -26,6 +27,7 @@ from product_search.schemas.validation import invalid_request
 
 JSON, FORM = "application/json", "multipart/form-data"
 _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
+_LARGE = 256 * 1024  # bytes, beyond which a body is most likely a picture's
 _MAX_FIELDS, _MAX_FILES = 50, 2
 _MAX_FIELD_KB = 1024
 # Fields that a form has as JSON text.
@@ -50,11 +52,15 @@ class Body(Generic[Model]):
     request: Request
 
     async def apply(
-        self, function: Callable[[Model], Answer], threads: SearchThreads | None = None
+        self,
+        function: Callable[[Model], Answer],
+        threads: RequestThreads | None = None,
+        pictures: RequestThreads | None = None,
     ) -> Answer:
         """Return the function's answer to the body as its model; a form's file is its `image`.
 
-        A search runs in the threads of searches, anything else in those that all share.
+        A search runs in the threads of searches, anything else in those that all share; where
+        there are pictures to decode, in the threads of `pictures`.
 
         Checking a large body takes long, as do most functions: one worker thread does both. A
         route that calls this is a coroutine, since FastAPI checks the answers of plain functions
@@ -62,7 +68,7 @@ class Body(Generic[Model]):
 
         Raises:
             UnsupportedMediaType, InvalidJson, InvalidRequest, and what IncomingBodies,
-            SearchThreads.run and the function raise.
+            RequestThreads.run and the function raise.
         """
         content_type = self.request.headers.get("content-type", "")
         media_type = content_type.partition(";")[0].strip().lower()
@@ -70,14 +76,39 @@ class Body(Generic[Model]):
             raise UnsupportedMediaType(f"请求体应为 {' 或 '.join(self.media_types)}")
         content = await self.request.body()
         parse = _parse_json if media_type == JSON else partial(_form_values, content_type)
+        left_to = pictures
+        if pictures is not None and (media_type == FORM or len(content) > _LARGE):
+            threads, left_to = pictures, None
+        work = partial(self._answer, function, parse, content, is_left=left_to is not None)
         if threads is None:
-            return await run_in_threadpool(self._answer, function, parse, content)
-        return await threads.run(self.request, self._answer, function, parse, content)
+            answer = await run_in_threadpool(work)
+        else:
+            answer = await threads.run(self.request, work)
+        if not isinstance(answer, _LeftToPictures):
+            return answer
+        assert left_to is not None, "it was left to these"
+        return await left_to.run(self.request, function, answer.model)
 
     def _answer(
-        self, function: Callable[[Model], Answer], parse: Callable[[bytes], Any], content: bytes
-    ) -> Answer:
-        return function(validated(self.kind, parse(content), is_typed=parse is _parse_json))
+        self,
+        function: Callable[[Model], Answer],
+        parse: Callable[[bytes], Any],
+        content: bytes,
+        *,
+        is_left: bool,
+    ) -> Answer | _LeftToPictures[Model]:
+        """Return the function's answer, or the body where it has pictures and is left to others."""
+        model = validated(self.kind, parse(content), is_typed=parse is _parse_json)
+        if is_left and brings_pictures(model):
+            return _LeftToPictures(model)
+        return function(model)
+
+
+@dataclass(frozen=True)
+class _LeftToPictures(Generic[Model]):
+    """A body that is to be answered in the threads of pictures."""
+
+    model: Model
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,16 @@ class Service:
     """What the application holds while it runs."""
 
     resources: assemble.Resources
-    search_threads: threads.SearchThreads = field(default_factory=threads.SearchThreads)
+    search_threads: threads.RequestThreads = field(default_factory=threads.RequestThreads)
+    picture_threads: threads.RequestThreads = field(
+        default_factory=threads.RequestThreads.for_pictures
+    )
+    match_threads: threads.RequestThreads = field(
+        default_factory=lambda: threads.RequestThreads.for_many_pictures("match_threads")
+    )
     batch_threads: batches.BatchThreads = field(default_factory=batches.BatchThreads)
+    # Their own too: a page of thumbnails that are not made yet keeps no other page waiting.
+    image_threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(8))
     # Threads of its own: health answers also while every other one waits for a store.
     health_threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
 

@@ -34,6 +34,7 @@ IMAGE_ERRORS: tuple[type[AppError], ...] = (
     errors.InvalidImage,
     errors.ImageTooLarge,
     errors.ImageTooManyPixels,
+    errors.ImageTooComplex,
 )
 SEARCH_ERRORS: tuple[type[AppError], ...] = (
     errors.Overloaded,

@@ -74,7 +74,8 @@ class Catalog:
 
         Raises:
             DuplicateSku: another product has the sku.
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: the file is no image that is taken.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, ImageTooComplex: the file is no image
+                that is taken.
             GenerationNotFound, ImageNotFound: there is no such generated image.
             OutboxFull: too much index work waits. After none of these anything was written.
         """
@@ -110,7 +111,8 @@ class Catalog:
         Raises:
             ProductNotFound: there is no such product.
             DuplicateSku: another product has the sku.
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: the file is no image that is taken.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, ImageTooComplex: the file is no image
+                that is taken.
             GenerationNotFound, ImageNotFound: there is no such generated image.
             OutboxFull: too much index work waits. After none of these anything was written.
         """
@@ -189,7 +191,8 @@ class Catalog:
         """Store the image, and return the columns that name it.
 
         Raises:
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: the file is no image that is taken.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, ImageTooComplex: the file is no image
+                that is taken.
             GenerationNotFound, ImageNotFound: there is no such generated image.
             StorageUnavailable: the image can't be written.
         """

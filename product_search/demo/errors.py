@@ -17,6 +17,7 @@ IMAGE_ERRORS = (
     "invalid_image",
     "image_too_large",
     "image_too_many_pixels",
+    "image_too_complex",
     "payload_too_large",
 )
 FIELD_NAMES = {

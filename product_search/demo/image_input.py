@@ -22,6 +22,8 @@ Region = tuple[int, int, int, int]
 MAX_MB = 10  # as the API takes them
 _CROPPER_SIDE = 300  # pixels, narrower than a phone
 _CROPPED_PIXELS = 50_000_000  # larger images can be searched with, but not cropped here
+# What begins a scan of a JPEG; each goes over all pixels, and the API takes no more than a hundred.
+_SCAN, _MOST_SCANS = b"\xff\xda", 100
 # Streamlit's uploader takes no pasted files: they are given to its file input.
 _PASTE = """<script>
 window.psPaste ??= document.addEventListener("paste", (event) => {
@@ -135,6 +137,8 @@ def _region(box: dict[str, float], shown: tuple[int, int], whole: tuple[int, int
 @st.cache_data(max_entries=16, show_spinner=False)
 def _small(content: bytes) -> tuple[Image.Image, tuple[int, int]] | None:
     """Return the upright image as small as it is shown, and its own size; None if unreadable."""
+    if content.startswith(b"\xff\xd8") and content.count(_SCAN) > _MOST_SCANS:
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

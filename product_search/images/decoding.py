@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import os
 import re
 from typing import Any
 
 from PIL import ExifTags, Image, ImageOps
 
-from product_search.errors import InvalidImage, RegionOutsideImage
-from product_search.images import depth, jpeg_end
-from product_search.images.budget import MemoryBudget
+from product_search.errors import ImageTooComplex, InvalidImage, RegionOutsideImage
+from product_search.images import costs, depth, jpeg_end
+from product_search.images.budget import Budget
 from product_search.images.formats import (
     DECODE_ERRORS,
     MAX_BYTES,
@@ -22,6 +24,8 @@ from product_search.images.formats import (
     open_unbounded,
 )
 from product_search.images.ground import on_ground
+from product_search.images.processes.messages import Decoded, Region
+from product_search.images.processes.pool import DecodingProcesses, default_count
 from product_search.images.srgb import to_srgb
 
 # Raised when a file is seen in other colours, on another ground or at another scale than before:
@@ -31,7 +35,6 @@ VERSION = 2
 VERSIONS = (2, 1)  # the newest first; what was encoded under an older one can still be searched
 # No encoder and no thumbnail needs more; it bounds what a batch of images takes in memory.
 MAX_DECODED_SIDE = 1024
-Region = tuple[int, int, int, int]  # left, top, width, height in pixels of the upright image
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 _DECODED_SIZE = (MAX_DECODED_SIDE, MAX_DECODED_SIDE)
 _MANY_PIXELS = 4_500_000  # a larger image is reduced in strips
@@ -39,7 +42,11 @@ _MANY_PLAIN_PIXELS = 18_000_000  # likewise, of an image that needs no copy
 _STRIP_PIXELS = 250_000
 _CUT_SHORT = "图片文件不完整：结尾缺失，缺失的部分显示为灰色"
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
-_memory = MemoryBudget(MEMORY)
+# What is decoded in the thread that asks: tens of milliseconds, and a tenth of a gigabyte at most.
+# It takes its turn, so that there are no more at once than processors; all else is decoded apart.
+_PIXELS_HERE, _MEMORY_HERE = 40_000_000, 100_000_000
+_turns_here = Budget(max(2, min(8, os.cpu_count() or 1)))
+_processes = DecodingProcesses(default_count(), MEMORY)
 
 
 def from_base64(text: str) -> bytes:
@@ -61,25 +68,53 @@ def from_base64(text: str) -> bytes:
 def decode(content: bytes, region: Region | None = None) -> Image.Image:
     """Decode an image: first frame, upright, sRGB, a cut-out on a ground that shows it.
 
-    The result is the region alone, if one is given. Its longer side is at most MAX_DECODED_SIDE:
-    larger images are shrunk. The bytes tell the format, whatever the file was named. A JPEG that
-    lacks no more than its end is taken: `image_warnings` tells.
+    The result is the region alone, if one is given: left, top, width and height in pixels of the
+    upright image. Its longer side is at most MAX_DECODED_SIDE: larger images are shrunk. The bytes
+    tell the format, whatever the file was named. A JPEG that lacks no more than its end is taken:
+    `image_warnings` tells.
 
     Raises:
         ImageTooLarge: over MAX_BYTES.
         ImageTooManyPixels: too many pixels or too long, by the header; nothing was decoded.
+        ImageTooComplex: decoding would take far longer, or far more memory, than an image of its
+            size should, or longer than what is left of the allowance.
         InvalidImage: not an image, or truncated.
         RegionOutsideImage: the region is not wholly within the image.
+        Overloaded: others were decoded for longer than the allowance's patience.
     """
-    header, memory = open_header(content)
-    with _memory.reserve(memory):
-        try:
-            image = _load(header, content, is_whole=region is not None)
-            box = (0, 0, *image.size) if region is None else _box(image, region)
-            small = _shrink(image, box)
-            return _as_seen(_upright(small), str(image.format), content)
-        except DECODE_ERRORS as error:
-            raise InvalidImage("图片已损坏或不完整") from error
+    return decode_measured(content, region).image
+
+
+def decode_measured(content: bytes, region: Region | None = None) -> Decoded:
+    """Return what `decode` does, and what it cost where that was much. Raises likewise."""
+    check_bytes(content)
+    passes = costs.passes(content)
+    if passes is not None:
+        header, memory = open_header(content)
+        is_small = header is not None and math.prod(header.size) * passes <= _PIXELS_HERE
+        if is_small and memory <= _MEMORY_HERE:
+            with _turns_here.reserve(1):
+                return Decoded(render(header, content, region))
+    return _processes.decode(content, region)
+
+
+def render(header: Image.Image | None, content: bytes, region: Region | None) -> Image.Image:
+    """Decode in this thread an image whose header `open_header` has read, whatever it costs.
+
+    Raises:
+        InvalidImage: truncated or damaged.
+        ImageTooComplex: it takes more memory than the process may have.
+        RegionOutsideImage: the region is not wholly within the image.
+    """
+    try:
+        image = _load(header, content, is_whole=region is not None)
+        box = (0, 0, *image.size) if region is None else _box(image, region)
+        small = _shrink(image, box)
+        return _as_seen(_upright(small), str(image.format), content)
+    except MemoryError as error:
+        raise ImageTooComplex("图片过于复杂：解码所需的内存过多") from error
+    except DECODE_ERRORS as error:
+        raise InvalidImage("图片已损坏或不完整") from error
 
 
 def image_warnings(content: bytes) -> list[str]:

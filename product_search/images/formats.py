@@ -42,6 +42,16 @@ MEDIA_TYPES = {
     "HEIF": "image/heic",
     "JXL": "image/jxl",
 }
+# What need not be opened to be told; all else Pillow's readers tell.
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
 # What Pillow's readers raise on hostile bytes.
 DECODE_ERRORS = (
     OSError,
@@ -98,6 +108,9 @@ def open_unbounded(content: bytes) -> Image.Image:
 def media_type(content: bytes) -> str:
     """Return the media type under which an image is served, told by its bytes. Raises likewise."""
     check_bytes(content)
+    for signature, name in _SIGNATURES.items():
+        if content.startswith(signature):
+            return MEDIA_TYPES[name]
     with _unreadable():
         is_jxl = jxl_size(content) is not None  # which Pillow's reader would decode
     return MEDIA_TYPES["JXL" if is_jxl else str(open_image(content).format)]

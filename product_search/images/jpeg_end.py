@@ -12,10 +12,11 @@ END = b"\xff\xd9"
 MAX_MISSING = 1 / 8  # of the area: more is no missing end
 _GREY, _NEAR = 128, 3  # what the decoder fills missing blocks with
 _BAND = 8  # rows: a block
-_SCAN, _END, _FRAMES = 0xDA, 0xD9, (0xC0, 0xC1, 0xC2)
+_SCAN, _END = 0xDA, 0xD9
+_NO_FRAMES = (0xC4, 0xC8, 0xCC)  # tables and an extension, among the markers of frames
 # A marker, but for those that stand within coded pixels: stuffing, restarts, fill bytes.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
-_PROGRESSIVE = 0xC2
+_PROGRESSIVE = (0xC2, 0xCA)  # by Huffman and by arithmetic codes
 _LAST_COEFFICIENT = 63
 
 
@@ -26,7 +27,7 @@ def lacks_end(content: bytes) -> bool:
     """
     if not content.startswith(b"\xff\xd8") or content.endswith(END):
         return False
-    return all(kind != _END for kind, _ in _segments(content))
+    return all(kind != _END for kind, _ in segments(content))
 
 
 def is_nearly_whole(image: Image.Image, content: bytes) -> bool:
@@ -46,10 +47,10 @@ def has_several_scans(content: bytes) -> bool:
     The first scan tells: it is progressive, or does not hold all components.
     """
     components = 0
-    for kind, body in _segments(content):
-        if kind == _PROGRESSIVE:
+    for kind, body in segments(content):
+        if kind in _PROGRESSIVE:
             return True
-        if kind in _FRAMES and len(body) >= 6:
+        if is_frame(kind) and len(body) >= 6:
             components = body[5]
         if kind == _SCAN:
             return not body or body[0] < components
@@ -72,15 +73,15 @@ def _grey_share(image: Image.Image) -> float:
 
 
 def _is_progressive(content: bytes) -> bool:
-    return any(kind == _PROGRESSIVE for kind, _ in _segments(content) if kind in _FRAMES)
+    return any(kind in _PROGRESSIVE for kind, _ in segments(content))
 
 
 def _has_all_scans(content: bytes) -> bool:
     """Tell whether the scans that have begun reach the last bit of every coefficient."""
     components: list[int] = []
     finest: dict[tuple[int, int], int] = {}
-    for kind, body in _segments(content):
-        if kind in _FRAMES and len(body) >= 6:
+    for kind, body in segments(content):
+        if is_frame(kind) and len(body) >= 6:
             components = [body[6 + 3 * n] for n in range(body[5]) if 6 + 3 * n < len(body)]
         elif kind == _SCAN and body and len(body) >= 4 + 2 * body[0]:
             named = [body[1 + 2 * n] for n in range(body[0])]
@@ -97,15 +98,20 @@ def _has_all_components(content: bytes) -> bool:
     """Tell whether a scan of each component has begun, where they come one after another."""
     components: set[int] = set()
     begun: set[int] = set()
-    for kind, body in _segments(content):
-        if kind in _FRAMES and len(body) >= 6:
+    for kind, body in segments(content):
+        if is_frame(kind) and len(body) >= 6:
             components = set(body[6::3][: body[5]])
         elif kind == _SCAN and body:
             begun |= set(body[1::2][: body[0]])
     return components <= begun
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+def is_frame(kind: int) -> bool:
+    """Tell whether a segment of this kind is the header of a frame, whatever its coding."""
+    return 0xC0 <= kind <= 0xCF and kind not in _NO_FRAMES
+
+
+def segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the marker segments of the image with their bodies, coded pixels passed over."""
     at = 2
     while marker := _MARKER.search(content, at):

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import tempfile
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,14 +16,16 @@ from typing import IO
 from PIL import Image
 
 from product_search.errors import ImageNotFound, StorageUnavailable, or_storage_unavailable
-from product_search.images.decoding import VERSION, Region, decode
-from product_search.images.formats import media_type
+from product_search.images.decoding import VERSION, decode_measured
+from product_search.images.formats import DECODE_ERRORS, media_type
+from product_search.images.processes.messages import Decoded, Region
 
 THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ASIDE = ".aside"  # ends the name of an image that is about to be deleted
 _PARTIAL = "partial-"  # begins the name of a file that is being written
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+_MUCH_CPU_S = 0.5  # to decode: an image that takes more is kept as it was seen
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,15 @@ class ImageStore:
         It is decoded only where it is not stored yet.
 
         Raises:
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: as `decode`.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, ImageTooComplex, Overloaded: as
+                `decode`.
             StorageUnavailable: the file can't be written.
         """
         image_hash = content_hash(content)
         if not self.renew(image_hash):
-            decode(content)
+            seen = decode_measured(content)
             self._write_image(image_hash, content)
+            self._keep_costly(image_hash, seen)
         return image_hash
 
     def save(self, content: bytes) -> str:
@@ -171,13 +175,41 @@ class ImageStore:
         return self._images / image_hash[:2] / image_hash
 
     def load(self, image_hash: str, region: Region | None = None) -> Image.Image:
-        """Decode a stored image, or a region of it.
+        """Decode a stored image, or a region of it; what takes long is decoded once.
 
         Raises:
             ImageNotFound: its file is gone or damaged.
             RegionOutsideImage: the region is not wholly within the image.
+            Overloaded: as `decode`.
         """
-        return decode(self._read(image_hash), region)
+        content = self._read(image_hash)
+        if region is not None:
+            return decode_measured(content, region).image
+        if (kept := self._kept(image_hash)) is not None:
+            return kept
+        seen = decode_measured(content)
+        with suppress(StorageUnavailable):  # it is decoded again then
+            self._keep_costly(image_hash, seen)
+        return seen.image
+
+    def _keep_costly(self, image_hash: str, seen: Decoded) -> None:
+        """Write what `load` returns, where it was costly. Raises StorageUnavailable."""
+        if seen.cpu_s > _MUCH_CPU_S:
+            buffer = io.BytesIO()
+            seen.image.save(buffer, "WEBP", lossless=True, quality=0, method=0)
+            _write(self._seen_path(image_hash), buffer.getvalue(), sync=False)
+
+    def _kept(self, image_hash: str) -> Image.Image | None:
+        """Return the image as it was seen when it was decoded; None where that was not kept."""
+        try:
+            with Image.open(self._seen_path(image_hash), formats=["WEBP"]) as kept:
+                return kept.convert("RGB")
+        except DECODE_ERRORS:  # a power cut may leave an empty file: it is not synced
+            return None
+
+    def _seen_path(self, image_hash: str) -> Path:
+        # Beside the thumbnails, and deleted with them.
+        return self._thumbnails / f"seen-{VERSION}" / image_hash[:2] / f"{image_hash}.webp"
 
     def original(self, image_hash: str) -> StoredImage:
         """Return an image as it came. Raises ImageNotFound where its file is gone or damaged."""

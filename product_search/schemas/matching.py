@@ -21,7 +21,7 @@ from product_search.schemas.products import FilterQuery
 from product_search.schemas.search import SearchHit, SearchRequest, SearchResponse, TookMs
 
 MAX_QUERIES = 64
-MAX_BATCH_IMAGES = 64  # 3 MB each, once decoded
+MAX_BATCH_IMAGES = 64
 MAX_BATCH_TEXT = 128 * MAX_QUERIES  # characters
 MAX_RERANKED = 500
 MAX_MATCHED = 64

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from PIL import Image
@@ -26,7 +27,8 @@ from product_search import telemetry
 from product_search.batching import waited_s
 from product_search.catalog.rows import find_product
 from product_search.errors import ProductWithoutImage
-from product_search.images.decoding import Region, decode, from_base64, image_warnings
+from product_search.images.decoding import decode, from_base64, image_warnings
+from product_search.images.processes.messages import Region
 from product_search.images.store import ImageStore, content_hash
 from product_search.runs import generations
 from product_search.search.cursors import search_hash
@@ -49,17 +51,29 @@ class Weighted(Generic[T]):
     weight: float = 1.0
 
 
-@dataclass(frozen=True, eq=False)
 class QueryImage:
     """An image to look for, and the key by which its embedding is known."""
 
-    image: Image.Image
-    key: str
+    def __init__(self, key: str, decode_image: Callable[[], Image.Image]) -> None:
+        """Decode the image, by what can decode it again. Raises what that raises."""
+        self.key = key
+        self._decode = decode_image
+        self._decoded: Image.Image | None = decode_image()
 
     @classmethod
     def read(cls, content: bytes, region: Region | None = None) -> QueryImage:
-        """Decode the image, or a region of it. Raises as `decode`."""
-        return cls(decode(content, region), _image_key(content_hash(content), region))
+        """Decode the image of a file, or a region of it. Raises as `decode`."""
+        key = _image_key(content_hash(content), region)
+        return cls(key, partial(decode, content, region))
+
+    def load(self) -> Image.Image:
+        """Return the image, decoded anew where it was dropped."""
+        decoded = self._decoded
+        return self._decode() if decoded is None else decoded
+
+    def drop(self) -> None:
+        """Keep the decoded image no longer: it takes 4 MB, and its embedding is known by now."""
+        self._decoded = None
 
 
 def _image_key(image_hash: str, region: Region | None) -> str:
@@ -195,7 +209,9 @@ class InputReader:
         """Return the request with its inputs.
 
         Raises:
-            InvalidImage, ImageTooLarge, ImageTooManyPixels: an image can't be read.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, ImageTooComplex: an image can't be
+                read.
+            Overloaded: an image has waited too long for its turn to be decoded.
             RegionOutsideImage: the region is not wholly within the image.
             ProductNotFound, ProductWithoutImage, ImageNotFound: of a product of the query.
             GenerationNotFound, ImageNotFound: of a generated image.
@@ -309,8 +325,9 @@ class InputReader:
         self, wanted: PictureOfGeneration, region: Region | None = None
     ) -> QueryImage:
         image_hash = generations.find_image_hash(self.database, wanted)
-        return QueryImage(self.images.load(image_hash, region), _image_key(image_hash, region))
+        load = partial(self.images.load, image_hash, region)
+        return QueryImage(_image_key(image_hash, region), load)
 
     def _product_image(self, product: Product, region: Region | None = None) -> QueryImage:
-        image = self.load_image(product, region)
-        return QueryImage(image, _image_key(str(product.image_hash), region))
+        load = partial(self.load_image, product, region)
+        return QueryImage(_image_key(str(product.image_hash), region), load)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 from PIL import Image
 
 from data_models import Leg, MatchImage, MatchPair, MatchRequest, MatchResponse, MatchText, Verdict
+from nlp_models import ImageTextEncoder
+from product_search.encoders.embeddings import Matrix
 from product_search.errors import (
     ImageNotFound,
+    ImageTooComplex,
     ImageTooLarge,
     ImageTooManyPixels,
     InvalidImage,
@@ -23,6 +27,7 @@ from product_search.search.inputs import InputReader
 from product_search.search.search import SearchService
 from product_search.text.analysis import plain
 
+_IMAGES_AT_ONCE = 8  # decoded, of 4 MB each; a batch of the encoder
 FEATURE = Leg.image_to_text.value  # an image against a title, as that leg compares them
 
 
@@ -32,14 +37,16 @@ def match_pairs(search: SearchService, request: MatchRequest) -> MatchResponse:
     Products' images and titles are those of their rows, whether they are indexed or not.
 
     Raises:
-        InvalidImage, ImageTooLarge, ImageTooManyPixels: of an image, whose place is named.
+        InvalidImage, ImageTooLarge, ImageTooManyPixels, ImageTooComplex: of an image, whose place
+            is named.
+        Overloaded: an image has waited too long for its turn to be decoded.
         ProductNotFound, ProductWithoutImage, ImageNotFound: of a product, whose place is named.
         DatabaseUnavailable: the relational store is down.
         VectorStoreUnavailable: no collection, and so no encoder, is active yet.
     """
-    images, texts = _images(search.inputs, request), _texts(search.inputs, request)
+    texts = _texts(search.inputs, request)
     encoders = search.collections.active().encoders
-    image_vectors = encoders.image_text.encode_images(images)
+    image_vectors = _image_vectors(search.inputs, request, encoders.image_text)
     text_vectors = encoders.image_text.encode_texts(texts)
     if request.image is not None:
         scores = cosines(image_vectors[0], list(text_vectors))
@@ -65,11 +72,16 @@ def judge_pair(score: float, curve: Curve | None) -> MatchPair:
     )
 
 
-def _images(inputs: InputReader, request: MatchRequest) -> Sequence[Image.Image]:
+def _image_vectors(inputs: InputReader, request: MatchRequest, encoder: ImageTextEncoder) -> Matrix:
+    """Encode some images at a time, so that few are in memory; an error tells the place of one."""
+    named = [(f"images.{place}", image) for place, image in enumerate(request.images or [])]
     if request.image is not None:
-        return [_load_image(inputs, request.image, "image")]
-    many = enumerate(request.images or [])
-    return [_load_image(inputs, image, f"images.{place}") for place, image in many]
+        named = [("image", request.image)]
+    parts = []
+    for start in range(0, len(named), _IMAGES_AT_ONCE):
+        some = named[start : start + _IMAGES_AT_ONCE]
+        parts.append(encoder.encode_images([_load_image(inputs, *one) for one in some]))
+    return np.concatenate(parts)
 
 
 def _texts(inputs: InputReader, request: MatchRequest) -> Sequence[str]:
@@ -79,7 +91,7 @@ def _texts(inputs: InputReader, request: MatchRequest) -> Sequence[str]:
     return [_load_text(inputs, text, f"texts.{place}") for place, text in many]
 
 
-def _load_image(inputs: InputReader, image: MatchImage, place: str) -> Image.Image:
+def _load_image(inputs: InputReader, place: str, image: MatchImage) -> Image.Image:
     with _errors_at(place):
         if image.image_base64 is not None:
             return decode(from_base64(image.image_base64))
@@ -104,6 +116,7 @@ def _errors_at(place: str) -> Iterator[None]:
         InvalidImage,
         ImageTooLarge,
         ImageTooManyPixels,
+        ImageTooComplex,
         ProductNotFound,
         ProductWithoutImage,
         ImageNotFound,

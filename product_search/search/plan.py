@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from data_models import Leg, SearchMode, VectorField
-from nlp_models import EncoderPair, SearchEmbeddings
+from nlp_models import EncoderPair, LoadImage, SearchEmbeddings
 from product_search.errors import InvalidRequest
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import TermSearch
@@ -148,9 +147,9 @@ def embed(encoders: EncoderPair, plans: Sequence[Plan]) -> list[LegVectors]:
     ]
 
 
-def _encoded(plans: Sequence[Plan]) -> tuple[list[str], list[str], dict[str, Image.Image]]:
+def _encoded(plans: Sequence[Plan]) -> tuple[list[str], list[str], dict[str, LoadImage]]:
     """Return what the dense legs need encoded: queries, texts, and images by their keys."""
-    images = {image.value.key: image.value.image for plan in plans for image in plan.inputs.images}
+    images = {image.value.key: image.value.load for plan in plans for image in plan.inputs.images}
     return _texts(plans, Leg.text_to_text), _texts(plans, Leg.text_to_image), images
 
 

@@ -35,7 +35,7 @@ def rerank_products(search: SearchService, request: RerankRequest) -> RerankResp
     these products alone.
 
     Raises:
-        InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
+        InvalidImage, ImageTooLarge, ImageTooManyPixels, ImageTooComplex: of the image.
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """
     given = {name: value for name, value in request if value is not None}

@@ -103,7 +103,8 @@ class SearchService:
 
         Raises:
             InvalidRequest: the legs don't suit the inputs.
-            InvalidImage, ImageTooLarge, ImageTooManyPixels, RegionOutsideImage: of an image.
+            InvalidImage, ImageTooLarge, ImageTooManyPixels, ImageTooComplex, RegionOutsideImage: of
+                an image.
             ProductNotFound, ProductWithoutImage, ImageNotFound: of a product of the query.
             GenerationNotFound, ImageNotFound: of a generated image.
             CursorInvalid, CursorStale: the cursor was not given out for this search.
@@ -113,6 +114,7 @@ class SearchService:
             ClientGone: the client has left before it got one.
         """
         query = self.inputs.read(request)
+        self._embed_images(query)
         queue = self._queues["image_searches" if query.has_image else "searches"]
         try:
             (answer,) = gather(queue.submit([_Waiting(query, time.perf_counter())]))
@@ -167,6 +169,22 @@ class SearchService:
         if spelling.corrected is None:
             return replace(plan_legs(query), asked=asked)
         return plan_legs(self._corrected(query, spelling.corrected))
+
+    def _embed_images(self, query: Query) -> None:
+        """Have the images' embeddings known, so that no decoded image waits for a turn.
+
+        Raises:
+            Overloaded: too many wait for the encoder.
+            ClientGone: nobody waits for the answer any more.
+            VectorStoreUnavailable: no collection, and so no encoder, is active yet.
+        """
+        images = [one.value for one in query.inputs.images]
+        if images:
+            encoders = self.collections.active().encoders
+            with query.watch.stage("encode"):
+                encoders.embed_search((), (), {image.key: image.load for image in images})
+        for image in images:
+            image.drop()
 
     def _answer_all(self, waiting: Sequence[_Waiting]) -> list[SearchResponse | Exception]:
         begun = time.perf_counter()

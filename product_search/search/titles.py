@@ -40,7 +40,7 @@ def suggest_titles(
     count.
 
     Raises:
-        InvalidImage, ImageTooLarge, ImageTooManyPixels: of the image.
+        InvalidImage, ImageTooLarge, ImageTooManyPixels, ImageTooComplex: of the image.
         ProductNotFound, ProductWithoutImage, ImageNotFound: of the product.
         DatabaseUnavailable, VectorStoreUnavailable: a store is down.
     """

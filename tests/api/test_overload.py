@@ -16,7 +16,7 @@ from nlp_models import TextEncoder
 from product_search.api import threads
 from product_search.api.batches import BatchThreads
 from product_search.api.dependencies import Service
-from product_search.api.threads import SearchThreads
+from product_search.api.threads import RequestThreads
 from product_search.batching import Caller
 from product_search.encoders.embeddings import Matrix
 from product_search.settings import Settings
@@ -70,7 +70,7 @@ class Served:
     def with_threads(self, count: int, max_waiting: int) -> None:
         """Let so many searches run, and so many wait."""
         service: Service = self.app.state.service
-        narrow = SearchThreads(count, max_waiting)
+        narrow = RequestThreads(count, max_waiting)
         self.app.state.service = replace(service, search_threads=narrow)
 
     def search_batch(self, *texts: str) -> httpx.Response:

@@ -96,6 +96,27 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
+def jpeg_of_scans(count: int, size: tuple[int, int] = SIZE) -> bytes:
+    """A progressive JPEG with so many scans more, which hold nothing: 10 bytes each."""
+    content = encoded(Image.new("L", size, 90), "JPEG", progressive=True)
+    empty = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 1, 63, 0)
+    assert content.endswith(b"\xff\xd9")
+    return content[:-2] + empty * count + content[-2:]
+
+
+def jpeg_of_segments(count: int) -> bytes:
+    """A JPEG with so many empty comments before its pixels."""
+    content = encoded(four_colours(), "JPEG")
+    return content[:2] + b"\xff\xfe\0\x02" * count + content[2:]
+
+
+def gif_of_remarks(count: int) -> bytes:
+    """A GIF with so many comments of one letter before its pixels."""
+    content = encoded(four_colours("P"), "GIF")
+    start = content.index(b",", 13)
+    return content[:start] + b"!\xfe" + b"\x01a" * count + b"\0" + content[start:]
+
+
 def bomb_header(width: int = 30_000, height: int = 30_000) -> bytes:
     """A PNG of a few bytes whose header claims many pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

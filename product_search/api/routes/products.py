@@ -27,8 +27,10 @@ from product_search.api import images
 from product_search.api.bodies import Body, json_or_form
 from product_search.api.dependencies import Catalog, Running, Service
 from product_search.api.errors import documented
+from product_search.api.threads import PICTURE_PATIENCE_S
 from product_search.catalog import products
 from product_search.catalog.products import KEEP_IMAGE, Image
+from product_search.images.budget import Allowance, allowing
 from product_search.images.decoding import from_base64
 from product_search.schemas import examples
 
@@ -43,6 +45,7 @@ _BODY_ERRORS = (
     errors.GenerationNotFound,
     errors.ImageNotFound,
     errors.ImageTooManyPixels,
+    errors.ImageTooComplex,
     errors.UnsupportedMediaType,
     errors.PayloadTooLarge,
     errors.RequestTimeout,
@@ -71,7 +74,9 @@ async def create_product(body: CreateBody, service: Running, wait: Wait = False)
 
     目录里已有的相同商品列在 `duplicates`，不妨碍新增。
     """
-    product = await body.apply(partial(_create, service.resources.catalog))
+    product = await body.apply(
+        partial(_create, service.resources.catalog), pictures=service.picture_threads
+    )
     if not wait:
         return product
     settled = await _settled(service, product)
@@ -108,7 +113,9 @@ async def update_product(
     product_id: ProductId, body: PatchBody, service: Running, wait: Wait = False
 ) -> ProductUpdated:
     """只改给出的字段；`null` 清空，`image_base64: null` 删除图片，文件 `image` 替换图片。"""
-    product = await body.apply(partial(_update, service.resources.catalog, product_id))
+    product = await body.apply(
+        partial(_update, service.resources.catalog, product_id), pictures=service.picture_threads
+    )
     if not wait:
         return product
     settled = await _settled(service, product)
@@ -140,19 +147,22 @@ def delete_product(product_id: ProductId, catalog: Catalog) -> None:
         errors.ProductNotFound,
         errors.ImageNotFound,
         errors.InvalidRequest,
+        errors.Overloaded,
         errors.DatabaseUnavailable,
         errors.StorageUnavailable,
     )
     | images.RESPONSES,
 )
-def get_image(
+async def get_image(
     request: Request,
     product_id: ProductId,
-    catalog: Catalog,
+    service: Running,
     size: images.Size = None,
 ) -> Response:
     """商品图片的原文件，或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
-    picture = catalog.image(product_id, int(size) if size else None)
+    find = partial(service.resources.catalog.image, product_id, int(size) if size else None)
+    with allowing(Allowance(PICTURE_PATIENCE_S)):
+        picture = await anyio.to_thread.run_sync(find, limiter=service.image_threads)
     return images.answer(request, picture)
 
 

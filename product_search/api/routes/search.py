@@ -54,7 +54,9 @@ async def search(body: SearchBody, service: Running) -> SearchResponse:
     `confidence` 是符合查询的概率；没有商品达到 `min_confidence` 时 `no_match` 为 true，
     `near_misses` 里是最接近的几个。用 `next_cursor` 翻页，期间的增删不会造成重复或遗漏。
     """
-    return await body.apply(partial(_search, service.resources), service.search_threads)
+    return await body.apply(
+        partial(_search, service.resources), service.search_threads, service.picture_threads
+    )
 
 
 @router.get("/suggest", summary="输入时的建议", responses=documented(errors.InvalidRequest))

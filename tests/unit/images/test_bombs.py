@@ -173,9 +173,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 SCRIPT = """
 import sys
 from pathlib import Path
-from product_search.images.decoding import decode
+from product_search.images.decoding import render
+from product_search.images.formats import open_header
 content = Path(sys.argv[1]).read_bytes()
-image = decode(content) if sys.argv[2] == "decode" else None
+image = render(open_header(content)[0], content, None) if sys.argv[2] == "decode" else None
 status = Path("/proc/self/status").read_text().splitlines()
 peak = next(line.split()[1] for line in status if line.startswith("VmHWM"))
 print(int(peak) // 1024, *(image.size if image else ()))

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from product_search.errors import ImageTooManyPixels, InvalidImage
-from product_search.images.budget import MemoryBudget
+from product_search.images.budget import Budget
 from product_search.images.decoding import MAX_DECODED_SIDE, decode
 from product_search.images.formats import MAX_PIXELS, MEMORY, media_type, open_header, readers
 from product_search.settings import ROOT
@@ -159,12 +159,12 @@ def test_a_region_is_of_the_upright_image(orientation: int, size: tuple[int, int
         assert part.getpixel((1, 1)) == colour
 
 
-def is_waited_for(budget: MemoryBudget, count: int) -> bool:
+def is_waited_for(budget: Budget, count: int) -> bool:
     return len(budget._waiting) == count
 
 
 def test_who_needs_much_memory_is_served_in_turn() -> None:
-    budget, order = MemoryBudget(100), []
+    budget, order = Budget(100), []
     entered, done = threading.Event(), threading.Event()
 
     def hold(size: int, name: str) -> None:

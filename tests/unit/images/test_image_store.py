@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from product_search.errors import ImageNotFound, InvalidImage
-from product_search.images.decoding import decode
+from product_search.images.decoding import decode_measured
+from product_search.images.processes.messages import Decoded
 from product_search.images.store import THUMBNAIL_SIDES, ImageStore, content_hash
 from tests.unit import pictures
-from tests.unit.pictures import age, encoded, four_colours
+from tests.unit.pictures import age, encoded, four_colours, noise
 
 PNG = encoded(four_colours(size=(300, 150)), "PNG")
 
@@ -48,16 +49,53 @@ def test_an_upload_is_decoded_once_and_not_again_while_it_is_stored(
 ) -> None:
     decoded: list[bytes] = []
 
-    def counting(content: bytes) -> Image.Image:
+    def counting(content: bytes) -> Decoded:
         decoded.append(content)
-        return decode(content)
+        return decode_measured(content)
 
-    monkeypatch.setattr("product_search.images.store.decode", counting)
+    monkeypatch.setattr("product_search.images.store.decode_measured", counting)
     first = store.save_upload(PNG)
     assert (store.save_upload(PNG), decoded) == (first, [PNG])
     store.path(first).write_bytes(PNG[:200])
     assert (store.save_upload(PNG), decoded) == (first, [PNG, PNG])
     assert store.original(first).content == PNG
+
+
+def test_a_costly_image_is_decoded_once_and_seen_the_same_ever_after(
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costly = Decoded(noise((90, 60)), cpu_s=2.0)
+    monkeypatch.setattr("product_search.images.store.decode_measured", lambda *_: costly)
+    image_hash = store.save_upload(PNG)
+    monkeypatch.setattr("product_search.images.store.decode_measured", None)
+    assert store.load(image_hash).tobytes() == costly.image.tobytes()
+    assert store.thumbnail(image_hash, 64).media_type == "image/webp"
+    assert store.set_aside(image_hash, before=time.time() + 9)
+    store.drop_aside(image_hash)
+    assert files_in(tmp_path) == []
+
+
+def test_a_costly_image_that_was_not_kept_is_kept_when_it_is_first_seen(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_hash = store.save(PNG)
+    costly = Decoded(noise((90, 60)), cpu_s=2.0)
+    monkeypatch.setattr("product_search.images.store.decode_measured", lambda *_: costly)
+    store.load(image_hash)
+    monkeypatch.setattr("product_search.images.store.decode_measured", None)
+    assert store.load(image_hash).tobytes() == costly.image.tobytes()
+
+
+def test_a_kept_image_that_a_power_cut_has_emptied_is_decoded_again(
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costly = Decoded(noise((90, 60)), cpu_s=2.0)
+    monkeypatch.setattr("product_search.images.store.decode_measured", lambda *_: costly)
+    image_hash = store.save_upload(PNG)
+    (kept,) = tmp_path.rglob("seen-*/*/*.webp")
+    kept.write_bytes(b"")
+    assert store.load(image_hash).tobytes() == costly.image.tobytes()
+    assert kept.stat().st_size > 0
 
 
 def test_an_upload_that_is_no_image_is_not_stored(store: ImageStore, tmp_path: Path) -> None:
