@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 
 from orm_models import Database, OutboxEvent, Product, VectorCollection
 from product_search.catalog.products import KEEP_IMAGE, Catalog
+from product_search.catalog.rows import upsert_by_sku
 from product_search.images.store import ImageStore
 from product_search.milvus.options import MilvusOptions
 from product_search.outbox import counts
@@ -52,6 +53,11 @@ class Shop:
         """New products, written past the API: the relay finds them by itself."""
         made = [self.catalog.create({"title": f"书包 {n}"}, None) for n in range(count)]
         return [product.product_id for product in made]
+
+    def bring_in(self, count: int) -> None:
+        """New products of an import, which are indexed by their messages alone."""
+        rows = [{"sku": f"S-{n}", "title": f"书包 {n}"} for n in range(count)]
+        self.database.write(upsert_by_sku, rows)
 
     def wait_until_indexed(self) -> None:
         """Nothing waits any more."""
@@ -266,7 +272,7 @@ def test_what_a_killed_worker_had_in_hand_is_indexed_by_the_other_and_sigterm_en
     assert batches(shop) > 0
     shop.check_stores_agree()
 
-    shop.create(100)
+    shop.bring_in(100)
     until(lambda: claimed(shop.settings) > 0, "a claim")
     second.terminate()
     assert second.wait(DEADLINE_S) == 0
