@@ -79,7 +79,13 @@ as_upload = st.tuples(
 odd_types = st.tuples(
     st.sampled_from(sorted({*BODIES, "/product/import"})),
     st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
-    | st.sampled_from(["application/json; charset=utf-16", "multipart/form-data; boundary="]),
+    | st.sampled_from(
+        [
+            "application/json; charset=utf-16",
+            "multipart/form-data; boundary=",
+            "multipart/form-data; boundary*=utf-8''%E4%B8%AD",
+        ]
+    ),
     st.binary(max_size=60),
 )
 

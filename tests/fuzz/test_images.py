@@ -6,7 +6,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from product_search.errors import AppError
 from product_search.images.decoding import MAX_DECODED_SIDE, decode, image_warnings
@@ -54,7 +54,7 @@ def is_read_or_refused(content: bytes, region: Region | None = None) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's own remarks on broken files
-@FEW
+@settings(FEW, max_examples=400)
 @given(damaged([*WHOLES.values()]), regions)
 def test_a_damaged_picture_is_read_or_refused(content: bytes, region: Region | None) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
