@@ -74,7 +74,7 @@ def _figures(one: Mapping[str, Any]) -> tuple[object, ...]:
         shown if times is not None and times <= MOST_TIMES else f"**{shown}**",
         failed(under),
         number(one["extra_mb"], 0) if one["extra_mb"] <= MOST_MB else f"**{one['extra_mb']:,.0f}**",
-        number(one["load_average"]),
+        number(one.get("load_average")),
     )
 
 

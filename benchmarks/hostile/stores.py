@@ -153,4 +153,6 @@ def milvus_files_gone(stand: Stand) -> list[str]:
     known = stand.ask(("POST", "/search", {"mode": "text_to_text", "text": "双肩包"}))
     hits = "" if known is None or not known.is_success else f", {len(known.json()['hits'])} hits"
     seen.append(f"POST /search: {known and known.status_code}{hits}")
-    return [*seen, f"health: {stand.health()}", *stand.warnings()[-3:]]
+    seen.append(f"health: {stand.health()}")
+    kept = "is there again" if (stand.data / "milvus.db").exists() else "is not there: all is lost"
+    return [*seen, f"at the next start Milvus's file {kept}", *stand.warnings()[-3:]]

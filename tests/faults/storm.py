@@ -120,7 +120,8 @@ class Storm:
 
         usual = turns()
         for number in range(count):
-            yield from self.once.items() if number == count // 2 else itertools.islice(usual, 1)
+            is_middle = bool(self.once) and number == count // 2
+            yield from self.once.items() if is_middle else itertools.islice(usual, 1)
 
     def wrong(self) -> list[str]:
         """All that was not as it has to be, a line each."""

@@ -23,7 +23,7 @@ from tests.wall_clock import WallClock
 
 MINUTES = float(os.environ.get("PRODUCT_SEARCH_TEST_STORM_MINUTES", "0"))
 IS_LONG = MINUTES > 0
-SECONDS, PERIOD_S = (60 * MINUTES, 20.0) if IS_LONG else (36.0, 8.0)
+SECONDS, PERIOD_S = (60 * MINUTES, 20.0) if IS_LONG else (32.0, 8.0)
 
 
 @pytest.fixture(scope="module")
