@@ -39,6 +39,7 @@ ROWS = (
         "import-page",
         "a ZIP of 60 MB of empty lines on the import page",
         imports.empty_lines_on_the_page,
+        45.0,
     ),
     Row(
         "import-newlines",

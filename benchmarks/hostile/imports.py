@@ -22,7 +22,7 @@ from benchmarks.rig.folders import BENCH, kept
 from benchmarks.rig.processes import serving
 
 ROWS = 20_000
-PAGE_MB, ROUTE_MB = 60, 2048
+PAGE_MB, ROUTE_MB = 60, 2000
 _LATER = 60  # imports that are asked for behind the first
 _PATIENCE_S = 60.0
 _FOUND_S = 240.0

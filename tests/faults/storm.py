@@ -228,6 +228,7 @@ def mariadb_away(place: Place, mariadb: OwnMariaDB) -> Fault:
             mariadb.pause()
             time.sleep(AWAY_S)
             mariadb.resume()
+        place.database.engine.dispose()  # the test's own connections, which were cut
         until(lambda: _searches(place), "a search")
         return _over(begin)
 
