@@ -107,6 +107,6 @@ def _answers(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         told = ", ".join(f"{status} × {count}" for status, count in sorted(one["answers"].items()))
         yield f"- {one['tried']}, {state_of(one)}"
         if told:
-            yield f"  - answered {told}; the slowest after {one['longest_s']:.1f} s"
+            yield f"  - answered {told}; the slowest after {number(one['longest_s'])} s"
         yield from (f"  - {line}" for line in one["seen"])
     yield ""
