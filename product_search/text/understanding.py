@@ -124,8 +124,9 @@ _MAY_BE_UNIT = re.compile(
     r"档段期次步里平方吨公字款型代像流摄勒千百万a-z0-9°%‰′″'\"*×/+-]|小时"
 )
 _EMPTY_BRACKETS = re.compile(r"[(（\[【]\s*[)）\]】]")
+# Nothing in two ways, such as a space also as a sign: what follows n of them is tried 2^n times.
 _FILLING = re.compile(
-    r"(?:[的\s吗呢吧啊呀要买找求有个些我想送用给来]|东西|商品|产品|物品|好物|宝贝|一个|一些|什么|推荐|有没有|能买|可以|价格|价位"
+    r"(?:[的吗呢吧啊呀要买找求有个些我想送用给来]|东西|商品|产品|物品|好物|宝贝|一个|一些|什么|推荐|有没有|能买|可以|价格|价位"
     r"|预算|请问|大概|大约|最好|每件|就[行好]|即可|[^\w])*"
 )
 

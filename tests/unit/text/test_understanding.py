@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from product_search.text.understanding import find_prices, without_words
+from tests.fuzz.inputs import at_most
 
 # The query, the lowest and the highest price, and what is left to search for.
 PRICES: list[tuple[str, str | None, str | None, str]] = [
@@ -361,3 +362,9 @@ def test_any_text_is_read_and_what_is_left_is_of_its_words(query: str) -> None:
 
 def _cents(amount: str | None) -> Decimal | None:
     return None if amount is None else Decimal(amount).quantize(Decimal("0.01"))
+
+
+def test_many_spaces_beside_a_price_are_read_at_once() -> None:
+    text = f"300元以内 要{' ' * 26}包"
+    with at_most(2):
+        assert without_words(text, find_prices(text)).split() == ["要", "包"]
