@@ -103,8 +103,10 @@ def test_a_body_of_very_many_chunks_is_read(hasty: Served) -> None:
 
 
 def test_a_client_that_does_not_take_its_answer_is_let_go(hasty: Served) -> None:
+    asked = hasty.server.server_state.total_requests + 1
     with connected(hasty.port, head("GET", f"/zeros/{50 * MB}")) as client:
-        until(lambda: not hasty.server.server_state.connections, "its end")
+        until(lambda: hasty.server.server_state.total_requests == asked, "the answer")
+        until(lambda: not hasty.server.server_state.connections, "its end", LONG)
         assert len(rest(client)) < 50 * MB
 
 
@@ -118,7 +120,8 @@ def test_answers_that_nobody_takes_are_bounded_together() -> None:
     with served(small_app(Patience(look_s=0.05), Room(10, unsent=MB))) as one, ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(connected(one.port, head("GET", f"/zeros/{20 * MB}")))
-        until(lambda: not one.server.server_state.connections, "their end")
+        until(lambda: one.server.server_state.total_requests == 5, "the answers")
+        until(lambda: not one.server.server_state.connections, "their end", LONG)
         assert ask(one.port, post("/size", b"abc")) == (200, {"size": 3})
 
 
