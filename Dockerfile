@@ -26,7 +26,7 @@ COPY . .
 USER 10001
 EXPOSE 8000 6006
 CMD ["fastapi", "run", "main.py", "--host", "0.0.0.0", "--port", "8000"]
-HEALTHCHECK --start-period=120s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=8)"]
+HEALTHCHECK --start-period=120s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/live', timeout=8)"]
 
 # --link: these large layers stay as they are when the code changes.
 FROM service AS cuda

@@ -136,6 +136,7 @@ from product_search.schemas.suggestions import (
     SuggestResponse,
 )
 from product_search.schemas.system import (
+    Alive,
     DoctorRun,
     DriftExample,
     DriftKind,
@@ -145,6 +146,7 @@ from product_search.schemas.system import (
     EncoderInfo,
     Health,
     OutboxCounts,
+    Readiness,
 )
 from product_search.schemas.understanding import (
     Interpretation,
@@ -173,6 +175,7 @@ __all__ = [
     "MAX_TITLE",
     "MAX_TITLES",
     "MAX_TOP_K",
+    "Alive",
     "AttributeCount",
     "AttributeFacet",
     "Attributes",
@@ -252,6 +255,7 @@ __all__ = [
     "ProductUpdated",
     "Query",
     "QueryPart",
+    "Readiness",
     "RerankRequest",
     "RerankResponse",
     "RunOut",

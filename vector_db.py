@@ -16,7 +16,7 @@ from product_search.milvus.entities import Entity, EntityState, Vector
 from product_search.milvus.hits import Hits
 from product_search.milvus.options import MilvusOptions, MilvusServer
 from product_search.milvus.schema import BM25, collection_schema
-from product_search.milvus.searches import EntitySearch
+from product_search.milvus.searches import EntitySearch, Found
 from product_search.schemas.filters import SearchFilters
 from product_search.schemas.search import VectorField
 
@@ -40,10 +40,11 @@ class EntityCollection(Protocol):
         """Remove entities; no error for keys that are not there."""
         ...
 
-    def search_all(self, searches: Sequence[EntitySearch]) -> list[Hits]:
-        """Return the hits of each search, best first; all are on their way at the same time.
+    def search_all(self, searches: Sequence[EntitySearch]) -> list[Found]:
+        """Return the hits of each search, best first, or why it has none.
 
-        Those of different threads that differ in nothing but what they look for share a call.
+        All are on their way at the same time. Those of different threads that differ in nothing
+        but what they look for share a call.
 
         Raises:
             Overloaded: too many searches wait.
@@ -124,6 +125,22 @@ class VectorDatabase(Protocol):
         """Drop a collection; no error where there is none."""
         ...
 
+    @property
+    def incidents(self) -> int:
+        """How many times what was written may have been lost since this process began.
+
+        Of a server it is not known, and 0.
+        """
+        ...
+
+    def find_incidents(self) -> int:
+        """Look whether there was another one; return `incidents`."""
+        ...
+
+    def reload(self) -> None:
+        """Have an embedded file read anew; does nothing on a server."""
+        ...
+
     def close(self) -> None:
         """Let go of Milvus; its open collections can be used no longer."""
         ...
@@ -178,6 +195,20 @@ class MilvusDatabase:
     def drop_collection(self, name: str) -> None:
         """See VectorDatabase."""
         self.connection.call("drop_collection", name)
+
+    @property
+    def incidents(self) -> int:
+        """See VectorDatabase."""
+        return self.connection.incidents
+
+    def find_incidents(self) -> int:
+        """See VectorDatabase."""
+        self.connection.client()  # which looks for one
+        return self.incidents
+
+    def reload(self) -> None:
+        """See VectorDatabase."""
+        self.connection.reload()
 
     def close(self) -> None:
         """See VectorDatabase."""

@@ -289,6 +289,15 @@ class DatabaseUnavailable(AppError):
     retry_after_s = 5
 
 
+class DatabaseNotWritable(DatabaseUnavailable):
+    """The relational store can be read and not written: its disk is full, or it is read-only."""
+
+    code = "database_not_writable"
+    status = 503
+    example = "数据库的磁盘已满或只读，暂时无法保存，请稍后重试"
+    retry_after_s = 30
+
+
 class OutcomeUnknown(AppError):
     """The relational store was lost while it saved: look whether it did before you repeat."""
 
@@ -298,7 +307,7 @@ class OutcomeUnknown(AppError):
 
 
 class StorageUnavailable(AppError):
-    """The data folder can't be written: a full disk, a missing right."""
+    """The data folder can't be written: the disk is full or read-only, or a right is missing."""
 
     code = "storage_unavailable"
     status = 503

@@ -45,7 +45,9 @@ class Service:
         """
         return self.resources.search
 
+    database_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
     vector_store_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
+    storage_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
 
 
 def provide(app: FastAPI, resources: assemble.Resources) -> None:

@@ -44,6 +44,7 @@ SEARCH_ERRORS: tuple[type[AppError], ...] = (
 QUEUE_ERRORS: tuple[type[AppError], ...] = (
     errors.RunInProgress,
     errors.DatabaseUnavailable,
+    errors.DatabaseNotWritable,
     errors.OutcomeUnknown,
 )
 _RETRY_AFTER = {

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
@@ -16,7 +17,7 @@ from product_search.bootstrap.loops import (
     open_relay_loop,
     open_suggestions_loops,
 )
-from product_search.bootstrap.stores import Stores, open_stores
+from product_search.bootstrap.stores import Stores, check_storage, open_stores, require_storage
 from product_search.bulk.uploads import Imports, UploadImporter
 from product_search.catalog.products import Catalog
 from product_search.drift.reconciler import Reconciler
@@ -29,6 +30,7 @@ from product_search.images.store import ImageStore
 from product_search.indexing import reindex
 from product_search.indexing.collections import LiveCollections
 from product_search.indexing.indexer import Indexer
+from product_search.indexing.recovery import Recovery
 from product_search.indexing.reindex import Reindexer
 from product_search.indexing.startup import open_collections, renew_terms
 from product_search.insights.audit import Auditor
@@ -68,6 +70,7 @@ class Resources:
     images: ImageStore
     collections: LiveCollections
     indexing_loop: Loop
+    recovery: Recovery
     relay_loop: Loop | None  # to Kafka, where the settings name one
     catalog: Catalog
     search: SearchService
@@ -86,6 +89,10 @@ class Resources:
     def encoders(self) -> EncoderPair:
         """The encoders of the active collection, which searches use now."""
         return self.collections.active().encoders
+
+    def check_storage(self) -> None:
+        """Raise StorageUnavailable where the data directory can't be written."""
+        check_storage(self.settings)
 
     def start_runs(self) -> None:
         """Carry out runs, but for the kinds that the settings leave to another process."""
@@ -120,30 +127,47 @@ def open_resources(
         StartError: a setting can't be used, or a live collection's encoders can't be loaded.
         DatabaseUnavailable, VectorStoreUnavailable: a store can't be opened.
     """
+    _require_one_process(settings)
+    require_storage(settings)
     is_alone = settings.milvus_server is None
-    if is_alone and not settings.index_in_process:
-        raise StartError(
-            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
-        )
     with ExitStack() as stack:
         stores = stack.enter_context(open_stores(settings, address))
         if is_alone:
             _release_claims_of_the_dead(stores.database)
         indexer = _indexer(settings, stores)
-        open_collections(indexer.collections, is_service=is_service, is_alone=is_alone)
-        indexing_loop = stack.enter_context(open_indexing_loop(settings, indexer))
+        recovery = _open_collections(indexer, is_service=is_service, is_alone=is_alone)
+        indexing_loop = stack.enter_context(open_indexing_loop(settings, indexer, recovery))
         if settings.index_in_process:
             indexing_loop.start()
         relay_loop = stack.enter_context(open_relay_loop(settings, stores.database))
         search = open_search(settings, indexer)
         unloader = IdleUnloader(_generator(settings), settings.generation_idle_s)
         stack.callback(unloader.close)
-        resources = _assemble(settings, indexer, search, indexing_loop, relay_loop, unloader)
+        resources = _assemble(
+            settings, indexer, recovery, search, indexing_loop, relay_loop, unloader
+        )
         stack.callback(resources.run_executor.stop)
         _check_encoders(resources, is_service=is_service)
         if is_service:
             stack.enter_context(open_suggestions_loops(resources.suggester))
         yield resources
+
+
+def _require_one_process(settings: Settings) -> None:
+    """Raise StartError where Milvus Lite's file would need two processes."""
+    if settings.milvus_server is None and not settings.index_in_process:
+        raise StartError(
+            "Milvus Lite 的文件只容一个进程：PRODUCT_SEARCH_INDEX_IN_PROCESS=false 需要 Milvus 服务"
+        )
+
+
+def _open_collections(indexer: Indexer, *, is_service: bool, is_alone: bool) -> Recovery:
+    """Open the live collections; return what opens them again where they are lost."""
+    reopen = partial(
+        open_collections, indexer.collections, is_service=is_service, is_alone=is_alone
+    )
+    reopen()
+    return Recovery(indexer.collections, reopen)
 
 
 def _check_encoders(resources: Resources, *, is_service: bool) -> None:
@@ -214,25 +238,23 @@ def _generator(settings: Settings) -> ImageGenerator:
 def _assemble(
     settings: Settings,
     indexer: Indexer,
+    recovery: Recovery,
     search: SearchService,
     indexing_loop: Loop,
     relay_loop: Loop | None,
     unloader: IdleUnloader,
 ) -> Resources:
     database, images, collections = indexer.database, indexer.images, indexer.collections
-    vectors = collections.vector_database
     gate = OutboxGate(database, settings.outbox_max_depth, wake=(relay_loop or indexing_loop).wake)
     catalog = Catalog(database, images, gate)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
     generations = _generations(settings, indexer, unloader)
-    label = settings.generation_label
+    label, vectors = settings.generation_label, collections.vector_database
     handlers: Mapping[RunKind, Handler] = {
         RunKind.import_: UploadImporter(imports, catalog).handle,
         RunKind.reindex: Reindexer(collections, settings.index_batch_size, gate).handle,
         RunKind.doctor: Reconciler(database, vectors, images, gate).handle,
-        RunKind.duplicates: DuplicateFinder(database, vectors, images).handle,
-        RunKind.audit: Auditor(database, vectors, search.calibrations.of).handle,
-        RunKind.map: MapMaker(database, vectors).handle,
+        **_insight_handlers(indexer, search),
         RunKind.generate: GenerationHandler(generations, unloader, search, label).handle,
     }
     run_executor = RunExecutor(database, handlers)
@@ -242,6 +264,7 @@ def _assemble(
         images=images,
         collections=collections,
         indexing_loop=indexing_loop,
+        recovery=recovery,
         relay_loop=relay_loop,
         catalog=catalog,
         search=search,
@@ -251,6 +274,15 @@ def _assemble(
         suggester=_suggester(settings, search),
         run_executor=run_executor,
     )
+
+
+def _insight_handlers(indexer: Indexer, search: SearchService) -> Mapping[RunKind, Handler]:
+    database, vectors = indexer.database, indexer.collections.vector_database
+    return {
+        RunKind.duplicates: DuplicateFinder(database, vectors, indexer.images).handle,
+        RunKind.audit: Auditor(database, vectors, search.calibrations.of).handle,
+        RunKind.map: MapMaker(database, vectors).handle,
+    }
 
 
 def _generations(settings: Settings, indexer: Indexer, unloader: IdleUnloader) -> Generations:

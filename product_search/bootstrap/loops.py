@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 
 from orm_models import Database
 from product_search.indexing.indexer import Indexer
+from product_search.indexing.recovery import Recovery
 from product_search.outbox.kafka import Consumer, KafkaTopic, Publisher
 from product_search.outbox.relay import Relay
 from product_search.runs.background import Loop
@@ -20,10 +21,13 @@ _COUNT_S = 10.0  # how often the popular queries that were counted are written
 
 
 @contextmanager
-def open_indexing_loop(settings: Settings, indexer: Indexer) -> Iterator[Loop]:
+def open_indexing_loop(
+    settings: Settings, indexer: Indexer, recovery: Recovery | None = None
+) -> Iterator[Loop]:
     """Open the loop that indexes: the oldest events, or with Kafka what its messages name.
 
-    It is not started, and stopped at the end.
+    Each step begins with the recovery, which only Milvus Lite's file needs. The loop is not
+    started, and stopped at the end.
 
     Raises:
         StartError: an option of Kafka's can't be used.
@@ -31,14 +35,27 @@ def open_indexing_loop(settings: Settings, indexer: Indexer) -> Iterator[Loop]:
     topic, limit = _kafka_topic(settings), settings.index_batch_size
     with ExitStack() as stack:
         if topic is None:
-            loop = Loop("indexing", partial(indexer.apply_oldest, limit))
+            step = partial(indexer.apply_oldest, limit)
+            loop = Loop("indexing", _recovered(step, recovery))
         else:
             consumer = Consumer(topic)
             stack.callback(consumer.close)
             # The step itself waits for messages.
-            loop = Loop("indexing", partial(indexer.consume, consumer, limit), idle_s=0)
+            step = partial(indexer.consume, consumer, limit)
+            loop = Loop("indexing", _recovered(step, recovery), idle_s=0)
         stack.callback(loop.stop)
         yield loop
+
+
+def _recovered(step: Callable[[], int], recovery: Recovery | None) -> Callable[[], int]:
+    if recovery is None:
+        return step
+
+    def recover_and_step() -> int:
+        recovery.run_if_needed()
+        return step()
+
+    return recover_and_step
 
 
 @contextmanager

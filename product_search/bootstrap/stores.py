@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from orm_models import Database
 from product_search.bootstrap.migrate import open_schema
 from product_search.database.transactions import Pool
-from product_search.errors import StartError
+from product_search.errors import DatabaseUnavailable, StartError, StorageUnavailable
 from product_search.images.store import ImageStore
 from product_search.milvus.options import MilvusOptions, MilvusServer
 from product_search.settings import Settings
 from vector_db import MilvusDatabase
 
 log = logging.getLogger(__name__)
+
+_PROBE_BYTES = 64 * 1024
+_REASONS = {
+    errno.ENOSPC: "磁盘已满",
+    errno.EDQUOT: "超出了磁盘配额",
+    errno.EROFS: "磁盘是只读的",
+    errno.EACCES: "没有写入的权限",
+    errno.EPERM: "没有写入的权限",
+    errno.ENOENT: "文件夹已不在了",
+}
 
 
 @dataclass(frozen=True)
@@ -75,15 +88,27 @@ def open_database(settings: Settings) -> Iterator[Database]:
     """Open the relational store, its tables there.
 
     Raises:
-        StartError: the tables have to be migrated first.
-        DatabaseUnavailable: the database does not answer.
+        StartError: it can't be reached, or the tables have to be migrated first.
     """
     database = connect_database(settings)
     try:
-        open_schema(database)
+        with naming_the_setting(database):
+            open_schema(database)
         yield database
     finally:
         database.close()
+
+
+@contextmanager
+def naming_the_setting(database: Database) -> Iterator[None]:
+    """Turn DatabaseUnavailable into a StartError that names the setting, without a password."""
+    try:
+        yield
+    except DatabaseUnavailable as error:
+        url = database.engine.url.render_as_string(hide_password=True)
+        cause = getattr(error.__cause__, "orig", None) or error.__cause__ or error
+        reason = " ".join(str(cause).split())
+        raise StartError(f"PRODUCT_SEARCH_DATABASE_URL：打不开数据库 {url}：{reason}") from error
 
 
 def connect_database(settings: Settings) -> Database:
@@ -103,4 +128,36 @@ def make_data_dir(settings: Settings) -> None:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StartError(f"PRODUCT_SEARCH_DATA_DIR 无法使用：{error}") from error
+        raise _unusable(settings, error) from error
+
+
+def require_storage(settings: Settings) -> None:
+    """Create the data directory. Raises StartError where that can't be done, or it is full."""
+    make_data_dir(settings)
+    try:
+        _try_to_write(settings.data_dir)
+    except OSError as error:
+        raise _unusable(settings, error) from error
+
+
+def _unusable(settings: Settings, error: OSError) -> StartError:
+    place, reason = settings.data_dir, _describe(error)
+    return StartError(f"PRODUCT_SEARCH_DATA_DIR 无法使用：{place}：{reason}")
+
+
+def check_storage(settings: Settings) -> None:
+    """Raise StorageUnavailable where the data directory can't be written."""
+    try:
+        _try_to_write(settings.data_dir)
+    except OSError as error:
+        raise StorageUnavailable(_describe(error)) from error
+
+
+def _try_to_write(folder: Path) -> None:
+    """Write a file without a name. Raises OSError."""
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(bytes(_PROBE_BYTES))
+
+
+def _describe(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__

@@ -91,6 +91,11 @@ def find_variants(session: Session, product: Product) -> list[int]:
     return list(session.scalars(select(Product.milvus_id).where(Product.group == product.group)))
 
 
+def find_by_sku(session: Session, sku: str) -> int | None:
+    """Return the milvus_id of the product with this sku; None where there is none."""
+    return session.scalar(select(Product.milvus_id).where(Product.sku == sku))
+
+
 def upsert_by_sku(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
     """Add or change products, each known by its sku, in the session's transaction.
 

@@ -7,7 +7,11 @@ from contextlib import closing
 
 from product_search.bootstrap.assemble import open_catalog
 from product_search.bootstrap.migrate import current_revision, migrate
-from product_search.bootstrap.stores import connect_database, open_database
+from product_search.bootstrap.stores import (
+    connect_database,
+    naming_the_setting,
+    open_database,
+)
 from product_search.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -15,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def migrate_tables(settings: Settings) -> int:
     """Migrate, and say from where to where."""
-    with closing(connect_database(settings)) as database:
+    with closing(connect_database(settings)) as database, naming_the_setting(database):
         before = current_revision(database)
         migrate(database)
         log.info("数据库的表结构：%s → %s", before or "空", current_revision(database))

@@ -36,7 +36,12 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from product_search.errors import DatabaseUnavailable, OutcomeUnknown, StartError
+from product_search.errors import (
+    DatabaseNotWritable,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    StartError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +54,10 @@ _SERVER_SHUTDOWN = 1053  # the last error of a server that shuts down; SQLAlchem
 # The server has ended the transaction for another's sake: a deadlock, and (MariaDB from 11.6 on) a
 # row that changed after it was read. Not 1205, a lock that did not come: that was a long wait.
 _ROLLED_BACK = frozenset({1213, 1020})
+# A full disk or table, a file that can't be written, a server that is read-only.
+_NOT_WRITABLE = frozenset({1021, 1114, 1026, 1290, 1836})
+_SQLITE_NOT_WRITABLE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
+_SQLITE_WRITE_FAILED = frozenset({sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC})
 _MAX_ROLLBACKS = 3
 _PAUSE_S = 0.02  # on average, before the first repeat; each later one twice as long
 
@@ -295,14 +304,23 @@ def translated() -> Iterator[None]:
     """Translate the driver's errors to DatabaseUnavailable where not the data is at fault.
 
     Wrong data and broken constraints are the caller's to handle, or bugs; the rest is the
-    database that can't be reached, is locked, damaged, full or shutting down.
+    database that can't be reached, is locked, damaged or shutting down, or DatabaseNotWritable.
     """
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
         if type(error) in (DataError, IntegrityError, ProgrammingError, NotSupportedError):
             raise
-        raise DatabaseUnavailable("数据库暂时不可用，请稍后重试") from error
+        kind = DatabaseNotWritable if _forbids_writing(error) else DatabaseUnavailable
+        raise kind(kind.example) from error
+
+
+def _forbids_writing(error: DBAPIError | PoolTimeout) -> bool:
+    cause = getattr(error, "orig", None)
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is None:
+        return _number(cause) in _NOT_WRITABLE
+    return code & 0xFF in _SQLITE_NOT_WRITABLE or code in _SQLITE_WRITE_FAILED
 
 
 def take_lock(connection: Connection, purpose: LockPurpose) -> bool:

@@ -217,7 +217,7 @@ class ImageStore:
         return StoredImage(content, media_type(content), image_hash)
 
     def thumbnail(self, image_hash: str, side: int) -> StoredImage:
-        """Return a WebP that fits in side × side pixels, made once and stored.
+        """Return a WebP that fits in side × side pixels, made once where it can be stored.
 
         Args:
             image_hash: the image.
@@ -225,21 +225,26 @@ class ImageStore:
 
         Raises:
             ImageNotFound: the image's file is gone or damaged.
-            StorageUnavailable: the thumbnail can't be written.
         """
         if side not in THUMBNAIL_SIDES:
             raise ValueError(f"side is one of {THUMBNAIL_SIDES}, not {side}")
         folder = self._thumbnails / f"{side}-{VERSION}" / image_hash[:2]
         path = folder / f"{image_hash}.webp"
-        if not path.exists():
-            image = self.load(image_hash)
-            image.thumbnail((side, side), Image.Resampling.LANCZOS)
-            buffer = io.BytesIO()
-            image.save(buffer, "WEBP", quality=85)
-            _write(path, buffer.getvalue(), sync=False)
-        with _readable():
-            content = path.read_bytes()
+        if path.exists():
+            with _readable():
+                content = path.read_bytes()
+        else:
+            content = self._make_thumbnail(image_hash, side)
+            with suppress(StorageUnavailable):  # a full disk keeps nobody from seeing it
+                _write(path, content, sync=False)
         return StoredImage(content, "image/webp", f"{image_hash}-{side}-{VERSION}")
+
+    def _make_thumbnail(self, image_hash: str, side: int) -> bytes:
+        image = self.load(image_hash)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", quality=85)
+        return buffer.getvalue()
 
     def _read(self, image_hash: str) -> bytes:
         try:

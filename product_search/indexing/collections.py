@@ -159,6 +159,10 @@ class LiveCollections:
                 self._refresh()
             finally:
                 self._refreshing.release()
+        return self.last_active()
+
+    def last_active(self) -> OpenCollection:
+        """Return the active collection as it was last read; this asks no store."""
         if self._active is None:
             raise VectorStoreUnavailable("还没有可以搜索的向量集合，请稍后重试")
         return self._active
@@ -249,6 +253,9 @@ class LiveCollections:
             EncoderError: they are not there.
             ReleaseMismatch: the collection has the fields of another release.
         """
+        for opened in (self._opened.get(row.name), self._active):
+            if opened is not None and opened.name == row.name:
+                return opened.encoders
         encoders = self.encoders.load_matching(row.encoder, row.encoder_fingerprint)
         if collection_name(encoders.fingerprint) != row.name:
             raise ReleaseMismatch(f"集合 {row.name} 的字段是另一个版本的")
@@ -259,6 +266,12 @@ class LiveCollections:
         collection = OpenCollection.open(encoders, self.vector_database)
         self._opened[collection.name] = collection
         return collection
+
+    def close_missing(self) -> None:
+        """Let go of open collections that Milvus no longer holds. Raises VectorStoreUnavailable."""
+        for name in list(self._opened):
+            if not self.vector_database.has_collection(name):
+                self._opened.pop(name, None)
 
     def _close_others(self, rows: Mapping[Role, VectorCollection]) -> None:
         """Drop encoders that nothing is searched or written with any more."""

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from product_search.errors import VectorStoreUnavailable
-from product_search.milvus.connection import COLLECTION_GONE, TIMEOUT_S, MilvusConnection
+from product_search.milvus.connection import (
+    COLLECTION_GONE,
+    SEARCH_TIMEOUT_S,
+    TIMEOUT_S,
+    MilvusConnection,
+)
 from product_search.milvus.entities import (
     DELETE_KEYS,
     STATE_FIELDS,
@@ -27,11 +32,13 @@ from product_search.milvus.searches import (
     MAX_LIMIT,
     CallKind,
     EntitySearch,
+    Found,
     FoundHits,
     NoHits,
     SearchQueue,
     TermSearch,
     VectorSearch,
+    hits_or_raise,
 )
 from product_search.schemas.filters import SearchFilters
 from product_search.schemas.search import VectorField
@@ -68,7 +75,7 @@ class MilvusCollection:
             part = list(milvus_ids[start : start + DELETE_KEYS])
             self._call("delete", self.name, ids=part)
 
-    def search_all(self, searches: Sequence[EntitySearch]) -> list[Hits]:
+    def search_all(self, searches: Sequence[EntitySearch]) -> list[Found]:
         """See EntityCollection."""
         return self._searches.run(searches)
 
@@ -82,7 +89,8 @@ class MilvusCollection:
         with_terms: bool = False,
     ) -> Hits:
         """See EntityCollection."""
-        return self.search_all([VectorSearch(field, vector, limit, filters, with_terms)])[0]
+        search = VectorSearch(field, vector, limit, filters, with_terms)
+        return hits_or_raise(self.search_all([search])[0])
 
     def search_text(
         self,
@@ -93,7 +101,7 @@ class MilvusCollection:
         only: Sequence[int] | None = None,
     ) -> Hits:
         """See EntityCollection."""
-        return self.search_all([TermSearch(terms, limit, filters, only)])[0]
+        return hits_or_raise(self.search_all([TermSearch(terms, limit, filters, only)])[0])
 
     def count(self) -> int:
         """See EntityCollection."""
@@ -169,6 +177,7 @@ class MilvusCollection:
             search_params=by_terms if is_text else {"metric_type": "COSINE", "params": params},
             output_fields=[TERMS] if kind.with_terms else [],
             consistency_level=options.consistency,
+            timeout=SEARCH_TIMEOUT_S,
         )
         return found
 

@@ -13,17 +13,27 @@ from pymilvus import MilvusClient, MilvusException
 from pymilvus.exceptions import ErrorCode
 
 from product_search.errors import VectorStoreUnavailable
+from product_search.milvus.breaker import Breaker
 from product_search.milvus.milvus_lite import NOT_AVAILABLE, MilvusLiteFile
 from product_search.milvus.options import MilvusServer
+from product_search.milvus.wall_clock import Moment
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 30.0
+SEARCH_TIMEOUT_S = 10.0  # many times what the slowest search of a large collection takes
+REACH_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 10.0
 # Searches of a process at the same time; more of them are slower on the file, whose Milvus Lite
 # shares this machine's cores (decision 0021).
 CALLS_TO_FILE, CALLS_TO_SERVER = 2, 8
+_NO_ANSWER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+_WRITES = frozenset({"upsert", "delete"})
 COLLECTION_GONE = "Milvus 里没有要用的集合：若是被删除的，请重启服务，它会新建在用的集合并重新索引"
+
+
+class MilvusAway(VectorStoreUnavailable):
+    """Milvus did not answer a call."""
 
 
 class MilvusConnection:
@@ -45,24 +55,65 @@ class MilvusConnection:
         self._source = (
             MilvusLiteFile(place, address) if isinstance(place, Path) else _ServerClient(place)
         )
+        self._breaker = Breaker(self._reach)
 
     def client(self) -> tuple[MilvusClient, int]:
         """Return a client, and how many times Milvus was started: then it has nothing loaded."""
         return self._source.client()
 
+    @property
+    def incidents(self) -> int:
+        """How many times what was written may have been lost since this process has begun."""
+        return self._source.incidents
+
     def call(self, method: str, *arguments: Any, timeout: float = TIMEOUT_S, **named: Any) -> Any:
-        """Return what the client's method returns. Raises VectorStoreUnavailable."""
+        """Return what the client's method returns.
+
+        Raises:
+            VectorStoreUnavailable: Milvus does not answer, has not answered a call just now, or
+                can't do it.
+        """
+        self._breaker.check()
         client, _ = self.client()
-        with _translated(method):
-            return getattr(client, method)(*arguments, timeout=timeout, **named)
+        is_write, begun = method in _WRITES, Moment.now()
+        if is_write:
+            self._source.check_writable()
+        try:
+            with _translated(method):
+                answer = getattr(client, method)(*arguments, timeout=timeout, **named)
+        except MilvusAway as error:
+            self._breaker.open(error.message)
+            raise
+        finally:
+            if is_write:
+                self._source.note_write(begun)
+        if self._source.goes_by_wall_clock and begun.was_set_back:
+            return self.call(method, *arguments, timeout=timeout, **named)
+        return answer
+
+    def reload(self) -> None:
+        """Have an embedded file read anew. Raises VectorStoreUnavailable."""
+        self._source.reload()
+
+    def _reach(self) -> None:
+        client, _ = self.client()
+        with _translated("list_collections"):
+            client.list_collections(timeout=REACH_TIMEOUT_S)
 
     def close(self) -> None:
         """Let go of the server, or stop Milvus Lite and release its file."""
+        self._breaker.end()
         self._source.close()
 
 
 class _ServerClient:
-    """A client of a Milvus server, which anybody may use at the same time."""
+    """A client of a Milvus server, which anybody may use at the same time.
+
+    The server keeps its own time, and its files, whatever happens here.
+    """
+
+    incidents = 0
+    goes_by_wall_clock = False
 
     def __init__(self, server: MilvusServer) -> None:
         try:
@@ -70,11 +121,22 @@ class _ServerClient:
                 uri=server.uri, token=server.token, timeout=CONNECT_TIMEOUT_S, dedicated=True
             )
         except (MilvusException, grpc.RpcError) as error:
-            hint = "请检查地址、令牌与网络"
-            raise VectorStoreUnavailable(f"无法连接 Milvus 服务器 {server.uri}：{hint}") from error
+            setting, hint = "PRODUCT_SEARCH_MILVUS_URI", "请检查地址、令牌与网络"
+            raise VectorStoreUnavailable(
+                f"{setting}：无法连接 Milvus 服务器 {server.uri}：{hint}"
+            ) from error
 
     def client(self) -> tuple[MilvusClient, int]:
         return self._client, 1
+
+    def check_writable(self) -> None:
+        """Do nothing: the server says so itself."""
+
+    def note_write(self, begun: Moment) -> None:
+        """Do nothing."""
+
+    def reload(self) -> None:
+        """Do nothing."""
 
     def close(self) -> None:
         self._client.close()
@@ -87,5 +149,13 @@ def _translated(method: str) -> Iterator[None]:
     # ValueError: grpc's, of a channel that another thread has closed to start Milvus Lite again.
     except (MilvusException, grpc.RpcError, ValueError) as error:
         log.debug("Milvus %s: %s", method, error)
-        is_gone = getattr(error, "code", None) == ErrorCode.COLLECTION_NOT_FOUND
-        raise VectorStoreUnavailable(COLLECTION_GONE if is_gone else NOT_AVAILABLE) from error
+        if getattr(error, "code", None) == ErrorCode.COLLECTION_NOT_FOUND:
+            raise VectorStoreUnavailable(COLLECTION_GONE) from error
+        kind = MilvusAway if _is_away(error) else VectorStoreUnavailable
+        raise kind(NOT_AVAILABLE) from error
+
+
+def _is_away(error: Exception) -> bool:
+    """Return whether Milvus has not answered, rather than refused."""
+    code = getattr(error, "code", None)  # a method of gRPC's errors
+    return (code() if callable(code) else code) in _NO_ANSWER

@@ -1,4 +1,4 @@
-"""The embedded Milvus file: one process holds it, and keeps its Milvus Lite running."""
+"""The embedded Milvus file: one process holds it, and keeps its Milvus Lite running and right."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import IO, Any
 from pymilvus import MilvusClient, MilvusException
 
 from product_search.errors import StartError, VectorStoreUnavailable
+from product_search.milvus.wall_clock import WAIT_S, Moment, WriteClock
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ LOCK_PATIENCE_S = 0.5
 START_PATIENCE_S = 10.0
 RESTART_PATIENCE_S = 2.0
 RESTART_PAUSE_S = 5.0
+# Milvus Lite answers that a row is written also where its file had no room for it.
+ROOM_BYTES = 32 * 1024 * 1024
 # pymilvus pings each 10 s; Milvus Lite takes that for an attack and hangs up ("too_many_pings").
 _NEVER_MS = 2**31 - 1
 # pymilvus knows a file by its ending; Milvus Lite bounds the name.
@@ -91,7 +94,13 @@ def _flock(stream: IO[str], kind: int) -> bool:
 
 
 class MilvusLiteFile:
-    """Milvus Lite on a file, in a child process that is started again where it has ended."""
+    """Milvus Lite on a file, in a child process that is started again where it has to be.
+
+    It has to where it has ended, where its file is gone or another, and where the wall clock was
+    set back. What it shows afterwards may be less than what was written: `incidents` counts that.
+    """
+
+    goes_by_wall_clock = True
 
     def __init__(self, path: Path, address: str) -> None:
         """Hold the file until `close`.
@@ -106,48 +115,133 @@ class MilvusLiteFile:
                 f"PRODUCT_SEARCH_MILVUS_URI：Milvus 文件名 {path.name} 不可用："
                 "须以 .db 结尾，只含字母、数字与 . - _，最多 35 个字符"
             )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path)
-            self._lock.acquire(address)
-        except OSError as error:
-            raise StartError(f"Milvus 文件 {path} 无法使用：{error}") from error
-        self._path = path
+        self._path, self._address = path, address
+        self._lock = FileLock(path)
+        self._acquire()
         self._starting = threading.Lock()
         self._starts = 1
         self._not_before = 0.0
+        self._clock = WriteClock(_written_at(path))
+        self.incidents = 0
         try:
+            self._wait_for_clock()
+            if self._clock.behind_s:
+                self._accept_clock()
+                self.incidents = 1
             self._server, self._client = _start(path, START_PATIENCE_S)
         except BaseException:  # Ctrl-C too must not leave the file locked
             self._lock.release()
             raise
+        self._identity = _identity(path)
+
+    def _acquire(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(self._address)
+        except OSError as error:
+            reason = f"Milvus 文件 {self._path} 无法使用：{error}"
+            raise StartError(f"PRODUCT_SEARCH_MILVUS_URI：{reason}") from error
 
     def client(self) -> tuple[MilvusClient, int]:
         """Return a client of the running Milvus Lite, and how many times it has been started."""
+        self._wait_for_clock()
         with self._starting:
-            if _has_ended(self._server):
-                self._restart()
+            if reason := self._reason_to_restart():
+                self._restart(reason)
             return self._client, self._starts
 
-    def _restart(self) -> None:
+    def check_writable(self) -> None:
+        """Raise VectorStoreUnavailable where the file can't take what is about to be written."""
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError as error:
+            raise VectorStoreUnavailable(f"向量库的文件夹读不到：{error.strerror}") from error
+        if disk.f_flag & os.ST_RDONLY:
+            raise VectorStoreUnavailable("向量库所在的磁盘是只读的，暂时不能建立索引")
+        if disk.f_bavail * disk.f_frsize < ROOM_BYTES:
+            raise VectorStoreUnavailable("向量库所在的磁盘已满，腾出空间后会继续建立索引")
+
+    def note_write(self, begun: Moment) -> None:
+        """Note that a write which began then has ended now, well or not."""
+        self._clock.note_write(begun)
+
+    def _wait_for_clock(self) -> None:
+        while 0 < (behind := self._clock.behind_s) <= WAIT_S:
+            log.warning("the wall clock was set back: Milvus Lite waits for %.2f s", behind)
+            time.sleep(behind)
+
+    def _accept_clock(self) -> None:
+        log.warning(
+            "the wall clock is %.0f s before the last write to %s: Milvus Lite hides what was"
+            " written since, which is indexed anew",
+            self._clock.behind_s,
+            self._path,
+        )
+        self._clock.accept()
+
+    def _reason_to_restart(self) -> str | None:
+        if _has_ended(self._server):
+            return "it has ended"
+        if _identity(self._path) != self._identity:
+            return "its file was removed or replaced while it ran"
+        if self._clock.behind_s:
+            return "the wall clock was set back"
+        return None
+
+    def _restart(self, reason: str) -> None:
         if time.monotonic() < self._not_before:  # callers queue here: not each of them waits
             raise VectorStoreUnavailable(NOT_AVAILABLE)
-        log.warning("Milvus Lite has ended: it is started again on %s", self._path)
-        self._client.close()
-        self._server.stop()
+        log.warning("Milvus Lite is started again on %s: %s", self._path, reason)
+        self._stop()
         try:
-            self._server, self._client = _start(self._path, RESTART_PATIENCE_S)
-        except VectorStoreUnavailable as error:
+            if _identity(self._path) is None:  # perhaps with the whole folder, and the lock
+                self._lock.release()
+                self._acquire()
+            self._start_again()
+        except (StartError, VectorStoreUnavailable) as error:
             log.warning("%s", error)
             self._not_before = time.monotonic() + RESTART_PAUSE_S
             raise VectorStoreUnavailable(NOT_AVAILABLE) from error
+        if self._clock.behind_s:
+            self._accept_clock()
+        self.incidents += 1
+
+    def reload(self) -> None:
+        """Have Milvus Lite read its file anew. Raises VectorStoreUnavailable."""
+        with self._starting:
+            self._stop()
+            self._start_again()
+
+    def _stop(self) -> None:
+        self._client.close()
+        self._server.stop()
+
+    def _start_again(self) -> None:
+        self._server, self._client = _start(self._path, RESTART_PATIENCE_S)
+        self._identity = _identity(self._path)
         self._starts += 1
 
     def close(self) -> None:
         """Stop Milvus Lite and let another process have the file."""
-        self._client.close()
-        self._server.stop()
+        self._stop()
         self._lock.release()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file from any other; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _written_at(path: Path) -> float:
+    """Return when the file was last written to, in seconds since 1970; 0 where there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _has_ended(server: Any) -> bool:
@@ -173,5 +267,8 @@ def _start(path: Path, patience_s: float) -> tuple[Any, MilvusClient]:
                 cause = error
         server.stop()
         if time.monotonic() > deadline:
-            raise VectorStoreUnavailable(f"无法打开 Milvus 文件 {path}：文件可能已损坏") from cause
+            raise VectorStoreUnavailable(
+                f"PRODUCT_SEARCH_MILVUS_URI：无法打开 Milvus 文件 {path}：文件可能已损坏。"
+                "移走它再启动，服务会由数据库重新建立索引"
+            ) from cause
         time.sleep(0.2)

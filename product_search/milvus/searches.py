@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from product_search.batching import Batcher, gather
+from product_search.batching import Batcher, Ticket, gather
 from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.entities import TERMS, Vector
 from product_search.milvus.filters import filter_expression
@@ -50,6 +50,14 @@ class TermSearch:
 
 
 EntitySearch = VectorSearch | TermSearch
+Found = Hits | VectorStoreUnavailable
+
+
+def hits_or_raise(found: Found) -> Hits:
+    """Return the hits. Raises VectorStoreUnavailable where there are none for that reason."""
+    if isinstance(found, VectorStoreUnavailable):
+        raise found
+    return found
 
 
 class CallKind(NamedTuple):
@@ -110,17 +118,24 @@ class SearchQueue:
             key=lambda sought: sought.kind,
         )
 
-    def run(self, searches: Sequence[EntitySearch]) -> list[Hits]:
-        """Return the hits of each search, best first. Raises VectorStoreUnavailable."""
+    def run(self, searches: Sequence[EntitySearch]) -> list[Found]:
+        """Return the hits of each search, best first, or why there are none."""
         wanted = [_sought(search) for search in searches]
-        try:
-            found = gather(self._batcher.submit(wanted))
-        except TimeoutError as error:
-            raise VectorStoreUnavailable(NOT_AVAILABLE) from error
-        return [_hits(sought.kind, hits) for sought, hits in zip(wanted, found, strict=True)]
+        tickets = self._batcher.submit(wanted)
+        return [_found(sought, ticket) for sought, ticket in zip(wanted, tickets, strict=True)]
 
     def _run(self, batch: Sequence[Sought]) -> Sequence[FoundHits]:
         return self._call(batch[0].kind, [sought.data for sought in batch])
+
+
+def _found(sought: Sought, ticket: Ticket[FoundHits]) -> Found:
+    try:
+        (hits,) = gather([ticket])
+    except TimeoutError:
+        return VectorStoreUnavailable(NOT_AVAILABLE)
+    except VectorStoreUnavailable as error:
+        return error
+    return _hits(sought.kind, hits)
 
 
 def _sought(search: EntitySearch) -> Sought:

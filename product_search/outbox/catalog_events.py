@@ -27,6 +27,13 @@ def record_renewal(session: Session) -> None:
     _record_all(session, Operation.upsert)
 
 
+def record_lost(session: Session, product_ids: Collection[int]) -> None:
+    """Record an event for each of these products that is indexed, which collections have lost."""
+    lost = Product.id.in_(product_ids), Product.index_status == IndexStatus.indexed
+    _record_each(session, Operation.rebuild, *lost)
+    session.execute(update(Product).where(*lost).values(index_status=IndexStatus.pending))
+
+
 def record_new(session: Session, milvus_ids: Collection[int]) -> None:
     """Record an event for each product that this transaction has added, in one statement."""
     _record_each(session, Operation.upsert, Product.milvus_id.in_(milvus_ids))

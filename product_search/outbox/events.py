@@ -246,6 +246,18 @@ def release_all(session: Session) -> None:
     )
 
 
+def end_pauses(session: Session) -> None:
+    """End every pause and claim: the clock by which they end was set back.
+
+    This is for a process that alone may index, and holds no claim.
+    """
+    session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.available_at.is_not(None))
+        .values(claim_token=None, available_at=None, publish_after=None)
+    )
+
+
 def lock_held(session: Session, claim: Claim, items: Collection[ClaimItem]) -> set[int]:
     """Lock the rows of the items' products; return the ids that the claim still holds.
 

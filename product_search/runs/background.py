@@ -22,8 +22,8 @@ class Loop:
     The step returns how much it did. After 0 the next step waits `idle_s` seconds, or for `wake`;
     after an error it waits twice as long each time, up to `max_pause_s` seconds, and `wake` ends
     that pause only where `wakes_from_pause` says so: the writes of a busy service would else keep
-    trying a store that is down. `is_failing` says whether the last step failed. Loops that share
-    `stopping` begin to stop together.
+    trying a store that is down. `failure` is what the last step failed of, for people; None where
+    it did not. Loops that share `stopping` begin to stop together.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Loop:
         self._wake = threading.Event()
         self._stopping = stopping or threading.Event()
         self._pause_ends = self._wake if wakes_from_pause else self._stopping
-        self.is_failing = False
+        self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -69,18 +69,27 @@ class Loop:
             try:
                 done = self._step()
             except (AppError, KafkaUnavailable) as error:
-                log.warning("%s pauses for %.1f s: %s", self._name, pause, error)
-            except Exception:  # a dead thread would leave products or runs pending for good
+                self.failure = str(error)
+                log.warning("%s pauses for %.1f s: %s", self._name, pause, _with_cause(error))
+            except (
+                Exception
+            ) as error:  # a dead thread would leave products or runs pending for good
+                self.failure = f"{type(error).__name__}，详情在日志里"
                 log.exception("%s failed; it pauses for %.1f s", self._name, pause)
             else:
                 pause = POLL_S
-                self.is_failing = False
+                self.failure = None
                 if not done:
                     self._wake.wait(self._idle_s)
                 continue
-            self.is_failing = True
             self._pause_ends.wait(pause)
             pause = min(2 * pause, self._max_pause_s)
+
+
+def _with_cause(error: Exception) -> str:
+    """Return the error as people are told of it, and what the operator needs to know besides."""
+    cause = error.__cause__
+    return f"{error} ({type(cause).__name__}: {cause})" if cause else str(error)
 
 
 @contextmanager

@@ -159,10 +159,14 @@ TITLES_ANSWER: Example = {
     "encoder": "starter",
     "took_ms": SEARCH_ANSWER["took_ms"],
 }
+ALIVE: Example = {"status": "ok"}
+READY: Example = {"status": "ok", "reasons": []}
 HEALTH: Example = {
     "status": "ok",
+    "reasons": [],
     "database": "ok",
     "vector_store": "ok",
+    "storage": "ok",
     "kafka": None,
     "encoders": {
         "name": "starter",

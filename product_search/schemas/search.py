@@ -373,4 +373,10 @@ class SearchResponse(BaseModel):
         description="图片可用而有不足（例如文件缺了结尾），或价格的词与 filters 矛盾；没有时不出现",
         exclude_if=operator.not_,
     )
+    degraded: list[Leg] = Field(
+        default_factory=list,
+        description="没有作答的各路（向量库有故障）：结果只出自其余各路；各路都没有作答时，"
+        "hybrid 的文字若恰是一个 sku，就只列出那个商品，否则为 503。没有时不出现",
+        exclude_if=operator.not_,
+    )
     took_ms: TookMs

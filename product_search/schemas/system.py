@@ -97,16 +97,38 @@ class OutboxCounts(BaseModel):
     failed: int
 
 
+class Alive(BaseModel):
+    """The process answers; no store was asked."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.ALIVE]})
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether the catalogue can be served."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.READY]})
+
+    status: Literal["ok", "down"]
+    reasons: list[str] = Field(description="status 为 down 的原因")
+
+
 class Health(BaseModel):
-    """`down` (503): the catalogue can't be served; `degraded`: search or indexing can't, searches
-    find only a part, or the last doctor's walk left drift that answers suffer from."""
+    """`down` (503): the catalogue can't be served; `degraded`: search, indexing or writing can't,
+    searches find only a part, or the last doctor's walk left drift that answers suffer from."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.HEALTH]})
 
     status: Literal["ok", "degraded", "down"]
+    reasons: list[str] = Field(description="status 不是 ok 的原因，给人看")
     database: Literal["ok", "down"]
     vector_store: Literal["ok", "filling", "down"] = Field(
-        description="filling：在用的集合是新建的，还在由数据库填充，搜索只找得到已填入的商品"
+        description="filling：在用的集合是新建的，或丢失了一部分，还在由数据库填充，"
+        "搜索只找得到其中已有的商品"
+    )
+    storage: Literal["ok", "down"] = Field(
+        description="数据文件夹能否写入；down：磁盘已满、只读，或没有权限，读取与搜索照常"
     )
     kafka: Literal["ok", "down"] | None = Field(
         None, description="最近一次向 Kafka 发布；不使用 Kafka 时为 null"

@@ -19,7 +19,7 @@ from data_models import (
 )
 from orm_models import Database
 from product_search.catalog.rows import product_out
-from product_search.errors import NotCalibrated
+from product_search.errors import NotCalibrated, VectorStoreUnavailable
 from product_search.indexing.collections import OpenCollection
 from product_search.milvus.searches import MAX_LIMIT
 from product_search.outbox import counts
@@ -91,11 +91,11 @@ class Search:
         self._require_calibration()
         page = Page(self._seen(), request.offset, request.top_k)
         results = yield from self._results(page)
+        self._require_answer(results)
         shown = results.hydration.hydrated(page.shown(results.products))
         ranks = None
         if request.explain:
             ranks = yield from self._ranks_without_filters(results.limit)
-        is_none = not results.hits
         near_misses = yield from self._near_misses(results)
         return SearchResponse(
             mode=self.plan.mode,
@@ -106,9 +106,9 @@ class Search:
                 shown, page.skipped, explain=request.explain, unfiltered=ranks or {}
             ),
             total=len(results.hits),
-            total_is_exact=results.is_complete and not (is_none and self._is_index_behind()),
+            total_is_exact=self._is_exact(results),
             next_cursor=self._next_cursor(page.seen_after(results.products)),
-            no_match=is_none,
+            no_match=not results.hits,
             near_misses=near_misses,
             min_confidence=round_confidence(self._line(results.recalled)),
             facets=_facets(results.hydration) if request.facets else None,
@@ -116,6 +116,7 @@ class Search:
             encoder=self.collection.encoders.name,
             dropped=results.dropped,
             warnings=query.warnings,
+            degraded=sorted(results.recalled.failed),
             took_ms=query.watch.finish(self.plan.mode),
         )
 
@@ -127,6 +128,19 @@ class Search:
             raise NotCalibrated(
                 "在用的编码器与各路没有校准，给不出 confidence：请去掉 min_confidence"
             )
+
+    def _is_exact(self, results: Results) -> bool:
+        """Return whether the number of hits is that of all products that fit."""
+        is_whole = results.is_complete and not results.recalled.failed
+        return is_whole and not (not results.hits and self._is_index_behind())
+
+    def _require_answer(self, results: Results) -> None:
+        """Refuse to say that nothing fits where legs could not be searched.
+
+        Raises VectorStoreUnavailable.
+        """
+        if results.recalled.failed and not results.hits:
+            raise VectorStoreUnavailable(VectorStoreUnavailable.example)
 
     def _line(self, recalled: Recall) -> float | None:
         """Return the confidence that a hit must have; None where there are no confidences."""

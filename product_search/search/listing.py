@@ -36,10 +36,13 @@ def list_products(
     watch, sort = plan.query.watch, plan.query.request.sort
     conditions = filter_conditions(filters)
     with watch.stage("recall"):
-        keys = database.read(listed_milvus_ids, conditions, _ORDERS[sort], limit)
+        keys = plan.listed
+        if keys is None:
+            keys = database.read(listed_milvus_ids, conditions, _ORDERS[sort], limit)
     unwanted = yield from _unwanted(plan, keys)
     listed = as_listed(np.array([key for key in keys if key not in unwanted], np.int64))
-    return Recall(listed, {}, None, is_complete=len(keys) < limit, unwanted=len(unwanted))
+    is_complete = len(keys) < limit
+    return Recall(listed, {}, None, is_complete, len(unwanted), failed=plan.failed)
 
 
 def _unwanted(plan: Plan, keys: Sequence[int]) -> Steps[Set[int]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +51,15 @@ class Plan:
     """A query and the legs that answer it, by weight, each of which is above 0.
 
     There are no legs where the query has nothing but price words.
-    `asked` is a search that was made of its terms already.
+    `asked` is a search that was made of its terms already. `listed` are the entities that are
+    listed in place of all, where the legs could not be searched, which `failed` has.
     """
 
     query: Query
     legs: Mapping[Leg, float]
     asked: Asked | None = None
+    listed: Sequence[int] | None = None
+    failed: frozenset[Leg] = frozenset()
 
     @property
     def mode(self) -> SearchMode:
@@ -102,6 +105,13 @@ class Plan:
         """Whether the client weighs the legs in its own way, and so wants an order of its own."""
         asked = self.query.request.legs or {}
         return any(weight not in (0, DEFAULT_WEIGHTS[leg]) for leg, weight in asked.items())
+
+    def without(self, failed: Collection[Leg]) -> Plan:
+        """Return the plan without the legs that have failed."""
+        if not failed:
+            return self
+        legs = {leg: weight for leg, weight in self.legs.items() if leg not in failed}
+        return replace(self, legs=legs, failed=frozenset(failed))
 
 
 def plan_legs(query: Query) -> Plan:

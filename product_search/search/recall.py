@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_models import Leg, SearchFilters, SearchMode, VectorField
+from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.hits import Hits
 from product_search.milvus.searches import EntitySearch, TermSearch, VectorSearch
 from product_search.search.calibration import Calibration, Curve
@@ -27,7 +28,7 @@ from product_search.search.fusion import (
     unique_keys,
 )
 from product_search.search.plan import FIELDS, LegVectors, Plan
-from product_search.search.together import Steps, looked_up
+from product_search.search.together import Steps, looked_up_partly
 from product_search.text.document import absent_term, cut_at, unasked_from
 from product_search.text.query import QueryText
 
@@ -79,6 +80,7 @@ class Recall:
     is_complete: bool
     unwanted: int = 0
     line: float | None = None  # None as the confidences are
+    failed: frozenset[Leg] = frozenset()  # legs that could not be searched
 
     def with_confidences(self, curve: Curve, *, in_order: bool) -> Recall:
         """Return the entities with their confidences.
@@ -121,7 +123,7 @@ class Recall:
         }
         fused = self.fused.followed_by(deeper.fused.at(new))
         is_complete, unwanted = deeper.is_complete, deeper.unwanted
-        return Recall(fused, features, confidences, is_complete, unwanted, self.line)
+        return Recall(fused, features, confidences, is_complete, unwanted, self.line, deeper.failed)
 
     def hit(self, place: int) -> RecalledHit:
         """Return the entity at a place."""
@@ -155,41 +157,76 @@ def recall(
     depths = [limit]
     if plan.mode is SearchMode.hybrid:
         depths = [depth for depth in HybridDepth.all() if depth <= limit]
-    found = yield from find(plan, vectors, filters, depths)
+    found = yield from _find_partly(plan, vectors, filters, depths)
+    plan = _answerable(plan, found, calibration)
     with plan.query.watch.stage("fuse"):
-        fused = (
-            _fused(plan, hits, depth, calibration)
-            for hits, depth in zip(found, depths, strict=True)
-        )
+        fused = (_fused(plan, found.at(plan, depth), depth, calibration) for depth in depths)
         return reduce(Recall.followed_by, fused)
 
 
 def find(
     plan: Plan, vectors: LegVectors, filters: SearchFilters, depths: Sequence[int]
 ) -> Steps[list[LegHits]]:
-    """Return what each leg of the plan finds, once for each depth that the legs are read to."""
+    """Return what each leg of the plan finds, once for each depth that the legs are read to.
+
+    Raises:
+        VectorStoreUnavailable: a leg has failed.
+    """
+    found = yield from _find_partly(plan, vectors, filters, depths)
+    for error in found.errors.values():
+        raise error
+    return [found.at(plan, depth) for depth in depths]
+
+
+class _LegsFound(NamedTuple):
+    """What legs have found at some depths, and why others have failed."""
+
+    hits: Mapping[tuple[int, Leg], Hits]
+    errors: Mapping[Leg, VectorStoreUnavailable]
+
+    def at(self, plan: Plan, depth: int) -> LegHits:
+        """Return what each leg of the plan has found at this depth."""
+        return {leg: self.hits.get((depth, leg)) or no_hits(leg) for leg in plan.legs}
+
+
+def _find_partly(
+    plan: Plan, vectors: LegVectors, filters: SearchFilters, depths: Sequence[int]
+) -> Steps[_LegsFound]:
     searches = [
         (depth, leg, search)
         for depth in depths
         for leg in plan.legs
         if (search := _leg_search(leg, plan, vectors, filters, depth)) is not None
     ]
-    found = yield from _looked_up(plan, searches)
-    return [{leg: found.get((depth, leg), no_hits(leg)) for leg in plan.legs} for depth in depths]
-
-
-_DepthSearch = tuple[int, Leg, EntitySearch]
-
-
-def _looked_up(plan: Plan, searches: Sequence[_DepthSearch]) -> Steps[dict[tuple[int, Leg], Hits]]:
-    """Return the hits of each search by its depth and leg."""
     asked = plan.asked
     wanted = [one for *_, one in searches if asked is None or one != asked.search]
-    found = iter((yield from looked_up(wanted, plan.query.watch)))
-    return {
-        (depth, leg): asked.hits if asked and search == asked.search else next(found)
-        for depth, leg, search in searches
-    }
+    answers = iter((yield from looked_up_partly(wanted, plan.query.watch)))
+    hits: dict[tuple[int, Leg], Hits] = {}
+    errors: dict[Leg, VectorStoreUnavailable] = {}
+    for depth, leg, search in searches:
+        found = asked.hits if asked and search == asked.search else next(answers)
+        if isinstance(found, VectorStoreUnavailable):
+            errors[leg] = found
+        else:
+            hits[depth, leg] = found
+    return _LegsFound(hits, errors)
+
+
+def _answerable(plan: Plan, found: _LegsFound, calibration: Calibration) -> Plan:
+    """Return the plan without the legs that have failed, which the answer then tells.
+
+    Raises:
+        VectorStoreUnavailable: no leg is left that has looked for anything, or the client wants a
+            confidence that the legs which are left can't have.
+    """
+    if not found.errors:
+        return plan
+    left = plan.without(found.errors)
+    has_looked = any(leg in left.legs for _, leg in found.hits)
+    is_judged = not plan.query.request.min_confidence or calibration.curve(left.legs) is not None
+    if not (has_looked and is_judged):
+        raise next(iter(found.errors.values()))
+    return left
 
 
 def _fused(plan: Plan, hits: LegHits, depth: int, calibration: Calibration) -> Recall:
@@ -218,7 +255,7 @@ def fuse_legs(plan: Plan, hits: LegHits, calibration: Calibration, *, is_complet
     ordered = {name: values[order] for name, values in features.items()}
     if plan.mixes_images:
         ordered = {AGREEMENT: fused.scores / plan.highest_score}
-    recalled = Recall(fused, ordered, None, is_complete, left_out)
+    recalled = Recall(fused, ordered, None, is_complete, left_out, failed=plan.failed)
     curve = calibration.curve(plan.legs)
     return recalled.with_confidences(curve, in_order=not plan.is_weighted) if curve else recalled
 

@@ -20,7 +20,7 @@ from data_models import (
 )
 from orm_models import Database, Product
 from product_search.batching import Batcher, background, gather
-from product_search.catalog.rows import find_variants
+from product_search.catalog.rows import find_by_sku, find_variants
 from product_search.errors import (
     AppError,
     ClientGone,
@@ -42,7 +42,7 @@ from product_search.search.together import (
     Steps,
     Stores,
     embedded,
-    looked_up,
+    looked_up_partly,
     run_alone,
     run_together,
 )
@@ -164,6 +164,8 @@ class SearchService:
         if doubts is None:
             return plan_legs(query)
         asked = yield from _ask_for_terms(query)
+        if asked is None:
+            return plan_legs(query)
         spelling = doubts.settle(asked.hits.terms)
         query = replace(query, offered=spelling.offered)
         if spelling.corrected is None:
@@ -202,9 +204,37 @@ class SearchService:
             return run_together(stores, [self._search(collection, one) for one in fresh])
 
         try:
-            return self.collections.query(run)
-        except (DatabaseUnavailable, VectorStoreUnavailable) as error:
+            answers = self.collections.query(run)
+        except DatabaseUnavailable as error:
             return [error] * len(queries)
+        except VectorStoreUnavailable as error:
+            answers = [error] * len(queries)
+        return [
+            self._find_by_sku(query, answer)
+            if isinstance(answer, VectorStoreUnavailable)
+            else answer
+            for query, answer in zip(queries, answers, strict=True)
+        ]
+
+    def _find_by_sku(
+        self, query: Query, error: VectorStoreUnavailable
+    ) -> SearchResponse | Exception:
+        """Return the product whose sku the query is, without Milvus; else its error."""
+        request, inputs = query.request, query.inputs
+        is_text = len(inputs.texts) == 1 and not inputs.images and not request.parts
+        is_first = not (request.offset or request.cursor)
+        if not (request.chosen_mode is SearchMode.hybrid and request.text and is_text and is_first):
+            return error
+        try:
+            key = self.database.read(find_by_sku, request.text.strip())
+            if key is None:
+                return error
+            plan = plan_legs(query)
+            listing = replace(plan.without(plan.legs), listed=[key])
+            collection = self.collections.last_active()
+            return run_alone(Stores(self.database, collection), self._run(collection, listing, {}))
+        except AppError as failure:
+            return failure
 
     def _search(self, collection: OpenCollection, query: Query) -> Steps[SearchResponse]:
         plan = yield from self.plan(query)
@@ -269,11 +299,11 @@ class SearchService:
         return replace(query, inputs=inputs, corrected=corrected)
 
 
-def _ask_for_terms(query: Query) -> Steps[Asked]:
-    """Look for products that have terms of the query, as BM25's leg begins."""
+def _ask_for_terms(query: Query) -> Steps[Asked | None]:
+    """Look for products that have terms of the query, as BM25's leg begins; None where it fails."""
     search = TermSearch(query.inputs.bm25_terms, HybridDepth.FIRST, query.request.filters)
-    (hits,) = yield from looked_up([search], query.watch)
-    return Asked(search, hits)
+    (found,) = yield from looked_up_partly([search], query.watch)
+    return None if isinstance(found, VectorStoreUnavailable) else Asked(search, found)
 
 
 def _kind(waiting: _Waiting) -> tuple[SearchMode, bool]:

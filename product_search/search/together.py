@@ -21,7 +21,7 @@ from product_search.catalog.rows import BoundProduct, BoundProducts, bound_produ
 from product_search.errors import DatabaseUnavailable, Overloaded, VectorStoreUnavailable
 from product_search.indexing.collections import OpenCollection
 from product_search.milvus.hits import Hits
-from product_search.milvus.searches import EntitySearch
+from product_search.milvus.searches import EntitySearch, Found, hits_or_raise
 from product_search.search.inputs import Stopwatch
 from product_search.search.plan import LegVectors, Plan, embed, is_embedded
 
@@ -55,7 +55,7 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """The need for the hits of some searches of the collection; what is sent are their Hits."""
+    """The need for the hits of some searches of the collection; what is sent are their Found."""
 
     searches: Sequence[EntitySearch]
     watch: Stopwatch
@@ -97,9 +97,19 @@ def embedded(plan: Plan) -> Steps[LegVectors]:
 
 
 def looked_up(searches: Sequence[EntitySearch], watch: Stopwatch) -> Steps[list[Hits]]:
-    """Return the hits of some searches of the collection, from within a search."""
-    hits: list[Hits] = yield Lookup(searches, watch)
-    return hits
+    """Return the hits of some searches of the collection, from within a search.
+
+    Raises:
+        VectorStoreUnavailable: one has failed.
+    """
+    found = yield from looked_up_partly(searches, watch)
+    return [hits_or_raise(one) for one in found]
+
+
+def looked_up_partly(searches: Sequence[EntitySearch], watch: Stopwatch) -> Steps[list[Found]]:
+    """Return of each search of the collection its hits, or why it failed, from within a search."""
+    found: list[Found] = yield Lookup(searches, watch)
+    return found
 
 
 def bound(binding: Binding) -> Steps[BoundProducts]:

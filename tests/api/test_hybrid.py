@@ -10,8 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from product_search.milvus.collection import MilvusCollection
-from product_search.milvus.hits import Hits
-from product_search.milvus.searches import EntitySearch, TermSearch
+from product_search.milvus.searches import EntitySearch, Found, TermSearch
 from tests.api.helpers import base64_of, code_of, create, fields_of
 from tests.api.sample import SAMPLE, import_sample
 
@@ -97,7 +96,7 @@ def test_what_was_asked_for_the_spelling_is_not_asked_again(
     asked: list[EntitySearch] = []
     search_all = MilvusCollection.search_all
 
-    def noted(self: MilvusCollection, searches: Sequence[EntitySearch]) -> list[Hits]:
+    def noted(self: MilvusCollection, searches: Sequence[EntitySearch]) -> list[Found]:
         asked.extend(searches)
         return search_all(self, searches)
 

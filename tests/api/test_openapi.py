@@ -81,6 +81,8 @@ def test_every_route_is_there() -> None:
         "GET /generate/{generation_id}/image/{number}",
         "GET /generate/{generation_id}/preview",
         "GET /health",
+        "GET /health/live",
+        "GET /health/ready",
         "GET /system/drift",
         "POST /system/drift",
         "POST /system/repair",
@@ -214,7 +216,7 @@ def test_every_error_answer_has_the_one_error_body() -> None:
         for status, response in operation["responses"].items():
             if int(status) >= 400 and "schema" in response["content"]["application/json"]:
                 reference = response["content"]["application/json"]["schema"]["$ref"]
-                assert reference.rpartition("/")[2] in {"ErrorBody", "Health"}
+                assert reference.rpartition("/")[2] in {"ErrorBody", "Health", "Readiness"}
 
 
 def test_every_reference_leads_somewhere() -> None:

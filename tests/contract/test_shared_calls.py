@@ -12,14 +12,16 @@ import pytest
 
 from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.collection import MilvusCollection
-from product_search.milvus.hits import Hits
+from product_search.milvus.hits import Hit
 from product_search.milvus.searches import (
     CallKind,
     EntitySearch,
+    Found,
     FoundHits,
     SearchQueue,
     TermSearch,
     VectorSearch,
+    hits_or_raise,
 )
 from tests.clock import DEADLINE_S, until
 from tests.contract.entities import ALL, BGE, DIM, DIMS, entity, unit
@@ -61,6 +63,11 @@ BAD: dict[str, tuple[list[EntitySearch], EntitySearch]] = {
 }
 
 
+def hits_of(found: list[Found]) -> list[Hit]:
+    """The hits of the first search."""
+    return list(hits_or_raise(found[0]))
+
+
 @pytest.mark.parametrize(("good", "bad"), BAD.values(), ids=list(BAD))
 def test_a_search_that_milvus_refuses_fails_alone(
     entities: MilvusCollection, good: list[EntitySearch], bad: EntitySearch
@@ -69,7 +76,7 @@ def test_a_search_that_milvus_refuses_fails_alone(
     searches = SearchQueue("test", calls, 1)
     with ThreadPoolExecutor(5) as callers:
 
-        def submit(search: EntitySearch) -> Future[Sequence[Hits]]:
+        def submit(search: EntitySearch) -> Future[list[Found]]:
             return callers.submit(searches.run, [search])
 
         first = submit(good[0])
@@ -78,11 +85,10 @@ def test_a_search_that_milvus_refuses_fails_alone(
         until(lambda: len(searches._batcher._foreground) == len(others), "the others")
         calls.let_go()
         *found, refused = [others[0], others[1], others[3], others[2]]
-        with pytest.raises(VectorStoreUnavailable):
-            refused.result()
+        assert isinstance(refused.result()[0], VectorStoreUnavailable)
         expected = entities.search_all([good[1], good[2], good[0]])
-        assert [list(one.result()[0]) for one in found] == [list(hits) for hits in expected]
-        assert list(first.result()[0]) == list(entities.search_all(good[:1])[0])
+        assert [hits_of(one.result()) for one in found] == [hits_of([hits]) for hits in expected]
+        assert hits_of(first.result()) == hits_of(entities.search_all(good[:1]))
     assert calls.sizes == [1, 4, 1, 1, 1, 1]
 
 
@@ -98,9 +104,8 @@ def test_a_search_that_waits_for_long_behind_others_does_not_wait_for_its_own_ca
         until(lambda: searches._batcher._foreground, "the second search")
         searches._batcher._foreground[0].patience_s = 0.0
         calls.let_go()
-        with pytest.raises(VectorStoreUnavailable):
-            late.result()
-        assert [hit.milvus_id for hit in first.result()[0]] == [1]
+        assert isinstance(late.result()[0], VectorStoreUnavailable)
+        assert [hit.milvus_id for hit in hits_of(first.result())] == [1]
     assert calls.sizes == [1]
 
 
@@ -110,4 +115,4 @@ def test_vectors_that_are_not_finite_find_nothing_and_the_others_of_their_call_a
     nothing = [np.full(DIM, value, np.float32) for value in (np.nan, np.inf)]
     bad = [VectorSearch(BGE, vector, 1, ALL) for vector in nothing]
     found = entities.search_all([GOOD[0], *bad, *GOOD[1:]])
-    assert [[hit.milvus_id for hit in hits] for hits in found] == [[1], [], [], [2], [3]]
+    assert [[hit.milvus_id for hit in hits_of([one])] for one in found] == [[1], [], [], [2], [3]]

@@ -15,7 +15,7 @@ from data_models import DENSE_FIELDS, SearchFilters
 from product_search.errors import VectorStoreUnavailable
 from product_search.milvus.entities import EntityState
 from product_search.milvus.hits import Hit
-from product_search.milvus.searches import EntitySearch, TermSearch, VectorSearch
+from product_search.milvus.searches import EntitySearch, TermSearch, VectorSearch, hits_or_raise
 from tests.contract.entities import (
     ALL,
     BGE,
@@ -372,7 +372,7 @@ def test_searches_of_many_threads_find_what_each_finds_alone(entities: EntityCol
     searches += [TermSearch("书包", limit, ALL) for limit in (3, 64)]
 
     def found(*some: EntitySearch) -> list[list[Hit]]:
-        return [list(hits) for hits in entities.search_all(some)]
+        return [list(hits_or_raise(one)) for one in entities.search_all(some)]
 
     alone = [found(search) for search in searches]
     with ThreadPoolExecutor(16) as threads:

@@ -39,6 +39,7 @@ _ONE = (errors.GenerationNotFound, errors.InvalidRequest, errors.DatabaseUnavail
         errors.ProductNotFound,
         errors.GenerationModelMissing,
         errors.QueueFull,
+        errors.DatabaseNotWritable,
         errors.OutcomeUnknown,
         errors.DatabaseUnavailable,
         *BODY_ERRORS,
@@ -78,7 +79,9 @@ def get_generation(generation_id: ProductId, generations: Generations) -> Genera
     f"{PATH}/{{generation_id}}",
     status_code=204,
     summary="取消图片生成",
-    responses=documented(errors.GenerationFinished, errors.OutcomeUnknown, *_ONE),
+    responses=documented(
+        errors.GenerationFinished, errors.DatabaseNotWritable, errors.OutcomeUnknown, *_ONE
+    ),
 )
 def cancel_generation(generation_id: ProductId, generations: Generations) -> None:
     """取消：排队的立刻取消，进行中的在当前一步之后停下。"""

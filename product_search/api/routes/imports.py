@@ -73,6 +73,7 @@ _CONTENT = {
         refusals.ZipTableCount,
         errors.QueueFull,
         errors.DatabaseUnavailable,
+        errors.DatabaseNotWritable,
         errors.OutcomeUnknown,
         errors.StorageUnavailable,
     ),

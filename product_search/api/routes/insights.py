@@ -64,7 +64,12 @@ def start_audit(database: Database, runs: Runs) -> AuditRun:
 @router.get(
     "/product/map",
     summary="目录图",
-    responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable, errors.OutcomeUnknown)
+    responses=documented(
+        errors.InvalidRequest,
+        errors.DatabaseUnavailable,
+        errors.DatabaseNotWritable,
+        errors.OutcomeUnknown,
+    )
     | {202: {"model": MapComputing, "description": "第一张还在计算：稍后再问"}},
 )
 def get_map(

@@ -54,6 +54,7 @@ _BODY_ERRORS = (
     errors.DuplicateSku,
     errors.OutboxFull,
     errors.DatabaseUnavailable,
+    errors.DatabaseNotWritable,
     errors.OutcomeUnknown,
     errors.StorageUnavailable,
 )
@@ -131,6 +132,7 @@ async def update_product(
         errors.InvalidRequest,
         errors.OutboxFull,
         errors.DatabaseUnavailable,
+        errors.DatabaseNotWritable,
         errors.OutcomeUnknown,
     ),
 )

@@ -79,6 +79,8 @@ def _show_parts(client: ApiClient) -> bool:
         _show_stores(health)
         _show_encoder(health)
         _show_outbox(health.outbox)
+    for reason in health.reasons:
+        st.caption(plain(reason))
     return health.outbox.pending > 0
 
 

@@ -26,11 +26,11 @@ def answer() -> None:
     """The ping of a store that answers."""
 
 
-def test_a_store_that_answers_is_felt() -> None:
-    assert Pulse().is_felt(answer)
+def test_a_store_that_answers_has_no_fault() -> None:
+    assert Pulse().find_fault(answer) is None
 
 
-def test_a_store_that_hangs_is_not_felt_and_is_pinged_once(
+def test_a_store_that_hangs_is_told_and_pinged_once(
     hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pulse, "PATIENCE_S", 0.0)
@@ -41,19 +41,19 @@ def test_a_store_that_hangs_is_not_felt_and_is_pinged_once(
         hanging.wait()
 
     felt = Pulse()
-    assert [felt.is_felt(ping) for _ in range(3)] == [False] * 3
+    assert [felt.find_fault(ping) for _ in range(3)] == [pulse.HANGS] * 3
     until(lambda: pings, "the ping")
     assert len(pings) == 1
     hanging.set()
     monkeypatch.setattr(pulse, "PATIENCE_S", 60.0)
-    until(lambda: felt.is_felt(answer), "the return")
+    until(lambda: felt.find_fault(answer) is None, "the return")
 
 
-def test_a_store_that_is_down_is_not_felt() -> None:
+def test_a_store_that_is_down_says_why() -> None:
     def fail() -> NoReturn:
         raise VectorStoreUnavailable(VectorStoreUnavailable.example)
 
-    assert not Pulse().is_felt(fail)
+    assert Pulse().find_fault(fail) == VectorStoreUnavailable.example
 
 
 def test_a_mistake_in_the_ping_is_told() -> None:
@@ -61,4 +61,4 @@ def test_a_mistake_in_the_ping_is_told() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Pulse().is_felt(fail)
+        Pulse().find_fault(fail)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
 
 from nlp_models import resolve_device
 from orm_models import Database
-from product_search.bootstrap.stores import open_database
+from product_search.bootstrap.assemble import open_resources
+from product_search.bootstrap.stores import open_database, require_storage
 from product_search.cli import manage
-from product_search.errors import AppError, EncoderError, StartError
+from product_search.errors import AppError, EncoderError, StartError, VectorStoreUnavailable
+from product_search.milvus import milvus_lite
 from product_search.milvus.milvus_lite import VectorFileBusy
 from product_search.settings import Settings, load_settings
 
@@ -143,3 +149,73 @@ def test_a_command_that_can_not_start_says_why_in_one_line(
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.exc_info is None
     assert_one_line(record.getMessage())
+
+
+def damage(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"no database" * 1000)
+
+
+# What is wrong: with which settings, and which of them is named.
+WRONG_PLACES: dict[str, tuple[dict[str, str], str]] = {
+    "MySQL that nobody serves": (
+        {"DATABASE_URL": "mysql+pymysql://shop:geheim@127.0.0.1:9/catalog"},
+        "DATABASE_URL",
+    ),
+    "SQLite in a folder that is not there": (
+        {"DATABASE_URL": "sqlite:////nowhere/catalog.sqlite3"},
+        "DATABASE_URL",
+    ),
+    "SQLite in a damaged file": ({"DATABASE_URL": "sqlite:///damaged.db"}, "DATABASE_URL"),
+    "Milvus that nobody serves": ({"MILVUS_URI": "http://127.0.0.1:9"}, "MILVUS_URI"),
+    "Milvus in a damaged file": ({"MILVUS_URI": "damaged.db"}, "MILVUS_URI"),
+    "Milvus below a file": ({"MILVUS_URI": "damaged.db/milvus.db"}, "MILVUS_URI"),
+    "a data folder that can't be made": ({"DATA_DIR": "/proc/data"}, "DATA_DIR"),
+    "a data folder that can't be written": ({"DATA_DIR": "/proc"}, "DATA_DIR"),
+    "options that Kafka has not": (
+        {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "KAFKA_OPTIONS": '{"acks.all": 1}'},
+        "KAFKA_OPTIONS",
+    ),
+}
+
+
+@pytest.mark.parametrize(("wrong", "named"), WRONG_PLACES.values(), ids=list(WRONG_PLACES))
+def test_the_setting_of_what_can_not_be_opened_is_named(
+    wrong: dict[str, str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus_lite, "START_PATIENCE_S", 0.0)
+    monkeypatch.setenv("PRODUCT_SEARCH_ENCODER", "starter")
+    damage(tmp_path / "damaged.db")
+    for name, value in wrong.items():
+        monkeypatch.setenv(f"PRODUCT_SEARCH_{name}", value)
+    with (
+        pytest.raises((StartError, VectorStoreUnavailable)) as caught,
+        open_resources(load_settings(), "test", is_service=True),
+    ):
+        pass
+    message = str(caught.value)
+    assert_one_line(message)
+    assert f"PRODUCT_SEARCH_{named}" in message
+    assert "geheim" not in message
+
+
+def test_a_full_data_folder_is_refused_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_arguments: object, **_named: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fill)
+    settings = Settings(_env_file=None, data_dir=tmp_path)
+    with pytest.raises(StartError, match=r"PRODUCT_SEARCH_DATA_DIR.*磁盘已满"):
+        require_storage(settings)
+
+
+def test_migrations_name_the_database_that_they_do_not_reach(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PRODUCT_SEARCH_DATABASE_URL", "mysql+pymysql://a:geheim@127.0.0.1:9/b")
+    assert manage.main(["migrate"]) == 2
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "PRODUCT_SEARCH_DATABASE_URL" in record.getMessage()
+    assert "geheim" not in record.getMessage()

@@ -74,6 +74,6 @@ def test_writes_end_no_pause_of_indexing(caplog: pytest.LogCaptureFixture) -> No
     with started(loop):
         assert store.asked.acquire(timeout=5)
         assert wait_for_a_pause(caplog).startswith("indexing pauses for ")
-        assert loop.is_failing
+        assert loop.failure
         loop.wake()
         assert not store.asked.acquire(timeout=0.3)

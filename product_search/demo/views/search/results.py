@@ -53,6 +53,8 @@ def show_results(
 ) -> None:
     """Show the products found, or the nearest, and buttons to the results before and after."""
     _show_top_after_turning(offset)
+    if response.degraded:
+        st.warning(_("向量库有故障，只找到了一部分：稍后再搜会更全。"))
     if response.corrected_query:
         corrected = _("已按“{query}”搜索。").format(query=html.plain(response.corrected_query))
         st.caption(corrected)
