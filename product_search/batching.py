@@ -176,8 +176,8 @@ class Batcher(Generic[Item, Result]):
         self._changed = threading.Condition(threading.Lock())
         self._foreground: deque[_Entry[Item, Result]] = deque()
         self._background: deque[_Entry[Item, Result]] = deque()
-        self._threads = 0
-        self._idle = 0
+        self._threads = self._idle = 0
+        self._in_background = 0  # batches of the background that run
         self._turn = 0  # batches since the last of the background
         self._busy_until = -math.inf  # searches came a moment ago
 
@@ -223,6 +223,9 @@ class Batcher(Generic[Item, Result]):
             if wanted:
                 self._metrics.batch_size.observe(len(wanted))
                 self._run_batch(wanted)
+            if taken[0].in_background:
+                with self._changed:
+                    self._in_background -= 1
             del taken, wanted  # not kept while there is nothing to do
 
     def _without_refused(self, taken: Sequence[_Entry[Item, Result]]) -> list[_Entry[Item, Result]]:
@@ -240,24 +243,29 @@ class Batcher(Generic[Item, Result]):
     def _next(self) -> list[_Entry[Item, Result]] | None:
         """Return the next batch; None where there was nothing to do for long: the thread ends."""
         with self._changed:
-            while not (self._foreground or self._background):
+            while not (self._foreground or self._may_take_background()):
                 self._idle += 1
                 is_woken = self._changed.wait(IDLE_S)
                 self._idle -= 1
-                if not is_woken and not (self._foreground or self._background):
+                if not is_woken and not (self._foreground or self._may_take_background()):
                     self._threads -= 1
                     return None
             taken = self._take(self._queue())
+            self._in_background += taken[0].in_background
             self._metrics.depth.dec(len(taken))
-            if self._foreground or self._background:
+            if self._foreground or self._may_take_background():
                 self._wake()
             return taken
+
+    def _may_take_background(self) -> bool:
+        """Return whether the background has work, and a thread: the last one is for searches."""
+        return bool(self._background) and self._in_background < max(1, self._max_threads - 1)
 
     def _queue(self) -> deque[_Entry[Item, Result]]:
         """Return the queue whose turn it is."""
         self._turn += 1
         is_its_turn = not self._foreground or self._turn > BACKGROUND_TURN
-        if self._background and is_its_turn:
+        if self._may_take_background() and is_its_turn:
             self._turn = 0
             return self._background
         return self._foreground

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,8 +23,8 @@ from product_search.api.threads import RequestThreads
 from product_search.errors import AppError, InvalidRequest, Overloaded, PayloadTooLarge
 from product_search.search.search import SearchService
 
-# Turns at a time. More would only take the interpreter from the searches of others.
-_THREADS = 2
+# Turns at a time: half of the cores are left to the searches of others.
+_THREADS = max(1, (os.cpu_count() or 1) // 2)
 # Of all batches that are under way or wait: some 20 seconds of the dearest.
 MAX_TURNS = 64
 # What a turn has room for, in queries that cost little.

@@ -155,6 +155,7 @@ def test_however_many_batches_there_are_two_have_a_turn_and_searches_their_threa
     served: Served,
 ) -> None:
     served.with_threads(1, max_waiting=0)
+    served.with_batches(2, max_turns=9)
     batches = [f"批{number}" for number in range(5)]
     with ThreadPoolExecutor(6) as clients:
         answers = [clients.submit(served.search_batch, text) for text in batches]

@@ -138,6 +138,24 @@ def test_no_search_waits_for_more_than_a_small_batch_of_the_background(
     assert machine.batches == [[1, 2, 3, 4, 5, 6]]
 
 
+def test_the_background_never_has_the_last_thread() -> None:
+    begun, ending = list[int](), threading.Event()
+
+    def run(items: Sequence[int]) -> Sequence[int]:
+        begun.extend(items)
+        if items[0] < 9:
+            assert ending.wait(PATIENCE_S)
+        return items
+
+    batcher = Batcher[int, int]("test", run, max_cost=1, max_waiting=9, threads=2)
+    with background():
+        tickets = batcher.submit([1, 2])
+    assert results_of(batcher.submit([9, 10])) == [9, 10]
+    assert 2 not in begun
+    ending.set()
+    assert results_of(tickets) == [1, 2]
+
+
 def test_the_background_has_its_turn_although_searches_always_wait(machine: Machine) -> None:
     batcher = batcher_of(machine, max_cost=1)
     turn = batching.BACKGROUND_TURN
