@@ -26,16 +26,25 @@ UNSAID = re.compile(
 
 @schemathesis.hook
 def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, Any]) -> None:
-    """Send pictures and tables where a valid request has such files: no schema tells them."""
+    """Send in a valid request what no schema tells: pictures, tables, whole numbers as texts."""
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return
-    if not isinstance(case.body, dict | list):
-        return
+    case.path_parameters = _as_texts(case.path_parameters)
+    case.query = _as_texts(case.query)
     if case.media_type == "multipart/form-data" and isinstance(case.body, dict):
         files = {"image": PHOTO, "file": TABLE}
-        case.body = case.body | {name: files[name] for name in files.keys() & case.body.keys()}
-    else:
+        sent = {name: files[name] for name in files.keys() & case.body.keys()}
+        case.body = _as_texts(case.body) | sent
+    elif isinstance(case.body, dict | list):
         case.body = _with_pictures(case.body)
+
+
+def _as_texts(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values without 5.0, which is an integer in JSON, and as a text is none."""
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in values.items()
+    }
 
 
 def _with_pictures(value: Any, name: str = "") -> Any:
