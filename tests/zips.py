@@ -47,6 +47,13 @@ def with_size(content: bytes, name: str, size: int) -> bytes:
     return content[: entry + 24] + size.to_bytes(4, "little") + content[entry + 28 :]
 
 
+def without_name(content: bytes) -> bytes:
+    """A ZIP of one file whose name is a comment in its directory, and no name."""
+    at = content.index(b"PK\x01\x02") + 28
+    length = content[at : at + 2]
+    return content[:at] + b"\0\0\0\0" + length + content[at + 6 :]
+
+
 def _with_flags(content: bytes, flags: int) -> bytes:
     changed = bytearray(content)
     for start, offset in [*_places(content, b"PK\x03\x04", 6), *_places(content, b"PK\x01\x02", 8)]:

@@ -266,7 +266,7 @@ def _open_zip(stream: IO[bytes], bounds: Bounds | None) -> Iterator[zipfile.ZipF
 
 def _check_entries(archive: zipfile.ZipFile, bounds: Bounds | None) -> dict[str, zipfile.ZipInfo]:
     """Return the ZIP's files by name, none of which leads out of it. Raises ImportFileError."""
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry for entry in archive.infolist() if not _is_folder(entry)]
     if bounds is not None:
         if len(entries) > MAX_ENTRIES:
             raise _too_many()
@@ -286,6 +286,11 @@ def _check_entries(archive: zipfile.ZipFile, bounds: Bounds | None) -> dict[str,
             raise ZipUnsafeName(f"ZIP 内有两个文件名为 {name[:100]!r}")
         named[name] = entry
     return named
+
+
+def _is_folder(entry: zipfile.ZipInfo) -> bool:
+    """Tell whether this is no file; ZipInfo.is_dir fails for an entry without a name."""
+    return entry.filename.endswith("/") or not entry.filename
 
 
 def _entry_name(entry: zipfile.ZipInfo) -> str:

@@ -32,6 +32,8 @@ MAX_UNPACKED = 512 * 1024 * 1024
 TABLES = (".csv", ".jsonl")
 _ENCODINGS = ("utf-8-sig", "gb18030")
 _DELIMITERS = (",", "\t", ";", "|")
+# Others can ask for gigabytes of memory to be unpacked.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENTRY_MARK = b"PK\x01\x02"
 _LOOKED_AT = 16_000_000  # characters from a table's start, for its columns and first rows
 _BLOCK = 1 << 16
@@ -97,8 +99,16 @@ def unzipped(content: bytes) -> Iterator[zipfile.ZipFile]:
 
 
 def entries_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the files of the ZIP by the names that were meant."""
-    return {_name(entry): entry for entry in archive.infolist() if not entry.is_dir()}
+    """Return the files of the ZIP by the names that were meant, but for those without any.
+
+    Raises:
+        FileUnreadable: Where the API would not unpack one of them.
+    """
+    named = (entry for entry in archive.infolist() if entry.filename)
+    files = [entry for entry in named if not entry.is_dir()]
+    if any(entry.compress_type not in _METHODS for entry in files):
+        raise FileUnreadable(_("ZIP 的压缩方法不受支持：只支持 Store 与 Deflate。"))
+    return {_name(entry): entry for entry in files}
 
 
 def _name(entry: zipfile.ZipInfo) -> str:

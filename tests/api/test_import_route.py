@@ -22,7 +22,7 @@ from product_search.settings import Settings
 from tests.api.helpers import Answer, code_of, fields_of, form, listed, resources
 from tests.sessions import reading, writing
 from tests.unit.pictures import bomb_whole, encoded, four_colours, over_ten_megabytes
-from tests.zips import TABLE, damaged, encrypted, named_in, with_size, zipped
+from tests.zips import TABLE, damaged, encrypted, named_in, with_size, without_name, zipped
 
 PNG = encoded(four_colours(), "PNG")
 CSV = "sku,title,price\nA,红色双肩包,129.00\nB,保温杯,-1\nC,雨伞,20\n"
@@ -174,6 +174,7 @@ REFUSED: dict[str, tuple[str, str | bytes, int, str]] = {
     "bzip2": ("a.zip", zipped(TABLE, packed=zipfile.ZIP_BZIP2), 422, "zip_unreadable"),
     "lzma": ("a.zip", zipped(TABLE, packed=zipfile.ZIP_LZMA), 422, "zip_unreadable"),
     "a password": ("a.zip", encrypted(TABLE), 422, "zip_encrypted"),
+    "a table without a name": ("a.zip", without_name(zipped(TABLE)), 422, "zip_table_count"),
     "an empty zip": ("a.zip", zipped(), 422, "zip_table_count"),
     "pictures only": ("a.zip", zipped(("a.png", PNG)), 422, "zip_table_count"),
     "two tables": ("a.zip", zipped(TABLE, ("b/c.jsonl", b"")), 422, "zip_table_count"),

@@ -11,7 +11,6 @@ from data_models import INT64_MAX, ImportAccepted, ImportStatus, ProductId, Whol
 from product_search import errors
 from product_search.api.dependencies import Imports, Runs
 from product_search.api.errors import documented
-from product_search.api.incoming import drain
 from product_search.api.uploads import FIELD, receive_file
 from product_search.bulk import errors as refusals
 from product_search.bulk.sources import kind_of
@@ -81,11 +80,7 @@ _CONTENT = {
 )
 async def start_import(request: Request, imports: Imports, runs: Runs) -> ImportAccepted:
     """按 sku 新增或更新文件里的商品。回答 202 时文件已存妥；导入在后台进行，服务重启后接着做。"""
-    try:
-        upload = await run_in_threadpool(imports.new_upload)
-    except errors.AppError:
-        await drain(request.receive)
-        raise
+    upload = await run_in_threadpool(imports.new_upload)
     try:
         name = await receive_file(request, upload.stream, imports.max_bytes, kind_of)
         import_id = await run_in_threadpool(imports.enqueue, upload, name)

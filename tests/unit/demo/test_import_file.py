@@ -26,7 +26,7 @@ from product_search.demo.import_file import (
 from product_search.demo.tables import FileUnreadable
 from product_search.images.formats import MAX_BYTES
 from tests.conftest import SAMPLE
-from tests.zips import TABLE, damaged, encrypted, named_in, zipped
+from tests.zips import TABLE, damaged, encrypted, named_in, without_name, zipped
 
 CHINESE = "货号,商品名称,备注,售价\nA-1,红色双肩包,热销,129.00\nA-2,雨伞,,20\n"
 PICTURE = b"picture"
@@ -181,6 +181,8 @@ def test_the_sample_catalog_is_understood_whole() -> None:
         ("a.zip", zipped(("a.txt", b"")), "现有 0 个"),
         ("a.zip", zipped(("a.csv", b"sku"), ("b.jsonl", b"{}")), "现有 2 个"),
         ("a.zip", encrypted(TABLE), "ZIP 打不开"),
+        ("a.zip", zipped(TABLE, packed=zipfile.ZIP_LZMA), "压缩方法不受支持"),
+        ("a.zip", without_name(zipped(TABLE)), "现有 0 个"),
     ],
 )
 def test_a_file_that_can_not_be_imported_says_why(name: str, content: bytes, why: str) -> None:
