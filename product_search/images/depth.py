@@ -38,7 +38,9 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     is_negative = _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
     for top, rows in _strips(image):
         numbers = np.nan_to_num(rows.astype(np.float32), posinf=high, neginf=low)
-        levels = ((numbers - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
+        with np.errstate(over="ignore"):  # what is infinitely far above is white all the same
+            scale = ((numbers - low) * (255 / (high - low))).clip(0, 255)
+        levels = scale.round().astype(np.uint8)
         scaled.paste(Image.fromarray(255 - levels if is_negative else levels), (0, top))
     return scaled
 
@@ -125,7 +127,8 @@ def _float_range(image: Image.Image) -> tuple[float, float]:
     finite = sample[np.isfinite(sample)]
     if not finite.size:
         return 0.0, 1.0
-    low, high = (float(one) for one in np.percentile(finite, [0.1, 99.9]))
+    # In float64: between the ends of float32 there is more than it holds.
+    low, high = (float(one) for one in np.percentile(finite.astype(np.float64), [0.1, 99.9]))
     for top in _FLOAT_RANGES:
         if low >= -_OVERSHOOT * high and high <= (1 + _OVERSHOOT) * top:
             return 0.0, top

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from product_search.images.decoding import decode
+from product_search.images.depth import to_8_bits
 from tests.unit.pictures import encoded
 
 SIDE = 32
@@ -96,6 +97,14 @@ def test_what_is_no_number_is_black_or_white_and_harms_no_other_pixel() -> None:
     content = encoded(Image.fromarray(pixels), "TIFF")
     assert_bands(content)
     assert [int(one) for one in np.asarray(decode(content))[0, :3, 0]] == [0, 255, 0]
+
+
+def test_numbers_as_far_apart_as_there_are_overflow_nothing() -> None:
+    far = np.full((40, 40), -3e38, np.float32)
+    far[20:] = 3e38
+    image = Image.fromarray(far)
+    scaled = to_8_bits(image)
+    assert (scaled.getpixel((5, 5)), scaled.getpixel((5, 35))) == (0, 255)
 
 
 @pytest.mark.parametrize("level", [10, 15, 40, 128, 250])
