@@ -106,6 +106,7 @@ class Storm:
         order = self._order(int(self.seconds / self.period_s))
         for number, (name, fault) in enumerate(order):
             time.sleep(max(0.0, begin + (number + 0.5) * self.period_s - time.monotonic()))
+            self.place.start_missing()  # a worker ends that meets a store that is down as it starts
             began = time.monotonic()
             window = fault(self.chance)
             self.windows.append(Window(name, began, window.end, window.excused))
