@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -57,6 +58,7 @@ T = TypeVar("T")
 # their own: they take the longest.
 _TOGETHER = 12
 _THREADS = {"searches": 3, "image_searches": 2}
+_MANY_CHARACTERS = 128  # of the texts of one search
 _MAX_WAITING = 1000  # a guard: who asks over HTTP waits for a thread before (api.threads)
 _PATIENCE_S = 30.0  # to get a turn
 _OF_ALL = (DatabaseUnavailable, VectorStoreUnavailable, Overloaded, ClientGone)  # not one query's
@@ -117,7 +119,9 @@ class SearchService:
         self._embed_images(query)
         queue = self._queues["image_searches" if query.has_image else "searches"]
         try:
-            (answer,) = gather(queue.submit([_Waiting(query, time.perf_counter())]))
+            with _standing(query):
+                tickets = queue.submit([_Waiting(query, time.perf_counter())])
+            (answer,) = gather(tickets)
         except TimeoutError as error:
             raise Overloaded(Overloaded.example) from error
         if isinstance(answer, Exception):
@@ -192,7 +196,8 @@ class SearchService:
         begun = time.perf_counter()
         for one in waiting:
             one.query.watch.add({"wait": 1000 * (begun - one.since)})
-        return self._search_all([one.query for one in waiting])
+        with _standing(waiting[0].query):
+            return self._search_all([one.query for one in waiting])
 
     def _search_all(self, queries: Sequence[Query]) -> list[SearchResponse | Exception]:
         """Return the response to each query, or its error."""
@@ -306,15 +311,26 @@ def _ask_for_terms(query: Query) -> Steps[Asked | None]:
     return None if isinstance(found, VectorStoreUnavailable) else Asked(search, found)
 
 
-def _kind(waiting: _Waiting) -> tuple[SearchMode, bool]:
+def _is_long(query: Query) -> bool:
+    """Return whether its texts take the encoders longer than those of several searches."""
+    return query.request.text_length > _MANY_CHARACTERS
+
+
+def _standing(query: Query) -> AbstractContextManager[None]:
+    """Return the block in which a search is submitted and run: shorter ones come before long."""
+    return background() if _is_long(query) else nullcontext()
+
+
+def _kind(waiting: _Waiting) -> tuple[SearchMode, bool, bool]:
     """Return what searches must have in common to run together: their mode, and how much it is.
 
-    Nobody waits for another's deep page, facets or filters.
+    Nobody waits for another's deep page, facets, filters or long texts.
     """
     request = waiting.query.request
     is_large = bool(request.offset or request.facets or request.cursor or request.explain)
     is_plain = not is_large and request.sort is SearchSort.relevance
-    return request.chosen_mode, is_plain and request.filters == SearchFilters()
+    is_plain = is_plain and request.filters == SearchFilters()
+    return request.chosen_mode, is_plain, _is_long(waiting.query)
 
 
 def _own(answer: SearchResponse | Exception) -> SearchResponse | AppError:

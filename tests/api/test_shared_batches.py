@@ -233,3 +233,13 @@ def test_a_batch_takes_no_room_of_searches_and_its_texts_come_after_theirs(shop:
     assert [found(answer) for answer in searches] == [1] * (ROOM - 1)
     assert ["hits" in result for result in batch.result().json()["results"]] == [True, True]
     assert shop.network.batches[-1] == [shop.tokens("甲"), shop.tokens("乙")]
+
+
+def test_a_long_text_comes_after_short_ones(shop: Shop) -> None:
+    long = shop.ask("书" * 200)
+    shop.wait_for(1)
+    short = shop.ask("书包")
+    shop.wait_for(2)
+    shop.network.open()
+    assert (found(short), found(long)) == (1, 1)
+    assert shop.network.seen[1:] == [shop.tokens("书包"), shop.tokens("书" * 200)]
