@@ -12,6 +12,7 @@ import pytest
 from product_search import batching
 from product_search.batching import Batcher, Caller, Ticket, background, calling, gather
 from product_search.errors import ClientGone, Overloaded
+from tests.clock import until
 
 PATIENCE_S = 60.0
 
@@ -150,8 +151,10 @@ def test_the_background_never_has_the_last_thread() -> None:
     batcher = Batcher[int, int]("test", run, max_cost=1, max_waiting=9, threads=2)
     with background():
         tickets = batcher.submit([1, 2])
+    until(lambda: begun, "the first")
+    assert (begun, batcher._may_take_background()) == ([1], False)
     assert results_of(batcher.submit([9, 10])) == [9, 10]
-    assert 2 not in begun
+    assert begun == [1, 9, 10]
     ending.set()
     assert results_of(tickets) == [1, 2]
 
