@@ -148,6 +148,8 @@ def test_a_service_that_is_down_says_so_as_an_answer(server: Server, client: Api
     server.answer(
         {
             "status": "down",
+            "reasons": ["数据库：没有响应"],
+            "storage": "ok",
             "database": "down",
             "vector_store": "ok",
             "encoders": {"name": "starter", "fingerprint": "f", "device": "cpu"},
