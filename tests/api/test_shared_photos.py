@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from product_search.bulk.importer import import_file
 from product_search.images.store import THUMBNAIL_SIDES
 from tests.api.helpers import base64_of, create, listed, resources, search
+from tests.clock import until
 from tests.conftest import shared_folder
 
 SETS = {"grocery": "生鲜食品", "clothing": "服装"}
@@ -63,7 +64,9 @@ def photos(
         report = import_file(resources(api).catalog, file, folder)
         assert (report.counts.created, report.bad_rows) == (len(rows), [])
         imported[name] = rows
-    create(api, wait=True, title="最后一件")  # events are applied in order: all are through
+    create(api, wait=True, title="最后一件")
+    # What a person writes overtakes an import.
+    until(lambda: not listed(api, index_status="pending")["total"], "the import's indexing")
     return imported
 
 
