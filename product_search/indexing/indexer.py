@@ -101,7 +101,9 @@ class Indexer:
         if batch is None:
             return 0
         try:
-            self.apply_products(self.database.read(events.find_urgent, limit, self.clock))
+            self.apply_products(
+                self.database.read(events.find_urgent, limit, self.policy, self.clock)
+            )
             self.apply_products(batch.product_ids)
         except Exception:  # whatever it was, the messages must come again
             consumer.rewind(batch)
@@ -113,7 +115,7 @@ class Indexer:
         """Return the live collections, and whether a claim would find any of the products."""
 
         def look(session: Session) -> tuple[Rows, bool]:
-            return fetch_live(session), events.is_due(session, self.clock, among)
+            return fetch_live(session), events.is_due(session, self.policy, self.clock, among)
 
         return self.database.read(look)
 
@@ -136,7 +138,7 @@ class Indexer:
         self, session: Session, limit: int, among: Collection[int] | None
     ) -> tuple[Claim, Rows]:
         """Claim, then read the live collections: any older than the events is among these."""
-        claim = events.claim(session, limit, self.policy.lease, self.clock, among)
+        claim = events.claim(session, limit, self.policy, self.clock, among)
         return claim, fetch_live(session)
 
     def _renew(self, claim: Claim) -> set[int]:

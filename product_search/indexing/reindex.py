@@ -87,7 +87,7 @@ def find_unfinished(session: Session) -> Run | None:
 
 
 def _is_abandoned(session: Session, run: Run) -> bool:
-    return run.lease_until is None or run.lease_until <= database_clock(session)
+    return run.lease_until is None or not queue.is_lease(run.lease_until, database_clock(session))
 
 
 def roll_back(session: Session) -> VectorCollection:

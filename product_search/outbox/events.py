@@ -32,7 +32,9 @@ from orm_models import OutboxEvent, Product
 from product_search.database.clock import Clock, database_clock
 from product_search.database.transactions import read_committed
 
-_LONGEST_PAUSE = timedelta(hours=1)
+LONGEST = timedelta(hours=1)  # of pauses, and of leases that can be set
+# Longer than a transaction waits for others, after it has asked for the time.
+LOCK_WAIT = timedelta(minutes=2)
 _BACKGROUND_SHARE = 8  # while people always wait, one product in so many is of the background
 _INSERT = insert(OutboxEvent)
 _DELETE = delete(OutboxEvent).where(OutboxEvent.id == bindparam("event"))
@@ -64,7 +66,12 @@ class ClaimPolicy:
 
     def pause(self, attempts: int) -> timedelta:
         """Return the pause after so many failures, each time twice as long."""
-        return min(self.first_pause * (1 << min(attempts - 1, 30)), _LONGEST_PAUSE)
+        return min(self.first_pause * (1 << min(attempts - 1, 30)), LONGEST)
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest that a claim which is not renewed, or a pause, can last."""
+        return max(self.lease, self.pause(self.max_attempts))
 
 
 @dataclass(frozen=True)
@@ -127,23 +134,28 @@ def bring_forward(session: Session, product_id: int, priority: Priority) -> None
 
 
 def is_due(
-    session: Session, clock: Clock = database_clock, among: Collection[int] | None = None
+    session: Session,
+    policy: ClaimPolicy,
+    clock: Clock = database_clock,
+    among: Collection[int] | None = None,
 ) -> bool:
     """Return whether a claim would find anything; this takes no lock."""
-    due = select(OutboxEvent.id).where(_due(clock(session)), _claimable(session, among))
+    due = select(OutboxEvent.id).where(_due(clock(session), policy), _claimable(session, among))
     return session.scalars(due.order_by(OutboxEvent.id).limit(1)).first() is not None
 
 
-def find_urgent(session: Session, limit: int, clock: Clock = database_clock) -> Sequence[int]:
+def find_urgent(
+    session: Session, limit: int, policy: ClaimPolicy, clock: Clock = database_clock
+) -> Sequence[int]:
     """Return products, up to the limit, that people have written and that are due; no lock."""
-    urgent = _oldest(_due(clock(session)), Priority.person, limit)
+    urgent = _oldest(_due(clock(session), policy), Priority.person, limit)
     return session.scalars(urgent.with_only_columns(OutboxEvent.product_id)).all()
 
 
 def claim(
     session: Session,
     limit: int,
-    lease: timedelta,
+    policy: ClaimPolicy,
     clock: Clock = database_clock,
     among: Collection[int] | None = None,
 ) -> Claim:
@@ -157,7 +169,7 @@ def claim(
     """
     read_committed(session)
     now, token = clock(session), secrets.token_hex(16)
-    due = _due(now)
+    until, due = now + policy.lease, _due(now, policy)
     if among is None:
         chosen = _choose(session, due, limit)
     else:
@@ -168,7 +180,7 @@ def claim(
     session.execute(
         update(OutboxEvent)
         .where(OutboxEvent.id.in_(chosen), due)
-        .values(claim_token=token, available_at=now + lease, publish_after=now + lease)
+        .values(claim_token=token, available_at=until, publish_after=until)
     )
     return Claim(token, _items(session, chosen, token))
 
@@ -344,8 +356,13 @@ def retry(session: Session, given_up: Select[Product], priority: Priority) -> li
     return [product.id for product in products]
 
 
-def _due(now: datetime) -> ColumnElement[bool]:
-    return or_(OutboxEvent.available_at.is_(None), OutboxEvent.available_at <= now)
+def _due(now: datetime, policy: ClaimPolicy) -> ColumnElement[bool]:
+    """Return the condition of events that no claim and no pause holds up.
+
+    What ends much later than any can was begun by a clock that has been set back since.
+    """
+    until = OutboxEvent.available_at
+    return or_(until.is_(None), until <= now, until > now + policy.longest + LOCK_WAIT)
 
 
 def _claimable(session: Session, among: Collection[int] | None) -> ColumnElement[bool]:

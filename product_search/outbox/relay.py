@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
@@ -17,7 +18,7 @@ from orm_models import Database, OutboxEvent
 from product_search.database.clock import Clock, database_clock
 from product_search.database.transactions import read_committed
 from product_search.errors import KafkaUnavailable
-from product_search.outbox.events import is_oldest
+from product_search.outbox.events import LONGEST, is_oldest
 from product_search.outbox.kafka import IndexEvent, Publisher
 
 MAX_PUBLISHED = 500  # at once
@@ -31,6 +32,16 @@ class _Reservation:
 
     until: datetime
     events: Sequence[IndexEvent]
+
+
+class _Window(NamedTuple):
+    """The present, and the latest moment to which an event can have been postponed by now.
+
+    What waits for a later one was postponed by a clock that has been set back since.
+    """
+
+    now: datetime
+    latest: datetime
 
 
 @dataclass(frozen=True)
@@ -67,14 +78,18 @@ class Relay:
         return len(delivered)
 
     def _due(self, session: Session, limit: int) -> list[int]:
-        return _waiting(session, self.clock(session), limit)
+        return _waiting(session, self._window(session), limit)
+
+    def _window(self, session: Session) -> _Window:
+        now = self.clock(session)
+        return _Window(now, now + self.republish + LONGEST)
 
     def _reserve(self, session: Session) -> _Reservation:
         read_committed(session)
-        now = self.clock(session)
-        until = now + PUBLISHING
-        waiting = _waiting(session, now, MAX_PUBLISHED)
-        chosen = _postpone(session, waiting, _is_waiting(now), until)
+        window = self._window(session)
+        until = window.now + PUBLISHING
+        waiting = _waiting(session, window, MAX_PUBLISHED)
+        chosen = _postpone(session, waiting, _is_waiting(window), until)
         rows = select(OutboxEvent).where(OutboxEvent.id.in_(chosen)).order_by(OutboxEvent.id)
         return _Reservation(until, [_message(event) for event in session.scalars(rows)])
 
@@ -90,17 +105,19 @@ class Relay:
         _postpone(session, {event.event_id for event in reserved.events} - done, is_reserved, None)
 
 
-def _is_waiting(now: datetime) -> ColumnElement[bool]:
-    return or_(OutboxEvent.publish_after.is_(None), OutboxEvent.publish_after <= now)
+def _is_waiting(window: _Window) -> ColumnElement[bool]:
+    after = OutboxEvent.publish_after
+    return or_(after.is_(None), after <= window.now, after > window.latest)
 
 
-def _waiting(session: Session, now: datetime, limit: int) -> list[int]:
-    """Return the ids of due events, by two reads along the index: one would read all that wait."""
+def _waiting(session: Session, window: _Window, limit: int) -> list[int]:
+    """Return the ids of due events, by reads along the index: one would read all that wait."""
     first = select(OutboxEvent.id).where(is_oldest()).limit(limit)
     after = OutboxEvent.publish_after
     never = first.where(after.is_(None)).order_by(OutboxEvent.id)
-    again = first.where(after <= now).order_by(after, OutboxEvent.id)
-    return [*session.scalars(never), *session.scalars(again)]
+    again = first.where(after <= window.now).order_by(after, OutboxEvent.id)
+    set_back = first.where(after > window.latest).order_by(after, OutboxEvent.id)
+    return [id_ for found in (never, again, set_back) for id_ in session.scalars(found)]
 
 
 def _postpone(

@@ -20,6 +20,9 @@ from sqlalchemy.orm import Session
 from orm_models import Run, RunProblem
 from product_search.database.clock import Clock, database_clock
 
+# Longer than any lease, and than a transaction waits for others after it has asked for the time.
+LONGEST_LEASE = timedelta(minutes=3)
+
 
 class RunKind(StrEnum):
     """What a run does."""
@@ -258,8 +261,17 @@ def list_unfinished(session: Session, kind: RunKind) -> Sequence[Run]:
     return session.scalars(found.order_by(Run.id.desc())).all()
 
 
+def is_lease(until: datetime, now: datetime) -> bool:
+    """Return whether a lease that ends then holds now.
+
+    What ends later than any lease can was begun by a clock that has been set back since.
+    """
+    return now < until <= now + LONGEST_LEASE
+
+
 def _claimable(kinds: Collection[RunKind], now: datetime) -> list[ColumnElement[bool]]:
-    unheld = or_(Run.claim_token.is_(None), Run.lease_until <= now)
+    until = Run.lease_until
+    unheld = or_(Run.claim_token.is_(None), until <= now, until > now + LONGEST_LEASE)
     return [Run.kind.in_(kinds), Run.state.in_(UNFINISHED), unheld]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from sqlalchemy import insert, text
 
 from orm_models import Database, OutboxEvent
 from product_search.outbox import counts, events
-from product_search.outbox.events import Priority
+from product_search.outbox.events import ClaimPolicy, Priority
 from tests.contract.conftest import empty_tables, mysql_url
 from tests.contract.plans import PRIMARY, Plan, plans_of
 
@@ -55,8 +54,7 @@ def plans(database: Database, work: Callable[[], object]) -> list[Plan]:
 
 
 def test_a_claim_walks_the_index_of_each_priority(database: Database) -> None:
-    lease = timedelta(seconds=60)
-    urgent, others, *_ = plans(database, lambda: database.write(events.claim, LIMIT, lease))
+    urgent, others, *_ = plans(database, lambda: database.write(events.claim, LIMIT, ClaimPolicy()))
     assert urgent.indexes == {BY_PRIORITY, BY_PRODUCT}, urgent
     assert BY_PRODUCT in others.indexes, others
     # An import is most of the table, so that its primary key leads as fast to it.
@@ -66,7 +64,7 @@ def test_a_claim_walks_the_index_of_each_priority(database: Database) -> None:
 
 
 def test_what_is_urgent_is_found_and_counted_by_the_index(database: Database) -> None:
-    (found,) = plans(database, lambda: database.read(events.find_urgent, LIMIT))
+    (found,) = plans(database, lambda: database.read(events.find_urgent, LIMIT, ClaimPolicy()))
     assert (found.indexes, found.sorts) == ({BY_PRIORITY, BY_PRODUCT}, False), found
     (counted,) = plans(
         database, lambda: database.read(counts.count_up_to, 100_000, Priority.person)

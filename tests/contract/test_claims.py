@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,7 @@ def change(catalog: Catalog, product_id: int, title: str) -> None:
 
 
 def claimed(database: Database, clock: Clock, limit: int = 100) -> Claim:
-    return database.write(partial(events.claim, limit=limit, lease=LEASE, clock=clock))
+    return database.write(partial(events.claim, limit=limit, policy=POLICY, clock=clock))
 
 
 def ids(claim: Claim) -> list[int]:
@@ -62,7 +63,7 @@ def fail(database: Database, clock: Clock, claim: Claim) -> None:
 
 
 def is_due(database: Database, clock: Clock) -> bool:
-    return database.read(partial(events.is_due, clock=clock))
+    return database.read(partial(events.is_due, policy=POLICY, clock=clock))
 
 
 def counts(database: Database) -> OutboxCounts:
@@ -74,7 +75,7 @@ def claim_until_none(url: str, started: str) -> list[int]:
     database = Database(url)
     Path(started).touch()
     found: list[int] = []
-    while works := database.write(partial(events.claim, limit=4, lease=LEASE)).items:
+    while works := database.write(partial(events.claim, limit=4, policy=POLICY)).items:
         found += [work.product_id for work in works]
     database.close()
     return found
@@ -99,7 +100,7 @@ def test_a_claim_does_not_wait_for_another_that_is_not_yet_committed(
 ) -> None:
     made = create(catalog, 6)
     with writing(database) as first:
-        theirs = events.claim(first, 3, LEASE, clock)
+        theirs = events.claim(first, 3, POLICY, clock)
         ours = claimed(database, clock)
         assert (ids(theirs), ids(ours)) == (made[:3], made[3:])
     assert not is_due(database, clock)
@@ -111,7 +112,7 @@ def test_a_write_does_not_wait_for_a_claim_that_is_not_yet_committed(
 ) -> None:
     first, second = create(catalog, 2)
     with writing(database) as session:
-        assert ids(events.claim(session, 10, LEASE, clock)) == [first, second]
+        assert ids(events.claim(session, 10, POLICY, clock)) == [first, second]
         change(catalog, first, "改动")
         create(catalog)
         catalog.delete(second)
@@ -179,6 +180,21 @@ def test_a_lease_that_is_renewed_goes_on(
         renew = partial(events.renew, claim=claim, lease=LEASE, clock=clock)
         assert database.write(renew) == set(made)
         assert ids(claimed(database, clock)) == []
+
+
+@pytest.mark.parametrize("back_s", [300, 3600])
+def test_a_claim_begun_before_the_clock_was_set_back_ends_with_it(
+    catalog: Catalog, database: Database, clock: Clock, back_s: float
+) -> None:
+    held, failing = create(catalog, 2)
+    lost = claimed(database, clock)
+    fail(database, clock, replace(lost, items=lost.items[1:]))
+    clock.pass_by(-back_s)
+    assert is_due(database, clock)
+    new = claimed(database, clock)
+    assert ids(new) == [held, failing]
+    assert ids(claimed(database, clock)) == []
+    assert database.write(partial(events.lock_held, claim=lost, items=lost.items)) == set()
 
 
 def test_every_claim_ends_where_the_only_worker_starts_anew(
@@ -314,10 +330,10 @@ def test_writers_and_workers_at_the_same_time_never_wait_in_a_circle(
 
     def work() -> None:
         while not writing_ended.is_set() or database.read(outbox_state.count_pending):
-            if not database.read(events.is_due):
+            if not database.read(events.is_due, POLICY):
                 time.sleep(0.01)
                 continue
-            claim = database.write(partial(events.claim, limit=3, lease=LEASE))
+            claim = database.write(partial(events.claim, limit=3, policy=POLICY))
             twice.extend(busy & set(ids(claim)))
             busy.update(ids(claim))
             for item in claim.items:

@@ -23,6 +23,7 @@ from product_search.runs.queue import RunKind, RunState
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=60)
+POLICY = ClaimPolicy(LEASE)
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def roles(database: Database) -> dict[str, str]:
 
 
 def claimed(database: Database) -> Claim:
-    return database.write(partial(events.claim, limit=100, lease=LEASE))
+    return database.write(partial(events.claim, limit=100, policy=POLICY))
 
 
 def settled(database: Database) -> None:
@@ -154,7 +155,7 @@ def test_products_are_queued_for_a_filling_by_id_and_their_pauses_end(
     made = [catalog.create({"title": "书包"}, None).product_id for _ in range(5)]
     failing = claimed(database).items[:1]
     with writing(database) as session:
-        events.mark_failed(session, dict.fromkeys(failing, "坏"), ClaimPolicy(LEASE))
+        events.mark_failed(session, dict.fromkeys(failing, "坏"), POLICY)
         events.release_all(session)
     assert database.write(partial(catalog_events.record_fill, after=0, limit=3)) == made[:3]
     assert database.write(partial(catalog_events.record_fill, after=made[2], limit=3)) == made[3:]
@@ -192,7 +193,7 @@ def test_a_product_that_fails_is_queued_by_one_event_and_holds_up_no_filling(
     claim = claimed(database)
     with writing(database) as session:
         assert events.lock_held(session, claim, claim.items) == {product_id}
-        events.mark_failed(session, dict.fromkeys(claim.items, "坏"), ClaimPolicy(LEASE))
+        events.mark_failed(session, dict.fromkeys(claim.items, "坏"), POLICY)
     with reading(database) as session:
         (event,) = session.scalars(select(OutboxEvent))
         assert (event.operation, event.attempts) == ("upsert", 1)

@@ -309,7 +309,7 @@ def test_all_products_are_queued_anew(catalog: Catalog, database: Database) -> N
 
 def test_events_are_claimed_in_order_and_forgotten(catalog: Catalog, database: Database) -> None:
     made = [create(catalog).product_id for _ in range(5)]
-    claim = database.write(outbox.claim, 2, timedelta(minutes=1))
+    claim = database.write(outbox.claim, 2, outbox.ClaimPolicy())
     with writing(database) as session:
         assert outbox.lock_held(session, claim, claim.items) == set(made[:2])
         outbox.mark_done(session, claim.items)

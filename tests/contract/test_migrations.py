@@ -6,7 +6,6 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,7 @@ from product_search.cli import manage
 from product_search.errors import DatabaseUnavailable, StartError
 from product_search.images.store import ImageStore
 from product_search.outbox import events
+from product_search.outbox.events import ClaimPolicy
 from product_search.settings import Settings
 from tests.contract.conftest import drop_all_tables
 from tests.sessions import reading, writing
@@ -176,7 +176,7 @@ def test_what_waits_at_the_upgrade_waits_behind_what_is_written_after_it(
     migrate(empty)
     assert definitions(empty) == whole
     made = Catalog(empty, ImageStore(tmp_path / "images")).create({"title": "书包"}, None)
-    claim = empty.write(events.claim, 10, timedelta(seconds=60))
+    claim = empty.write(events.claim, 10, ClaimPolicy())
     assert [item.product_id for item in claim.items] == [made.product_id, 70, 71]
 
 

@@ -21,6 +21,7 @@ from tests.contract.clock import Clock
 from tests.sessions import reading, writing
 
 LEASE = timedelta(seconds=60)
+POLICY = ClaimPolicy(LEASE)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def bring_in(database: Database, count: int, title: str = "杯子") -> list[int]
 
 
 def claimed(database: Database, clock: Clock, limit: int = 100) -> Claim:
-    return database.write(partial(events.claim, limit=limit, lease=LEASE, clock=clock))
+    return database.write(partial(events.claim, limit=limit, policy=POLICY, clock=clock))
 
 
 def ids(claim: Claim) -> list[int]:
@@ -168,7 +169,7 @@ def test_two_claims_at_a_time_share_the_urgent_and_the_others(
     imported = bring_in(database, 4)
     written = write(catalog, 2)
     with writing(database) as first:
-        theirs = events.claim(first, 3, LEASE, clock)
+        theirs = events.claim(first, 3, POLICY, clock)
         ours = claimed(database, clock, 3)
         assert (ids(theirs), ids(ours)) == (written + imported[:1], imported[1:])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
@@ -13,6 +12,7 @@ from data_models import DriftKind
 from orm_models import Product
 from product_search.catalog.products import KEEP_IMAGE
 from product_search.outbox import counts, events
+from product_search.outbox.events import ClaimPolicy
 from product_search.runs.background import Loop
 from tests.contract.doctor_shop import (
     NONE,
@@ -94,7 +94,7 @@ def test_what_waits_in_the_outbox_is_no_drift(stocked: Shop) -> None:
     stocked.catalog.delete(stocked.ids[1])
     assert found(stocked.walk(repair=True)) == {}
     with writing(stocked.database) as session:
-        assert len(events.claim(session, 100, timedelta(minutes=1)).items) == 3
+        assert len(events.claim(session, 100, ClaimPolicy()).items) == 3
     assert found(stocked.walk(repair=True)) == {}
     assert stocked.database.read(counts.fetch_counts).pending == 3
 

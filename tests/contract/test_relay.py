@@ -93,7 +93,7 @@ def claimed(database: Database, clock: Clock, among: Sequence[int] | None = None
     return database.write(
         outbox.claim,
         100,
-        LEASE,
+        POLICY,
         clock,
         among,
     )
@@ -207,6 +207,16 @@ def test_what_nothing_came_of_is_published_again(
     assert published() == made
 
 
+def test_what_was_published_before_the_clock_was_set_back_is_published_again(
+    catalog: Catalog, clock: Clock, published: Callable[[], list[int]]
+) -> None:
+    made = create(catalog, 2)
+    assert published() == made
+    clock.pass_by(-2 * 3600)
+    assert published() == made
+    assert published() == []
+
+
 def test_what_a_relay_took_before_it_died_is_published_by_another(
     catalog: Catalog,
     database: Database,
@@ -302,5 +312,5 @@ def test_only_named_products_that_are_free_and_due_are_claimed(
     assert ids(claimed(database, clock, [])) == []
     assert ids(claimed(database, clock, [made[1], made[2], 10**9])) == made[1:3]
     assert ids(claimed(database, clock, made[:3])) == made[:1]
-    assert not database.read(outbox.is_due, clock, made[:3])
-    assert database.read(outbox.is_due, clock, made)
+    assert not database.read(outbox.is_due, POLICY, clock, made[:3])
+    assert database.read(outbox.is_due, POLICY, clock, made)

@@ -77,13 +77,23 @@ def test_a_process_that_is_alone_frees_the_runs_of_the_one_before(database: Data
 def test_runs_of_other_kinds_and_other_ids_are_left_alone(database: Database) -> None:
     doctor, first, second = queued(database, RunKind.doctor), queued(database), queued(database)
     with writing(database) as session:
-        taken = queue.claim(session, [RunKind.import_], LEASE, run_id=second)
+        taken = queue.claim(session, [RunKind.import_], LEASE, run_id=second, clock=at(0))
         assert taken is not None
         assert taken.id == second
     assert claimed(database).id == first
     with writing(database) as session:
         assert queue.claim(session, [RunKind.import_], LEASE, clock=at(1)) is None
     assert claimed(database, kind=RunKind.doctor).id == doctor
+
+
+def test_a_lease_begun_before_the_clock_was_set_back_ends_with_it(database: Database) -> None:
+    run_id = queued(database)
+    lost = claimed(database, seconds=300)
+    with writing(database) as session:
+        assert queue.has_claimable(session, [RunKind.import_], clock=at(0))
+    assert claimed(database).id == run_id
+    with writing(database) as session, pytest.raises(RunLost):
+        queue.renew(session, lost, LEASE, clock=at(1))
 
 
 def test_a_run_that_has_ended_is_taken_by_nobody(database: Database) -> None:
