@@ -22,8 +22,8 @@ T = TypeVar("T")
 THREADS = 40
 MAX_WAITING = 200  # requests for a thread: some seconds of searches by text
 # Requests with pictures have threads of their own: however long they wait for a decoder, no text
-# waits behind them. Twice the batch of an encoder keeps it busy.
-PICTURE_THREADS = 16
+# waits behind them. So many keep the encoder's batches and those of searches full.
+PICTURE_THREADS = 32
 PICTURE_PATIENCE_S = 10.0  # for a thread, and again for a decoder
 # Requests with many pictures take seconds: behind them no single one waits for a thread.
 MANY_PICTURES_THREADS = 4

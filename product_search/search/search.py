@@ -59,6 +59,7 @@ T = TypeVar("T")
 _TOGETHER = 12
 _THREADS = {"searches": 3, "image_searches": 2}
 _MANY_CHARACTERS = 128  # of the texts of one search
+_FEW_IMAGES = 2  # of one search: 8 MB, of which as many wait as there are threads for pictures
 _MAX_WAITING = 1000  # a guard: who asks over HTTP waits for a thread before (api.threads)
 _PATIENCE_S = 30.0  # to get a turn
 _OF_ALL = (DatabaseUnavailable, VectorStoreUnavailable, Overloaded, ClientGone)  # not one query's
@@ -177,7 +178,9 @@ class SearchService:
         return plan_legs(self._corrected(query, spelling.corrected))
 
     def _embed_images(self, query: Query) -> None:
-        """Have the images' embeddings known, so that no decoded image waits for a turn.
+        """Have the embeddings of many images known, so that none of them waits decoded for a turn.
+
+        A few may wait: searches that are embedded together are cheaper.
 
         Raises:
             Overloaded: too many wait for the encoder.
@@ -185,10 +188,11 @@ class SearchService:
             VectorStoreUnavailable: no collection, and so no encoder, is active yet.
         """
         images = [one.value for one in query.inputs.images]
-        if images:
-            encoders = self.collections.active().encoders
-            with query.watch.stage("encode"):
-                encoders.embed_search((), (), {image.key: image.load for image in images})
+        if len(images) <= _FEW_IMAGES:
+            return
+        encoders = self.collections.active().encoders
+        with query.watch.stage("encode"):
+            encoders.embed_search((), (), {image.key: image.load for image in images})
         for image in images:
             image.drop()
 
