@@ -71,9 +71,7 @@ class Loop:
             except (AppError, KafkaUnavailable) as error:
                 self.failure = str(error)
                 log.warning("%s pauses for %.1f s: %s", self._name, pause, _with_cause(error))
-            except (
-                Exception
-            ) as error:  # a dead thread would leave products or runs pending for good
+            except Exception as error:  # a dead thread would leave products or runs pending
                 self.failure = f"{type(error).__name__}，详情在日志里"
                 log.exception("%s failed; it pauses for %.1f s", self._name, pause)
             else:
