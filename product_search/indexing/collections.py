@@ -150,16 +150,22 @@ class LiveCollections:
     def active(self) -> OpenCollection:
         """Return the active collection, which searches read.
 
-        Its row is read again each second, by one of the searches at that moment.
+        Its row is read again each second, by one of the searches at that moment: the others go on
+        with the collection as it was, and wait only where none has been read yet.
         Where the new active collection can't be opened here, the one before still answers: it is
         kept in step until it is dropped.
         """
-        if time.monotonic() >= self._next_refresh and self._refreshing.acquire(blocking=False):
+        is_first = self._active is None
+        if self._is_due() and self._refreshing.acquire(blocking=is_first):
             try:
-                self._refresh()
+                if self._is_due():
+                    self._refresh()
             finally:
                 self._refreshing.release()
         return self.last_active()
+
+    def _is_due(self) -> bool:
+        return time.monotonic() >= self._next_refresh
 
     def last_active(self) -> OpenCollection:
         """Return the active collection as it was last read; this asks no store."""
