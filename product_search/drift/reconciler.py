@@ -9,7 +9,7 @@ An entity of its row's revision is taken as right: its text attributes are not c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -178,11 +178,11 @@ class _Check:
 
     def _suspects(
         self, rows: Mapping[int, ProductState], entities: Mapping[int, EntityState]
-    ) -> dict[int, EntityState | None]:
-        """Return the keys that seem to have drifted, with their entities."""
+    ) -> dict[int, set[int]]:
+        """Return the keys that seem to have drifted, with the ids of the products they are of."""
         snapshot = Snapshot(rows, ())
         return {
-            key: entities.get(key)
+            key: {one.product_id for one in (rows.get(key), entities.get(key)) if one}
             for key in sorted(rows.keys() | entities.keys())
             if self._drifted(key, entities.get(key), snapshot) or self._lost_image(rows.get(key))
         }
@@ -239,7 +239,7 @@ class _Check:
 
     def _confirm(
         self,
-        suspects: Mapping[int, EntityState | None],
+        suspects: Mapping[int, Collection[int]],
         progress: DriftProgress,
         step: Mapping[str, object],
     ) -> None:

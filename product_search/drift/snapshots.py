@@ -62,14 +62,18 @@ def fetch_states_after(session: Session, after: int, limit: int) -> dict[int, Pr
     return {row.milvus_id: ProductState(*row) for row in session.execute(rows)}
 
 
-def fetch_snapshot(session: Session, suspects: Mapping[int, EntityState | None]) -> Snapshot:
-    """Return the products and events of the suspects, which are entities by milvus_id."""
+def fetch_snapshot(session: Session, suspects: Mapping[int, Collection[int]]) -> Snapshot:
+    """Return the products and events of the suspects.
+
+    These are milvus_ids, each with the ids of the products that its row and its entity named when
+    they were found: of a product that is deleted since, nothing else tells that its events wait.
+    """
     if not suspects:
         return Snapshot({}, ())
     found = session.execute(select(*_COLUMNS).where(Product.milvus_id.in_(suspects)))
     rows = {row.milvus_id: ProductState(*row) for row in found}
     ids = {row.product_id for row in rows.values()} | {-key for key in suspects}
-    ids |= {entity.product_id for entity in suspects.values() if entity}
+    ids |= {product_id for named in suspects.values() for product_id in named}
     return Snapshot(rows, find_pending_products(session, ids))
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from data_models import DriftKind
 from orm_models import Product
 from product_search.catalog.products import KEEP_IMAGE
+from product_search.drift import reconciler
+from product_search.drift.snapshots import ProductState, fetch_states_after
 from product_search.outbox import counts, events
 from product_search.outbox.events import ClaimPolicy
 from product_search.runs.background import Loop
@@ -170,6 +173,30 @@ def test_a_product_that_comes_while_the_stores_are_read_is_no_drift(stocked: Sho
 
     stocked.entities.shared["scan"] = come
     assert found(stocked.walk(repair=True, page=3)) == {}
+
+
+def test_a_product_that_is_indexed_and_deleted_while_it_is_checked_is_no_orphan(
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = stocked.create("新")  # the scan finds no entity of it
+
+    def read(session: Session, after: int, limit: int) -> dict[int, ProductState]:
+        rows = fetch_states_after(session, after, limit)
+        monkeypatch.undo()
+        ending.start()
+        ending.join()
+        return rows
+
+    def end() -> None:
+        stocked.index()
+        stocked.catalog.delete(made.product_id)
+
+    ending = threading.Thread(target=end)
+    monkeypatch.setattr(reconciler, "fetch_states_after", read)
+    assert found(stocked.walk(repair=True)) == {}
+    assert not ending.is_alive()
+    stocked.index()
+    assert found(stocked.walk()) == {}
 
 
 def test_writers_and_the_indexer_raise_no_false_alarm(stocked: Shop) -> None:
