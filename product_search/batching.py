@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from product_search.errors import ClientGone, Overloaded
+from product_search.priority import give_way
 from product_search.telemetry import QueueMetrics
 
 Item = TypeVar("Item")
@@ -149,6 +150,7 @@ class Batcher(Generic[Item, Result]):
         max_waiting: int,
         patience_s: float = math.inf,
         threads: int = 1,
+        gives_way: bool = False,
         cost: Callable[[Item], int] = lambda _: 1,
         key: Callable[[Item], Hashable] = lambda _: None,
     ) -> None:
@@ -161,18 +163,17 @@ class Batcher(Generic[Item, Result]):
             max_waiting: items, besides those of the background, whose submitters bound them.
             patience_s: how long they may wait before their batch, again but for the background.
             threads: batches that run at the same time.
+            gives_way: whether these leave the processors to all other threads.
             cost: of an item.
             key: which items may share a batch.
         """
-        self.name = name
+        self.name, self._run = name, run
         self._metrics = QueueMetrics(name)
-        self._run = run
         self._max_cost = max_cost
         self._max_waiting = max_waiting
         self._patience_s = patience_s
-        self._max_threads = threads
-        self._cost = cost
-        self._key = key
+        self._max_threads, self._gives_way = threads, gives_way
+        self._cost, self._key = cost, key
         self._changed = threading.Condition(threading.Lock())
         self._foreground: deque[_Entry[Item, Result]] = deque()
         self._background: deque[_Entry[Item, Result]] = deque()
@@ -218,6 +219,8 @@ class Batcher(Generic[Item, Result]):
             self._threads += 1  # where none could be started, the next item tries again
 
     def _work(self) -> None:
+        if self._gives_way:
+            give_way()
         while (taken := self._next()) is not None:
             wanted = self._without_refused(taken)
             if wanted:

@@ -15,6 +15,7 @@ from fastapi import Request
 from product_search.batching import Caller, caller_is_gone, calling
 from product_search.errors import ClientGone, Overloaded
 from product_search.images.budget import Allowance, allowing
+from product_search.priority import give_way
 from product_search.telemetry import QueueMetrics
 
 P = ParamSpec("P")
@@ -26,7 +27,7 @@ MAX_WAITING = 200  # requests for a thread: some seconds of searches by text
 PICTURE_THREADS = 32
 PICTURE_PATIENCE_S = 10.0  # for a thread, and again for a decoder
 # Requests with many pictures take seconds: behind them no single one waits for a thread.
-MANY_PICTURES_THREADS = 4
+MANY_PICTURES_THREADS = 2
 MANY_PICTURES_PATIENCE_S = 30.0
 PICTURE_DECODING_S = 30.0  # for all costly pictures of a request: a phone's photo takes 0.5
 # Most answers are there by then, and need nobody to watch for their client.
@@ -48,6 +49,7 @@ class RequestThreads:
         *,
         patience_s: float = math.inf,
         decoding_s: float = math.inf,
+        gives_way: bool = False,
     ) -> None:
         """Start none yet.
 
@@ -57,9 +59,10 @@ class RequestThreads:
             name: of the threads, and of their queue in the metrics.
             patience_s: how long a request waits for a thread, and before each image it decodes.
             decoding_s: how long the costly images of a request may be decoded, in all.
+            gives_way: whether they leave the processors to all other threads.
         """
         # anyio's threads, in which all else runs, cost a request three times as much.
-        self._pool = ThreadPoolExecutor(threads, name)
+        self._pool = ThreadPoolExecutor(threads, name, give_way if gives_way else None)
         self._threads, self._most = threads, threads + max_waiting
         self._patience_s, self._decoding_s = patience_s, decoding_s
         self._requests = 0
@@ -73,6 +76,7 @@ class RequestThreads:
             name="picture_threads",
             patience_s=PICTURE_PATIENCE_S,
             decoding_s=PICTURE_DECODING_S,
+            gives_way=True,
         )
 
     @classmethod
@@ -83,6 +87,7 @@ class RequestThreads:
             name=name,
             patience_s=MANY_PICTURES_PATIENCE_S,
             decoding_s=PICTURE_DECODING_S,
+            gives_way=True,
         )
 
     async def run(

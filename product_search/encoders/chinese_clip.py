@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from product_search.encoders.tokens import Tokenizer, Tokens
 from product_search.encoders.vit import Vit
 from product_search.errors import EncoderError
 from product_search.images.decoding import VERSION
+from product_search.priority import giving_way
 
 # What config.json leaves out, ChineseCLIPTextConfig and ChineseCLIPVisionConfig have as defaults.
 _TOWER: Mapping[str, Any] = {
@@ -88,9 +90,7 @@ class ChineseClipEncoder:
             "clip_text", self.tokenise, self.embed, self.dim, max_cost=BATCH_TOKENS, cost=len
         )
         images = batch_size or _BATCH_IMAGES[device]
-        self._image_queue = NetworkQueue(
-            "image", self.pixels, self.embed_pixels, self.dim, max_cost=images
-        )
+        self._image_queue = NetworkQueue.of_images(self.pixels, self.embed_pixels, self.dim, images)
         recipe = image_recipe("chinese-clip:pooled", image_version)
         if precision == "int8":
             recipe = f"{recipe}:{INT8_RECIPE}"
@@ -139,7 +139,7 @@ def _open_towers(
         raise EncoderError(f"{folder / 'config.json'} 无法读取：{error}") from error
     return (
         Bert(of_texts, precision, ("text_projection", dim)),
-        Vit(of_images, precision, ("visual_projection", dim)),
+        giving_way(partial(Vit, of_images, precision, ("visual_projection", dim))),
         dim,
     )
 

@@ -27,6 +27,7 @@ class NetworkQueue(Generic[Raw, Ready]):
         dim: int,
         *,
         max_cost: int,
+        gives_way: bool = False,
         cost: Callable[[Ready], int] = lambda _: 1,
     ) -> None:
         """Start nothing yet.
@@ -37,14 +38,26 @@ class NetworkQueue(Generic[Raw, Ready]):
             embed: returns float32 (n, dim) of a batch; runs in a thread of the queue.
             dim: the length of an embedding.
             max_cost: of a batch, see Batcher.
+            gives_way: likewise.
             cost: of an item that is ready.
         """
         self._prepare = prepare
         self._dim = dim
         self._batcher = Batcher(
             name, lambda items: list(embed(items)), max_cost=max_cost, max_waiting=_MAX_WAITING,
-            cost=cost,
+            gives_way=gives_way, cost=cost,
         )  # fmt: skip
+
+    @classmethod
+    def of_images(
+        cls,
+        prepare: Callable[[Sequence[Raw]], Sequence[Ready]],
+        embed: Callable[[Sequence[Ready]], Matrix],
+        dim: int,
+        batch_size: int,
+    ) -> NetworkQueue[Raw, Ready]:
+        """Return the queue of a network of images, which gives way to those of texts."""
+        return cls("image", prepare, embed, dim, max_cost=batch_size, gives_way=True)
 
     def encode(self, items: Sequence[Raw]) -> Matrix:
         """Return float32 (n, dim), order kept.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from product_search.encoders.precision import Precision
 from product_search.encoders.queue import NetworkQueue
 from product_search.errors import EncoderError
 from product_search.images.decoding import VERSION
+from product_search.priority import giving_way
 
 IMAGE_SIDE = 224
 # Share of colour in the squared length of the vectors (measured: docs/decisions/0005).
@@ -62,14 +64,12 @@ class StarterEncoder:
         for path in (network, texts):
             if not path.is_file():
                 raise EncoderError(f"缺少起步模型文件 {path}：请重新克隆仓库")
-        self._session = _open_session(network)
+        self._session = giving_way(partial(_open_session, network))
         tensors = load_file(texts)
         self._mean, self._turn, self._colours = (tensors[n] for n in ("mean", "turn", "colours"))
         self._bge = bge
         self.dim = self._turn.shape[1] + len(COLOURS)
-        self._queue = NetworkQueue(
-            "image", self.pixels, self.embed_pixels, self.dim, max_cost=batch_size
-        )
+        self._queue = NetworkQueue.of_images(self.pixels, self.embed_pixels, self.dim, batch_size)
         shares = f"{IMAGE_SIDE}:{IMAGE_COLOUR}:{TEXT_COLOUR}"
         recipe = image_recipe(f"starter:{shares}:{RECIPE}:{bge.fingerprint}", image_version)
         if precision == "int8":
