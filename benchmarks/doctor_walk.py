@@ -29,6 +29,7 @@ from orm_models import Database, PrimaryKeySource, Product, VectorCollection
 from product_search.bootstrap.migrate import open_schema
 from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
+from product_search.images.files.folder import FolderFiles
 from product_search.images.store import ImageStore
 from product_search.indexing.collections import Role
 from product_search.milvus.entities import Entity, Vector
@@ -79,7 +80,9 @@ class Shop:
     def _image(self, number: int) -> str:
         content = str(number).encode()
         image_hash = hashlib.sha256(content).hexdigest()
-        path = self.images.path(image_hash)
+        files = self.images.files
+        assert isinstance(files, FolderFiles)
+        path = files.path(image_hash)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return image_hash

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from product_search.errors import StartError
+from product_search.images.files.bucket import check_endpoint, check_url
 from product_search.milvus.options import (
     Consistency,
     IndexType,
@@ -96,6 +97,17 @@ class Settings(BaseSettings):
     milvus_mmap: bool = False
     milvus_partition_key: PartitionKey | None = None
     milvus_consistency: Consistency = "Strong"
+    images_url: Annotated[str, AfterValidator(check_url)] | None = Field(
+        None, description="s3://BUCKET/PREFIX for pictures; default: a folder in data_dir"
+    )
+    images_endpoint: Annotated[str, AfterValidator(check_endpoint)] | None = Field(
+        None, description="http(s) address of what speaks S3's protocol; default: AWS"
+    )
+    images_region: str | None = Field(None, description="default: AWS's own configuration")
+    images_access_key_id: SecretStr = Field(
+        SecretStr(""), description="empty: AWS's own chain of credentials"
+    )
+    images_secret_access_key: SecretStr = SecretStr("")
     api_url: str = Field(
         "http://127.0.0.1:8000", description="where the page and the commands reach the API"
     )
@@ -195,7 +207,7 @@ class Settings(BaseSettings):
 
     @property
     def images_dir(self) -> Path:
-        """The image store."""
+        """The image store, or what is made of its images where `images_url` names a bucket."""
         return self.data_dir.resolve() / "images"
 
     @property

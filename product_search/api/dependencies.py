@@ -48,6 +48,7 @@ class Service:
     database_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
     vector_store_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
     storage_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
+    image_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
 
 
 def provide(app: FastAPI, resources: assemble.Resources) -> None:

@@ -1,4 +1,4 @@
-"""Images over HTTP: as stored or as a thumbnail, with an ETag to revalidate by."""
+"""Images over HTTP: clean or as a thumbnail, never taken for anything else by a browser."""
 
 from __future__ import annotations
 
@@ -29,14 +29,30 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def answer(request: Request, picture: StoredImage) -> Response:
-    """Return the image, or 304 where the client has it already."""
+# Whatever bytes a picture is made of, a browser shows them as a picture or not at all. Pages of
+# every origin may show it: the project's own are at another port, those of shops elsewhere.
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+_SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif"}
+
+
+def answer(request: Request, picture: StoredImage, name: str) -> Response:
+    """Return the image, or 304 where the client has it already.
+
+    Args:
+        request: what asks for it.
+        picture: the image; its media type is one of those that the store shows.
+        name: what the image is called when it is saved, of letters, digits and hyphens.
+    """
     headers = {
         "ETag": f'"{picture.etag}"',
         # The same address shows another image once the product is changed: always revalidate.
         "Cache-Control": "public, no-cache",
-        "X-Content-Type-Options": "nosniff",
-    }
+        "Content-Disposition": f'inline; filename="{name}.{_SUFFIXES[picture.media_type]}"',
+    } | SAFE_HEADERS
     if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=picture.media_type, headers=headers)

@@ -17,7 +17,13 @@ from product_search.bootstrap.loops import (
     open_relay_loop,
     open_suggestions_loops,
 )
-from product_search.bootstrap.stores import Stores, check_storage, open_stores, require_storage
+from product_search.bootstrap.stores import (
+    Stores,
+    check_storage,
+    open_images,
+    open_stores,
+    require_storage,
+)
 from product_search.bulk.uploads import Imports, UploadImporter
 from product_search.catalog.products import Catalog
 from product_search.drift.reconciler import Reconciler
@@ -340,6 +346,9 @@ def open_auditor(settings: Settings) -> Iterator[Auditor]:
 
 
 def open_catalog(settings: Settings, database: Database) -> Catalog:
-    """Return the catalog over an open database, for a process that does not index."""
+    """Return the catalog over an open database, for a process that does not index.
+
+    Raises StartError: the images can't be reached.
+    """
     gate = OutboxGate(database, settings.outbox_max_depth)
-    return Catalog(database, ImageStore(settings.images_dir), gate)
+    return Catalog(database, open_images(settings), gate)

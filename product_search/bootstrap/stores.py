@@ -14,6 +14,7 @@ from orm_models import Database
 from product_search.bootstrap.migrate import open_schema
 from product_search.database.transactions import Pool
 from product_search.errors import DatabaseUnavailable, StartError, StorageUnavailable
+from product_search.images.files.bucket import Bucket, BucketFiles
 from product_search.images.store import ImageStore
 from product_search.milvus.options import MilvusOptions, MilvusServer
 from product_search.settings import Settings
@@ -60,7 +61,32 @@ def open_stores(settings: Settings, address: str) -> Iterator[Stores]:
         vector_database = open_vector_database(settings, address)
         stack.callback(vector_database.close)
         database = stack.enter_context(open_database(settings))
-        yield Stores(database, vector_database, ImageStore(settings.images_dir))
+        yield Stores(database, vector_database, open_images(settings))
+
+
+def open_images(settings: Settings) -> ImageStore:
+    """Return the store of images as the settings name it: the folder, or the bucket.
+
+    Raises StartError: the bucket can't be reached, or its settings can't be used.
+    """
+    if settings.images_url is None:
+        return ImageStore(settings.images_dir)
+    bucket = Bucket(
+        url=settings.images_url,
+        endpoint=settings.images_endpoint,
+        region=settings.images_region,
+        key_id=settings.images_access_key_id.get_secret_value(),
+        secret=settings.images_secret_access_key.get_secret_value(),
+    )
+    try:
+        files = BucketFiles(bucket)
+        files.check()
+    except ImportError as error:
+        reason = "需要 boto3：pip install boto3"
+        raise StartError(f"PRODUCT_SEARCH_IMAGES_URL：{reason}") from error
+    except (StorageUnavailable, ValueError) as error:
+        raise StartError(f"PRODUCT_SEARCH_IMAGES_URL：打不开 {bucket.url}：{error}") from error
+    return ImageStore(settings.images_dir, files)
 
 
 def open_vector_database(settings: Settings, address: str) -> MilvusDatabase:

@@ -174,7 +174,7 @@ class Catalog:
         return self.database.read(fetch_page, query)
 
     def image(self, product_id: int, side: int | None) -> StoredImage:
-        """Return the product's image as it came, or a thumbnail within side × side pixels.
+        """Return the product's image as it is shown, or a thumbnail within side × side pixels.
 
         Raises:
             ProductNotFound: there is no such product.
@@ -184,7 +184,7 @@ class Catalog:
         if image_hash is None:
             raise ImageNotFound(f"商品 {product_id} 没有图片")
         if side is None:
-            return self.images.original(image_hash)
+            return self.images.shown(image_hash)
         return self.images.thumbnail(image_hash, side)
 
     def keep_image(self, image: NewImage) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from data_models import ImportCounts
 from orm_models import Database
 from product_search.bootstrap.assemble import open_catalog, open_resources
-from product_search.bootstrap.stores import open_database
+from product_search.bootstrap.stores import open_database, open_images
 from product_search.bulk.exporter import export_catalog
 from product_search.bulk.importer import Report, import_file
 from product_search.bulk.sources import kind_of, open_source
@@ -20,7 +20,6 @@ from product_search.bulk.uploads import Imports
 from product_search.catalog.products import Catalog
 from product_search.cli.follow import wait_while
 from product_search.errors import StartError
-from product_search.images.store import ImageStore
 from product_search.milvus.milvus_lite import FileLock, VectorFileBusy
 from product_search.outbox import counts as outbox_counts
 from product_search.runs.queue import RunLost
@@ -113,7 +112,7 @@ def export_products(settings: Settings, target: Path) -> int:
         open_database(settings) as database,
         tqdm(unit="件", desc="导出", disable=None) as bar,
     ):
-        report = export_catalog(database, ImageStore(settings.images_dir), target, bar.update)
+        report = export_catalog(database, open_images(settings), target, bar.update)
     for sku in report.without_image:
         log.warning("商品 %r 的图片已丢失，未能导出", sku)
     log.info("共导出 %d 件商品，%d 张图片：%s", report.products, report.images, target)

@@ -180,11 +180,11 @@ class _Check:
         self, rows: Mapping[int, ProductState], entities: Mapping[int, EntityState]
     ) -> dict[int, set[int]]:
         """Return the keys that seem to have drifted, with the ids of the products they are of."""
-        snapshot = Snapshot(rows, ())
+        snapshot, lost = Snapshot(rows, ()), self._lost_images(rows)
         return {
             key: {one.product_id for one in (rows.get(key), entities.get(key)) if one}
             for key in sorted(rows.keys() | entities.keys())
-            if self._drifted(key, entities.get(key), snapshot) or self._lost_image(rows.get(key))
+            if self._drifted(key, entities.get(key), snapshot) or key in lost
         }
 
     def _drifted(self, key: int, entity: EntityState | None, snapshot: Snapshot) -> Problem | None:
@@ -229,13 +229,21 @@ class _Check:
             return f"Milvus 里没有在用的集合 {name}：重启服务会新建并重新索引"
         return f"Milvus 里没有保留的集合 {name}：重启服务会放弃它"
 
-    def _lost_image(self, row: ProductState | None) -> Problem | None:
-        if row is None or row.image_hash is None or not self._is_first:
-            return None
-        if self._tools.images.has(row.image_hash):
-            return None
-        reason = f"图片文件 {row.image_hash} 不存在；请为商品重新上传图片"
-        return Problem(DriftKind.missing_picture, str(row.product_id), reason)
+    def _lost_images(self, rows: Mapping[int, ProductState]) -> dict[int, Problem]:
+        """Return by key those of the rows' products whose image has no file."""
+        if not self._is_first:
+            return {}
+        named = {row.image_hash for row in rows.values() if row.image_hash is not None}
+        missing = self._tools.images.find_missing(named)
+        return {
+            key: Problem(
+                DriftKind.missing_picture,
+                str(row.product_id),
+                f"图片文件 {row.image_hash} 不存在；请为商品重新上传图片",
+            )
+            for key, row in rows.items()
+            if row.image_hash in missing
+        }
 
     def _confirm(
         self,
@@ -246,7 +254,7 @@ class _Check:
         """Read the suspects again; save those that are confirmed, their repairs and the step."""
         first = self._database.read(fetch_snapshot, suspects)
         again = self._states(suspects)
-        lost = {key: self._lost_image(row) for key, row in first.rows.items()}
+        lost = self._lost_images(first.rows)
         drifted = {key: self._drifted(key, again.get(key), first) for key in suspects}
         repairs = self._may_repair(drifted)
 

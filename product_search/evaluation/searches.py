@@ -45,7 +45,8 @@ def open_catalog(
             yield resources
         return
     with tempfile.TemporaryDirectory() as folder:
-        own = {"data_dir": Path(folder), "database_url": None, "milvus_uri": None}
+        stores = ("database_url", "milvus_uri", "images_url")
+        own = {"data_dir": Path(folder), **dict.fromkeys(stores)}
         with open_resources(settings.model_copy(update=own), ADDRESS) as resources:
             import_file(resources.catalog, file, images or file.parent)
             while resources.database.read(counts.count_pending):

@@ -141,14 +141,14 @@ class Generations:
         )
 
     def get_image(self, wanted: PictureOfGeneration, side: int | None) -> StoredImage:
-        """Return an image as it was made, or a thumbnail that fits in side × side pixels.
+        """Return an image, which says how it was made, or a thumbnail within side × side pixels.
 
         Raises:
             GenerationNotFound, ImageNotFound, StorageUnavailable: there is no such image.
         """
         image_hash = find_image_hash(self.database, wanted)
         if side is None:
-            return self.images.original(image_hash)
+            return self.images.shown(image_hash)
         return self.images.thumbnail(image_hash, side)
 
     def read_preview(self, generation_id: int) -> bytes:

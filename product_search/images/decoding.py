@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, ImageOps
 
-from product_search.errors import ImageTooComplex, InvalidImage, RegionOutsideImage
+from product_search.errors import AppError, ImageTooComplex, InvalidImage, RegionOutsideImage
 from product_search.images import costs, depth, jpeg_end
 from product_search.images.budget import Budget
 from product_search.images.formats import (
@@ -153,9 +153,9 @@ def _box(image: Image.Image, region: Region) -> Box:
     """Return the region of the upright image as a box of the image as it is stored."""
     left, top, width, height = region
     right, bottom = left + width, top + height
-    orientation = _orientation(image)
+    turned = orientation(image)
     w, h = image.size
-    upright = (h, w) if orientation >= 5 else (w, h)
+    upright = (h, w) if turned >= 5 else (w, h)
     if right > upright[0] or bottom > upright[1]:
         size = f"{upright[0]} × {upright[1]}"
         raise RegionOutsideImage(f"region 超出图片：图片为 {size} 像素")
@@ -168,10 +168,20 @@ def _box(image: Image.Image, region: Region) -> Box:
         7: (w - bottom, h - right, w - top, h - left),
         8: (w - bottom, left, w - top, right),
     }
-    return boxes.get(orientation, (left, top, right, bottom))
+    return boxes.get(turned, (left, top, right, bottom))
 
 
-def _orientation(image: Image.Image) -> int:
+def find_orientation(content: bytes) -> int:
+    """Return how an image is turned, told by its header: 1 for one that is upright, or unread."""
+    try:
+        with open_unbounded(content) as image:
+            return orientation(image)
+    except AppError:
+        return 1
+
+
+def orientation(image: Image.Image) -> int:
+    """Return how the image is turned, by EXIF's numbers from 1 (upright) to 8."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except DECODE_ERRORS:
@@ -180,7 +190,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    if _orientation(image) == 1:
+    if orientation(image) == 1:
         return image
     try:
         return ImageOps.exif_transpose(image)

@@ -113,12 +113,17 @@ def is_frame(kind: int) -> bool:
 
 def segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the marker segments of the image with their bodies, coded pixels passed over."""
+    return ((kind, content[start:end]) for kind, _, start, end in spans(content))
+
+
+def spans(content: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the marker segments: each one's kind, and where marker, body and rest begin."""
     at = 2
     while marker := _MARKER.search(content, at):
         kind, at = marker[1][0], marker.end()
         if kind == _END:
-            yield kind, b""
+            yield kind, marker.start(), at, at
             return
         length = int.from_bytes(content[at : at + 2], "big")
-        yield kind, content[at + 2 : at + length]
+        yield kind, marker.start(), at + 2, at + max(length, 2)
         at += max(length, 2)

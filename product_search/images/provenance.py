@@ -12,21 +12,26 @@ from PIL.PngImagePlugin import PngInfo
 # IPTC's term for images that a model made; C2PA manifests name it too.
 _TERM = "trainedAlgorithmicMedia"
 _SOURCE_TYPE = f"http://cv.iptc.org/newscodes/digitalsourcetype/{_TERM}"
-_XMP_KEY = "XML:com.adobe.xmp"
+XMP_KEY = "XML:com.adobe.xmp"
 _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
   <rdf:Description rdf:about=""
     xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
     xmlns:xmp="http://ns.adobe.com/xap/1.0/">
-   <Iptc4xmpExt:DigitalSourceType>{source}</Iptc4xmpExt:DigitalSourceType>
-   <xmp:CreatorTool>{tool}</xmp:CreatorTool>
+   <Iptc4xmpExt:DigitalSourceType>{source}</Iptc4xmpExt:DigitalSourceType>{tool}
   </rdf:Description>
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="r"?>"""
+_TOOL = "\n   <xmp:CreatorTool>{name}</xmp:CreatorTool>"
 SOFTWARE = "商品检索与图文匹配"
 NOTICE = "AI 生成的图片，不是照片 / AI-generated image, not a photo"
+# The names of what a file of ours says beside its mark: the last ones are the facts of `as_png`.
+TEXTS = (
+    *("Software", "Comment"),
+    *("Model", "Prompt", "Negative prompt", "Seed", "Steps", "Guidance"),
+)
 
 # The label "AI生成" as strokes on a grid of 10 × 10: no font with Chinese is sure to be there.
 _Stroke = list[tuple[float, float]]
@@ -60,16 +65,26 @@ _LABEL: tuple[tuple[float, list[_Stroke]], ...] = (  # each with its width
 def as_png(image: Image.Image, facts: Mapping[str, str]) -> bytes:
     """Write the image as a PNG whose metadata says how it was made.
 
-    The same image and facts give the same bytes.
+    The same image and facts give the same bytes. Facts have names of TEXTS.
     """
     info = PngInfo()
     texts = {"Software": SOFTWARE, "Comment": NOTICE, **facts}
     for name, value in texts.items():
         info.add_itxt(name, value)
-    info.add_itxt(_XMP_KEY, _XMP.format(source=_SOURCE_TYPE, tool=escape(SOFTWARE)))
+    info.add_itxt(XMP_KEY, own_packet().decode())
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
+
+
+def own_packet() -> bytes:
+    """Return the XMP packet of a picture that this project made."""
+    return _XMP.format(source=_SOURCE_TYPE, tool=_TOOL.format(name=escape(SOFTWARE))).encode()
+
+
+def mark() -> bytes:
+    """Return an XMP packet that says that a model made a picture, whoever's."""
+    return _XMP.format(source=_SOURCE_TYPE, tool="").encode()
 
 
 def says_generated(content: bytes) -> bool:

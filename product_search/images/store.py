@@ -1,31 +1,29 @@
-"""The store of images: files as they came, named by their hash, and their thumbnails."""
+"""The store of images: as they came, and as they are shown: clean, or as thumbnails."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import os
-import re
-import tempfile
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 from PIL import Image
 
 from product_search.errors import ImageNotFound, StorageUnavailable, or_storage_unavailable
-from product_search.images.decoding import VERSION, decode_measured
+from product_search.images.cleaning import cleaner
+from product_search.images.decoding import MAX_DECODED_SIDE, VERSION, decode_measured
+from product_search.images.files.folder import FolderFiles, write_whole
+from product_search.images.files.names import UNAVAILABLE, ImageFiles
 from product_search.images.formats import DECODE_ERRORS, media_type
 from product_search.images.processes.messages import Decoded, Region
+from product_search.images.provenance import mark, says_generated
 
 THUMBNAIL_SIDES = (64, 128, 256, 512, 1024)
-_HASH = re.compile(r"[0-9a-f]{64}")
-_ASIDE = ".aside"  # ends the name of an image that is about to be deleted
-_PARTIAL = "partial-"  # begins the name of a file that is being written
-_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 _MUCH_CPU_S = 0.5  # to decode: an image that takes more is kept as it was seen
+_THUMBNAIL_QUALITY, _DISPLAY_QUALITY = 85, 90
 
 
 @dataclass(frozen=True)
@@ -43,11 +41,22 @@ def content_hash(content: bytes) -> str:
 
 
 class ImageStore:
-    """A folder of images as they came, each under the hash of its bytes, and their thumbnails."""
+    """Images as they came, each under the hash of its bytes, and what is made of them to be shown.
 
-    def __init__(self, folder: Path) -> None:
-        """Use the folder, which need not exist yet."""
-        self._images = folder / "pictures"
+    What is made of them lies in a folder of this machine, and may be deleted at any time.
+
+    Attributes:
+        files: where the images lie as they came.
+    """
+
+    def __init__(self, folder: Path, files: ImageFiles | None = None) -> None:
+        """Use the folder, which need not exist yet.
+
+        Args:
+            folder: what is made of the images lies in it, and the images where `files` is None.
+            files: where the images lie.
+        """
+        self.files: ImageFiles = files or FolderFiles(folder / "pictures")
         self._thumbnails = folder / "thumbnails"
 
     def save_upload(self, content: bytes) -> str:
@@ -63,7 +72,7 @@ class ImageStore:
         image_hash = content_hash(content)
         if not self.renew(image_hash):
             seen = decode_measured(content)
-            self._write_image(image_hash, content)
+            self.files.write(image_hash, content)
             self._keep_costly(image_hash, seen)
         return image_hash
 
@@ -73,18 +82,20 @@ class ImageStore:
         Raises StorageUnavailable.
         """
         image_hash = content_hash(content)
-        self._write_image(image_hash, content)
+        self.files.write(image_hash, content)
         return image_hash
 
     def renew(self, image_hash: str) -> bool:
         """Restart the age of a stored file; False where it is gone or damaged.
 
-        No file that young counts as left over, so a row has time to name it.
+        No file that young counts as left over, so a row has time to name it. Raises
+        StorageUnavailable where the images can't be reached.
         """
+        if not self.files.renew(image_hash):
+            return False
         try:
-            os.utime(self.path(image_hash))
             self._read(image_hash)
-        except (OSError, ImageNotFound):
+        except ImageNotFound:
             return False
         return True
 
@@ -93,86 +104,56 @@ class ImageStore:
 
         Raises:
             ImageNotFound: its file is gone or damaged.
-            StorageUnavailable: the file was set aside meanwhile and can't be written anew.
+            StorageUnavailable: the images can't be reached, or the file was set aside meanwhile
+                and can't be written anew.
         """
         content = self._read(image_hash)
-        try:
-            os.utime(self.path(image_hash))
-        except OSError:
-            self._write_image(image_hash, content)
+        if not self.files.renew(image_hash):
+            self.files.write(image_hash, content)
         return content
 
-    def _write_image(self, image_hash: str, content: bytes) -> None:
-        _write(self.path(image_hash), content, sync=True)
-
-    def has(self, image_hash: str) -> bool:
-        """Tell whether a file has this hash for its name; it is not read.
+    def find_missing(self, image_hashes: Collection[str]) -> set[str]:
+        """Return those of the hashes that no file has for its name; none is read.
 
         Raises StorageUnavailable.
         """
-        with _readable():
-            return _HASH.fullmatch(image_hash) is not None and self.path(image_hash).is_file()
+        return self.files.find_missing(image_hashes)
 
     def renewed_at(self, prefix: str) -> dict[str, float]:
         """Return the hashes with these first two digits, and when each file was renewed.
 
         Times are in seconds since 1970. Raises StorageUnavailable.
         """
-        with _readable():
-            files = [path for path in self._files(prefix) if _HASH.fullmatch(path.name)]
-            return {path.name: time for path in files if (time := _modified(path)) is not None}
+        return self.files.renewed_at(prefix)
 
     def tidy(self, prefix: str, before: float) -> None:
-        """Undo what a crash left in this folder: files half written, images set aside.
+        """Undo what a crash left among these hashes: files half written, images set aside.
 
         Raises StorageUnavailable.
         """
-        with _readable():
-            for path in self._files(prefix):
-                if path.suffix == _ASIDE and _HASH.fullmatch(path.stem):
-                    self.put_back(path.stem)
-                elif path.name.startswith(_PARTIAL) and _is_older(path, before):
-                    path.unlink(missing_ok=True)
-
-    def _files(self, prefix: str) -> list[Path]:
-        folder = self._images / prefix
-        return list(folder.iterdir()) if folder.is_dir() else []
+        self.files.tidy(prefix, before)
 
     def set_aside(self, image_hash: str, before: float) -> bool:
         """Take the image away, to be dropped or put back; False where its age began anew.
 
-        From now on `renew` does not find it; whoever renewed it before has restarted its age.
+        From now on `renew` does not find it, or is refused; whoever renewed it before has
+        restarted its age. Raises StorageUnavailable.
         """
-        aside = self._aside(image_hash)
-        with _readable():
-            self.path(image_hash).rename(aside)
-            if _is_older(aside, before):
-                return True
-            self.put_back(image_hash)
-            return False
+        return self.files.set_aside(image_hash, before)
 
     def put_back(self, image_hash: str) -> None:
         """Undo set_aside, and restart the image's age. Raises StorageUnavailable."""
-        aside = self._aside(image_hash)
-        with _readable():
-            os.utime(aside)
-            aside.rename(self.path(image_hash))
+        self.files.put_back(image_hash)
 
     def drop_aside(self, image_hash: str) -> None:
-        """Delete an image that was set aside, and its thumbnails. Raises StorageUnavailable."""
-        with _readable():
-            for thumbnail in self._thumbnails.glob(f"*/{image_hash[:2]}/{image_hash}.webp"):
-                thumbnail.unlink(missing_ok=True)
-            self._aside(image_hash).unlink(missing_ok=True)
+        """Delete an image that was set aside, and what was made of it on this machine.
 
-    def _aside(self, image_hash: str) -> Path:
-        return self.path(image_hash).with_suffix(_ASIDE)
-
-    def path(self, image_hash: str) -> Path:
-        """Return where the image with this hash lies, or would lie."""
-        if _HASH.fullmatch(image_hash) is None:
-            raise ValueError(f"not a content hash: {image_hash!r}")
-        return self._images / image_hash[:2] / image_hash
+        Raises StorageUnavailable.
+        """
+        with or_storage_unavailable(UNAVAILABLE):
+            for made in self._thumbnails.glob(f"*/{image_hash[:2]}/{image_hash}.webp"):
+                made.unlink(missing_ok=True)
+        self.files.drop_aside(image_hash)
 
     def load(self, image_hash: str, region: Region | None = None) -> Image.Image:
         """Decode a stored image, or a region of it; what takes long is decoded once.
@@ -185,6 +166,9 @@ class ImageStore:
         content = self._read(image_hash)
         if region is not None:
             return decode_measured(content, region).image
+        return self._seen(image_hash, content)
+
+    def _seen(self, image_hash: str, content: bytes) -> Image.Image:
         if (kept := self._kept(image_hash)) is not None:
             return kept
         seen = decode_measured(content)
@@ -197,7 +181,7 @@ class ImageStore:
         if seen.cpu_s > _MUCH_CPU_S:
             buffer = io.BytesIO()
             seen.image.save(buffer, "WEBP", lossless=True, quality=0, method=0)
-            _write(self._seen_path(image_hash), buffer.getvalue(), sync=False)
+            write_whole(self._seen_path(image_hash), buffer.getvalue(), sync=False)
 
     def _kept(self, image_hash: str) -> Image.Image | None:
         """Return the image as it was seen when it was decoded; None where that was not kept."""
@@ -212,9 +196,33 @@ class ImageStore:
         return self._thumbnails / f"seen-{VERSION}" / image_hash[:2] / f"{image_hash}.webp"
 
     def original(self, image_hash: str) -> StoredImage:
-        """Return an image as it came. Raises ImageNotFound where its file is gone or damaged."""
+        """Return an image as it came, for its owner: its file may tell where it was taken.
+
+        Raises:
+            ImageNotFound: its file is gone or damaged.
+            StorageUnavailable: the images can't be reached.
+        """
         content = self._read(image_hash)
         return StoredImage(content, media_type(content), image_hash)
+
+    def shown(self, image_hash: str) -> StoredImage:
+        """Return an image as it is shown to others: with no metadata and nothing behind its end.
+
+        Its pixels are those of its file, or, where its format keeps them from being told from
+        the rest (see cleaner.py), a WebP within MAX_DECODED_SIDE, made once.
+
+        Raises:
+            ImageNotFound: its file is gone or damaged.
+            StorageUnavailable: the images can't be reached.
+            Overloaded: as `decode`.
+        """
+        content = self._read(image_hash)
+        kind = media_type(content)
+        clean = cleaner.clean(content, kind)
+        if clean is not None:
+            return StoredImage(clean, kind, f"{image_hash}-clean-{cleaner.VERSION}")
+        make = partial(self._render, image_hash, content, MAX_DECODED_SIDE, _DISPLAY_QUALITY)
+        return self._made("display", image_hash, make)
 
     def thumbnail(self, image_hash: str, side: int) -> StoredImage:
         """Return a WebP that fits in side × side pixels, made once where it can be stored.
@@ -225,84 +233,39 @@ class ImageStore:
 
         Raises:
             ImageNotFound: the image's file is gone or damaged.
+            StorageUnavailable: the images can't be reached.
         """
         if side not in THUMBNAIL_SIDES:
             raise ValueError(f"side is one of {THUMBNAIL_SIDES}, not {side}")
-        folder = self._thumbnails / f"{side}-{VERSION}" / image_hash[:2]
+        return self._made(str(side), image_hash, partial(self._make_thumbnail, image_hash, side))
+
+    def _made(self, name: str, image_hash: str, make: Callable[[], bytes]) -> StoredImage:
+        """Return the WebP of this name, made once where it can be stored."""
+        folder = self._thumbnails / f"{name}-{VERSION}" / image_hash[:2]
         path = folder / f"{image_hash}.webp"
         if path.exists():
-            with _readable():
+            with or_storage_unavailable(UNAVAILABLE):
                 content = path.read_bytes()
         else:
-            content = self._make_thumbnail(image_hash, side)
+            content = make()
             with suppress(StorageUnavailable):  # a full disk keeps nobody from seeing it
-                _write(path, content, sync=False)
-        return StoredImage(content, "image/webp", f"{image_hash}-{side}-{VERSION}")
+                write_whole(path, content, sync=False)
+        return StoredImage(content, "image/webp", f"{image_hash}-{name}-{VERSION}")
 
     def _make_thumbnail(self, image_hash: str, side: int) -> bytes:
-        image = self.load(image_hash)
+        return self._render(image_hash, self._read(image_hash), side, _THUMBNAIL_QUALITY)
+
+    def _render(self, image_hash: str, content: bytes, side: int, quality: int) -> bytes:
+        """Return a WebP of the image within this side, with the mark of a generated one."""
+        image = self._seen(image_hash, content)
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        image.save(buffer, "WEBP", quality=85)
+        told = mark() if says_generated(content) else b""
+        image.save(buffer, "WEBP", quality=quality, xmp=told)
         return buffer.getvalue()
 
     def _read(self, image_hash: str) -> bytes:
-        try:
-            content = self.path(image_hash).read_bytes()
-        except OSError as error:
-            if error.errno in _NO_DESCRIPTOR:  # the file may be there
-                raise StorageUnavailable("图片目录暂时无法使用，请稍后重试") from error
-            raise ImageNotFound("图片文件已丢失或无法读取") from error
+        content = self.files.read(image_hash)
         if content_hash(content) != image_hash:
             raise ImageNotFound("图片文件已损坏")
         return content
-
-
-def _modified(path: Path) -> float | None:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # what was being written has its own name by now
-        return None
-
-
-def _is_older(path: Path, before: float) -> bool:
-    modified = _modified(path)
-    return modified is not None and modified < before
-
-
-def _readable() -> AbstractContextManager[None]:
-    return or_storage_unavailable("图片目录暂时无法使用，请稍后重试")
-
-
-def _write(path: Path, content: bytes, *, sync: bool) -> None:
-    """Write a file that appears whole under its name, or not at all.
-
-    Raises StorageUnavailable.
-    """
-    with or_storage_unavailable("图片暂时无法保存，请稍后重试"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_PARTIAL, delete=False) as stream:
-            try:
-                _fill(stream, content, path, sync=sync)
-            except OSError:
-                Path(stream.name).unlink(missing_ok=True)
-                raise
-
-
-def _fill(stream: IO[bytes], content: bytes, path: Path, *, sync: bool) -> None:
-    stream.write(content)
-    stream.flush()
-    if sync:
-        os.fsync(stream.fileno())
-    Path(stream.name).replace(path)
-    if sync:
-        _sync_folder(path.parent)
-        _sync_folder(path.parent.parent)  # the folder itself may be new
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,7 @@ from main import create_app
 from product_search.images.store import content_hash
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, code_of, create, ids, resources, search
-from tests.unit.pictures import encoded, noise
+from tests.unit.pictures import encoded, file_of, noise
 
 
 def _replace_by_a_folder(path: Path) -> None:
@@ -67,7 +67,7 @@ def api(open_settings: Callable[[], Settings]) -> Iterator[TestClient]:
 
 def path_of(api: TestClient, content: bytes) -> Path:
     image_hash = content_hash(content)
-    return resources(api).images.path(image_hash)
+    return file_of(resources(api).images, image_hash)
 
 
 @pytest.fixture(params=[(damage, kind) for damage in DAMAGES for kind in KINDS], ids="-".join)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.helpers import Answer, code_of, create, everything, form
+from product_search.images.store import content_hash
+from tests.api.helpers import Answer, code_of, create, everything, form, resources
 from tests.unit.pictures import encoded, four_colours
 
 JSON = {"content-type": "application/json"}
@@ -120,4 +121,4 @@ def test_a_file_that_holds_the_boundary_of_another_form_is_whole(api: TestClient
     content = PHOTO + b"\r\n--xy--\r\n"
     answer = api.post("/product", **form("xyz", TITLE, (FILE[0], content)))
     assert answer.status_code == 201, answer.text
-    assert api.get(answer.json()["image_url"]).content == content
+    assert resources(api).images.original(content_hash(content)).content == content

@@ -29,7 +29,7 @@ from product_search.settings import Settings
 from tests.api.helpers import base64_of, create, ids, listed, resources, search
 from tests.sessions import reading
 from tests.stand_ins import StandIn
-from tests.unit.pictures import encoded, noise
+from tests.unit.pictures import encoded, file_of, noise
 from vector_db import EntityCollection
 
 LEASE = timedelta(hours=1)  # so long that no test on a slow machine renews it
@@ -112,7 +112,7 @@ def test_one_bad_image_among_32_holds_back_none_and_is_retried_when_told_to(
     made = with_images(api, 32)
     bad = made[13]
     content = resources(api).catalog.image(bad, None).content
-    path = resources(api).images.path(content_hash(content))
+    path = file_of(resources(api).images, content_hash(content))
     path.unlink()
     assert indexer.apply_oldest(64) == 32
     assert listed(api, index_status="indexed")["total"] == 31
@@ -232,7 +232,7 @@ def test_the_command_queues_again_what_was_given_up(
     monkeypatch.setenv("PRODUCT_SEARCH_DATA_DIR", str(resources(api).settings.data_dir))
     caplog.set_level("INFO")
     (product_id,) = with_images(api, 1)
-    path = resources(api).images.path(resources(api).catalog.image(product_id, None).etag)
+    path = file_of(resources(api).images, resources(api).catalog.image(product_id, None).etag[:64])
     path.rename(tmp_path / "picture")
     hasty = replace(indexer, policy=ClaimPolicy(LEASE, max_attempts=1))
     assert hasty.apply_oldest(64) == 1

@@ -12,7 +12,7 @@ from main import create_app
 from product_search.images.store import content_hash
 from product_search.settings import Settings
 from tests.api.helpers import base64_of, code_of, create, create_all, ids, listed, resources, search
-from tests.unit.pictures import encoded, noise
+from tests.unit.pictures import encoded, file_of, noise
 
 GROUPS = ("甲", "乙", "丙", "丁")
 Group = list[dict[str, Any]]
@@ -135,7 +135,7 @@ def restarted(open_settings: Callable[[], Settings]) -> Iterator[tuple[TestClien
         assert api.delete(f"/product/{made[0]}").status_code == 204
         made.append(create(api, title="丢图", image_base64=base64_of(photo("甲", 0)))["product_id"])
         image_hash = content_hash(photo("甲", 0))
-        resources(api).images.path(image_hash).unlink()
+        file_of(resources(api).images, image_hash).unlink()
     with TestClient(create_app(settings)) as api:
         create(api, wait=True, title="最后一个")
         yield api, made

@@ -14,7 +14,7 @@ from product_search.runs.queue import RunKind, RunState
 from tests.api.exclusive_runs import run_to_end
 from tests.api.helpers import code_of, create, resources
 from tests.clock import until
-from tests.unit.pictures import age
+from tests.unit.pictures import age, file_of
 
 
 def report(api: TestClient) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_an_image_that_nobody_names_leaves_the_service_healthy(
     api: TestClient, png: Callable[..., bytes]
 ) -> None:
     images = resources(api).images
-    age(images.path(images.save(png("green"))))
+    age(file_of(images, images.save(png("green"))))
     found = walked(api, "/system/drift")
     assert (found["found"]["orphaned_picture"], found["left"]) == (1, 1)
     health = api.get("/health").json()

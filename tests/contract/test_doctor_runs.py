@@ -38,7 +38,7 @@ from tests.contract.doctor_shop import (
 )
 from tests.contract.entities import DIMS
 from tests.sessions import reading, writing
-from tests.unit.pictures import age
+from tests.unit.pictures import age, file_of
 
 
 def test_images_that_no_product_names_are_deleted_once_they_are_old(stocked: Shop) -> None:
@@ -46,37 +46,37 @@ def test_images_that_no_product_names_are_deleted_once_they_are_old(stocked: Sho
     named = content_hash(IMAGE)
     stocked.images.thumbnail(old, 64)
     for name in (old, named):
-        age(stocked.images.path(name))
+        age(file_of(stocked.images, name))
     walked = stocked.walk()
     assert found(walked) == {DriftKind.orphaned_picture: 1}
     assert (walked.examples[0].subject, walked.pictures) == (old, 3)
     repaired = stocked.walk(repair=True)
     assert (repaired.repaired[DriftKind.orphaned_picture], repaired.left) == (1, 0)
-    assert [stocked.images.has(name) for name in (old, young, named)] == [False, True, True]
-    assert not list(stocked.images.path(old).parents[2].rglob(f"*{old}*"))  # nor its thumbnail
+    assert stocked.images.find_missing((old, young, named)) == {old}
+    assert not list(file_of(stocked.images, old).parents[2].rglob(f"*{old}*"))  # nor its thumbnail
     assert found(stocked.walk()) == {}
 
 
 def test_an_image_that_is_being_used_again_is_not_deleted(stocked: Shop) -> None:
     name = stocked.images.save(OTHER)
-    age(stocked.images.path(name))
+    age(file_of(stocked.images, name))
     kept = stocked.catalog.keep_image(OTHER)  # its row has not committed yet
     assert kept["image_hash"] == name
     assert found(stocked.walk(repair=True)) == {}
-    assert stocked.images.has(name)
+    assert not stocked.images.find_missing([name])
 
 
 def test_a_database_without_any_image_deletes_none(shop: Shop) -> None:
     name = shop.images.save(OTHER)
-    age(shop.images.path(name))
+    age(file_of(shop.images, name))
     walked = shop.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.orphaned_picture: 1}, 1)
-    assert shop.images.has(name)
+    assert not shop.images.find_missing([name])
 
 
 def test_a_lost_image_is_told_and_left(stocked: Shop) -> None:
     name = content_hash(IMAGE)
-    stocked.images.path(name).unlink()
+    file_of(stocked.images, name).unlink()
     walked = stocked.walk(repair=True)
     assert (found(walked), walked.left) == ({DriftKind.missing_picture: 5}, 5)
     assert stocked.database.read(counts.fetch_counts).pending == 0
@@ -86,7 +86,7 @@ def test_what_can_not_be_repaired_is_left_beside_what_can(stocked: Shop) -> None
     lose_entity(stocked)
     leave_entity(stocked)
     name = content_hash(IMAGE)
-    stocked.images.path(name).unlink()
+    file_of(stocked.images, name).unlink()
     walked = stocked.walk(repair=True)
     kinds = {DriftKind.missing: 1, DriftKind.orphaned: 1, DriftKind.missing_picture: 5}
     assert (found(walked), walked.left) == (kinds, 5)

@@ -22,7 +22,7 @@ from product_search.errors import StorageUnavailable
 from product_search.images.provenance import as_png
 from product_search.images.store import ImageStore
 from tests.hostile import HOSTILE
-from tests.unit.pictures import encoded, good_images, noise
+from tests.unit.pictures import encoded, file_of, good_images, noise
 
 ATTRIBUTES: list[dict[str, Any]] = [
     {},
@@ -45,11 +45,17 @@ def everything(catalog: Catalog) -> list[ProductOut]:
     return found
 
 
+def original(catalog: Catalog, product_id: int) -> bytes:
+    """The product's image as it came."""
+    image_hash = catalog.image(product_id, None).etag[:64]
+    return catalog.images.original(image_hash).content
+
+
 def comparable(catalog: Catalog) -> list[Any]:
     """What an export carries, attributes with their types."""
     rows = []
     for item in everything(catalog):
-        image = catalog.image(item.product_id, None).content if item.image_url else None
+        image = original(catalog, item.product_id) if item.image_url else None
         fields = (
             *(item.sku, item.title, item.description, item.category, item.brand, item.price),
             item.group,
@@ -165,12 +171,26 @@ def test_a_product_without_a_sku_gets_one_that_no_other_has(
     other.database.close()
 
 
+def test_an_export_is_the_operators_own_with_all_that_files_tell(
+    database: Database, tmp_path: Path
+) -> None:
+    catalog = catalogue(database, tmp_path / "images")
+    told = encoded(noise((30, 20)), "JPEG", comment=b"taken at home") + b"and more"
+    product = catalog.create({"title": "照片", "sku": "told"}, told)
+    exported(catalog, tmp_path / "all.zip")
+    other = imported(tmp_path, tmp_path / "all.zip")
+    (again,) = everything(other)
+    assert original(other, again.product_id) == told
+    assert b"home" not in catalog.image(product.product_id, None).content
+    other.database.close()
+
+
 def test_a_lost_image_is_told_and_its_product_goes_without(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     first = everything(catalog)[0]
     lost = catalog.image(first.product_id, None)
-    catalog.images.path(lost.etag).write_bytes(b"damaged")
+    file_of(catalog.images, lost.etag[:64]).write_bytes(b"damaged")
     file = tmp_path / "all.zip"
     products, _, without = exported(catalog, file)
     assert products == len(HOSTILE) + 1

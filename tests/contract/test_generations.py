@@ -34,7 +34,7 @@ from tests.contract.doctor_shop import (
     stocked as stocked,
 )
 from tests.sessions import reading, writing
-from tests.unit.pictures import age, noise
+from tests.unit.pictures import age, file_of, noise
 
 MAX_QUEUED = 3
 BAG = GenerationRequest(prompt="红色双肩包")
@@ -121,7 +121,7 @@ def test_the_doctor_leaves_images_alone_until_their_generation_is_dropped(
     stocked: Shop, generations: Generations
 ) -> None:
     generation_id, name = made(generations)
-    age(generations.images.path(name))
+    age(file_of(generations.images, name))
     assert found(stocked.walk(repair=True)) == {}
     generations.drop_old()
     assert generations.get(generation_id).pictures
@@ -131,7 +131,7 @@ def test_the_doctor_leaves_images_alone_until_their_generation_is_dropped(
         generations.get(generation_id)
     assert generations.get(waits).state == "queued"
     assert found(stocked.walk(repair=True)) == {DriftKind.orphaned_picture: 1}
-    assert not generations.images.has(name)
+    assert generations.images.find_missing([name]) == {name}
 
 
 def test_previews_that_a_process_has_left_are_removed(generations: Generations) -> None:

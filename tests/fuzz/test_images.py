@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from product_search.errors import AppError
+from product_search.images.cleaning.cleaner import clean
 from product_search.images.decoding import MAX_DECODED_SIDE, decode, image_warnings
 from product_search.images.formats import MEDIA_TYPES, media_type, readers
 from product_search.images.processes.messages import Region
 from tests.fuzz.inputs import FEW, at_most, damaged
 from tests.unit.pictures import bad_images, encoded, four_colours, good_images
+from tests.unit.telling import TELLING
 
 FILES = Path(__file__).parents[1] / "unit" / "images" / "files"
 CODES = {
@@ -62,6 +64,18 @@ def test_a_damaged_picture_is_read_or_refused(content: bytes, region: Region | N
         is_read_or_refused(content, region)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown <= MEGABYTES * 1024
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(FEW, max_examples=400)
+@given(damaged([*WHOLES.values(), *(tell() for tell in TELLING.values())]))
+def test_a_damaged_picture_is_shown_as_it_is_seen(content: bytes) -> None:
+    try:
+        seen = decode(content)
+    except AppError:
+        return
+    shown = clean(content, media_type(content))
+    assert shown is None or decode(shown).tobytes() == seen.tobytes()
 
 
 def test_each_format_is_among_what_is_damaged() -> None:

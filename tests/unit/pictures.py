@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from product_search.images.files.folder import FolderFiles
+from product_search.images.store import ImageStore
+
 COLOURS = ((220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 220, 20))
 SIZE = (48, 32)
 
@@ -31,6 +34,12 @@ def age(path: Path) -> None:
     """As if the file had been written two days ago."""
     old = time.time() - 2 * 24 * 3600
     os.utime(path, (old, old))
+
+
+def file_of(store: ImageStore, image_hash: str) -> Path:
+    """Where the image lies in the store's folder."""
+    assert isinstance(store.files, FolderFiles)
+    return store.files.path(image_hash)
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -13,6 +13,7 @@ from sqlalchemy import QueuePool
 from product_search.bootstrap.migrate import migrate
 from product_search.bootstrap.stores import connect_database
 from product_search.errors import DatabaseUnavailable
+from product_search.images.files.bucket import Bucket
 from product_search.settings import ROOT, Settings
 
 
@@ -106,6 +107,13 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
         ("milvus_mmap", "perhaps"),
         ("milvus_partition_key", "brand"),
         ("milvus_consistency", "strong"),
+        ("images_url", "s3://"),
+        ("images_url", "https://bucket.s3.amazonaws.com"),
+        ("images_url", "s3://key:secret@bucket"),
+        ("images_url", "s3://bucket/shop?region=a"),
+        ("images_endpoint", "minio:9000"),
+        ("images_endpoint", "https://key:secret@minio:9000"),
+        ("images_endpoint", "file:///etc"),
         ("generation_model", "Tongyi-MAI/Z-Image-Turbo"),
         ("generation_offload", "true"),
         ("generation_vae_tiling", "perhaps"),
@@ -168,6 +176,17 @@ def test_milvus_is_a_file_in_the_data_folder_a_given_file_or_a_server(
     assert given.milvus_server is None
     for uri in ("http://milvus:19530", "https://in01.example.com:443/shop"):
         assert settings(milvus_uri=uri).milvus_server == uri
+
+
+def test_a_bucket_and_the_folder_in_it_are_named_by_one_url() -> None:
+    places = {
+        url: (Bucket(url).name, Bucket(url).prefix)
+        for url in ("s3://shop", "s3://shop/", "s3://shop/a/b", "s3://shop/a/b/")
+    }
+    assert [*places.values()] == [("shop", "pictures/")] * 2 + [("shop", "a/b/pictures/")] * 2
+    assert all(settings(images_url=url).images_url == url for url in places)
+    chosen = settings(images_access_key_id="of-mine", images_secret_access_key="of-mine-too")
+    assert "of-mine" not in repr(chosen)
 
 
 def test_the_parameters_of_the_index_are_json(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def get_generated_image(
     """生成的图片（PNG），或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
     wanted = PictureOfGeneration(generation_id=generation_id, number=number)
     picture = generations.get_image(wanted, int(size) if size else None)
-    return images.answer(request, picture)
+    return images.answer(request, picture, f"generation-{generation_id}-{number}")
 
 
 @router.get(
@@ -119,5 +119,5 @@ def get_preview(generation_id: ProductId, generations: Generations) -> Response:
     return Response(
         generations.read_preview(generation_id),
         media_type="image/webp",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        headers={"Cache-Control": "no-store"} | images.SAFE_HEADERS,
     )

@@ -73,11 +73,13 @@ def _health(service: Service) -> Health:
     database = _database_state(service)
     vector_fault = service.vector_store_pulse.find_fault(lambda: resources.entities.ping())
     storage_fault = service.storage_pulse.find_fault(resources.check_storage)
+    image_fault = service.image_pulse.find_fault(resources.images.files.check)
     is_filling = database.is_filling or is_recovering
     faults = {
         "数据库": database.fault,
         "向量库": vector_fault or ("正在重新填充，只搜得到已填入的商品" if is_filling else None),
         "数据文件夹": storage_fault,
+        "图片存储": image_fault,
         "建立索引": resources.indexing_loop.failure,
         "Kafka": _relay_failure(resources.relay_loop),
     }
@@ -90,7 +92,7 @@ def _health(service: Service) -> Health:
             "reasons": reasons,
             "database": _state(database.fault),
             "vector_store": "filling" if is_filling and not vector_fault else _state(vector_fault),
-            "storage": _state(storage_fault),
+            "storage": _state(storage_fault or image_fault),
             "kafka": resources.relay_loop and _state(resources.relay_loop.failure),
             "encoders": EncoderInfo(
                 name=encoders.name,

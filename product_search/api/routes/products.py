@@ -161,11 +161,15 @@ async def get_image(
     service: Running,
     size: images.Size = None,
 ) -> Response:
-    """商品图片的原文件，或缩略图。带 ETag，可用 If-None-Match 重新验证。"""
+    """商品图片，或缩略图。带 ETag，可用 If-None-Match 重新验证。
+
+    文件里的 EXIF（拍摄地点等）、备注和图片之后的内容都已去掉；JPEG、PNG、WebP、GIF 的像素不变，
+    其余格式显示为不超过 1024 像素的 WebP。
+    """
     find = partial(service.resources.catalog.image, product_id, int(size) if size else None)
     with allowing(Allowance(PICTURE_PATIENCE_S)):
         picture = await anyio.to_thread.run_sync(find, limiter=service.image_threads)
-    return images.answer(request, picture)
+    return images.answer(request, picture, f"product-{product_id}")
 
 
 def _create(catalog: products.Catalog, product: ProductCreate) -> ProductCreated:

@@ -15,7 +15,7 @@ from product_search.images.decoding import decode_measured
 from product_search.images.processes.messages import Decoded
 from product_search.images.store import THUMBNAIL_SIDES, ImageStore, content_hash
 from tests.unit import pictures
-from tests.unit.pictures import age, encoded, four_colours, noise
+from tests.unit.pictures import age, encoded, file_of, four_colours, noise
 
 PNG = encoded(four_colours(size=(300, 150)), "PNG")
 
@@ -32,8 +32,8 @@ def files_in(folder: Path) -> list[Path]:
 def test_an_image_is_kept_as_it_came_under_its_hash(store: ImageStore, tmp_path: Path) -> None:
     image_hash = store.save(PNG)
     assert image_hash == hashlib.sha256(PNG).hexdigest()
-    assert store.path(image_hash).read_bytes() == PNG
-    assert files_in(tmp_path) == [store.path(image_hash)]
+    assert file_of(store, image_hash).read_bytes() == PNG
+    assert files_in(tmp_path) == [file_of(store, image_hash)]
 
 
 def test_the_same_image_is_kept_once(store: ImageStore, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_an_upload_is_decoded_once_and_not_again_while_it_is_stored(
     monkeypatch.setattr("product_search.images.store.decode_measured", counting)
     first = store.save_upload(PNG)
     assert (store.save_upload(PNG), decoded) == (first, [PNG])
-    store.path(first).write_bytes(PNG[:200])
+    file_of(store, first).write_bytes(PNG[:200])
     assert (store.save_upload(PNG), decoded) == (first, [PNG, PNG])
     assert store.original(first).content == PNG
 
@@ -106,10 +106,10 @@ def test_an_upload_that_is_no_image_is_not_stored(store: ImageStore, tmp_path: P
 
 def test_an_image_that_is_used_again_is_as_new(store: ImageStore) -> None:
     image_hash = store.save(PNG)
-    age(store.path(image_hash))
+    age(file_of(store, image_hash))
     assert store.reuse(image_hash) == PNG
     assert not store.set_aside(image_hash, time.time() - 60)
-    store.path(image_hash).unlink()
+    file_of(store, image_hash).unlink()
     with pytest.raises(ImageNotFound):
         store.reuse(image_hash)
 
@@ -151,7 +151,7 @@ def test_a_thumbnail_fits_its_side_and_is_never_enlarged(store: ImageStore, side
 def test_a_thumbnail_is_made_once(store: ImageStore) -> None:
     image_hash = store.save(PNG)
     first = store.thumbnail(image_hash, 64)
-    store.path(image_hash).unlink()
+    file_of(store, image_hash).unlink()
     assert store.thumbnail(image_hash, 64) == first
 
 
@@ -168,7 +168,7 @@ def test_an_unknown_thumbnail_size_is_a_mistake_of_the_caller(store: ImageStore)
 
 def test_a_lost_file_is_said_to_be_lost(store: ImageStore) -> None:
     image_hash = store.save(PNG)
-    store.path(image_hash).unlink()
+    file_of(store, image_hash).unlink()
     for read in (store.load, store.original, lambda name: store.thumbnail(name, 64)):
         with pytest.raises(ImageNotFound):
             read(image_hash)
@@ -176,16 +176,16 @@ def test_a_lost_file_is_said_to_be_lost(store: ImageStore) -> None:
 
 def test_a_damaged_file_is_said_to_be_damaged(store: ImageStore) -> None:
     image_hash = store.save(PNG)
-    store.path(image_hash).write_bytes(PNG[:200])
+    file_of(store, image_hash).write_bytes(PNG[:200])
     with pytest.raises(ImageNotFound):
         store.load(image_hash)
 
 
 def test_an_image_that_is_set_aside_is_unknown_until_it_is_put_back(store: ImageStore) -> None:
     image_hash = store.save(PNG)
-    age(store.path(image_hash))
+    age(file_of(store, image_hash))
     assert store.set_aside(image_hash, time.time() - 60)
-    assert (store.renew(image_hash), store.has(image_hash)) == (False, False)
+    assert (store.renew(image_hash), store.find_missing([image_hash])) == (False, {image_hash})
     store.put_back(image_hash)
     assert store.renewed_at(image_hash[:2])[image_hash] >= time.time() - 60
     assert store.renew(image_hash)
@@ -193,30 +193,30 @@ def test_an_image_that_is_set_aside_is_unknown_until_it_is_put_back(store: Image
 
 def test_an_image_that_was_found_again_since_is_not_set_aside(store: ImageStore) -> None:
     image_hash = store.save(PNG)
-    age(store.path(image_hash))
+    age(file_of(store, image_hash))
     before = time.time() - 60
     assert store.renewed_at(image_hash[:2])[image_hash] < before
     assert store.renew(image_hash)
     assert not store.set_aside(image_hash, before)
-    assert store.has(image_hash)
+    assert not store.find_missing([image_hash])
 
 
 def test_what_a_crash_has_left_is_tidied(store: ImageStore) -> None:
     image_hash = store.save(PNG)
-    age(store.path(image_hash))
+    age(file_of(store, image_hash))
     store.set_aside(image_hash, time.time() - 60)
-    folder = store.path(image_hash).parent
+    folder = file_of(store, image_hash).parent
     half, writing, foreign = folder / "partial-a", folder / "partial-b", folder / "foreign.aside"
     for path in (half, writing, foreign):
         path.write_bytes(b"")
     age(half)
     age(foreign)
     store.tidy(image_hash[:2], time.time() - 60)
-    assert sorted(folder.iterdir()) == sorted([store.path(image_hash), writing, foreign])
+    assert sorted(folder.iterdir()) == sorted([file_of(store, image_hash), writing, foreign])
 
 
 def test_a_hash_that_is_none_has_no_image(store: ImageStore) -> None:
-    assert not store.has("../../etc/passwd")
+    assert store.find_missing(["../../etc/passwd"]) == {"../../etc/passwd"}
 
 
 @pytest.mark.parametrize(
@@ -224,4 +224,4 @@ def test_a_hash_that_is_none_has_no_image(store: ImageStore) -> None:
 )
 def test_only_a_hash_becomes_a_path(store: ImageStore, name: str) -> None:
     with pytest.raises(ValueError, match="not a content hash"):
-        store.path(name)
+        file_of(store, name)

@@ -1,0 +1,1 @@
+"""Pictures as they are shown to others: their pixels, and nothing that their files tell besides."""
