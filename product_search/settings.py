@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from product_search.errors import StartError
+from product_search.fetching.policy import Hosts
 from product_search.images.files.bucket import check_endpoint, check_url
 from product_search.milvus.options import (
     Consistency,
@@ -40,6 +41,18 @@ GENERATION_MODELS: dict[GenerationChoice, PublishedModel] = {
 # What of a snapshot is fetched: no images, no pickles, no copy of the weights for other programs.
 PIPELINE_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.jinja", "*/*.safetensors")
 JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(json_object)]
+
+
+def _between_commas(value: object) -> object:
+    """Return what a text has between its commas; what is no text as it is."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def _check_hosts(names: list[str]) -> list[str]:
+    """Return the names; raise ValueError for what names no host."""
+    for name in names:
+        Hosts.parse(name)
+    return names
 
 
 def load_settings() -> Settings:
@@ -183,6 +196,15 @@ class Settings(BaseSettings):
         300.0, ge=1, le=86_400, description="what is not indexed by then is published again"
     )
     synonyms_file: Path | None = Field(None, description="default: the one that ships")
+    fetch_images: bool = Field(
+        False, description="pictures that requests name by URL (image_url) are fetched"
+    )
+    fetch_hosts: Annotated[
+        list[str], NoDecode, BeforeValidator(_between_commas), AfterValidator(_check_hosts)
+    ] = Field(
+        default_factory=list,
+        description="NAME, *.NAME or NAME:PORT, …: only these are asked; default: all public ones",
+    )
     popular_queries: bool = Field(
         True, description="queries are counted, by day and nothing else, and the popular suggested"
     )

@@ -19,8 +19,10 @@ from data_models import (
     SearchSort,
 )
 from product_search.api.bodies import Body, validated
+from product_search.api.fetches import fetch_pictures_of_all, names_urls
 from product_search.api.threads import RequestThreads
 from product_search.errors import AppError, InvalidRequest, Overloaded, PayloadTooLarge
+from product_search.fetching.fetcher import Fetcher
 from product_search.search.search import SearchService
 
 # Turns at a time: half of the cores are left to the searches of others.
@@ -46,7 +48,11 @@ class BatchThreads:
         self._pictures = _Lane(pictures, max_turns)
 
     async def answer(
-        self, body: Body[BatchRequest], request: Request, search: SearchService
+        self,
+        body: Body[BatchRequest],
+        request: Request,
+        search: SearchService,
+        fetcher: Fetcher,
     ) -> BatchResponse:
         """Return the answers to a batch.
 
@@ -66,6 +72,7 @@ class BatchThreads:
 
         try:
             await body.apply(begin, self._texts.threads)
+            await batch.fetch(request, fetcher)
             while batch.turns and batch.lane is not None:
                 await batch.lane.threads.run(request, batch.take_turn)
         finally:
@@ -114,6 +121,23 @@ class _Batch:
         self._requests = list(_bounded(_query(value) for value in values.queries))
         self.turns.extend(_turns(self._requests))
 
+    async def fetch(self, request: Request, fetcher: Fetcher) -> None:
+        """Fetch the pictures that queries name by URL; what can't be fetched is that query's error.
+
+        Raises:
+            ClientGone: the client has left.
+        """
+        named = {
+            place: one
+            for place, one in enumerate(self._requests)
+            if isinstance(one, SearchRequest) and one.image_count and names_urls(one)
+        }
+        if named:
+            errors = await fetch_pictures_of_all(request, list(named.values()), fetcher)
+            for place, error in zip(named, errors, strict=True):
+                if error is not None:
+                    self._requests[place] = error
+
     @property
     def has_pictures(self) -> bool:
         """Whether pictures are decoded for it."""
@@ -123,10 +147,10 @@ class _Batch:
         """Answer the queries of the next turn, if there is any."""
         if not self.turns:
             return
-        places = self.turns.popleft()
-        requests = [self._requests[place] for place in places]
-        right = [one for one in requests if isinstance(one, SearchRequest)]
-        self._answers.update(zip(places, self._search.search_batch(right), strict=True))
+        requests = {place: self._requests[place] for place in self.turns.popleft()}
+        right = {n: one for n, one in requests.items() if isinstance(one, SearchRequest)}
+        answers = self._search.search_batch(list(right.values()))
+        self._answers.update(zip(right, answers, strict=True))
 
     def response(self) -> BatchResponse:
         """Return an answer, or an error, to each query."""

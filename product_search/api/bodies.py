@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 from python_multipart.exceptions import FormParserError
 
+from product_search.api.fetches import fetch_pictures, names_urls
 from product_search.api.multipart import FormReader, Part, boundary_of
 from product_search.api.pictures import brings_pictures
 from product_search.api.threads import RequestThreads
@@ -21,6 +22,7 @@ from product_search.errors import (
     InvalidRequest,
     UnsupportedMediaType,
 )
+from product_search.fetching.fetcher import Fetcher
 from product_search.schemas.examples import Example
 from product_search.schemas.fields import TYPED
 from product_search.schemas.validation import invalid_request
@@ -30,6 +32,7 @@ _MAX_JSON_PARTS = 20_000  # more than the largest valid body has
 _LARGE = 256 * 1024  # bytes, beyond which a body is most likely a picture's
 _MAX_FIELDS, _MAX_FILES = 50, 2
 _MAX_FIELD_KB = 1024
+_OTHER_IMAGES = {"image_base64", "image_url"}
 # Fields that a form has as JSON text.
 JSON_FIELDS = (
     *("attributes", "filters", "generation", "legs", "parts", "region", "product_ids"),
@@ -38,6 +41,7 @@ JSON_FIELDS = (
 
 Model = TypeVar("Model", bound=BaseModel)
 Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,13 @@ class Body(Generic[Model]):
         function: Callable[[Model], Answer],
         threads: RequestThreads | None = None,
         pictures: RequestThreads | None = None,
+        fetcher: Fetcher | None = None,
     ) -> Answer:
         """Return the function's answer to the body as its model; a form's file is its `image`.
 
         A search runs in the threads of searches, anything else in those that all share; where
-        there are pictures to decode, in the threads of `pictures`.
+        there are pictures to decode, in the threads of `pictures`. Pictures that the body names by
+        URL are fetched before, in no thread; who takes such bodies gives the `fetcher`.
 
         Checking a large body takes long, as do most functions: one worker thread does both. A
         route that calls this is a coroutine, since FastAPI checks the answers of plain functions
@@ -68,7 +74,7 @@ class Body(Generic[Model]):
 
         Raises:
             UnsupportedMediaType, InvalidJson, InvalidRequest, and what IncomingBodies,
-            RequestThreads.run and the function raise.
+            RequestThreads.run, Fetcher.fetch and the function raise.
         """
         content_type = self.request.headers.get("content-type", "")
         media_type = content_type.partition(";")[0].strip().lower()
@@ -76,18 +82,24 @@ class Body(Generic[Model]):
             raise UnsupportedMediaType(f"请求体应为 {' 或 '.join(self.media_types)}")
         content = await self.request.body()
         parse = _parse_json if media_type == JSON else partial(_form_values, content_type)
-        left_to = pictures
-        if pictures is not None and (media_type == FORM or len(content) > _LARGE):
-            threads, left_to = pictures, None
-        work = partial(self._answer, function, parse, content, is_left=left_to is not None)
-        if threads is None:
-            answer = await run_in_threadpool(work)
-        else:
-            answer = await threads.run(self.request, work)
+        has_moved = pictures is not None and (media_type == FORM or len(content) > _LARGE)
+        if has_moved:
+            threads = pictures
+        is_left = pictures is not None and not has_moved
+        work = partial(self._answer, function, parse, content, is_left=is_left)
+        answer = await self._run(threads, work)
         if not isinstance(answer, _LeftToPictures):
             return answer
-        assert left_to is not None, "it was left to these"
-        return await left_to.run(self.request, function, answer.model)
+        if answer.has_urls:
+            assert fetcher is not None, "a route of such bodies gives it"
+            await fetch_pictures(self.request, answer.model, fetcher)
+        return await self._run(pictures or threads, partial(function, answer.model))
+
+    async def _run(self, threads: RequestThreads | None, work: Callable[[], Result]) -> Result:
+        """Return what the work returns, in these threads or in those that all share."""
+        if threads is None:
+            return await run_in_threadpool(work)
+        return await threads.run(self.request, work)
 
     def _answer(
         self,
@@ -97,10 +109,15 @@ class Body(Generic[Model]):
         *,
         is_left: bool,
     ) -> Answer | _LeftToPictures[Model]:
-        """Return the function's answer, or the body where it has pictures and is left to others."""
+        """Return the function's answer, or the body where it has pictures and is left to others.
+
+        A body that names pictures by URL is left in any case.
+        """
         model = validated(self.kind, parse(content), is_typed=parse is _parse_json)
-        if is_left and brings_pictures(model):
-            return _LeftToPictures(model)
+        if brings_pictures(model):
+            has_urls = names_urls(model)
+            if is_left or has_urls:
+                return _LeftToPictures(model, has_urls)
         return function(model)
 
 
@@ -109,6 +126,7 @@ class _LeftToPictures(Generic[Model]):
     """A body that is to be answered in the threads of pictures."""
 
     model: Model
+    has_urls: bool  # of pictures that are to be fetched before
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +158,8 @@ def validated(kind: type[Model], values: object, *, is_typed: bool = True) -> Mo
     """
     if not isinstance(values, dict):
         raise InvalidRequest("请求应为 JSON 对象")
-    if isinstance(values.get("image"), bytes) and "image_base64" in values:
-        reason = "image_base64 与文件 image 只能给出一个"
+    if isinstance(values.get("image"), bytes) and _OTHER_IMAGES & values.keys():
+        reason = "image_base64、image_url 与文件 image 只能给出一个"
         raise InvalidRequest(f"请求有误：{reason}", {"image": reason})
     try:
         return kind.model_validate(values, context=TYPED if is_typed else None)

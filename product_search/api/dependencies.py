@@ -13,6 +13,7 @@ from product_search.api import batches, pulse, threads
 from product_search.bootstrap import assemble
 from product_search.bulk import uploads
 from product_search.catalog import products
+from product_search.fetching.fetcher import Fetcher
 from product_search.generation import generations
 from product_search.insights import catalog_map
 from product_search.runs import executor
@@ -44,6 +45,11 @@ class Service:
         Their routes take the service whole: each dependency costs a request about 15 µs.
         """
         return self.resources.search
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """What fetches the pictures that requests name by URL."""
+        return self.resources.fetcher
 
     database_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
     vector_store_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)

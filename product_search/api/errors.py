@@ -16,6 +16,12 @@ from data_models import ErrorBody
 from product_search import errors
 from product_search.api.methods import allowed_methods
 from product_search.errors import AppError
+from product_search.fetching.errors import (
+    ImageFetchFailed,
+    ImageFetchTimeout,
+    ImageUrlDisabled,
+    ImageUrlRefused,
+)
 from product_search.schemas.validation import invalid_request
 
 log = logging.getLogger(__name__)
@@ -35,6 +41,10 @@ IMAGE_ERRORS: tuple[type[AppError], ...] = (
     errors.ImageTooLarge,
     errors.ImageTooManyPixels,
     errors.ImageTooComplex,
+    ImageUrlDisabled,
+    ImageUrlRefused,
+    ImageFetchFailed,
+    ImageFetchTimeout,
 )
 SEARCH_ERRORS: tuple[type[AppError], ...] = (
     errors.Overloaded,

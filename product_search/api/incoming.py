@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from product_search.errors import AppError, Overloaded, PayloadTooLarge, RequestTimeout
 
 # An image at its limit as base64, and the other fields.
 MAX_BODY = 15 * 1024 * 1024
+_TAKE = "product_search.take"  # in the scope of a request
 # After a refusal no more than this is read.
 _MAX_DRAINED = 100 * 1024 * 1024
 
@@ -65,10 +68,20 @@ class IncomingBodies:
             return
         kept = self._own_limits.get(scope["path"])
         body = _IncomingBody(receive, self._limits, self._memory, kept)
+        scope[_TAKE] = partial(self._memory.take, body)
         try:
             await self._app(scope, body.receive, send)
         finally:
             self._memory.release(body)
+
+
+def memory_of(request: Request) -> Callable[[int], Awaitable[None]]:
+    """Return what takes so many bytes more for the request, beside its body.
+
+    It raises Overloaded where there is no room in time.
+    """
+    take: Callable[[int], Awaitable[None]] = request.scope[_TAKE]
+    return take
 
 
 class BodyMemory:

@@ -147,7 +147,11 @@ def _while_wanted(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 
 async def _watch(request: Request, caller: Caller) -> None:
-    """Note it when the client leaves; its request has been read whole."""
+    await until_client_leaves(request)
+    caller.is_gone = True
+
+
+async def until_client_leaves(request: Request) -> None:
+    """Return when the client leaves, whose request has been read whole."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    caller.is_gone = True

@@ -28,6 +28,8 @@ from product_search.bulk.uploads import Imports, UploadImporter
 from product_search.catalog.products import Catalog
 from product_search.drift.reconciler import Reconciler
 from product_search.errors import StartError
+from product_search.fetching.fetcher import Fetcher
+from product_search.fetching.policy import Hosts, Policy
 from product_search.generation.diffusers import open_generator
 from product_search.generation.generations import Generations
 from product_search.generation.generator import IdleUnloader, ImageGenerator
@@ -84,6 +86,7 @@ class Resources:
     generations: Generations
     maps: Maps
     suggester: Suggester
+    fetcher: Fetcher
     run_executor: RunExecutor
 
     @property
@@ -278,6 +281,7 @@ def _assemble(
         generations=generations,
         maps=Maps(database, run_executor.wake),
         suggester=_suggester(settings, search),
+        fetcher=_fetcher(settings),
         run_executor=run_executor,
     )
 
@@ -305,6 +309,11 @@ def _generations(settings: Settings, indexer: Indexer, unloader: IdleUnloader) -
 def _suggester(settings: Settings, search: SearchService) -> Suggester:
     popular = PopularQueries(search.database, are_counted=settings.popular_queries)
     return Suggester(search.words, popular)
+
+
+def _fetcher(settings: Settings) -> Fetcher:
+    hosts = tuple(map(Hosts.parse, settings.fetch_hosts))
+    return Fetcher(Policy(hosts) if settings.fetch_images else None)
 
 
 @contextmanager

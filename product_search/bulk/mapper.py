@@ -95,7 +95,7 @@ def _validate(row: Row) -> dict[str, Any]:
     values = {name: value for name, value in row.values.items() if name != IMAGE_COLUMN}
     if "attributes" in values:
         values["attributes"] = _parse_attributes(values["attributes"])
-    for name in ("image_base64", "generation"):
+    for name in ("image_base64", "image_url", "generation"):
         if name in values:
             raise InvalidRequest(f"{name}：未知字段；导入用 image_path")
     try:

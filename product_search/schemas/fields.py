@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 
 MAX_TITLE = 500
 MAX_QUERY = 512
+MAX_URL = 4096
 MAX_LABEL = 100
 MAX_DESCRIPTION = 5000
 MAX_ATTRIBUTES_SIZE = 16_000
@@ -185,6 +186,16 @@ Upload = Annotated[
     SkipJsonSchema[bytes | None],
     BeforeValidator(_only_bytes),
     Field(exclude=True, repr=False),
+]
+
+ImageUrl = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_URL,
+        description="图片的公网地址（http 或 https），由服务去取，代替 image_base64；"
+        "须由管理员开启（PRODUCT_SEARCH_FETCH_IMAGES），否则为 image_url_disabled",
+    ),
 ]
 
 

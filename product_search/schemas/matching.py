@@ -16,7 +16,15 @@ from pydantic import (
 
 from product_search.errors import ErrorBody
 from product_search.schemas import examples, rules
-from product_search.schemas.fields import MAX_TOP_K, ProductId, Query, Strict, Upload, Whole
+from product_search.schemas.fields import (
+    MAX_TOP_K,
+    ImageUrl,
+    ProductId,
+    Query,
+    Strict,
+    Upload,
+    Whole,
+)
 from product_search.schemas.products import FilterQuery
 from product_search.schemas.search import SearchHit, SearchRequest, SearchResponse, TookMs
 
@@ -64,7 +72,10 @@ class RerankRequest(Strict):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [examples.RERANK],
-            "allOf": [rules.some_of("text", "image_base64")],
+            "allOf": [
+                rules.some_of("text", "image_base64", "image_url"),
+                rules.at_most_one_of("image_base64", "image_url"),
+            ],
         }
     )
 
@@ -73,12 +84,16 @@ class RerankRequest(Strict):
     )
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    image_url: ImageUrl | None = None
     image: Upload = None
 
     @model_validator(mode="after")
     def _check_inputs(self) -> Self:
-        if self.text is None and self.image_base64 is None and self.image is None:
-            raise ValueError("text 与 image_base64（或文件 image）至少给出一个")
+        has_bytes = self.image is not None or self.image_base64 is not None
+        if has_bytes and self.image_url is not None:
+            raise ValueError("image_base64（或文件 image）与 image_url 只能给出一个")
+        if self.text is None and not has_bytes and self.image_url is None:
+            raise ValueError("text 与 image_base64（或文件 image）、image_url 至少给出一个")
         return self
 
 
@@ -117,16 +132,19 @@ class MatchImage(Strict):
     """A picture, or that of a product."""
 
     model_config = ConfigDict(
-        json_schema_extra={"allOf": [rules.one_of("image_base64", "product_id")]}
+        json_schema_extra={"allOf": [rules.one_of("image_base64", "image_url", "product_id")]}
     )
 
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    image_url: ImageUrl | None = None
     product_id: ProductId | None = Field(None, description="该商品的图片")
+    image: Upload = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
-        if (self.image_base64 is None) == (self.product_id is None):
-            raise ValueError("image_base64、product_id 须给出一个，且只能一个")
+        given = (self.image, self.image_base64, self.image_url, self.product_id)
+        if sum(one is not None for one in given) != 1:
+            raise ValueError("image_base64、image_url、product_id 须给出一个，且只能一个")
         return self
 
 
@@ -222,20 +240,23 @@ class TitlesRequest(Strict):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [examples.TITLES],
-            "allOf": [rules.one_of("image_base64", "product_id")],
+            "allOf": [rules.one_of("image_base64", "image_url", "product_id")],
         }
     )
 
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    image_url: ImageUrl | None = None
     product_id: ProductId | None = Field(None, description="该商品的图片；不含它自己的标题")
     top_k: Whole = Field(5, ge=1, le=MAX_TITLES)
     image: Upload = None
 
     @model_validator(mode="after")
     def _one_image(self) -> Self:
-        has_image = self.image is not None or self.image_base64 is not None
-        if has_image == (self.product_id is not None):
-            raise ValueError("image_base64（或文件 image）、product_id 须给出一个，且只能一个")
+        has_bytes = self.image is not None or self.image_base64 is not None
+        if has_bytes + (self.image_url is not None) + (self.product_id is not None) != 1:
+            raise ValueError(
+                "image_base64（或文件 image）、image_url、product_id 须给出一个，且只能一个"
+            )
         return self
 
 

@@ -23,6 +23,7 @@ from product_search.schemas.fields import (
     MAX_TITLE,
     Attributes,
     Description,
+    ImageUrl,
     Label,
     Price,
     Strict,
@@ -56,6 +57,7 @@ class ProductCreate(Strict):
         "没有给出时取自 attributes 的 款号、SPU、货号 等，前面加上 brand；null：不属于任何组",
     )
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    image_url: ImageUrl | None = None
     generation: PictureOfGeneration | None = Field(
         None, description="POST /generate 的一张图片，代替 image_base64"
     )
@@ -68,9 +70,9 @@ class ProductCreate(Strict):
 
 
 def _check_one_image(body: ProductCreate | ProductPatch) -> None:
-    has_another = body.image is not None or "image_base64" in body.model_fields_set
-    if body.generation is not None and has_another:
-        raise ValueError("image_base64（或文件 image）与 generation 只能给出一个")
+    has_bytes = body.image is not None or "image_base64" in body.model_fields_set
+    if has_bytes + (body.image_url is not None) + (body.generation is not None) > 1:
+        raise ValueError("image_base64（或文件 image）、image_url、generation 只能给出一个")
 
 
 class ProductPatch(Strict):
@@ -80,7 +82,7 @@ class ProductPatch(Strict):
         json_schema_extra={"examples": [examples.CHANGE], "allOf": [rules.ONE_IMAGE]}
     )
 
-    # These two can't be cleared: no schema shows their null.
+    # Those that can't be cleared: no schema shows their null.
     title: Title | SkipJsonSchema[None] = Field(None, json_schema_extra=rules.without_default)
     sku: Label | None = None
     description: Description | None = None
@@ -90,6 +92,9 @@ class ProductPatch(Strict):
     attributes: Attributes | None = None
     group: Label | None = None
     image_base64: str | None = Field(None, description="新图片；null 表示删除图片")
+    image_url: ImageUrl | SkipJsonSchema[None] = Field(
+        None, json_schema_extra=rules.without_default
+    )
     generation: PictureOfGeneration | SkipJsonSchema[None] = Field(
         None,
         json_schema_extra=rules.without_default,
@@ -97,7 +102,7 @@ class ProductPatch(Strict):
     )
     image: Upload = None
 
-    @field_validator("title", "generation")
+    @field_validator("title", "image_url", "generation")
     @classmethod
     def _not_cleared(cls, value: Kept | None) -> Kept:
         if value is None:

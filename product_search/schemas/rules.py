@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import combinations
 from typing import Any
 
 Rule = dict[str, Any]
 
 _NULL: Rule = {"type": "null"}
-_IMAGES = ("image_base64", "generation")
+_IMAGES = ("image_base64", "image_url", "generation")
 _THINGS = ("text", "product_id", "parts")
 
 
@@ -33,13 +34,23 @@ def one_of(*names: str) -> Rule:
     return {"oneOf": [given(name) for name in names]}
 
 
+def at_most_one_of(*names: str) -> Rule:
+    """Return the rule that no two of these fields have a value."""
+    return {"allOf": [{"anyOf": list(map(missing, pair))} for pair in combinations(names, 2)]}
+
+
 def without_default(schema: Rule) -> None:
     """Drop the default of a field that may be left out, but not null."""
     del schema["default"]
 
 
 # An image is given in one way. null for image_base64 counts: in a change it removes the image.
-ONE_IMAGE: Rule = {"anyOf": [missing("generation"), {"not": {"required": ["image_base64"]}}]}
+ONE_IMAGE: Rule = {
+    "allOf": [
+        {"anyOf": [missing("image_url", "generation"), {"not": {"required": ["image_base64"]}}]},
+        at_most_one_of("image_url", "generation"),
+    ]
+}
 
 _BY_TEXT: Rule = {
     **missing("parts", "legs", "region", *_IMAGES),
@@ -57,7 +68,7 @@ def _mode(schema: Rule, rule: Rule) -> Rule:
 # The fields that each mode of a search takes; where it is left out, an image alone is looked for by
 # images, all else by hybrid.
 SEARCH: list[Any] = [
-    {"anyOf": [missing(name) for name in _IMAGES]},
+    at_most_one_of(*_IMAGES),
     {
         "anyOf": [
             _mode({"enum": ["text_to_text", "text_to_image"]}, _BY_TEXT),

@@ -21,6 +21,7 @@ from product_search.schemas.fields import (
     MAX_QUERY,
     MAX_TOP_K,
     Flag,
+    ImageUrl,
     Number,
     ProductId,
     Query,
@@ -105,6 +106,7 @@ class Thing(NamedTuple):
 
     text: str | None = None
     image_base64: str | None = None
+    image_url: str | None = None
     generation: PictureOfGeneration | None = None
     product_id: int | None = None
 
@@ -114,12 +116,13 @@ class QueryPart(Strict):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "allOf": [rules.one_of("text", "image_base64", "generation", "product_id")]
+            "allOf": [rules.one_of("text", "image_base64", "image_url", "generation", "product_id")]
         }
     )
 
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    image_url: ImageUrl | None = None
     generation: PictureOfGeneration | None = Field(None, description="POST /generate 的图片")
     product_id: ProductId | None = Field(None, description="以该商品的图片为例；没有图片则用标题")
     weight: Annotated[Number, Field(ge=-1, le=1), AfterValidator(_not_zero)] = Field(
@@ -128,21 +131,29 @@ class QueryPart(Strict):
         description="负数：不要这样的。从查询的向量里减去它的 0.3 倍乘权重；"
         "词里有不要的文字的商品、以及不要的商品本身，不论权重多小都不列出",
     )
+    image: Upload = None
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
-        given = (self.text, self.image_base64, self.generation, self.product_id)
-        if sum(one is not None for one in given) != 1:
-            raise ValueError("text、image_base64、generation、product_id 须给出一个，且只能一个")
+        if sum(one is not None for one in (*self.thing, self.image)) != 1:
+            raise ValueError(
+                "text、image_base64、image_url、generation、product_id 须给出一个，且只能一个"
+            )
         return self
 
     @property
     def thing(self) -> Thing:
         """What the part is, whatever its weight."""
-        return Thing(_folded(self.text), self.image_base64, self.generation, self.product_id)
+        return Thing(
+            _folded(self.text),
+            self.image_base64,
+            self.image_url,
+            self.generation,
+            self.product_id,
+        )
 
 
-_INPUTS = {"text": "text", "image": "image_base64（或文件 image）、generation"}
+_INPUTS = {"text": "text", "image": "image_base64（或文件 image）、image_url、generation"}
 Place = Annotated[Whole, Field(ge=0, le=100_000)]
 Side = Annotated[Whole, Field(ge=1, le=100_000)]
 LegWeight = Annotated[Number, Field(ge=0, le=10)]
@@ -162,6 +173,7 @@ class SearchRequest(Strict):
     )
     text: Query | None = None
     image_base64: str | None = Field(None, description="图片的 base64，或 data URI")
+    image_url: ImageUrl | None = None
     generation: PictureOfGeneration | None = Field(
         None, description="用 POST /generate 的一张图片作为查询，代替 image_base64"
     )
@@ -224,9 +236,8 @@ class SearchRequest(Strict):
         """How many images are decoded for the request at most."""
         parts = self.parts or ()
         given = [part.text for part in parts]
-        return given.count(None) + sum(
-            one is not None for one in (self.image_base64, self.generation, self.product_id)
-        )
+        single = (self.image, self.image_base64, self.image_url, self.generation, self.product_id)
+        return given.count(None) + sum(one is not None for one in single)
 
     @property
     def text_length(self) -> int:
@@ -236,10 +247,11 @@ class SearchRequest(Strict):
 
     @model_validator(mode="after")
     def _check_inputs(self) -> Self:
-        has_file = self.image is not None or self.image_base64 is not None
-        if has_file and self.generation is not None:
-            raise ValueError("image_base64（或文件 image）与 generation 只能给出一个")
-        has_image = has_file or self.generation is not None
+        has_bytes = self.image is not None or self.image_base64 is not None
+        images = has_bytes + (self.image_url is not None) + (self.generation is not None)
+        if images > 1:
+            raise ValueError("image_base64（或文件 image）、image_url、generation 只能给出一个")
+        has_image = images == 1
         if self.chosen_mode is SearchMode.hybrid:
             self._check_hybrid(has_image)
         else:
@@ -271,7 +283,7 @@ class SearchRequest(Strict):
             raise ValueError("parts：只有负权重，没有要找的东西")
         wanted = {part.thing for part in parts if part.weight > 0}
         wanted |= {Thing(text=_folded(self.text)), Thing(product_id=self.product_id)}
-        wanted |= {Thing(generation=self.generation)}
+        wanted |= {Thing(generation=self.generation), Thing(image_url=self.image_url)}
         if sum(len(part.text or "") for part in parts) > MAX_TEXT:
             raise ValueError(f"parts：文字合计最多 {MAX_TEXT} 个字符")
         if any(part.thing in wanted for part in parts if part.weight < 0):

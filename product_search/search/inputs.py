@@ -40,7 +40,16 @@ T = TypeVar("T")
 STAGES = ("decode", "wait", "encode", "recall", "fuse", "hydrate")
 # Of a request, what makes no other search of it; the mode and the image are hashed as they were
 # understood, whether they were given or not.
-_NOT_HASHED = {"mode", "image_base64", "cursor", "offset", "top_k", "explain", "facets"}
+_NOT_HASHED = {
+    "mode",
+    "image_base64",
+    "image_url",
+    "cursor",
+    "offset",
+    "top_k",
+    "explain",
+    "facets",
+}
 
 
 @dataclass(frozen=True)
@@ -223,11 +232,13 @@ class InputReader:
                 image = from_base64(request.image_base64)
             understood = understand(request)
             inputs = self._inputs(understood, image)
+        parts = request.parts or ()
         digest = search_hash(
             [
                 request.chosen_mode,
                 request.model_dump(exclude=_NOT_HASHED),
                 hashlib.sha256(image or b"").hexdigest(),
+                *(hashlib.sha256(part.image).hexdigest() for part in parts if part.image),
             ]
         )
         return Query(
@@ -311,6 +322,8 @@ class InputReader:
         """Return the part's text or image, and the milvus_id where the part is a product."""
         if part.text is not None:
             return self.analyse(part.text), None
+        if part.image is not None:
+            return QueryImage.read(part.image), None
         if part.image_base64 is not None:
             return QueryImage.read(from_base64(part.image_base64)), None
         if part.generation is not None:

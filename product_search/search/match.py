@@ -93,6 +93,8 @@ def _texts(inputs: InputReader, request: MatchRequest) -> Sequence[str]:
 
 def _load_image(inputs: InputReader, place: str, image: MatchImage) -> Image.Image:
     with _errors_at(place):
+        if image.image is not None:
+            return decode(image.image)
         if image.image_base64 is not None:
             return decode(from_base64(image.image_base64))
         assert image.product_id is not None, "MatchImage has checked that one is given"

@@ -130,8 +130,7 @@ def is_countable(text: str) -> bool:
 
 def _found(request: SearchRequest, response: SearchResponse) -> bool:
     """Return whether just a text was searched for, as it stands, and something fits it."""
-    others = (request.image, request.image_base64, request.generation, request.product_id)
-    is_text = not (any(others) or request.parts)
+    is_text = not (request.image_count or request.parts)
     is_first = request.cursor is None and not request.offset
     is_judged = response.mode is SearchMode.hybrid and response.min_confidence != 0
     is_as_typed = response.corrected_query is None

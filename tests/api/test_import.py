@@ -276,6 +276,7 @@ def test_jsonl_rows_go_in_with_their_types(shop: Shop) -> None:
         '{"sku": "B", "title": "书", "colour": 1}',
         '{"sku": "B", "title": "书", "image_base64": "AA=="}',
         '{"sku": "B", "title": "书", "generation": {"generation_id": 1}}',
+        '{"sku": "B", "title": "书", "image_url": "http://shop.test/a.jpg"}',
         '{"sku": "B", "title": "书", "price": NaN}',
         '{"sku": "B", "title": "书", "price": 1e400}',
         '{"sku": "B", "title": "书", "attributes": {"a": 1e400}}',

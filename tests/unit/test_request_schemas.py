@@ -19,9 +19,11 @@ from product_search.schemas.fields import VISIBLE, is_blank
 
 SCHEMAS: dict[str, Any] = create_app().openapi()["components"]
 PICTURE, GENERATED = "aGVsbG8=", {"generation_id": 1}
+URL = "http://shop.test/a.jpg"
 SHARED: dict[str, list[Any]] = {
     "text": ["书包", "", " ", "\u200b", "x" * 513, 5, None],
     "image_base64": [PICTURE, 5, None],
+    "image_url": [URL, "", "x" * 4097, 5, None],
     "generation": [GENERATED, {"generation_id": 0}, {"generation_id": "1"}, {}, None],
     "product_id": [1, 1.0, 0, "1", 1.5, True, 2**63, None],
 }
@@ -34,6 +36,8 @@ REQUESTS: dict[str, dict[str, list[Any]]] = {
             [{"text": "雨伞", "weight": -1}],
             [{"text": "书包", "weight": 0}],
             [{"text": "书包", "product_id": 1}],
+            [{"image_url": URL}],
+            [{"image_url": URL}, {"image_url": "http://shop.test/b.jpg", "weight": -1}],
             [{"weight": 1}],
             [],
             None,
@@ -75,6 +79,7 @@ REQUESTS: dict[str, dict[str, list[Any]]] = {
     "ProductCreate": {
         "title": ["书包", "", " ", "x" * 501, 5, None],
         "image_base64": [PICTURE, None],
+        "image_url": [URL, "", None],
         "generation": [GENERATED, None],
         "price": [0, 9.9, "9.90", 10**10, -1, "1,5", True, None],
         "sku": ["A", "　", "x" * 101, None],
@@ -84,6 +89,7 @@ REQUESTS: dict[str, dict[str, list[Any]]] = {
     "ProductPatch": {
         "title": ["书包", "\x00", None],
         "image_base64": [PICTURE, None],
+        "image_url": [URL, None],
         "generation": [GENERATED, None],
         "attributes": [{}, None],
     },
@@ -91,15 +97,26 @@ REQUESTS: dict[str, dict[str, list[Any]]] = {
         "product_ids": [[1], [1, 2], [1, 1], [], ["1"], None],
         "text": SHARED["text"],
         "image_base64": SHARED["image_base64"],
+        "image_url": SHARED["image_url"],
     },
     "MatchRequest": {
-        "image": [{"product_id": 1}, {"image_base64": PICTURE}, {}, {"text": "书包"}, None],
+        "image": [
+            {"product_id": 1},
+            {"image_base64": PICTURE},
+            {"image_url": URL},
+            {"image_url": URL, "image_base64": PICTURE},
+            {},
+            {"text": "书包"},
+            {"image": "x"},
+            None,
+        ],
         "texts": [[{"text": "书包"}], [{"product_id": 1}], [{}], [], None],
         "text": [{"text": "书包"}, {"text": "书包", "product_id": 1}, None],
         "images": [[{"product_id": 1}], [{"product_id": 0}], None],
     },
     "TitlesRequest": {
         "image_base64": SHARED["image_base64"],
+        "image_url": SHARED["image_url"],
         "product_id": SHARED["product_id"],
         "top_k": [1, 21],
     },

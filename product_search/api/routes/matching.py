@@ -44,7 +44,10 @@ TitlesBody = Annotated[Body[TitlesRequest], json_or_form(TitlesRequest, examples
 async def rerank(body: RerankBody, service: Running) -> RerankResponse:
     """给出的商品按与文字、图片的符合程度排序，用的是已存的向量；请求体为 JSON 或 multipart。"""
     return await body.apply(
-        partial(rerank_products, service.search), service.search_threads, service.picture_threads
+        partial(rerank_products, service.search),
+        service.search_threads,
+        service.picture_threads,
+        service.fetcher,
     )
 
 
@@ -62,7 +65,9 @@ async def rerank(body: RerankBody, service: Running) -> RerankResponse:
 )
 async def match(body: MatchBody, service: Running) -> MatchResponse:
     """一张图片与 1–64 个标题，或一个标题与 1–64 张图片：每一对的分数、置信度与结论。"""
-    return await body.apply(partial(_match, service.search), service.match_threads)
+    return await body.apply(
+        partial(_match, service.search), service.match_threads, fetcher=service.fetcher
+    )
 
 
 @router.get(
@@ -101,7 +106,9 @@ async def get_similar(
 )
 async def find_titles(body: TitlesBody, service: Running) -> TitlesResponse:
     """与图片最相近的已有标题，以及由它们一致之处拼成的建议；请求体为 JSON 或 multipart。"""
-    return await body.apply(partial(suggest_titles, service.search), service.picture_threads)
+    return await body.apply(
+        partial(suggest_titles, service.search), service.picture_threads, fetcher=service.fetcher
+    )
 
 
 def _match(search: SearchService, request: MatchRequest) -> MatchResponse:

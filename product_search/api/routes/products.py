@@ -26,7 +26,7 @@ from product_search import errors
 from product_search.api import images
 from product_search.api.bodies import Body, json_or_form
 from product_search.api.dependencies import Catalog, Running, Service
-from product_search.api.errors import documented
+from product_search.api.errors import IMAGE_ERRORS, documented
 from product_search.api.threads import PICTURE_PATIENCE_S
 from product_search.catalog import products
 from product_search.catalog.products import KEEP_IMAGE, Image
@@ -37,20 +37,17 @@ from product_search.schemas import examples
 router = APIRouter(tags=["商品"])
 
 _POLL_S = 0.02
-_IMAGES = {"image_base64", "generation"}
-_BODY_ERRORS = (
+_IMAGES = {"image_base64", "image_url", "generation"}
+_BODY_ERRORS: tuple[type[errors.AppError], ...] = (
     errors.InvalidRequest,
     errors.InvalidJson,
-    errors.InvalidImage,
     errors.GenerationNotFound,
     errors.ImageNotFound,
-    errors.ImageTooManyPixels,
-    errors.ImageTooComplex,
+    *IMAGE_ERRORS,
     errors.UnsupportedMediaType,
     errors.PayloadTooLarge,
     errors.RequestTimeout,
     errors.Overloaded,
-    errors.ImageTooLarge,
     errors.DuplicateSku,
     errors.OutboxFull,
     errors.DatabaseUnavailable,
@@ -71,12 +68,15 @@ Wait = Annotated[Flag, Query(description="true：等到改动可被搜索后再�
 )
 async def create_product(body: CreateBody, service: Running, wait: Wait = False) -> ProductCreated:
     """新增一个商品；请求体为 JSON（`image_base64`）或 multipart（文件 `image`）；
-    也可用生成的图片（`generation`），商品会标明 `image_generated`。
+    也可给出图片的地址（`image_url`，须由管理员开启），或用生成的图片（`generation`），
+    商品会标明 `image_generated`。
 
     目录里已有的相同商品列在 `duplicates`，不妨碍新增。
     """
     product = await body.apply(
-        partial(_create, service.resources.catalog), pictures=service.picture_threads
+        partial(_create, service.resources.catalog),
+        pictures=service.picture_threads,
+        fetcher=service.fetcher,
     )
     if not wait:
         return product
@@ -113,9 +113,13 @@ def get_product(product_id: ProductId, catalog: Catalog) -> ProductOut:
 async def update_product(
     product_id: ProductId, body: PatchBody, service: Running, wait: Wait = False
 ) -> ProductUpdated:
-    """只改给出的字段；`null` 清空，`image_base64: null` 删除图片，文件 `image` 替换图片。"""
+    """只改给出的字段；`null` 清空，`image_base64: null` 删除图片，
+    文件 `image` 或 `image_url` 替换图片。
+    """
     product = await body.apply(
-        partial(_update, service.resources.catalog, product_id), pictures=service.picture_threads
+        partial(_update, service.resources.catalog, product_id),
+        pictures=service.picture_threads,
+        fetcher=service.fetcher,
     )
     if not wait:
         return product

@@ -47,6 +47,7 @@ BatchBody = Annotated[Body[BatchRequest], json_body(BatchRequest)]
 )
 async def search(body: SearchBody, service: Running) -> SearchResponse:
     """按文字、图片、商品或它们的组合搜索；请求体为 JSON 或 multipart（文件 `image`）。
+    图片也可以是公网上的地址（`image_url`），由服务去取，须由管理员开启。
 
     只给文字时是 hybrid：按词（BM25）、按意思（BGE）、按图片（CLIP）同时找，合成一个次序。
     文字里的价格（300元以内）成为筛选，`interpreted` 说明哪些词被当作了什么，`understand` 可以关闭；
@@ -55,7 +56,10 @@ async def search(body: SearchBody, service: Running) -> SearchResponse:
     `near_misses` 里是最接近的几个。用 `next_cursor` 翻页，期间的增删不会造成重复或遗漏。
     """
     return await body.apply(
-        partial(_search, service.resources), service.search_threads, service.picture_threads
+        partial(_search, service.resources),
+        service.search_threads,
+        service.picture_threads,
+        service.fetcher,
     )
 
 
@@ -80,7 +84,7 @@ async def search_batch(body: BatchBody, request: Request, service: Running) -> B
 
     一个查询有误不影响其他；图片或文字过多时，放不下的查询得到 `payload_too_large`。
     """
-    return await service.batch_threads.answer(body, request, service.search)
+    return await service.batch_threads.answer(body, request, service.search, service.fetcher)
 
 
 def _search(resources: Resources, request: SearchRequest) -> SearchResponse:

@@ -1,0 +1,1 @@
+"""Pictures fetched by URL, from public addresses alone: docs/decisions/0038-pictures-by-url.md."""
