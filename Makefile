@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-stack faults storm fuzz schemathesis check serve web openapi translations calibration evaluation bench bench-growth hostile
+.PHONY: demo test test-stack faults storm fuzz schemathesis check serve web openapi translations calibration evaluation bench bench-growth hostile licences sbom
 
 demo: .venv/runtime
 	@data=$$($(BIN)/python -c 'from product_search.settings import Settings; print(Settings().data_dir)'); \
@@ -84,6 +84,14 @@ openapi: .venv/dev
 # The pages' English, compiled after a change of demo.po.
 translations: .venv/dev
 	$(BIN)/pybabel compile --domain demo --directory product_search/demo/locale
+
+# docs/licences.md, of what is installed.
+licences: .venv/dev
+	$(BIN)/python -m deploy.licences
+
+# sbom.json, what the service consists of, in CycloneDX.
+sbom: .venv/dev
+	$(BIN)/python -m deploy.sbom
 
 .venv/runtime: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 …")'

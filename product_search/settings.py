@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from product_search.errors import StartError
@@ -40,6 +47,8 @@ GENERATION_MODELS: dict[GenerationChoice, PublishedModel] = {
 }
 # What of a snapshot is fetched: no images, no pickles, no copy of the weights for other programs.
 PIPELINE_FILES = ("model_index.json", "*/*.json", "*/*.txt", "*/*.jinja", "*/*.safetensors")
+# What stands for a password in examples: in .env.example, now and before, and in the documents.
+PLACEHOLDERS = ("change-me", "USER:PASSWORD", "…")
 JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(json_object)]
 
 
@@ -209,6 +218,16 @@ class Settings(BaseSettings):
         True, description="queries are counted, by day and nothing else, and the popular suggested"
     )
     wait_timeout_s: float = Field(30.0, gt=0, description="longest wait of ?wait=true")
+
+    @field_validator("database_url", "milvus_token", "kafka_options", "images_secret_access_key")
+    @classmethod
+    def _refuse_placeholders(cls, value: Any) -> Any:
+        """Refuse a password that an example has, and that everybody knows."""
+        text = str(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        for placeholder in PLACEHOLDERS:
+            if placeholder in text:
+                raise ValueError(f"“{placeholder}”是示例里的占位，不是密码：请换成自己的密码")
+        return value
 
     @property
     def sqlalchemy_url(self) -> str:

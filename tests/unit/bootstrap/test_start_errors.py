@@ -81,6 +81,33 @@ def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert [name for name in BAD_SETTINGS if name not in str(caught.value)] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (
+            "PRODUCT_SEARCH_DATABASE_URL",
+            "mysql+pymysql://product_search:change-me-second@mysql:3306/product_search",
+        ),
+        ("PRODUCT_SEARCH_DATABASE_URL", "mysql+pymysql://USER:PASSWORD@127.0.0.1:3306/x"),
+        ("PRODUCT_SEARCH_MILVUS_TOKEN", "root:change-me-fourth"),
+        ("PRODUCT_SEARCH_MILVUS_TOKEN", "root:…"),
+        ("PRODUCT_SEARCH_IMAGES_SECRET_ACCESS_KEY", "change-me"),
+        ("PRODUCT_SEARCH_KAFKA_OPTIONS", '{"sasl.password": "change-me"}'),
+    ],
+)
+def test_a_password_of_an_example_keeps_from_starting(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(f"{name}：")
+    assert value not in str(caught.value)
+    assert_one_line(str(caught.value))
+    assert manage.main(["migrate"]) == 2  # and so with each command, the worker and the service
+    assert name in caplog.text
+
+
 def test_right_settings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRODUCT_SEARCH_INDEX_BATCH_SIZE", "7")
     chosen = load_settings()
