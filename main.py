@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from product_search.api import dependencies, errors, incoming, metrics, uploads
+from product_search.api import access, dependencies, errors, incoming, metrics, uploads
 from product_search.api.openapi import App
 from product_search.api.routes import (
     generation,
@@ -50,11 +50,11 @@ _ROUTES = (
 )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> App:
     """Return the application; stores and models are opened when it starts, not here."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         logs.configure("service")
         try:
             chosen = settings or load_settings()
@@ -62,7 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 rare_collections(),
                 open_resources(chosen, chosen.api_url, is_service=True) as resources,
             ):
-                dependencies.provide(app, resources)
+                service = dependencies.provide(app, resources)
+                service.listening.note(app.bound_host)
                 resources.imports.clean()
                 resources.generations.drop_old()
                 resources.start_runs()
@@ -79,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.add_middleware(incoming.IncomingBodies, own_limits={imports.PATH: uploads.KEPT})
+    app.add_middleware(access.Access)
     app.add_middleware(metrics.RequestMetrics)
     errors.install(app)
     for routes in _ROUTES:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -34,7 +31,6 @@ from sqlalchemy.orm import (
 
 from data_models import (
     IndexStatus,
-    ListSort,
     MomentRange,
     PriceRange,
     SearchFilters,
@@ -48,6 +44,7 @@ from product_search.database.column_types import (
 )
 from product_search.database.key_sets import key_in, write_keys
 from product_search.database.lazy_rows import LazyRow, fetch_lazily, select_raw
+from product_search.database.primary_keys import draw_primary_key
 from product_search.database.transactions import (
     LockPurpose,
     Pool,
@@ -63,29 +60,6 @@ from product_search.errors import DatabaseUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_EPOCH_MS = 1_577_836_800_000  # 2020-01-01T00:00:00Z: 41 bits from here last until 2089
-_RANDOM_BITS = 22
-
-
-class PrimaryKeySource:
-    """Draws 63-bit, time-ordered primary keys: 41 bits of milliseconds, then 22 random bits."""
-
-    def __init__(self) -> None:
-        """Begin anew; keys of one source never repeat or fall."""
-        self._lock = threading.Lock()
-        self._last = 0
-
-    def draw(self) -> int:
-        """Return a key above every key that this source has drawn."""
-        milliseconds = time.time_ns() // 1_000_000 - _EPOCH_MS
-        fresh = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-        with self._lock:
-            self._last = max(fresh, self._last + 1)
-            return self._last
-
-
-draw_primary_key = PrimaryKeySource().draw
 
 
 def _now() -> datetime:
@@ -235,6 +209,36 @@ class PopularQuery(Base):
     searches: Mapped[int]
 
 
+class ApiKey(Base):
+    """A key that lets a caller in; of its text only a digest is kept."""
+
+    __tablename__ = "api_key"
+    __table_args__ = ({"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},)
+
+    id: Mapped[int] = mapped_column(CountedId, primary_key=True)
+    key_id: Mapped[str] = mapped_column(ExactString(16), unique=True)  # its public part
+    name: Mapped[str] = mapped_column(ExactString(100))
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))  # SHA-256 of the whole text
+    scope: Mapped[str] = mapped_column(String(16))
+    # Of the pages that may use it, where it is publishable; else empty.
+    origins: Mapped[list[str]] = mapped_column(JSON, default=list)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # to some ten minutes
+
+
+class SigningSecret(Base):
+    """A secret by which addresses of pictures are signed: the newest signs, each verifies."""
+
+    __tablename__ = "signing_secret"
+    __table_args__ = ({"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},)
+
+    id: Mapped[int] = mapped_column(CountedId, primary_key=True)
+    secret: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
+
+
 class Database:
     """The engine, and one transaction per use case, given as a function of its session.
 
@@ -324,46 +328,6 @@ def _between(
     if ends is not None and ends.lte is not None:
         conditions.append(column <= ends.lte)
     return conditions
-
-
-class ListSegment(NamedTuple):
-    """Part of a list: products that meet the conditions, in an order that an index has."""
-
-    conditions: tuple[ColumnElement[bool], ...]
-    order: tuple[ColumnElement[Any], ...]
-
-
-def list_segments(sort: ListSort) -> tuple[ListSegment, ...]:
-    """Return the segments that make up the list one after the other; ties are broken by id.
-
-    Products without a price come last. A descending index has them there; an ascending one has
-    them first, so they are a segment of their own: ORDER BY price IS NULL would sort all rows.
-    """
-    by_id, price = Product.id.asc(), Product.price
-    walks: dict[ListSort, tuple[ListSegment, ...]] = {
-        ListSort.newest: (ListSegment((), (Product.id.desc(),)),),
-        ListSort.oldest: (ListSegment((), (by_id,)),),
-        ListSort.price_asc: (
-            ListSegment((price.is_not(None),), (price.asc(), by_id)),
-            ListSegment((price.is_(None),), (by_id,)),
-        ),
-        ListSort.price_desc: (ListSegment((), (price.desc(), by_id)),),
-    }
-    return walks[sort]
-
-
-def listed_milvus_ids(
-    session: Session, conditions: Sequence[ColumnElement[bool]], order: ListSort, limit: int
-) -> list[int]:
-    """Return the first keys, at most `limit`, of the products that meet the conditions."""
-    keys: list[int] = []
-    for segment in list_segments(order):
-        rows = select(Product.milvus_id).where(*conditions, *segment.conditions)
-        first = rows.order_by(*segment.order).limit(limit - len(keys))
-        keys += session.scalars(first)
-        if len(keys) == limit:
-            break
-    return keys
 
 
 class ProductRow(LazyRow):

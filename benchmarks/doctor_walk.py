@@ -25,8 +25,9 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from data_models import DENSE_FIELDS, DriftRun, IndexStatus
-from orm_models import Database, PrimaryKeySource, Product, VectorCollection
+from orm_models import Database, Product, VectorCollection
 from product_search.bootstrap.migrate import open_schema
+from product_search.database.primary_keys import PrimaryKeySource
 from product_search.drift import reports
 from product_search.drift.reconciler import Reconciler
 from product_search.images.files.folder import FolderFiles

@@ -24,10 +24,11 @@ from typing import Any
 
 from sqlalchemy import MetaData, insert
 
-from orm_models import Database, Product, draw_primary_key
+from orm_models import Database, Product
 from product_search.bootstrap.migrate import migrate
 from product_search.bulk.importer import BATCH_SIZE, import_file
 from product_search.catalog.products import Catalog
+from product_search.database.primary_keys import draw_primary_key
 from product_search.images.store import ImageStore
 
 ROWS = 10_000

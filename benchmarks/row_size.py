@@ -19,7 +19,8 @@ from sqlalchemy import Table, insert, text
 from sqlalchemy.engine import Connection
 
 from benchmarks.databases import empty_database
-from orm_models import Database, OutboxEvent, Product, draw_primary_key
+from orm_models import Database, OutboxEvent, Product
+from product_search.database.primary_keys import draw_primary_key
 
 ROWS = 100_000
 BATCH = 5_000

@@ -21,8 +21,9 @@ from sqlalchemy.orm import Session
 
 from benchmarks.rig import words
 from data_models import SuggestQuery
-from orm_models import Database, Product, draw_primary_key
+from orm_models import Database, Product
 from product_search.bootstrap.migrate import migrate
+from product_search.database.primary_keys import draw_primary_key
 from product_search.suggestions.catalog_words import CatalogWords
 from product_search.suggestions.popular_queries import MIN_SEARCHES, PopularQueries
 from product_search.suggestions.suggester import Suggester

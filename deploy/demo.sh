@@ -12,7 +12,7 @@ page=$!
 trap 'kill $api $page 2>/dev/null || true; wait' EXIT
 trap 'exit 0' INT TERM
 
-until "$bin/python" -c "import httpx; httpx.get('$api_url/health').raise_for_status(); httpx.get('$page_url/_stcore/health').raise_for_status()" 2>/dev/null; do
+until "$bin/python" -c "import httpx; httpx.get('$api_url/health/ready').raise_for_status(); httpx.get('$page_url/_stcore/health').raise_for_status()" 2>/dev/null; do
     kill -0 $api && kill -0 $page || { echo "启动失败，原因见上" >&2; exit 1; }
     sleep 1
 done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from typing import IO, Any
+from urllib.parse import urlencode
 
 import httpx
 from pydantic import ValidationError
@@ -71,16 +72,20 @@ class ApiClient:
         pydantic.ValidationError: by the same methods, where the answer is not of the API's shape.
     """
 
-    def __init__(self, base_url: str, public_url: str | None = None) -> None:
+    def __init__(
+        self, base_url: str, public_url: str | None = None, key: str | None = None
+    ) -> None:
         """Open the pool; nothing is sent yet.
 
         Args:
             base_url: Where this process reaches the API.
             public_url: Where a browser reaches it; `base_url` by default.
+            key: Shown with each request, where the API requires one.
         """
         self.base_url = base_url.rstrip("/")
         self._public_url = (public_url or base_url).rstrip("/")
-        self._http = httpx.Client(base_url=self.base_url, timeout=TIMEOUT)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self.base_url, timeout=TIMEOUT, headers=headers)
 
     def get_health(self) -> Health:
         """Return the state of the service; a state of `down` is returned too, not raised."""
@@ -234,15 +239,16 @@ class ApiClient:
         """
         if product.image_url is None:
             return None
-        return f"{self._public_url}{product.image_url}?size={size}&revision={product.revision}"
+        return self.public_url(product.image_url, size=size, revision=product.revision)
 
-    def image_url_by_id(self, product_id: int, size: int) -> str:
-        """Return the address of a product's thumbnail by id alone: a 404 if it has no image."""
-        return f"{self._public_url}/product/{product_id}/image?size={size}"
+    def public_url(self, path: str, **parameters: int) -> str:
+        """Return where a browser reaches what the API calls this, with these parameters more.
 
-    def generated_image_url(self, image: PictureOfGeneration, size: int) -> str:
-        """Return the public address of a generated image's thumbnail."""
-        return f"{self._public_url}{_generated_path(image)}?size={size}"
+        `path` is as an answer gives it: it may have a signature, without which it is good for
+        nothing where keys are required.
+        """
+        sign = "&" if "?" in path else "?"
+        return f"{self._public_url}{path}{sign}{urlencode(parameters)}"
 
     def preview_url(self, generation: GenerationOut) -> str | None:
         """Return the public address of a generation's preview; None before the first.
@@ -251,7 +257,7 @@ class ApiClient:
         """
         if generation.preview_url is None:
             return None
-        return f"{self._public_url}{generation.preview_url}?step={generation.step}"
+        return self.public_url(generation.preview_url, step=generation.step)
 
     def close(self) -> None:
         """Close the connections."""

@@ -136,6 +136,12 @@ class Settings(BaseSettings):
     api_public_url: str | None = Field(
         None, description="where visitors' browsers reach it, for pictures; default: api_url"
     )
+    require_keys: bool = Field(
+        False, description="the API lets nobody in without a key (manage keys create)"
+    )
+    api_key: SecretStr | None = Field(
+        None, description="the key that the page and the commands show to the API"
+    )
     encoder: Literal["auto", "starter", "chinese-clip"] = Field(
         "auto", description="auto: Chinese-CLIP where its weights are on disk, else the starter"
     )

@@ -35,6 +35,7 @@ from transformers import AutoTokenizer, BertModel
 
 from benchmarks.rig.folders import BENCH, copy
 from orm_models import Database, Product
+from product_search.access.addresses import OPEN
 from product_search.catalog.rows import product_out
 from product_search.settings import Settings
 
@@ -90,7 +91,7 @@ def rows_of(source: Path) -> Iterator[Row]:
     """Yield the products of a data folder, as columns that answers are made from."""
     with closing(Database(f"sqlite:///{source / 'catalog.sqlite3'}")) as database:
         shown = database.read(
-            lambda session: [product_out(row) for row in session.scalars(select(Product))]
+            lambda session: [product_out(row, OPEN) for row in session.scalars(select(Product))]
         )
     for one in shown:
         yield one.model_dump(exclude={"index_error"}) | {

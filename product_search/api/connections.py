@@ -65,6 +65,11 @@ class WatchedApp(FastAPI):
         super().__init__(**of_app)
         self._watch = Watch(patience or Patience(), room or Room())
 
+    @property
+    def bound_host(self) -> str | None:
+        """The address that Uvicorn was told to listen at; None where that is not known."""
+        return self._watch.bound_host
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take requests; keep the watch while the lifespan lasts."""
         if scope["type"] != "lifespan":
@@ -81,6 +86,7 @@ class Watch:
     def __init__(self, patience: Patience, room: Room) -> None:
         """Watch nothing yet."""
         self.patience = patience
+        self.bound_host: str | None = None
         self._room = room
         self._connections: set[WatchedConnection] = set()
         self._leaves_at: float | None = None  # once the service stops
@@ -102,6 +108,8 @@ class Watch:
                 await looking
 
     def _install(self, config: Config) -> None:
+        if config.fd is None and config.uds is None:  # else somebody else has bound the socket
+            self.bound_host = config.host
         if config.timeout_graceful_shutdown is None:
             config.timeout_graceful_shutdown = self.patience.grace_s
         if config.http_protocol_class is HttpToolsProtocol:

@@ -9,7 +9,7 @@ import anyio
 from fastapi import Depends, FastAPI, Request
 
 import orm_models
-from product_search.api import batches, pulse, threads
+from product_search.api import batches, listening, pulse, threads
 from product_search.bootstrap import assemble
 from product_search.bulk import uploads
 from product_search.catalog import products
@@ -25,6 +25,7 @@ class Service:
     """What the application holds while it runs."""
 
     resources: assemble.Resources
+    listening: listening.Listening
     search_threads: threads.RequestThreads = field(default_factory=threads.RequestThreads)
     picture_threads: threads.RequestThreads = field(
         default_factory=threads.RequestThreads.for_pictures
@@ -57,15 +58,23 @@ class Service:
     image_pulse: pulse.Pulse = field(default_factory=pulse.Pulse)
 
 
-def provide(app: FastAPI, resources: assemble.Resources) -> None:
-    """Give the app's routes what they need."""
-    app.state.service = Service(resources)
+def provide(app: FastAPI, resources: assemble.Resources) -> Service:
+    """Give the app's routes what they need, and return it."""
+    is_open = resources.keyring is None
+    service = Service(resources, listening.Listening(is_open=is_open))
+    app.state.service = service
+    return service
+
+
+def service_of(app: FastAPI) -> Service:
+    """Return what the app holds while it runs, for what stands before the routes."""
+    service: Service = app.state.service
+    return service
 
 
 # Coroutines all of them: FastAPI calls plain functions in a thread, which costs more than they do.
 async def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+    return service_of(request.app)
 
 
 Running = Annotated[Service, Depends(_service)]

@@ -83,10 +83,7 @@ def install(app: FastAPI) -> None:
     # Coroutines: a plain function would wait for a thread, of which there may be none free.
     @app.exception_handler(AppError)
     async def _app_error(_request: Request, error: AppError) -> JSONResponse:
-        answer = _answer(error.status, error.body())
-        if error.retry_after_s is not None:
-            answer.headers["Retry-After"] = str(error.retry_after_s)
-        return answer
+        return answer(error)
 
     @app.exception_handler(RequestValidationError)
     async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -100,11 +97,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _routing_error(request: Request, error: HTTPException) -> JSONResponse:
         code, message = _ROUTING.get(error.status_code, ("http_error", str(error.detail)))
-        answer = _answer(error.status_code, ErrorBody(code=code, message=message))
-        answer.headers.update(error.headers or {})
+        told = _answer(error.status_code, ErrorBody(code=code, message=message))
+        told.headers.update(error.headers or {})
         if error.status_code == 405:
-            answer.headers["Allow"] = ", ".join(sorted(allowed_methods(app, request.scope)))
-        return answer
+            told.headers["Allow"] = ", ".join(sorted(allowed_methods(app, request.scope)))
+        return told
 
     @app.exception_handler(ClientDisconnect)
     @app.exception_handler(errors.ClientGone)
@@ -116,6 +113,16 @@ def install(app: FastAPI) -> None:
     async def _unknown_error(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return _answer(AppError.status, AppError(AppError.example).body())
+
+
+def answer(error: AppError) -> JSONResponse:
+    """Return the answer that tells the error, for handlers and for doors before the routes."""
+    told = _answer(error.status, error.body())
+    if error.retry_after_s is not None:
+        told.headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        told.headers["WWW-Authenticate"] = "Bearer"
+    return told
 
 
 def documented(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:

@@ -10,12 +10,32 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import data_models
+from data_models import ErrorBody
+from product_search.access.addresses import PARAMETER
+from product_search.access.errors import Forbidden, KeyInvalid, KeyRequired
+from product_search.access.scopes import SIGNED, needed_scope
 from product_search.api.bodies import FORM, JSON, JSON_FIELDS, BodyReader
 from product_search.api.connections import WatchedApp
+from product_search.api.errors import documented
+from product_search.errors import DatabaseUnavailable
 from product_search.schemas.examples import Example
 
 Schema = dict[str, Any]
 _REF = "#/components/schemas/{model}"
+_KEY = "key"
+_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "密钥，psk_… 或可公开的 pspk_…；服务不要求密钥时不必发送",
+}
+_REFUSALS = KeyRequired, KeyInvalid, Forbidden, DatabaseUnavailable
+_SIGNATURE = {
+    "name": PARAMETER,
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "图片地址自带的签名，代替密钥；只随回答里的地址使用",
+}
 
 
 class App(WatchedApp):
@@ -33,6 +53,7 @@ class App(WatchedApp):
                 parameter["schema"] = _not_null(parameter["schema"])
             _restore_nulls(schemas)
             _spell_bounds(document)
+            _describe_keys(document)
             self.openapi_schema = document
         return self.openapi_schema
 
@@ -131,6 +152,34 @@ def _spell_bounds(value: Any) -> None:
     if isinstance(value, list):
         for part in value:
             _spell_bounds(part)
+
+
+def _describe_keys(document: Schema) -> None:
+    """Say which operations take a key, and how they answer who may not do them."""
+    document["components"]["securitySchemes"] = {_KEY: _SCHEME}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            name = operation["operationId"]
+            if needed_scope(name) is None:
+                continue
+            operation["security"] = [{_KEY: []}, {}]  # where none is required, none is sent
+            if name in SIGNED:
+                operation.setdefault("parameters", []).append(_SIGNATURE)
+            for status, response in documented(*_REFUSALS).items():
+                _add_response(operation["responses"], str(status), response)
+
+
+def _add_response(responses: Schema, status: str, response: Schema) -> None:
+    """Add a response, or what it says to the one that the operation has for the status."""
+    del response["model"]
+    response["content"][JSON]["schema"] = {"$ref": _REF.format(model=ErrorBody.__name__)}
+    there = responses.setdefault(status, response)
+    examples = there["content"][JSON].get("examples")
+    if there is not response and examples is not None:
+        for code, example in response["content"][JSON]["examples"].items():
+            if code not in examples:
+                there["description"] += f" / {code}"
+                examples[code] = example
 
 
 def _restore_nulls(schemas: Schema) -> None:

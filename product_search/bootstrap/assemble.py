@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from nlp_models import EncoderPair, resolve_device
 from orm_models import Database
+from product_search.access.addresses import OPEN, Addresses
+from product_search.access.keyring import Keyring
 from product_search.bootstrap.encoders import EncoderLoader
 from product_search.bootstrap.loops import (
     open_indexing_loop,
+    open_keyring,
     open_relay_loop,
     open_suggestions_loops,
 )
@@ -32,7 +35,7 @@ from product_search.fetching.fetcher import Fetcher
 from product_search.fetching.policy import Hosts, Policy
 from product_search.generation.diffusers import open_generator
 from product_search.generation.generations import Generations
-from product_search.generation.generator import IdleUnloader, ImageGenerator
+from product_search.generation.generator import IdleUnloader
 from product_search.generation.handler import GenerationHandler
 from product_search.images.store import ImageStore
 from product_search.indexing import reindex
@@ -88,6 +91,7 @@ class Resources:
     suggester: Suggester
     fetcher: Fetcher
     run_executor: RunExecutor
+    keyring: Keyring | None  # where keys are required
 
     @property
     def entities(self) -> EntityCollection:
@@ -149,11 +153,11 @@ def open_resources(
         if settings.index_in_process:
             indexing_loop.start()
         relay_loop = stack.enter_context(open_relay_loop(settings, stores.database))
-        search = open_search(settings, indexer)
-        unloader = IdleUnloader(_generator(settings), settings.generation_idle_s)
-        stack.callback(unloader.close)
+        keyring = stack.enter_context(open_keyring(settings, stores.database))
+        search = open_search(settings, indexer, keyring.addresses if keyring else OPEN)
+        unloader = stack.enter_context(closing(_unloader(settings)))
         resources = _assemble(
-            settings, indexer, recovery, search, indexing_loop, relay_loop, unloader
+            settings, indexer, recovery, search, indexing_loop, relay_loop, unloader, keyring
         )
         stack.callback(resources.run_executor.stop)
         _check_encoders(resources, is_service=is_service)
@@ -212,7 +216,7 @@ def _indexer(settings: Settings, stores: Stores) -> Indexer:
     return Indexer(stores.database, stores.images, collections, policy)
 
 
-def open_search(settings: Settings, indexer: Indexer) -> SearchService:
+def open_search(settings: Settings, indexer: Indexer, addresses: Addresses = OPEN) -> SearchService:
     """Return the search service over the collections that the indexer fills.
 
     Raises:
@@ -228,6 +232,7 @@ def open_search(settings: Settings, indexer: Indexer) -> SearchService:
         cursors=Cursors(open_key(settings.data_dir.resolve() / "cursor.key")),
         calibrations=calibrations,
         words=CatalogWords(indexer.database, indexer.vocabulary),
+        addresses=addresses,
     )
 
 
@@ -235,13 +240,14 @@ def _calibrations(settings: Settings) -> Calibrations:
     return Calibrations(settings.calibrations_dir, settings.shipped_calibrations)
 
 
-def _generator(settings: Settings) -> ImageGenerator:
-    return open_generator(
+def _unloader(settings: Settings) -> IdleUnloader:
+    generator = open_generator(
         settings.generation_folder,
         resolve_device(settings.device),
         offload=settings.generation_offload,
         vae_tiling=settings.generation_vae_tiling,
     )
+    return IdleUnloader(generator, settings.generation_idle_s)
 
 
 def _assemble(
@@ -252,17 +258,16 @@ def _assemble(
     indexing_loop: Loop,
     relay_loop: Loop | None,
     unloader: IdleUnloader,
+    keyring: Keyring | None,
 ) -> Resources:
-    database, images, collections = indexer.database, indexer.images, indexer.collections
+    database, label = indexer.database, settings.generation_label
     gate = OutboxGate(database, settings.outbox_max_depth, wake=(relay_loop or indexing_loop).wake)
-    catalog = Catalog(database, images, gate)
+    catalog = Catalog(database, indexer.images, gate, search.addresses)
     imports = Imports(database, settings.imports_dir, settings.import_max_bytes)
-    generations = _generations(settings, indexer, unloader)
-    label, vectors = settings.generation_label, collections.vector_database
+    generations = _generations(settings, indexer, unloader, search.addresses)
     handlers: Mapping[RunKind, Handler] = {
         RunKind.import_: UploadImporter(imports, catalog).handle,
-        RunKind.reindex: Reindexer(collections, settings.index_batch_size, gate).handle,
-        RunKind.doctor: Reconciler(database, vectors, images, gate).handle,
+        **_store_handlers(settings, indexer, gate),
         **_insight_handlers(indexer, search),
         RunKind.generate: GenerationHandler(generations, unloader, search, label).handle,
     }
@@ -270,8 +275,8 @@ def _assemble(
     return Resources(
         settings=settings,
         database=database,
-        images=images,
-        collections=collections,
+        images=indexer.images,
+        collections=indexer.collections,
         indexing_loop=indexing_loop,
         recovery=recovery,
         relay_loop=relay_loop,
@@ -279,11 +284,23 @@ def _assemble(
         search=search,
         imports=imports,
         generations=generations,
-        maps=Maps(database, run_executor.wake),
+        maps=Maps(database, run_executor.wake, search.addresses),
         suggester=_suggester(settings, search),
         fetcher=_fetcher(settings),
         run_executor=run_executor,
+        keyring=keyring,
     )
+
+
+def _store_handlers(
+    settings: Settings, indexer: Indexer, gate: OutboxGate
+) -> Mapping[RunKind, Handler]:
+    collections = indexer.collections
+    reconciler = Reconciler(indexer.database, collections.vector_database, indexer.images, gate)
+    return {
+        RunKind.reindex: Reindexer(collections, settings.index_batch_size, gate).handle,
+        RunKind.doctor: reconciler.handle,
+    }
 
 
 def _insight_handlers(indexer: Indexer, search: SearchService) -> Mapping[RunKind, Handler]:
@@ -295,7 +312,9 @@ def _insight_handlers(indexer: Indexer, search: SearchService) -> Mapping[RunKin
     }
 
 
-def _generations(settings: Settings, indexer: Indexer, unloader: IdleUnloader) -> Generations:
+def _generations(
+    settings: Settings, indexer: Indexer, unloader: IdleUnloader, addresses: Addresses
+) -> Generations:
     return Generations(
         database=indexer.database,
         images=indexer.images,
@@ -303,6 +322,7 @@ def _generations(settings: Settings, indexer: Indexer, unloader: IdleUnloader) -
         previews=settings.previews_dir,
         max_queued=settings.generation_max_queued,
         keep=timedelta(days=settings.generation_keep_days),
+        addresses=addresses,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 
 from orm_models import Database
+from product_search.access.keyring import READ_EVERY_S, Keyring
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.recovery import Recovery
 from product_search.outbox.kafka import Consumer, KafkaTopic, Publisher
@@ -15,6 +17,8 @@ from product_search.outbox.relay import Relay
 from product_search.runs.background import Loop
 from product_search.settings import Settings
 from product_search.suggestions.suggester import Suggester
+
+log = logging.getLogger(__name__)
 
 _LOOK_S = 2.0  # how often it is asked whether products have changed, in a small catalog
 _COUNT_S = 10.0  # how often the popular queries that were counted are written
@@ -78,6 +82,29 @@ def open_relay_loop(settings: Settings, database: Database) -> Iterator[Loop | N
     finally:
         loop.stop()
         publisher.close()
+
+
+@contextmanager
+def open_keyring(settings: Settings, database: Database) -> Iterator[Keyring | None]:
+    """Open the keys, with the loop that reads them again and again; None where none is required.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer.
+    """
+    if not settings.require_keys:
+        yield None
+        return
+    keyring = Keyring(database)
+    keyring.open()
+    if keyring.is_empty:
+        log.warning("还没有密钥，谁也进不来：python -m product_search.manage keys create NAME")
+    loop = Loop("keys", keyring.refresh, idle_s=READ_EVERY_S)
+    loop.start()
+    try:
+        yield keyring
+    finally:
+        loop.stop()
+        keyring.note_uses()
 
 
 @contextmanager

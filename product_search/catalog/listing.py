@@ -3,25 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, func, not_, select
 from sqlalchemy.orm import Session
 
-from data_models import ProductListQuery, ProductPage
-from orm_models import ListSegment, Product, filter_conditions, list_segments
+from data_models import ListSort, ProductListQuery, ProductPage
+from orm_models import Product, filter_conditions
+from product_search.access.addresses import Addresses
 from product_search.catalog.rows import product_out
 from product_search.schemas.fields import INT64_MAX
 
 
-def fetch_page(session: Session, query: ProductListQuery) -> ProductPage:
+def fetch_page(session: Session, query: ProductListQuery, addresses: Addresses) -> ProductPage:
     """Return the products of the page, and how many there are."""
     conditions = _conditions(query)
     return ProductPage(
-        items=[product_out(row) for row in _page(session, query, conditions)],
+        items=[product_out(row, addresses) for row in _page(session, query, conditions)],
         total=_count(session, conditions),
         page=query.page,
         page_size=query.page_size,
     )
+
+
+class ListSegment(NamedTuple):
+    """Part of a list: products that meet the conditions, in an order that an index has."""
+
+    conditions: tuple[ColumnElement[bool], ...]
+    order: tuple[ColumnElement[Any], ...]
+
+
+def list_segments(sort: ListSort) -> tuple[ListSegment, ...]:
+    """Return the segments that make up the list one after the other; ties are broken by id.
+
+    Products without a price come last. A descending index has them there; an ascending one has
+    them first, so they are a segment of their own: ORDER BY price IS NULL would sort all rows.
+    """
+    by_id, price = Product.id.asc(), Product.price
+    walks: dict[ListSort, tuple[ListSegment, ...]] = {
+        ListSort.newest: (ListSegment((), (Product.id.desc(),)),),
+        ListSort.oldest: (ListSegment((), (by_id,)),),
+        ListSort.price_asc: (
+            ListSegment((price.is_not(None),), (price.asc(), by_id)),
+            ListSegment((price.is_(None),), (by_id,)),
+        ),
+        ListSort.price_desc: (ListSegment((), (price.desc(), by_id)),),
+    }
+    return walks[sort]
+
+
+def listed_milvus_ids(
+    session: Session, conditions: Sequence[ColumnElement[bool]], order: ListSort, limit: int
+) -> list[int]:
+    """Return the first keys, at most `limit`, of the products that meet the conditions."""
+    keys: list[int] = []
+    for segment in list_segments(order):
+        rows = select(Product.milvus_id).where(*conditions, *segment.conditions)
+        first = rows.order_by(*segment.order).limit(limit - len(keys))
+        keys += session.scalars(first)
+        if len(keys) == limit:
+            break
+    return keys
 
 
 def _conditions(query: ProductListQuery) -> list[ColumnElement[bool]]:

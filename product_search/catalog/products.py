@@ -21,6 +21,7 @@ from data_models import (
     ProductUpdated,
 )
 from orm_models import Database, Product
+from product_search.access.addresses import OPEN, Addresses
 from product_search.catalog.identity import find_duplicates, title_key
 from product_search.catalog.listing import fetch_page
 from product_search.catalog.rows import (
@@ -59,11 +60,13 @@ class Catalog:
         images: the store of the images that rows name.
         gate: asked before each write whether the outbox has room for its events, and notified
             after each write that left some.
+        addresses: makes the addresses of the products' images.
     """
 
     database: Database
     images: ImageStore
     gate: OpenGate = field(default_factory=OpenGate)
+    addresses: Addresses = OPEN
 
     def create(self, fields: Mapping[str, Any], image: NewImage) -> ProductCreated:
         """Add a product, and name the products that it duplicates.
@@ -93,12 +96,12 @@ class Catalog:
             product, duplicates = self.database.write(add)
         self.gate.notify()
         return ProductCreated(
-            **dict(product_out(product)), duplicates=duplicates, warnings=_warnings(image)
+            **dict(self._shown(product)), duplicates=duplicates, warnings=_warnings(image)
         )
 
     def get(self, product_id: int) -> ProductOut:
         """Return a product. Raises ProductNotFound."""
-        return product_out(self.database.read(find_product, product_id))
+        return self._shown(self.database.read(find_product, product_id))
 
     def update(self, product_id: int, changes: Mapping[str, Any], image: Image) -> ProductUpdated:
         """Change the given columns and the image.
@@ -131,7 +134,7 @@ class Catalog:
         with _unique_sku(changes):
             product = self.database.write(change)
         self.gate.notify()
-        return ProductUpdated(**dict(product_out(product)), warnings=_warnings(image))
+        return ProductUpdated(**dict(self._shown(product)), warnings=_warnings(image))
 
     def delete(self, product_id: int) -> None:
         """Delete a product, which leaves every answer at once.
@@ -171,7 +174,7 @@ class Catalog:
 
     def list(self, query: ProductListQuery) -> ProductPage:
         """Return one page of the products that meet the query."""
-        return self.database.read(fetch_page, query)
+        return self.database.read(fetch_page, query, self.addresses)
 
     def image(self, product_id: int, side: int | None) -> StoredImage:
         """Return the product's image as it is shown, or a thumbnail within side × side pixels.
@@ -186,6 +189,9 @@ class Catalog:
         if side is None:
             return self.images.shown(image_hash)
         return self.images.thumbnail(image_hash, side)
+
+    def _shown(self, product: Product) -> ProductOut:
+        return product_out(product, self.addresses)
 
     def keep_image(self, image: NewImage) -> dict[str, Any]:
         """Store the image, and return the columns that name it.

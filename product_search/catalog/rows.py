@@ -10,11 +10,13 @@ from sqlalchemy import ColumnElement, Text, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus, ProductOut
-from orm_models import Product, ProductRow, draw_primary_key, products_by_id
+from orm_models import Product, ProductRow, products_by_id
+from product_search.access.addresses import Addresses
 from product_search.catalog.identity import title_key
 from product_search.catalog.variants import named_group
 from product_search.database.column_types import same_json
 from product_search.database.key_sets import key_in, read_rows, row_array, write_keys
+from product_search.database.primary_keys import draw_primary_key
 from product_search.database.transactions import read_committed
 from product_search.errors import ProductNotFound
 from product_search.outbox import catalog_events, events
@@ -49,7 +51,7 @@ _BINDINGS = (
 Outcome = Literal["created", "updated", "unchanged"]
 
 
-def product_out(row: Product | ProductRow) -> ProductOut:
+def product_out(row: Product | ProductRow, addresses: Addresses) -> ProductOut:
     """Return the row as the API shows it; what the table holds was checked when it was written."""
     return ProductOut.model_construct(
         product_id=row.id,
@@ -61,7 +63,7 @@ def product_out(row: Product | ProductRow) -> ProductOut:
         price=row.price,
         attributes=row.attributes,
         group=row.group,
-        image_url=f"/product/{row.id}/image" if row.image_hash else None,
+        image_url=addresses.of(f"/product/{row.id}/image") if row.image_hash else None,
         image_generated=row.image_generated,
         milvus_id=str(row.milvus_id),
         revision=row.revision,

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from data_models import AuditPage, AuditQuery, DuplicatesPage, DuplicatesQuery
 from orm_models import Database
+from product_search.access.addresses import OPEN
 from product_search.bootstrap.assemble import open_auditor, open_duplicate_finder
 from product_search.bootstrap.stores import open_database
 from product_search.cli.follow import run_to_end
@@ -61,7 +62,7 @@ def audit_images(settings: Settings, limit: int, *, as_json: bool) -> int:
 
 def _report_audit(database: Database, limit: int, *, as_json: bool) -> int:
     def fetch(after: int) -> AuditPage:
-        return database.read(audit.fetch_page, AuditQuery(limit=PAGE, after=after))
+        return database.read(audit.fetch_page, AuditQuery(limit=PAGE, after=after), OPEN)
 
     items = (item for page in _pages(fetch) for item in page.items)
     for item in itertools.islice(items, limit):

@@ -5,23 +5,19 @@ What a command does is imported when it is run: `--help` is not to wait for PyTo
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, get_args
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from product_search.bootstrap import logs
-from product_search.errors import AppError, ImportFileError, StartError
+from product_search.cli import key_commands
+from product_search.cli.declaration import command, count, positive
 from product_search.settings import GENERATION_MODELS, GenerationChoice, load_settings
 
-log = logging.getLogger(__name__)
-
 PROGRAM = "python -m product_search.manage"
-Command = Callable[..., int]
 EncoderName = Literal["starter", "chinese-clip"]
 _GIVE_UP = "权重已不在时：放弃在用的集合，服务启动时新建并重新索引全部商品，此前搜索不可用"
 _SIZES = "，".join(f"{name} 约 {one.gigabytes} GB" for name, one in GENERATION_MODELS.items())
@@ -32,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(key_commands.app, name="keys")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,51 +59,8 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
     return [*options, *arguments[end:]]
 
 
-def _count(given: str | int) -> int:
-    """Return the number that plain digits write; Typer passes defaults through here as well."""
-    text = str(given)
-    if not (text.isascii() and text.isdigit()):
-        raise typer.BadParameter("应为 0 或正整数")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    """Return the number that plain digits write, from 1 on."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
-        raise typer.BadParameter("应为正整数")
-    return int(text)
-
-
-def _command(name: str, purpose: str, more: str = "") -> Callable[[Command], Command]:
-    """Declare a command: its purpose is listed by `--help`, and `more` is told by its own."""
-
-    def declare(run: Command) -> Command:
-        @wraps(run)
-        def run_and_exit(*args: Any, **options: Any) -> NoReturn:
-            raise typer.Exit(_exit_code(run, *args, **options))
-
-        app.command(name, short_help=purpose, help=f"{purpose}。\n\n{more}")(run_and_exit)
-        return run
-
-    return declare
-
-
-def _exit_code(run: Command, *args: Any, **options: Any) -> int:
-    try:
-        return run(*args, **options)
-    except (ImportFileError, StartError) as error:
-        log.error("%s", error)
-        return 2
-    except AppError as error:  # a store is down: its own words say which and why
-        cause = str(error.__cause__ or "").partition("\n")[0]
-        log.error("%s", f"{error}（{cause}）" if cause else error)
-        return 2
-    except KeyboardInterrupt:
-        log.error("已中断：已写入的批次不会丢失，再次运行即可继续")
-        return 130
-
-
-@_command(
+@command(
+    app,
     "import",
     "导入商品文件（CSV、JSONL，或连同图片的 ZIP），按 sku 新增或更新",
     "退出码：0 全部导入（或已取消），1 有坏行（其余已导入），2 未能导入（或取消）",
@@ -121,7 +75,7 @@ def import_products(
     ] = None,
     cancel: Annotated[
         int | None,
-        typer.Option(parser=_positive, metavar="ID", help="取消这次导入；已写入的商品保留"),
+        typer.Option(parser=positive, metavar="ID", help="取消这次导入；已写入的商品保留"),
     ] = None,
 ) -> int:
     """Import a product file and wait until its products are indexed, or cancel an import."""
@@ -134,7 +88,8 @@ def import_products(
     raise typer.BadParameter("应给出商品文件，或 --cancel 与导入的编号")
 
 
-@_command(
+@command(
+    app,
     "export",
     "把整个商品目录连同图片导出为 ZIP，可再导入",
     "退出码：0 全部导出，1 有图片已丢失（商品已导出，没有图片），2 未能导出",
@@ -148,7 +103,8 @@ def export_products(
     return import_export.export_products(load_settings(), file)
 
 
-@_command(
+@command(
+    app,
     "doctor",
     "核对数据库、Milvus 与图片文件是否一致，--repair 修复",
     "退出码：0 一致（或不一致的都已排队修复），1 有不一致（或有修复不了的），2 未能核对",
@@ -168,8 +124,11 @@ def doctor(
     return check_stores(load_settings(), repair=repair, drop=drop or (), as_json=as_json)
 
 
-@_command(
-    "duplicates", "找出重复的商品：图片与标题都相近", "退出码：0 没有重复，1 有重复，2 未能查完"
+@command(
+    app,
+    "duplicates",
+    "找出重复的商品：图片与标题都相近",
+    "退出码：0 没有重复，1 有重复，2 未能查完",
 )
 def duplicates(
     as_json: Annotated[
@@ -182,8 +141,11 @@ def duplicates(
     return insights.find_duplicates(load_settings(), as_json=as_json)
 
 
-@_command(
-    "audit", "找出图片与标题不符的商品，最不符的在前", "退出码：0 没有图文不符的，1 有，2 未能查完"
+@command(
+    app,
+    "audit",
+    "找出图片与标题不符的商品，最不符的在前",
+    "退出码：0 没有图文不符的，1 有，2 未能查完",
 )
 def audit(
     as_json: Annotated[
@@ -191,7 +153,7 @@ def audit(
     ] = False,
     limit: Annotated[
         int,
-        typer.Option(parser=_count, metavar="N", help="列出几个（默认 20）", show_default=False),
+        typer.Option(parser=count, metavar="N", help="列出几个（默认 20）", show_default=False),
     ] = 20,
 ) -> int:
     """List the products whose image and title disagree."""
@@ -200,7 +162,8 @@ def audit(
     return insights.audit_images(load_settings(), limit, as_json=as_json)
 
 
-@_command(
+@command(
+    app,
     "retry",
     "重新为索引失败（failed）的商品建立索引",
     "只重新排队；由运行中的服务或 worker 建立索引，没有则在下次启动时",
@@ -216,7 +179,8 @@ def retry(
     return maintenance.retry(load_settings(), product)
 
 
-@_command(
+@command(
+    app,
     "reindex",
     "换编码器：在后台写满一个新的向量集合，然后切换",
     "退出码：0 完成，2 做不了（原因会说明）。中断后再运行即接着做",
@@ -236,7 +200,7 @@ def reindex(
     give_up_active: Annotated[bool, typer.Option("--give-up-active", help=_GIVE_UP)] = False,
     rate: Annotated[
         int | None,
-        typer.Option(parser=_positive, metavar="N", help="每秒最多 N 件商品（默认不限）"),
+        typer.Option(parser=positive, metavar="N", help="每秒最多 N 件商品（默认不限）"),
     ] = None,
 ) -> int:
     """Switch to another encoder, or back; exactly one option besides `--rate` says what to do."""
@@ -263,7 +227,7 @@ def reindex(
     return chosen[0](load_settings())
 
 
-@_command("migrate", "把数据库的表结构升级到本版本所需的")
+@command(app, "migrate", "把数据库的表结构升级到本版本所需的")
 def migrate() -> int:
     """Bring the relational store's tables to this release's."""
     from product_search.cli import maintenance
@@ -271,7 +235,8 @@ def migrate() -> int:
     return maintenance.migrate_tables(load_settings())
 
 
-@_command(
+@command(
+    app,
     "check-encoders",
     "核对下载的编码器：CPU 所用的 int8 与 float32 是否一致",
     "不一致的，服务改用 float32。退出码：0 一致，1 不一致",
@@ -283,7 +248,8 @@ def check_encoders() -> int:
     return check.check_encoders(load_settings())
 
 
-@_command(
+@command(
+    app,
     "download-models",
     "从 ModelScope 下载 Chinese-CLIP 与 BGE，或图片生成模型",
     "编码器下载后会被核对，见 check-encoders。退出码：0 完成，1 已下载，但 int8 与 float32 不一致",

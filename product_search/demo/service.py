@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from data_models import Health, ProductListQuery
+from data_models import Health, PictureOfGeneration, ProductListQuery
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo.errors import show_errors
 from product_search.demo.html import plain
@@ -33,7 +33,9 @@ class Labels(NamedTuple):
 
 @st.cache_resource(on_release=ApiClient.close, show_spinner=False)
 def _client(url: str) -> ApiClient:
-    return ApiClient(url, Settings().api_public_url)
+    settings = Settings()
+    key = settings.api_key
+    return ApiClient(url, settings.api_public_url, key.get_secret_value() if key else None)
 
 
 def open_client() -> ApiClient:
@@ -82,6 +84,21 @@ def product_title(url: str, product_id: int) -> str | None:
         return _client(url).get_product(product_id).title
     except (ApiUnreachable, ApiError, ValueError):
         return None
+
+
+def generated_image_url(client: ApiClient, image: PictureOfGeneration, size: int) -> str:
+    """Return the address of a generated image's thumbnail; of none where the API can't tell it."""
+    path = _generated_path(client.base_url, image.generation_id, image.number)
+    return client.public_url(path, size=size) if path else ""
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def _generated_path(url: str, generation_id: int, number: int) -> str | None:
+    try:
+        pictures = _client(url).get_generation(generation_id).pictures
+    except (ApiUnreachable, ApiError, ValueError):
+        return None
+    return next((one.image_url for one in pictures if one.number == number), None)
 
 
 # The state of the service

@@ -22,6 +22,7 @@ from data_models import (
     PictureOfGeneration,
 )
 from orm_models import Database, Product, Run
+from product_search.access.addresses import OPEN, Addresses
 from product_search.database.clock import database_clock
 from product_search.errors import (
     GenerationFinished,
@@ -71,6 +72,7 @@ class Generations:
         previews: the folder of the previews of generations that are under way.
         max_queued: generations that may wait; more are refused.
         keep: for how long a generation is kept once it has ended.
+        addresses: makes the addresses of the generations' images.
     """
 
     database: Database
@@ -79,6 +81,7 @@ class Generations:
     previews: Path
     max_queued: int
     keep: timedelta
+    addresses: Addresses = OPEN
 
     def enqueue(self, request: GenerationRequest) -> GenerationAccepted:
         """Enqueue a generation, which waits for its turn.
@@ -126,7 +129,7 @@ class Generations:
 
     def get(self, generation_id: int) -> GenerationOut:
         """Return how far a generation is, and its images. Raises GenerationNotFound."""
-        return _to_model(self._fetch(generation_id))
+        return _to_model(self._fetch(generation_id), self.addresses)
 
     def list(self, query: GenerationQuery) -> GenerationPage:
         """Return a page of generations, the newest first."""
@@ -136,7 +139,7 @@ class Generations:
         rows = self.database.read(_fetch_all, found.limit(query.limit + 1))
         items = rows[: query.limit]
         return GenerationPage(
-            items=[_to_model(run) for run in items],
+            items=[_to_model(run, self.addresses) for run in items],
             next_before=items[-1].id if len(rows) > query.limit else None,
         )
 
@@ -213,7 +216,7 @@ def _drop_older(session: Session, keep: timedelta) -> set[str]:
     return {str(run_id) for run_id in session.scalars(unfinished)}
 
 
-def _to_model(run: Run) -> GenerationOut:
+def _to_model(run: Run, addresses: Addresses) -> GenerationOut:
     """Turn a generation's run into the API's model."""
     options = GenerationOptions.model_validate(run.options)
     progress = read_progress(run)
@@ -229,8 +232,8 @@ def _to_model(run: Run) -> GenerationOut:
             "model": progress and progress.model,
             "step": progress.step if progress else 0,
             "steps": progress and progress.steps,
-            "preview_url": f"{PATH}/{run.id}/preview" if has_preview else None,
-            "pictures": [_to_image(run.id, image) for image in images],
+            "preview_url": addresses.of(f"{PATH}/{run.id}/preview") if has_preview else None,
+            "pictures": [_to_image(run.id, image, addresses) for image in images],
             "no_match": bool(images) and all(image.fits is False for image in images),
             "created_at": run.created_at,
             "finished_at": run.finished_at,
@@ -238,10 +241,10 @@ def _to_model(run: Run) -> GenerationOut:
     )
 
 
-def _to_image(generation_id: int, image: GenerationImage) -> GeneratedImage:
+def _to_image(generation_id: int, image: GenerationImage, addresses: Addresses) -> GeneratedImage:
     return GeneratedImage(
         number=image.number,
-        image_url=f"{PATH}/{generation_id}/image/{image.number}",
+        image_url=addresses.of(f"{PATH}/{generation_id}/image/{image.number}"),
         seed=image.seed,
         score=image.score,
         confidence=image.confidence,

@@ -24,6 +24,7 @@ from data_models import (
     Verdict,
 )
 from orm_models import Database, Product
+from product_search.access.addresses import Addresses
 from product_search.indexing.stored_vectors import (
     ActiveVectors,
     open_active_vectors,
@@ -79,19 +80,21 @@ def enqueue(database: Database) -> AuditRun:
     return insight.enqueue(database, RunKind.audit, AuditRun)
 
 
-def fetch_page(session: Session, query: AuditQuery) -> AuditPage:
+def fetch_page(session: Session, query: AuditQuery, addresses: Addresses) -> AuditPage:
     """Return a page of what the last audit found, but for products that changed since."""
     page = insight.fetch_problem_page(session, RunKind.audit, AuditRun, query)
     findings = [AuditFinding.model_validate_json(problem.reason) for problem in page.problems]
     return AuditPage(
         last=page.last,
         newest=page.newest,
-        items=_unchanged(session, findings),
+        items=_unchanged(session, findings, addresses),
         next_after=page.next_after,
     )
 
 
-def _unchanged(session: Session, findings: Sequence[AuditFinding]) -> list[AuditItem]:
+def _unchanged(
+    session: Session, findings: Sequence[AuditFinding], addresses: Addresses
+) -> list[AuditItem]:
     """Keep the findings whose products still have the title and the image that were compared."""
     ids = [finding.product_id for finding in findings]
     columns = Product.id, Product.title, Product.image_hash, Product.image_generated
@@ -100,6 +103,7 @@ def _unchanged(session: Session, findings: Sequence[AuditFinding]) -> list[Audit
         AuditItem(
             product_id=finding.product_id,
             title=finding.title,
+            image_url=addresses.of(f"/product/{finding.product_id}/image"),
             image_generated=row.image_generated,
             standing=finding.standing,
             **finding.pair.model_dump(),

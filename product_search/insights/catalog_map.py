@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -20,6 +20,7 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product, Run
+from product_search.access.addresses import OPEN, Addresses
 from product_search.errors import RunInProgress, VectorStoreUnavailable
 from product_search.indexing import collections
 from product_search.indexing.collections import Role
@@ -75,6 +76,7 @@ class Maps:
 
     database: Database
     on_enqueued: Callable[[], None]
+    addresses: Addresses = OPEN
 
     def get(self, field: MapField) -> CatalogMap | MapComputing:
         """Return the last map of the field; enqueue a new map where the catalog has changed.
@@ -90,8 +92,13 @@ class Maps:
             self._enqueue(field)
         if stored is None or run is None:
             return MapComputing(error=state.error)
-        categories = self.database.read(_fetch_categories, stored.product_ids)
-        return _to_model(field, run, stored, categories, is_stale=is_stale)
+        products = self.database.read(_fetch_products, stored.product_ids)
+        points = [
+            _to_point(product_id, x, y, product, self.addresses)
+            for product_id, x, y in zip(stored.product_ids, stored.x, stored.y, strict=True)
+            if (product := products.get(product_id)) is not None
+        ]
+        return _to_model(field, run, stored, points, is_stale=is_stale)
 
     def _enqueue(self, field: MapField) -> None:
         try:
@@ -133,30 +140,35 @@ def _fetch_revision(session: Session) -> str:
     return "-".join(str(int(number or 0)) for number in session.execute(facts).one())
 
 
-def _fetch_categories(session: Session, product_ids: Sequence[int]) -> dict[int, str | None]:
-    """Return the category of each product that still exists."""
-    found: dict[int, str | None] = {}
+class _Product(NamedTuple):
+    """What a map shows of a product besides its place."""
+
+    category: str | None
+    has_image: bool
+
+
+def _fetch_products(session: Session, product_ids: Sequence[int]) -> dict[int, _Product]:
+    """Return each product that still exists."""
+    found: dict[int, _Product] = {}
+    columns = Product.id, Product.category, Product.image_hash.is_not(None).label("has_image")
     for start in range(0, len(product_ids), PAGE):
         part = Product.id.in_(product_ids[start : start + PAGE])
-        rows = session.execute(select(Product.id, Product.category).where(part))
-        found |= {row.id: row.category for row in rows}
+        rows = session.execute(select(*columns).where(part))
+        found |= {row.id: _Product(row.category, row.has_image) for row in rows}
     return found
 
 
+def _to_point(
+    product_id: int, x: float, y: float, product: _Product, addresses: Addresses
+) -> MapPoint:
+    address = addresses.of(f"/product/{product_id}/image") if product.has_image else None
+    return MapPoint(product_id=product_id, x=x, y=y, category=product.category, image_url=address)
+
+
 def _to_model(
-    field: MapField,
-    run: Run,
-    stored: StoredMap,
-    categories: Mapping[int, str | None],
-    *,
-    is_stale: bool,
+    field: MapField, run: Run, stored: StoredMap, points: Sequence[MapPoint], *, is_stale: bool
 ) -> CatalogMap:
     assert run.finished_at is not None  # it is done
-    points = [
-        MapPoint(product_id=product_id, x=x, y=y, category=categories[product_id])
-        for product_id, x, y in zip(stored.product_ids, stored.x, stored.y, strict=True)
-        if product_id in categories
-    ]
     return CatalogMap(
         field=field,
         collection=stored.collection,
@@ -165,7 +177,7 @@ def _to_model(
         explained_variance=stored.explained_variance,
         total=stored.total,
         shown=len(points),
-        points=points,
+        points=list(points),
     )
 
 

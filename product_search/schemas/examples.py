@@ -164,6 +164,7 @@ READY: Example = {"status": "ok", "reasons": []}
 HEALTH: Example = {
     "status": "ok",
     "reasons": [],
+    "warnings": [],
     "database": "ok",
     "vector_store": "ok",
     "storage": "ok",
@@ -339,6 +340,7 @@ AUDIT: Example = {
         {
             "product_id": 5,
             "title": "红色双肩包",
+            "image_url": "/product/5/image",
             "image_generated": False,
             "score": 0.0412,
             "confidence": 0.0008,
@@ -349,6 +351,7 @@ AUDIT: Example = {
     ],
     "next_after": 12,
 }
+_POINT = {"product_id": 5, "x": -0.3127, "y": 0.1405, "category": "箱包", "image_url": None}
 MAP: Example = {
     "field": "image_clip_vector",
     "collection": "product_v3_a34d462c0503",
@@ -357,7 +360,7 @@ MAP: Example = {
     "explained_variance": [0.1721, 0.0934],
     "total": 276,
     "shown": 1,
-    "points": [{"product_id": 5, "x": -0.3127, "y": 0.1405, "category": "箱包"}],
+    "points": [_POINT],
 }
 MAP_COMPUTING: Example = {"state": "computing", "error": None}
 RUNS: Example = {

@@ -86,7 +86,9 @@ class GeneratedImage(BaseModel):
     """A picture that was made, and how to make it again."""
 
     number: int = Field(description="在这次生成里的序号，从 1 起；不随名次变")
-    image_url: str = Field(description="`/generate/{generation_id}/image/{number}`")
+    image_url: str = Field(
+        description="`/generate/{generation_id}/image/{number}`；需要密钥时带签名"
+    )
     seed: int
     score: float | None = Field(description="图片与文字的余弦相似度；null：没有能比的文字")
     confidence: float | None = Field(description="图文相符的概率，0–1；null：编码器没有校准")

@@ -94,6 +94,7 @@ class AuditItem(MatchPair):
 
     product_id: int
     title: str
+    image_url: str = Field(description="同 `GET /product/{product_id}` 的 image_url")
     image_generated: bool = Field(description="图片由模型生成，不是照片")
     standing: float = Field(
         description="score 减去图片与别的标题、标题与别的图片通常的分数；按它从低到高排列"
@@ -145,6 +146,7 @@ class MapPoint(BaseModel):
     x: float
     y: float
     category: str | None
+    image_url: str | None = Field(description="同 `GET /product/{product_id}` 的 image_url")
 
 
 class MapComputing(BaseModel):

@@ -137,7 +137,10 @@ class ProductOut(BaseModel):
     price: Price | None
     attributes: dict[str, JsonValue]
     group: str | None
-    image_url: str | None = Field(description="`/product/{product_id}/image`，没有图片时为 null")
+    image_url: str | None = Field(
+        description="`/product/{product_id}/image`，没有图片时为 null；需要密钥时带签名，"
+        "浏览器可直接加载，6 至 12 小时内有效，可再加 `&size=`"
+    )
     image_generated: bool = Field(description="图片由模型生成，不是照片：它的文件里这样写明")
     milvus_id: str = Field(description="向量在 Milvus 中的主键（63 位整数，以字符串给出）")
     revision: int

@@ -122,6 +122,7 @@ class Health(BaseModel):
 
     status: Literal["ok", "degraded", "down"]
     reasons: list[str] = Field(description="status 不是 ok 的原因，给人看")
+    warnings: list[str] = Field([], description="不影响 status、而管理者应当知道的，给人看")
     database: Literal["ok", "down"]
     vector_store: Literal["ok", "filling", "down"] = Field(
         description="filling：在用的集合是新建的，或丢失了一部分，还在由数据库填充，"

@@ -18,6 +18,7 @@ from data_models import (
     SearchSort,
 )
 from orm_models import Database
+from product_search.access.addresses import Addresses
 from product_search.catalog.rows import product_out
 from product_search.errors import NotCalibrated, VectorStoreUnavailable
 from product_search.indexing.collections import OpenCollection
@@ -74,6 +75,7 @@ class Search:
 
     database: Database
     cursors: Cursors
+    addresses: Addresses
     collection: OpenCollection
     calibration: Calibration
     plan: Plan
@@ -102,9 +104,7 @@ class Search:
             corrected_query=query.in_full(query.corrected),
             did_you_mean=query.in_full(query.offered),
             interpreted=query.interpreted,
-            hits=to_search_hits(
-                shown, page.skipped, explain=request.explain, unfiltered=ranks or {}
-            ),
+            hits=self._hits(shown, page.skipped, ranks or {}),
             total=len(results.hits),
             total_is_exact=self._is_exact(results),
             next_cursor=self._next_cursor(page.seen_after(results.products)),
@@ -238,7 +238,18 @@ class Search:
         request, places = self.plan.query.request, nearest[:_NEAREST]
         found = yield from hydrate(self.plan, recalled, places, request.filters, page.shown)
         hydrated = found.hydrated(page.shown(found.hits))
-        return to_search_hits(hydrated, explain=request.explain)
+        return self._hits(hydrated)
+
+    def _hits(
+        self,
+        shown: Sequence[HydratedHit],
+        skipped: int = 0,
+        unfiltered: Mapping[int, int] = MappingProxyType({}),
+    ) -> list[SearchHit]:
+        explain = self.plan.query.request.explain
+        return to_search_hits(
+            shown, self.addresses, skipped, explain=explain, unfiltered=unfiltered
+        )
 
     def _ranks_without_filters(self, limit: int) -> Steps[dict[int, int] | None]:
         """Return the ranks of all that fit, by milvus_id, of legs that are read as deep.
@@ -270,6 +281,7 @@ class Search:
 
 def to_search_hits(
     page: Sequence[HydratedHit],
+    addresses: Addresses,
     skipped: int = 0,
     *,
     explain: bool = False,
@@ -285,7 +297,7 @@ def to_search_hits(
             score=round(hit.score, 6),
             confidence=round_confidence(hit.confidence),
             matched_field=hit.field,
-            product=product_out(product),
+            product=product_out(product, addresses),
             more_in_group=more,
             explain=_explain(hit, unfiltered) if explain else None,
         )

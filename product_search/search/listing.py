@@ -7,7 +7,8 @@ from collections.abc import Sequence, Set
 import numpy as np
 
 from data_models import Leg, ListSort, SearchFilters, SearchSort
-from orm_models import Database, filter_conditions, listed_milvus_ids
+from orm_models import Database, filter_conditions
+from product_search.catalog.listing import listed_milvus_ids
 from product_search.milvus.searches import TermSearch
 from product_search.search.fusion import as_listed
 from product_search.search.plan import Plan

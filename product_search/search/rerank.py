@@ -70,7 +70,8 @@ def _rerank(
         found = fuse_legs(plan, leg_hits, calibration, is_complete=True)
         recalled = [found.hit(place) for place in range(len(found.fused.milvus_ids))]
     recalled += _unranked_hits(plan, indexed - {hit.milvus_id for hit in recalled})
-    hits = to_search_hits([HydratedHit(hit, rows[hit.milvus_id]) for hit in recalled])
+    hydrated = [HydratedHit(hit, rows[hit.milvus_id]) for hit in recalled]
+    hits = to_search_hits(hydrated, search.addresses)
     ranked = {hit.product.product_id for hit in hits}
     return RerankResponse(
         hits=hits,

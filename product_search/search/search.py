@@ -20,6 +20,7 @@ from data_models import (
     VectorField,
 )
 from orm_models import Database, Product
+from product_search.access.addresses import OPEN, Addresses
 from product_search.batching import Batcher, background, gather
 from product_search.catalog.rows import find_by_sku, find_variants
 from product_search.errors import (
@@ -82,6 +83,7 @@ class SearchService:
     cursors: Cursors
     calibrations: Calibrations
     words: CatalogWords
+    addresses: Addresses = OPEN
 
     _queues: Mapping[str, Batcher[_Waiting, SearchResponse | Exception]] = field(init=False)
 
@@ -286,6 +288,7 @@ class SearchService:
         return Search(
             database=self.database,
             cursors=self.cursors,
+            addresses=self.addresses,
             collection=collection,
             calibration=calibration or self.calibrations.of(collection.encoders.fingerprint),
             plan=plan,

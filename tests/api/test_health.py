@@ -27,6 +27,7 @@ def test_a_healthy_service_says_all_of_it(api: TestClient) -> None:
         {
             "status": "ok",
             "reasons": [],
+            "warnings": [],
             "database": "ok",
             "vector_store": "ok",
             "storage": "ok",

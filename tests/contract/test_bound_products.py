@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from orm_models import Database, Product, products_by_id
+from product_search.access.addresses import OPEN
 from product_search.catalog.products import Catalog
 from product_search.catalog.rows import BoundProduct, BoundProducts, bound_products, product_out
 from tests.contract.test_database import catalog as catalog, create
@@ -28,7 +29,8 @@ def test_what_a_search_reads_of_a_product_is_what_the_catalog_shows(
     }
     created = [create(catalog, **whole), create(catalog, price=Decimal("0.00")), create(catalog)]
     by_id = database.read(products_by_id, [one.product_id for one in created] + [10**6])
-    assert sorted(map(product_out, by_id), key=lambda one: one.product_id) == created
+    shown = [product_out(row, OPEN) for row in by_id]
+    assert sorted(shown, key=lambda one: one.product_id) == created
     assert isinstance(by_id[0].image_generated, bool)
     with pytest.raises(AttributeError):
         _ = by_id[0].image_phash
@@ -54,7 +56,8 @@ def test_products_are_bound_to_all_their_entities_and_read_where_they_are_wanted
     }
     assert [one.group for one in created] == list(groups)
     assert asked == [found.products]
-    assert {key: product_out(row) for key, row in found.rows.items()} == {wanted[0]: created[3]}
+    shown = {key: product_out(row, OPEN) for key, row in found.rows.items()}
+    assert shown == {wanted[0]: created[3]}
     assert database.read(bound_products, [], (), lambda _: []) == BoundProducts({}, {})
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from data_models import AuditPage, AuditQuery, CatalogMap, MapComputing, MapField, VectorField
 from orm_models import Run, RunProblem
+from product_search.access.addresses import OPEN
 from product_search.catalog.products import KEEP_IMAGE
 from product_search.errors import (
     IN_THE_LOG,
@@ -55,7 +56,7 @@ def audited(shop: Shop, page: int = 100) -> AuditPage:
     """What a whole audit finds."""
     claimed = exclusive.start(shop.database, RunKind.audit, {}, LEASE)
     assert execute(context(shop, claimed), auditor(shop, page).handle) is RunState.done
-    return shop.database.read(audit.fetch_page, AuditQuery(limit=100))
+    return shop.database.read(audit.fetch_page, AuditQuery(limit=100), OPEN)
 
 
 def map_maker(shop: Shop, shown: int = 100, page: int = 100) -> MapMaker:
@@ -124,10 +125,10 @@ def test_till_an_audit_ends_the_last_is_shown_and_nothing_is_noted_twice(stocked
     before = audited(stocked)
     claimed = exclusive.start(stocked.database, RunKind.audit, {}, LEASE)
     auditor(stocked).handle(context(stocked, claimed))  # and there the process dies
-    found = stocked.database.read(audit.fetch_page, AuditQuery())
+    found = stocked.database.read(audit.fetch_page, AuditQuery(), OPEN)
     assert (found.last, found.items) == (before.last, before.items)
     assert execute(context(stocked, claimed), auditor(stocked).handle) is RunState.done
-    found = stocked.database.read(audit.fetch_page, AuditQuery())
+    found = stocked.database.read(audit.fetch_page, AuditQuery(), OPEN)
     assert found.last is not None
     assert (found.last.run_id, found.items) == (claimed.id, before.items)
 
@@ -139,7 +140,7 @@ def test_an_audit_that_fails_names_no_file(stocked: Shop) -> None:
     claimed = exclusive.start(stocked.database, RunKind.audit, {}, LEASE)
     broken = Auditor(stocked.database, stocked.milvus, unreadable)
     assert execute(context(stocked, claimed), broken.handle) is RunState.failed
-    newest = stocked.database.read(audit.fetch_page, AuditQuery()).newest
+    newest = stocked.database.read(audit.fetch_page, AuditQuery(), OPEN).newest
     assert newest is not None
     assert newest.error == IN_THE_LOG
 

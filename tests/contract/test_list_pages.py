@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from data_models import ListSort, ProductListQuery, SearchFilters
-from orm_models import Database, filter_conditions, listed_milvus_ids
+from orm_models import Database, filter_conditions
+from product_search.catalog.listing import listed_milvus_ids
 from product_search.catalog.products import Catalog
 from product_search.images.store import ImageStore
 

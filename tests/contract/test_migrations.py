@@ -14,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 
 from orm_models import Base, Database, Product, VectorCollection
+from product_search.access.addresses import OPEN
 from product_search.bootstrap.migrate import (
     COMMAND,
     current_revision,
@@ -112,7 +113,7 @@ def test_a_database_of_the_release_before_migrations_is_adopted(empty: Database)
     assert definitions(empty) == new
     assert current_revision(empty) == head_revision()
     with reading(empty) as session:
-        kept = product_out(session.scalars(select(Product)).one())
+        kept = product_out(session.scalars(select(Product)).one(), OPEN)
         (active,) = session.scalars(select(VectorCollection))
     assert (active.name, active.role) == ("product_v1_x", "active")
     assert (active.encoder, active.encoder_fingerprint) == (None, "x")

@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from nlp_models import EncoderPair
 from orm_models import Database, OutboxEvent, Product
+from product_search.access.addresses import OPEN
 from product_search.bootstrap.encoders import EncoderLoader
 from product_search.catalog.rows import product_out
 from product_search.drift import reports
@@ -204,7 +205,7 @@ class Place(ABC):
                     wrong.append(f"product {product_id} is not as the list shows it")
         with reading(self.database) as session:
             rows = {
-                row.id: product_out(row).model_dump(mode="json")
+                row.id: product_out(row, OPEN).model_dump(mode="json")
                 for row in session.scalars(select(Product))
             }
         different = [key for key in rows | shown if rows.get(key) != shown.get(key)]

@@ -42,12 +42,14 @@ class Server:
         self.status = 200
         self.body: bytes = b"{}"
         self.seen: tuple[Any, ...] = ()
+        self.authorization: str | None = None
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
                 content = self.rfile.read(int(self.headers.get("content-length", 0)))
                 server.seen = (self.command, self.path, json.loads(content) if content else None)
+                server.authorization = self.headers.get("authorization")
                 self.send_response(server.status)
                 self.send_header("content-length", str(len(server.body)))
                 self.end_headers()
@@ -178,4 +180,25 @@ def test_a_thumbnails_address_is_the_one_that_browsers_reach() -> None:
     client = ApiClient("http://api:8000", "https://shop.example/")
     address = client.image_url(ProductOut.model_validate(PRODUCT), 64)
     assert address == "https://shop.example/product/7/image?size=64&revision=3"
+    client.close()
+
+
+def test_a_signed_address_keeps_its_signature() -> None:
+    client = ApiClient("http://api:8000", "https://shop.example/")
+    signed = "/product/7/image?signature=1-x"
+    product = ProductOut.model_validate(PRODUCT | {"image_url": signed})
+    address = client.image_url(product, 64)
+    assert address == f"https://shop.example{signed}&size=64&revision=3"
+    assert client.public_url("/generate/1/image/2", size=64).endswith("/generate/1/image/2?size=64")
+    client.close()
+
+
+@pytest.mark.parametrize(("key", "sent"), [("psk_a_b", "Bearer psk_a_b"), (None, None), ("", None)])
+def test_the_key_is_sent_with_each_request(
+    server: Server, key: str | None, sent: str | None
+) -> None:
+    server.answer(PRODUCT)
+    client = ApiClient(server.url, key=key)
+    client.get_product(7)
+    assert server.authorization == sent
     client.close()

@@ -21,13 +21,12 @@ from data_models import INT64_MAX, ListSort
 from orm_models import (
     Base,
     Database,
-    PrimaryKeySource,
     Product,
-    list_segments,
 )
 from product_search.bootstrap.migrate import migrate
-from product_search.catalog.listing import is_called
+from product_search.catalog.listing import is_called, list_segments
 from product_search.database.column_types import Money, UtcDateTime
+from product_search.database.primary_keys import PrimaryKeySource
 from product_search.errors import DatabaseUnavailable
 from tests.sessions import reading, writing
 

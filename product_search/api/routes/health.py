@@ -90,6 +90,7 @@ def _health(service: Service) -> Health:
         {
             "status": "down" if database.fault else "degraded" if reasons else "ok",
             "reasons": reasons,
+            "warnings": service.listening.warnings,
             "database": _state(database.fault),
             "vector_store": "filling" if is_filling and not vector_fault else _state(vector_fault),
             "storage": _state(storage_fault or image_fault),

@@ -18,7 +18,7 @@ from data_models import (
     MapQuery,
 )
 from product_search import errors
-from product_search.api.dependencies import Database, Maps, Runs
+from product_search.api.dependencies import Database, Maps, Running, Runs
 from product_search.api.errors import QUEUE_ERRORS, documented
 from product_search.insights import audit, duplicates
 
@@ -48,9 +48,10 @@ def find_duplicates(database: Database, runs: Runs) -> DuplicateRun:
 
 
 @router.get(AUDIT_PATH, summary="图文不符的商品", responses=_PAGE_ERRORS)
-def get_audit(query: Annotated[AuditQuery, Query()], database: Database) -> AuditPage:
+def get_audit(query: Annotated[AuditQuery, Query()], service: Running) -> AuditPage:
     """最近一次完成的核查：图片与标题最不相符的在前，一页；和最新一次核查的状态。"""
-    return database.read(audit.fetch_page, query)
+    resources = service.resources
+    return resources.database.read(audit.fetch_page, query, resources.catalog.addresses)
 
 
 @router.post(AUDIT_PATH, status_code=202, summary="核查图文", responses=_QUEUE_ERRORS)

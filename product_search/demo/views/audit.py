@@ -67,7 +67,7 @@ def _summary(run: Run) -> str:
 def _show_item(client: ApiClient, item: AuditItem) -> None:
     with st.container(border=True, key=f"audit_{item.product_id}"):
         left, right = st.columns([5, 1], vertical_alignment="center")
-        url = client.image_url_by_id(item.product_id, 128)
+        url = client.public_url(item.image_url, size=128)
         image = html.image_html(url, item.title, is_generated=item.image_generated)
         left.html(
             f'<div class="ps-row">{image}<div class="ps-judged">'

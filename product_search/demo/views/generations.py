@@ -20,6 +20,7 @@ from product_search.demo import html
 from product_search.demo.errors import show_errors
 from product_search.demo.language import _
 from product_search.demo.navigation import open_in_catalog, open_search
+from product_search.demo.service import generated_image_url
 from product_search.demo.views import runs
 from product_search.demo.views.duplicates import product_or_none
 from product_search.demo.views.insights import page_starts, show_turn_buttons
@@ -144,7 +145,7 @@ def _show_images(client: ApiClient, generation: GenerationOut) -> None:
 
 
 def _card_html(client: ApiClient, generation: GenerationOut, image: GeneratedImage) -> str:
-    url = client.generated_image_url(_reference(generation, image), 512)
+    url = client.public_url(image.image_url, size=512)
     image_html = html.image_html(url, _wish(generation), is_generated=True)
     seed = _("种子 {seed}").format(seed=image.seed)
     fit = "" if image.score is None else html.fit_html(image.confidence, image.score)
@@ -208,7 +209,7 @@ def _show_past(client: ApiClient, generation: GenerationOut, *, is_shown: bool) 
     number, wish = generation.generation_id, _wish(generation)
     state = _(runs.STATE_NAMES[generation.state])
     if generation.pictures:
-        url = client.generated_image_url(_reference(generation, generation.pictures[0]), 256)
+        url = client.public_url(generation.pictures[0].image_url, size=256)
         image = html.image_html(url, wish, is_generated=True)
     else:
         image = f'<div class="ps-pic ps-none">{state}</div>'
@@ -295,7 +296,7 @@ def _confirm_attachment(client: ApiClient, attachment: Attachment, product: Prod
     left.caption(_("现在的图片"))
     left.html(html.thumbnail_html(client, product, 256))
     right.caption(_("换成这张"))
-    url = client.generated_image_url(attachment.image, 256)
+    url = generated_image_url(client, attachment.image, 256)
     right.html(html.image_html(url, _("生成的图片"), is_generated=True))
     choose_again = partial(setattr, attachment, "product", None)
     st.caption(_("商品会标明图片是 AI 生成的。"))

@@ -54,10 +54,10 @@ window.psMap ??= (() => {
   tip.append(image, words);
   const show = ({ points, event }) => {
     const [, title, address] = points[0].customdata;
-    if (image.src !== address) {
+    if (image.getAttribute("src") !== address) {
       image.removeAttribute("src");
-      image.hidden = false;
-      image.src = address;
+      image.hidden = !address;
+      if (address) image.src = address;
     }
     words.textContent = title;
     document.querySelector(".stApp").append(tip);
@@ -198,7 +198,8 @@ def _custom_data(
     """Return what the plot knows of a point: the product's id, its title, its image's address."""
     number = point.product_id
     unknown = f"{point.category or _('未分类')} · {_('编号 {number}').format(number=number)}"
-    return number, titles.get(number, unknown), client.image_url_by_id(number, 256)
+    address = client.public_url(point.image_url, size=256) if point.image_url else ""
+    return number, titles.get(number, unknown), address
 
 
 @st.cache_data(max_entries=4, ttl=600, show_spinner=False)

@@ -25,6 +25,7 @@ PURPOSES = {
     "migrate": "把数据库的表结构升级到本版本所需的",
     "check-encoders": "核对下载的编码器",
     "download-models": "从 ModelScope 下载",
+    "keys": "制作、列出、撤销 API 的密钥",
 }
 
 
@@ -81,6 +82,11 @@ def test_each_command_explains_itself(
         ["retry", "--product", "A"],
         ["doctor", "--fix"],
         ["download-models", "starter"],
+        ["keys", "nothing"],
+        ["keys", "create"],
+        ["keys", "create", "店铺", "--scope", "root"],
+        ["keys", "create", "店铺", "--days", "0"],
+        ["keys", "revoke"],
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2(

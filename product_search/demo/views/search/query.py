@@ -20,7 +20,7 @@ from product_search.client import ApiClient
 from product_search.demo.html import image_html, plain
 from product_search.demo.image_input import Region, query_image
 from product_search.demo.language import N_, _, option_name, widget_key
-from product_search.demo.service import product_title
+from product_search.demo.service import generated_image_url, product_title
 from product_search.demo.views.search.attributes import attributes_in_address
 from product_search.demo.views.search.understanding import AS_TYPED, kinds_as_typed
 
@@ -216,7 +216,7 @@ def _show_generated_image(client: ApiClient, image: PictureOfGeneration) -> None
     """Show the generated image in place of an uploader; a click takes it out."""
     name = "drop_generated"
     st.button(_("移除图片"), key=name, icon=":material/close:", on_click=_drop_generated)
-    url = client.generated_image_url(image, 512)
+    url = generated_image_url(client, image, 512)
     with st.container(key="generated_query"):
         st.html(image_html(url, _("生成的图片"), is_generated=True))
 

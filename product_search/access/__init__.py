@@ -1,0 +1,1 @@
+"""Who may do what: keys, the scope of each operation, signed addresses of pictures."""
