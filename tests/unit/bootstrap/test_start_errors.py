@@ -91,7 +91,7 @@ def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -
         ("PRODUCT_SEARCH_DATABASE_URL", "mysql+pymysql://USER:PASSWORD@127.0.0.1:3306/x"),
         ("PRODUCT_SEARCH_MILVUS_TOKEN", "root:change-me-fourth"),
         ("PRODUCT_SEARCH_MILVUS_TOKEN", "root:…"),
-        ("PRODUCT_SEARCH_IMAGES_SECRET_ACCESS_KEY", "change-me"),
+        ("PRODUCT_SEARCH_IMAGES_SECRET_ACCESS_KEY", "change-me-fifth"),
         ("PRODUCT_SEARCH_KAFKA_OPTIONS", '{"sasl.password": "change-me"}'),
     ],
 )
