@@ -9,7 +9,17 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from product_search.api import access, dependencies, errors, incoming, metrics, uploads
+from product_search.api import (
+    access,
+    dependencies,
+    documentation,
+    errors,
+    incoming,
+    metrics,
+    uploads,
+)
+from product_search.api.doors.front import FrontDoor
+from product_search.api.doors.rates import RateDoor
 from product_search.api.openapi import App
 from product_search.api.routes import (
     generation,
@@ -64,6 +74,7 @@ def create_app(settings: Settings | None = None) -> App:
             ):
                 service = dependencies.provide(app, resources)
                 service.listening.note(app.bound_host)
+                app.doors.open(chosen, resources.keyring)
                 resources.imports.clean()
                 resources.generations.drop_old()
                 resources.start_runs()
@@ -78,14 +89,24 @@ def create_app(settings: Settings | None = None) -> App:
         description=DESCRIPTION,
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
+        docs_url=None,
+        redoc_url=None,
     )
-    app.add_middleware(incoming.IncomingBodies, own_limits={imports.PATH: uploads.KEPT})
-    app.add_middleware(access.Access)
-    app.add_middleware(metrics.RequestMetrics)
+    _put_doors_before(app)
     errors.install(app)
     for routes in _ROUTES:
         app.include_router(routes.router)
+    documentation.install(app)
     return app
+
+
+def _put_doors_before(app: App) -> None:
+    """Have each request pass what counts it and what may refuse it; the last is the outermost."""
+    app.add_middleware(incoming.IncomingBodies, own_limits={imports.PATH: uploads.KEPT})
+    app.add_middleware(RateDoor, doors=app.doors)
+    app.add_middleware(access.Access, refusals=app.doors.refusals)
+    app.add_middleware(FrontDoor, doors=app.doors)
+    app.add_middleware(metrics.RequestMetrics)
 
 
 def _operation_id(route: APIRoute) -> str:

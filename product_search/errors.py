@@ -28,7 +28,7 @@ class AppError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500  # HTTP's
     example: ClassVar[str] = "服务内部错误"  # the message that OpenAPI shows
-    retry_after_s: ClassVar[int | None] = None  # when the same request may be sent again
+    retry_after_s: int | None = None  # when the same request may be sent again
 
     def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
         """Keep what a person reads, and the fields of the request that are wrong, with reasons."""
@@ -131,6 +131,45 @@ class ImageTooComplex(AppError):
     code = "image_too_complex"
     status = 422
     example = "图片过于复杂：解码费时过长"
+
+
+class InvalidHost(AppError):
+    """The request does not say for which host it is, or says it twice or malformed."""
+
+    code = "invalid_host"
+    status = 400
+    example = "请求头 Host 有误：应有且只有一个，形如 shop.example.com:8000"
+
+
+class HostNotAllowed(AppError):
+    """The host name that the request is for is none of this service's; settings add names."""
+
+    code = "host_not_allowed"
+    status = 421
+    example = (
+        "主机名 'shop.example.com' 不属于本服务：要用它访问，"
+        "请把它加入设置 PRODUCT_SEARCH_ALLOWED_HOSTS（用逗号分隔）"
+    )
+
+
+class CrossSite(AppError):
+    """A page of another origin would write or ask, and no setting allows that origin."""
+
+    code = "cross_site"
+    status = 403
+    example = (
+        "来自其他网站 'https://shop.example.com' 的请求：要允许它，"
+        "请把它的来源加入设置 PRODUCT_SEARCH_CORS_ORIGINS（用逗号分隔）"
+    )
+
+
+class RateLimited(AppError):
+    """This key or address has asked for too much within a time; Retry-After says when it may."""
+
+    code = "rate_limited"
+    status = 429
+    example = "请求过于频繁，请在 20 秒后重试"
+    retry_after_s = 60
 
 
 class ProductNotFound(AppError):

@@ -26,6 +26,7 @@ from product_search.milvus.options import (
     check_uri,
     json_object,
 )
+from product_search.schemas.addresses import host_pattern, page_origin
 from product_search.schemas.validation import invalid_request
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,18 @@ def _check_hosts(names: list[str]) -> list[str]:
     for name in names:
         Hosts.parse(name)
     return names
+
+
+HostPatterns = Annotated[
+    tuple[Annotated[str, AfterValidator(host_pattern)], ...],
+    NoDecode,
+    BeforeValidator(_between_commas),
+]
+PageOrigins = Annotated[
+    tuple[Annotated[str, AfterValidator(page_origin)], ...],
+    NoDecode,
+    BeforeValidator(_between_commas),
+]
 
 
 def load_settings() -> Settings:
@@ -141,6 +154,20 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(
         None, description="the key that the page and the commands show to the API"
+    )
+    allowed_hosts: HostPatterns = Field(
+        (),
+        description="names by which the API is reached, separated by commas; *.example.com: all "
+        "below it. Addresses, localhost, the machine's name and api_url's always are",
+    )
+    cors_origins: PageOrigins = Field(
+        (), description="of pages that may call the API, separated by commas"
+    )
+    rate_limit: str | None = Field(
+        None,
+        pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour)$",
+        description="what a key or an address may ask for: 3000/minute are 300 searches; "
+        "default: as much as it likes",
     )
     encoder: Literal["auto", "starter", "chinese-clip"] = Field(
         "auto", description="auto: Chinese-CLIP where its weights are on disk, else the starter"

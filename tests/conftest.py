@@ -66,6 +66,7 @@ def open_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sett
             data_dir=folder,
             encoder="starter",
             device="cpu",
+            allowed_hosts=("testserver",),  # as TestClient calls itself
         )
 
     return make

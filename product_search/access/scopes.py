@@ -8,7 +8,7 @@ from product_search.context import Principal, Scope
 # By the name of its route. An operation that is not here asks for the most.
 _OPERATIONS: dict[Scope | None, str] = {
     # Asked by balancers and supervisors, or told to everybody in the repository.
-    None: "live ready openapi swagger_ui_html swagger_ui_redirect redoc_html",
+    None: "live ready openapi documentation documentation_file",
     Scope.read: """
         search search_batch suggest rerank match get_similar find_titles
         list_products get_product get_image get_import get_duplicates get_audit get_map

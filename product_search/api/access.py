@@ -19,6 +19,7 @@ from product_search.access.keyring import Keyring
 from product_search.access.keys import id_of
 from product_search.access.scopes import SIGNED, needed_scope, require_scope
 from product_search.api.dependencies import service_of
+from product_search.api.doors.refusals import RefusalLog
 from product_search.api.errors import answer
 from product_search.api.operations import Operations
 from product_search.context import Principal, current_principal
@@ -36,9 +37,10 @@ class Access:
     What is refused is answered before any of its body is read.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap the app."""
+    def __init__(self, app: ASGIApp, refusals: RefusalLog) -> None:
+        """Wrap the app; what is refused goes into the log."""
         self._app = app
+        self._refusals = refusals
         self._operations: Operations | None = None
         # One reading of the keys is all that whoever looks again waits for.
         self._looking = anyio.CapacityLimiter(1)
@@ -60,6 +62,7 @@ class Access:
         try:
             principal = await self._admit(scope, keyring)
         except AppError as error:
+            self._refusals.note(scope, error)
             await answer(error)(scope, receive, send)
             return
         token = current_principal.set(principal)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import resource
 import socket
 from collections.abc import AsyncIterator
@@ -268,6 +269,7 @@ class WatchedConnection(HttpToolsProtocol):
         if len(self.pipeline) >= _MAX_PIPELINED:
             self.transport.abort()
         elif not self.transport.is_closing():
+            self._take_host_of_target()
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -289,6 +291,13 @@ class WatchedConnection(HttpToolsProtocol):
         """Stop with the server; from now on the client has little time."""
         self._watch.begin_to_leave(self.loop.time())
         super().shutdown()
+
+    def _take_host_of_target(self) -> None:
+        """Put the host of `GET http://host/path` in place of the header's, as RFC 9112 says."""
+        if not self.url.startswith((b"/", b"*")):
+            host = re.split(rb"[/?#]", self.url.partition(b"//")[2], maxsplit=1)[0]
+            self.headers[:] = [one for one in self.headers if one[0] != b"host"]
+            self.headers.append((b"host", host))
 
     def _unsupported_upgrade_warning(self) -> None:
         """Log nothing: clients ask for upgrades as they like."""

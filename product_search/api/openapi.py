@@ -15,9 +15,17 @@ from product_search.access.addresses import PARAMETER
 from product_search.access.errors import Forbidden, KeyInvalid, KeyRequired
 from product_search.access.scopes import SIGNED, needed_scope
 from product_search.api.bodies import FORM, JSON, JSON_FIELDS, BodyReader
-from product_search.api.connections import WatchedApp
+from product_search.api.doors.front import GuardedApp
+from product_search.api.doors.limits import cost_of
 from product_search.api.errors import documented
-from product_search.errors import DatabaseUnavailable
+from product_search.errors import (
+    AppError,
+    CrossSite,
+    DatabaseUnavailable,
+    HostNotAllowed,
+    InvalidHost,
+    RateLimited,
+)
 from product_search.schemas.examples import Example
 
 Schema = dict[str, Any]
@@ -28,7 +36,7 @@ _SCHEME = {
     "scheme": "bearer",
     "description": "密钥，psk_… 或可公开的 pspk_…；服务不要求密钥时不必发送",
 }
-_REFUSALS = KeyRequired, KeyInvalid, Forbidden, DatabaseUnavailable
+_OF_KEYS = KeyRequired, KeyInvalid, Forbidden, DatabaseUnavailable
 _SIGNATURE = {
     "name": PARAMETER,
     "in": "query",
@@ -38,7 +46,7 @@ _SIGNATURE = {
 }
 
 
-class App(WatchedApp):
+class App(GuardedApp):
     """The application; its OpenAPI describes each body that a BodyReader reads."""
 
     def openapi(self) -> Schema:
@@ -53,7 +61,7 @@ class App(WatchedApp):
                 parameter["schema"] = _not_null(parameter["schema"])
             _restore_nulls(schemas)
             _spell_bounds(document)
-            _describe_keys(document)
+            _describe_doors(document)
             self.openapi_schema = document
         return self.openapi_schema
 
@@ -154,19 +162,29 @@ def _spell_bounds(value: Any) -> None:
             _spell_bounds(part)
 
 
-def _describe_keys(document: Schema) -> None:
-    """Say which operations take a key, and how they answer who may not do them."""
+def _describe_doors(document: Schema) -> None:
+    """Say which operations take a key, and how the doors before them refuse requests."""
     document["components"]["securitySchemes"] = {_KEY: _SCHEME}
     for operations in document["paths"].values():
-        for operation in operations.values():
+        for method, operation in operations.items():
             name = operation["operationId"]
-            if needed_scope(name) is None:
-                continue
-            operation["security"] = [{_KEY: []}, {}]  # where none is required, none is sent
+            if needed_scope(name) is not None:
+                operation["security"] = [{_KEY: []}, {}]  # where none is required, none is sent
             if name in SIGNED:
                 operation.setdefault("parameters", []).append(_SIGNATURE)
-            for status, response in documented(*_REFUSALS).items():
+            for status, response in documented(*_refusals(method, name)).items():
                 _add_response(operation["responses"], str(status), response)
+
+
+def _refusals(method: str, name: str) -> Iterator[type[AppError]]:
+    """Yield the errors of the doors before an operation."""
+    yield from (InvalidHost, HostNotAllowed)
+    if method != "get":
+        yield CrossSite
+    if needed_scope(name) is not None:
+        yield from _OF_KEYS
+    if cost_of(name):
+        yield RateLimited
 
 
 def _add_response(responses: Schema, status: str, response: Schema) -> None:

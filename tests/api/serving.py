@@ -62,7 +62,7 @@ def sent(port: int, body: str) -> Iterator[None]:
     """A search that is sent whole, and whose client leaves at the end of the block."""
     content = body.encode()
     head = (
-        "POST /search HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+        "POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(content)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", port)) as client:

@@ -67,7 +67,7 @@ def connected(port: int, sent: bytes = b"") -> Iterator[socket.socket]:
 
 def head(method: str, path: str, *headers: str) -> bytes:
     """A request's line and headers, whole."""
-    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: here", *headers, "", "")).encode()
+    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", "")).encode()
 
 
 def post(path: str, content: bytes, announced: int | None = None) -> bytes:

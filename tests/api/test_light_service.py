@@ -21,7 +21,9 @@ from fastapi.testclient import TestClient
 from main import create_app
 from product_search.settings import Settings
 
-settings = Settings(_env_file=None, data_dir=Path(sys.argv[1]), encoder="starter")
+settings = Settings(
+    _env_file=None, data_dir=Path(sys.argv[1]), encoder="starter", allowed_hosts=("testserver",)
+)
 photo = Path("sample_data/images/1f34e.webp").read_bytes()
 with TestClient(create_app(settings)) as api:
     table = {"file": ("some.csv", "title,sku\\n蓝色帐篷,T-1\\n".encode())}

@@ -47,7 +47,7 @@ def test_a_request_is_the_operation_that_the_router_takes_it_for(
     ("method", "path", "operation"),
     [
         ("GET", "/openapi.json", "openapi"),
-        ("GET", "/docs", "swagger_ui_html"),
+        ("GET", "/docs", "documentation"),
         ("DELETE", "/product/list", "delete_product"),  # for the router too
         ("GET", "/product/12/image/", None),
         ("POST", "/search/", None),

@@ -127,7 +127,8 @@ ROUTES = ["POST /product", "POST /product?wait=true", "PATCH /product/1", "POST 
 def hang_up_in_the_middle(port: int, route: str, body: tuple[str, bytes], *, reset: bool) -> None:
     """Send less than was announced, and close the connection or tear it down."""
     media_type, content = body
-    head = f"{route} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\nContent-Length: 100000"
+    length = "Content-Length: 100000"
+    head = f"{route} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n{length}"
     with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as client:
         client.sendall(f"{head}\r\n\r\n".encode() + content)
         if reset:

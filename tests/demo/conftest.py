@@ -31,6 +31,7 @@ _ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP rebound.test 127.0.0.1",  # as an attacker's DNS would have it
 ]
 # 22 products, so that the catalog has a second page; BAG-0018 has no image.
 _SKUS = [f"BAG-{number:04}" for number in (*range(1, 14), 18)] + [
