@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from product_search.context import Scope
 from product_search.errors import ErrorBody
 from product_search.schemas.fields import (
     INT64_MAX,
@@ -137,6 +138,7 @@ from product_search.schemas.suggestions import (
 )
 from product_search.schemas.system import (
     Alive,
+    Caller,
     DoctorRun,
     DriftExample,
     DriftKind,
@@ -186,6 +188,7 @@ __all__ = [
     "BadImportRow",
     "BatchRequest",
     "BatchResponse",
+    "Caller",
     "CatalogMap",
     "Description",
     "DoctorRun",
@@ -261,6 +264,7 @@ __all__ = [
     "RunOut",
     "RunsPage",
     "Scalar",
+    "Scope",
     "SearchFilters",
     "SearchHit",
     "SearchMode",

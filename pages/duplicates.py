@@ -52,7 +52,8 @@ def _insight(client: ApiClient) -> Insight:
         return client.get_duplicates(DuplicatesQuery(limit=1)).newest
 
     label = _("开始查重")
-    return Insight("search_duplicates", label, _summary, client.find_duplicates, newest)
+    start = client.find_duplicates
+    return Insight("search_duplicates", "find_duplicates", label, _summary, start, newest)
 
 
 def _summary(run: Run) -> str:

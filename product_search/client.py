@@ -14,6 +14,7 @@ from data_models import (
     AuditPage,
     AuditQuery,
     AuditRun,
+    Caller,
     CatalogMap,
     DoctorRun,
     DriftReport,
@@ -91,6 +92,10 @@ class ApiClient:
         """Return the state of the service; a state of `down` is returned too, not raised."""
         response = self._send("GET", "/health", accepted=(200, 503))
         return Health.model_validate_json(response.content)
+
+    def get_caller(self) -> Caller:
+        """Return who the service takes this client for, by its key."""
+        return Caller.model_validate_json(self._send("GET", "/system/me").content)
 
     def search(self, values: Mapping[str, Any], image: bytes | None = None) -> SearchResponse:
         """Search by the fields of `POST /search`; fields whose value is None are not sent."""

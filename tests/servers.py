@@ -154,11 +154,12 @@ def running_worker(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def running_pages(api_url: str) -> Iterator[str]:
-    """The pages over this API; their address."""
+def running_pages(api_url: str, **settings: str) -> Iterator[str]:
+    """The pages over this API, with these variables more in their environment; their address."""
     port = free_port()
     command = ["streamlit", "run", "web_demo.py", f"--server.port={port}"]
-    with _running(command, ROOT, {"PRODUCT_SEARCH_API_URL": api_url}, "URL:"):
+    environment = {"PRODUCT_SEARCH_API_URL": api_url} | settings
+    with _running(command, ROOT, environment, "URL:"):
         yield f"http://127.0.0.1:{port}"
 
 

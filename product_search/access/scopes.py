@@ -13,7 +13,7 @@ _OPERATIONS: dict[Scope | None, str] = {
         search search_batch suggest rerank match get_similar find_titles
         list_products get_product get_image get_import get_duplicates get_audit get_map
         list_generations get_generation get_generated_image get_preview
-        health get_drift get_runs get_metrics
+        health get_drift get_runs get_metrics get_caller
     """,
     # What changes products, and what occupies the service for long.
     Scope.write: """

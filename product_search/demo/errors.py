@@ -11,6 +11,7 @@ from data_models import ErrorBody
 from product_search.client import ApiError, ApiUnreachable
 from product_search.demo.html import plain
 from product_search.demo.language import N_, _, language
+from product_search.demo.operators import current_operator
 from product_search.settings import Settings
 
 IMAGE_ERRORS = (
@@ -20,6 +21,8 @@ IMAGE_ERRORS = (
     "image_too_complex",
     "payload_too_large",
 )
+# Without a key, or with none that the API knows.
+KEY_ERRORS = ("key_required", "key_invalid")
 FIELD_NAMES = {
     "title": N_("标题"),
     "sku": N_("商家编号"),
@@ -67,6 +70,13 @@ def show_errors() -> Iterator[None]:
         st.error(error_text(error), icon=":material/error:")
 
 
+def is_for_all(error: Exception) -> bool:
+    """Tell whether what failed so would fail for the next product too: asking on is no use."""
+    if isinstance(error, ApiError):
+        return error.status in (401, 403)
+    return isinstance(error, ApiUnreachable)
+
+
 def error_text(error: ApiUnreachable | ApiError | ValueError) -> str:
     """Return what happened and what can be done, as Markdown."""
     if isinstance(error, ApiUnreachable):
@@ -78,9 +88,28 @@ def error_text(error: ApiUnreachable | ApiError | ValueError) -> str:
         if error.body.code == "http_error":
             strange = _("{address} 的回答无法识别（HTTP {status}），请确认它是本项目的 API。")
             return strange.format(address=_address(), status=error.status)
-        return _body_text(error.body)
+        return _key_text(error.body.code) or _body_text(error.body)
     # Only an answer that is not of our API's shape comes here (pydantic's error).
     return _("{address} 的回答无法识别，请确认它是本项目的 API。").format(address=_address())
+
+
+def _key_text(code: str) -> str | None:
+    """Return what is wrong with the key that was used, if that is what is wrong."""
+    if code == "forbidden":
+        return _("这把密钥的权限不够，这一步没有做：请用权限更高的密钥登录。")
+    if code not in KEY_ERRORS:
+        return None
+    if current_operator() is not None:
+        return _("登录的密钥不再有效：它已被撤销或已过期。请重新登录。")
+    if code == "key_required":
+        return _(
+            "API 只答有密钥的请求，而网页没有密钥：请管理员用 `manage keys create` 建一把只读的，"
+            "写进网页的环境变量 `PRODUCT_SEARCH_API_KEY`。"
+        )
+    return _(
+        "API 不认网页自己的密钥（环境变量 `PRODUCT_SEARCH_API_KEY`）：它有误、已被撤销或已过期，"
+        "请管理员换一把。"
+    )
 
 
 def _address() -> str:

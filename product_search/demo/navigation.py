@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import streamlit as st
 
@@ -11,10 +11,10 @@ from data_models import Health
 from product_search.client import ApiClient
 from product_search.demo.html import show_style
 from product_search.demo.language import _
+from product_search.demo.operators import may
 from product_search.demo.service import open_client, show_service
+from product_search.demo.sign_in import DIALOGS, show_caller
 
-# Open dialogs of the pages.
-_DIALOGS = ("deleting", "bulk", "duplicates_choice")
 # What the search page keeps of its query; its filters stay.
 _QUERY_STATE = ("text", "mode_zh", "mode_en", "like", "unlike", "generation", "picture")
 
@@ -23,7 +23,8 @@ def begin_page(title: str) -> tuple[ApiClient, Health | None]:
     """Show a page's style, its title and what is wrong with the service, if anything.
 
     Returns:
-        The API's client, and the service's state; None in its place where it does not answer.
+        The API's client, and the service's state; None in its place where it does not answer, or
+        not to the visitor.
     """
     if not st.session_state.get("entered"):
         # A server's first visitor may come by a page's own address, before the front page ran.
@@ -32,20 +33,30 @@ def begin_page(title: str) -> tuple[ApiClient, Health | None]:
     show_style()
     client = open_client()
     st.title(title, anchor=False)
-    return client, show_service(client)
+    is_let_in = show_caller(client)
+    return client, show_service(client) if is_let_in else None
 
 
 def enter_page(path: str) -> None:
     """Close the dialogs that another page left open."""
     if st.session_state.get("page") != path:
         st.session_state["page"] = path
-        for name in _DIALOGS:
+        for name in DIALOGS:
             st.session_state[name] = None
 
 
 def open_in_catalog(product_id: int) -> NoReturn:
     """Go to the catalog page, with this product open for editing."""
     st.switch_page("pages/catalogue.py", query_params={"product": str(product_id)})
+
+
+def show_open_button(product_id: int, key: str, **look: Any) -> None:
+    """Show a button that opens the product on the catalog page, to be edited or only read."""
+    label, icon = _("查看"), ":material/visibility:"
+    if may("update_product"):
+        label, icon = _("编辑"), ":material/edit:"
+    if st.button(label, key=key, icon=icon, **look):
+        open_in_catalog(product_id)
 
 
 def open_generator(product_id: int) -> NoReturn:

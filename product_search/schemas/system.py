@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from product_search.context import Scope
 from product_search.schemas import examples
 
 
@@ -139,3 +140,19 @@ class Health(BaseModel):
     drift: DriftTotal | None = Field(
         None, description="最近一次核对剩下的不一致；从未核对则为 null"
     )
+
+
+class Caller(BaseModel):
+    """Whoever sends a request, as the service knows them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "张三", "scope": "write", "key_id": "3kTq9XwZb2Lm"}]
+        }
+    )
+
+    name: str = Field(description="密钥的名字；服务不要求密钥时是 anonymous")
+    scope: Scope = Field(
+        description="最多可以做什么：read 只能查看，write 可以改动，admin 可以管理"
+    )
+    key_id: str | None = Field(description="密钥公开的部分；没有密钥时为 null")

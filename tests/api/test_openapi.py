@@ -86,6 +86,7 @@ def test_every_route_is_there() -> None:
         "GET /system/drift",
         "POST /system/drift",
         "POST /system/repair",
+        "GET /system/me",
         "GET /system/runs",
         "GET /metrics",
     }

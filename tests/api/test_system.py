@@ -38,6 +38,11 @@ def sample(api: TestClient, name: str) -> float | None:
     return found.get(f"product_search_{name}")
 
 
+def test_where_keys_are_off_everybody_may_do_all(api: TestClient) -> None:
+    caller = {"name": "anonymous", "scope": "admin", "key_id": None}
+    assert api.get("/system/me").json() == caller
+
+
 def test_before_the_first_walk_nothing_is_claimed(api: TestClient) -> None:
     assert report(api) == {"last": None, "newest": None}
     assert api.get("/health").json()["drift"] is None

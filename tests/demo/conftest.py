@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from data_models import ProductOut
 from product_search.client import ApiClient
 from tests.conftest import SAMPLE
+from tests.demo.guarded import Guarded, running_guarded
 from tests.demo.pages import Upload
 from tests.servers import free_port, running_api, running_pages
 
@@ -71,6 +72,13 @@ def generating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
         client.close()
 
 
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A running API that requires keys, with two products."""
+    with running_guarded(tmp_path_factory.mktemp("guarded")) as service:
+        yield service
+
+
 def _sample_rows() -> list[dict[str, str]]:
     with (SAMPLE / "catalog.csv").open(encoding="utf-8", newline="") as stream:
         rows = {row["sku"]: row for row in csv.DictReader(stream)}
@@ -94,6 +102,12 @@ def api_url(service: ApiClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
 def generating_url(generating: ApiClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The same of the API that generates images."""
     yield from _used_by_pages(generating.base_url, monkeypatch)
+
+
+@pytest.fixture
+def guarded_url(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The same of the API that requires keys."""
+    yield from _used_by_pages(guarded.url, monkeypatch)
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ class IllApi(BaseHTTPRequestHandler):
         health = examples.HEALTH | {
             "status": "degraded",
             "reasons": ["向量库：没有响应", "数据文件夹：磁盘已满"],
+            "warnings": ["谁都能修改、删除商品"],
             "vector_store": "down",
             "kafka": "down",
             "encoders": examples.HEALTH["encoders"] | {"hint": "运行 manage reindex 换用它"},
@@ -86,6 +87,7 @@ def test_what_is_down_is_said_and_what_answers_is_shown() -> None:
     assert words.count(":red-badge[没有响应]") == 2
     assert "Kafka" in words
     assert "数据文件夹：磁盘已满" in words
+    assert "谁都能修改、删除商品" in words
     assert "运行 manage reindex 换用它" in words
     assert "待处理 3 · 重试中 2 · 失败 1" in words
     assert UNAVAILABLE["message"] in words

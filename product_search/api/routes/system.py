@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from data_models import DoctorRun, DriftReport, PageQuery, RunsPage
+from data_models import Caller, DoctorRun, DriftReport, PageQuery, RunsPage
 from product_search import errors
 from product_search.api import metrics
 from product_search.api.dependencies import Database, Runs
 from product_search.api.errors import QUEUE_ERRORS, documented
+from product_search.context import current_principal
 from product_search.drift import reports
 from product_search.runs import listing
 from product_search.telemetry import MEDIA_TYPE, expose
@@ -54,6 +55,13 @@ def repair_drift(database: Database, runs: Runs) -> DoctorRun:
 def get_runs(query: Annotated[PageQuery, Query()], database: Database) -> RunsPage:
     """导入、换编码器、核对、查重、图文核查、目录图：排队的、进行中的和已结束的，新的在前。"""
     return database.read(listing.list_runs, query)
+
+
+@router.get("/system/me", summary="我是谁")
+async def get_caller() -> Caller:
+    """服务把这个请求当作谁的：所用密钥的名字与权限。"""
+    principal = current_principal.get()
+    return Caller(name=principal.name, scope=principal.scope, key_id=principal.key_id)
 
 
 @router.get(

@@ -12,7 +12,7 @@ from product_search.client import ApiClient
 from product_search.demo import html
 from product_search.demo.errors import show_errors
 from product_search.demo.language import _
-from product_search.demo.navigation import open_in_catalog
+from product_search.demo.navigation import show_open_button
 from product_search.demo.views.insights import (
     Insight,
     Run,
@@ -36,7 +36,9 @@ def show_audit(client: ApiClient) -> None:
         return
     restart_with_run("audit", page.last)
     label = _("核查全部商品")
-    insight = Insight("audit", label, _summary, client.start_audit, partial(_newest, client))
+    insight = Insight(
+        "audit", "start_audit", label, _summary, client.start_audit, partial(_newest, client)
+    )
     show_insight(insight, page.last, page.newest)
     if page.last is None:
         st.info(
@@ -75,5 +77,4 @@ def _show_item(client: ApiClient, item: AuditItem) -> None:
             f"{verdict_html(item)}</div></div>"
         )
         with right.container(horizontal_alignment="right"):
-            if st.button(_("编辑"), key=f"edit_{item.product_id}", icon=":material/edit:"):
-                open_in_catalog(item.product_id)
+            show_open_button(item.product_id, f"edit_{item.product_id}")

@@ -10,10 +10,12 @@ import streamlit as st
 from data_models import DuplicateGroup, DuplicatePair, DuplicatesPage, ProductOut, Why
 from product_search.client import ApiClient, ApiError, ApiUnreachable
 from product_search.demo import html
-from product_search.demo.errors import error_text, show_errors
+from product_search.demo.errors import error_text, is_for_all, show_errors
 from product_search.demo.language import N_, _
-from product_search.demo.navigation import open_in_catalog
+from product_search.demo.navigation import show_open_button
+from product_search.demo.operators import may, whose
 from product_search.demo.service import known_labels
+from product_search.demo.sign_in import allows
 from product_search.grouping import group_pairs
 
 LEAST_ALIKE = 80  # percent; the search finds nothing that is less alike
@@ -61,8 +63,13 @@ def split_group(group: DuplicateGroup, threshold: float) -> list[Part]:
 
 
 @st.cache_data(ttl=10, show_spinner=False)
-def product_or_none(_client: ApiClient, url: str, product_id: int) -> ProductOut | None:
-    """Return the product, at most some seconds old; None once it is gone. `url` tells APIs apart.
+def product_or_none(_client: ApiClient, reader: str, product_id: int) -> ProductOut | None:
+    """Return the product, at most some seconds old; None once it is gone.
+
+    Args:
+        _client: the client to ask.
+        reader: whose answers are kept, as `whose` tells.
+        product_id: the product.
 
     Raises:
         ApiError, ApiUnreachable: As ApiClient does for any other reason.
@@ -91,6 +98,7 @@ def show_groups(client: ApiClient, page: DuplicatesPage) -> None:
         width=420,
         persist_state="session",
     )
+    allows("delete_product", _("删掉多余的商品"))
     alike = [(group, part) for group in page.groups for part in split_group(group, percent / 100)]
     if not alike:
         st.info(_("这一批里没有这么相似的。可以把上面的界线调低。"), icon=":material/tune:")
@@ -103,7 +111,7 @@ def show_groups(client: ApiClient, page: DuplicatesPage) -> None:
 
 
 def _show_part(client: ApiClient, group: DuplicateGroup, part: Part) -> None:
-    found = [product_or_none(client, client.base_url, one) for one in part.product_ids]
+    found = [product_or_none(client, whose(client), one) for one in part.product_ids]
     products = [product for product in found if product is not None]
     if len(products) < 2:
         return
@@ -139,8 +147,9 @@ def _show_group_head(
 
 
 def _is_kept(product_id: int) -> bool:
-    """Tell what the product's switch says: on, until somebody turns it off."""
-    return bool(st.session_state.setdefault(f"keep_{product_id}", True))
+    """Tell what the product's switch says: on, until somebody turns it off who may."""
+    is_on = st.session_state.setdefault(f"keep_{product_id}", True)
+    return bool(is_on) or not may("delete_product")
 
 
 def _show_product(client: ApiClient, part: Part, product: ProductOut, together: list[int]) -> None:
@@ -154,16 +163,17 @@ def _show_product(client: ApiClient, part: Part, product: ProductOut, together: 
             horizontal_alignment="distribute",
             vertical_alignment="center",
         ):
-            st.toggle(_("留下"), key=f"keep_{number}", persist_state="session")
-            if st.button(_("编辑"), key=f"edit_{number}", type="tertiary", icon=":material/edit:"):
-                open_in_catalog(number)
-        st.button(
-            _("只留这件"),
-            key=f"only_{number}",
-            width="stretch",
-            on_click=_keep_only,
-            args=(number, together),
-        )
+            if may("delete_product"):
+                st.toggle(_("留下"), key=f"keep_{number}", persist_state="session")
+            show_open_button(number, f"edit_{number}", type="tertiary")
+        if may("delete_product"):
+            st.button(
+                _("只留这件"),
+                key=f"only_{number}",
+                width="stretch",
+                on_click=_keep_only,
+                args=(number, together),
+            )
 
 
 def _foot_html(part: Part, product: ProductOut) -> str:
@@ -215,18 +225,22 @@ def _confirm(client: ApiClient, choice: Choice) -> None:
 
 def _delete(client: ApiClient, doomed: list[ProductOut]) -> Deletion:
     """Delete each by itself: an error of one product is no reason to spare the others."""
-    errors = {}
+    errors: dict[str, str] = {}
+    deleted = 0
     for product in doomed:
         try:
             client.delete_product(product.product_id)
         except (ApiError, ApiUnreachable) as error:
             if not isinstance(error, ApiError) or error.body.code != "product_not_found":
                 errors[product.title] = error_text(error)
+                if is_for_all(error):
+                    break
                 continue
+        deleted += 1
         st.session_state.pop(f"keep_{product.product_id}", None)
     product_or_none.clear()
     known_labels.clear()
-    return Deletion(len(doomed) - len(errors), errors)
+    return Deletion(deleted, errors)
 
 
 def show_deletion() -> None:

@@ -14,6 +14,7 @@ from product_search.demo import html
 from product_search.demo.errors import error_text, show_errors
 from product_search.demo.inputs import without_none
 from product_search.demo.language import N_, _, option_name, widget_key
+from product_search.demo.sign_in import allows
 from product_search.demo.views.generations import show_only
 
 STYLES = {
@@ -31,6 +32,8 @@ Number = TypeVar("Number", int, float)
 
 def show_form(client: ApiClient, *, is_busy: bool) -> None:
     """Show the form, whose button enqueues a generation unless another is under way."""
+    if not allows("generate", _("生成图片")):
+        return
     product = _product_input(client)
     values = _wish_inputs(product) | _setting_inputs()
     pressed = st.button(

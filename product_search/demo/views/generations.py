@@ -20,6 +20,7 @@ from product_search.demo import html
 from product_search.demo.errors import show_errors
 from product_search.demo.language import _
 from product_search.demo.navigation import open_in_catalog, open_search
+from product_search.demo.operators import may
 from product_search.demo.service import generated_image_url
 from product_search.demo.views import runs
 from product_search.demo.views.duplicates import product_or_none
@@ -95,13 +96,18 @@ def _follow(client: ApiClient, generation_id: int) -> None:
     """Show the progress each second; at its end the page shows the images."""
     with show_errors():
         progress = st.container()
-        if st.button(_("取消生成"), key="cancel_generation", icon=":material/stop_circle:"):
-            client.cancel_generation(generation_id)
+        if may("cancel_generation"):
+            _show_cancel_button(client, generation_id)
         generation = client.get_generation(generation_id)
         if not generation.is_under_way:
             st.rerun()
         with progress:
             _show_progress(client, generation)
+
+
+def _show_cancel_button(client: ApiClient, generation_id: int) -> None:
+    if st.button(_("取消生成"), key="cancel_generation", icon=":material/stop_circle:"):
+        client.cancel_generation(generation_id)
 
 
 def _show_progress(client: ApiClient, generation: GenerationOut) -> None:
@@ -164,7 +170,8 @@ def _show_buttons(
         label, icon = _("用它找商品"), ":material/image_search:"
         if st.button(label, key=f"find_{key}", icon=icon, width="stretch"):
             open_search({"generation": f"{image.generation_id}-{image.number}"})
-        _attach_button(image, key, generation.request.product_id)
+        if may("update_product"):
+            _attach_button(image, key, generation.request.product_id)
         st.download_button(
             _("下载"),
             partial(client.get_generated_image, image),

@@ -13,6 +13,8 @@ from product_search.demo.errors import FIELD_NAMES, show_errors
 from product_search.demo.html import plain
 from product_search.demo.import_file import IMAGE, REQUIRED, ImportFile
 from product_search.demo.language import N_, _
+from product_search.demo.operators import may
+from product_search.demo.sign_in import allows
 from product_search.demo.tables import FileUnreadable
 from product_search.demo.views import runs
 from product_search.demo.views.bad_rows import show_bad_rows, show_warnings
@@ -44,6 +46,9 @@ def _leave_import() -> None:
 
 def show_file(client: ApiClient, *, is_up: bool) -> None:
     """Ask for a file, then for its mapping; with the service up, a button starts the import."""
+    if is_up and not allows("start_import", _("导入商品")):
+        _show_columns()
+        return
     file: ImportFile | None = st.session_state.get("import_file")
     if file is None:
         _show_uploader()
@@ -233,13 +238,14 @@ def show_import(client: ApiClient, import_id: int) -> None:
             dialog = st.dialog(_("取消导入"), icon=":material/cancel:", on_dismiss=_set_cancelling)
             dialog(_confirm_cancelling)(client, import_id)
         st.fragment(_show_progress, run_every=runs.POLL_S)(client, import_id)
-        st.button(
-            _("取消导入"),
-            key="cancel_import",
-            icon=":material/cancel:",
-            on_click=_set_cancelling,
-            args=(import_id,),
-        )
+        if may("cancel_import"):
+            st.button(
+                _("取消导入"),
+                key="cancel_import",
+                icon=":material/cancel:",
+                on_click=_set_cancelling,
+                args=(import_id,),
+            )
         return
     _show_end(status)
     _show_counts(status)

@@ -11,6 +11,7 @@ from data_models import AuditRun, DuplicateRun
 from product_search.demo import html
 from product_search.demo.errors import show_errors
 from product_search.demo.language import _
+from product_search.demo.sign_in import allows
 
 Run = AuditRun | DuplicateRun
 
@@ -19,7 +20,8 @@ class Insight(NamedTuple):
     """Kind of insight: its words, and the API's calls for it."""
 
     key: str
-    label: str  # of the button that starts a run
+    operation: str  # that starts a run
+    label: str  # of the button for it
     summary: Callable[[Run], str]  # of a run that is done, as Markdown
     start: Callable[[], Run]
     newest: Callable[[], Run | None]
@@ -28,6 +30,7 @@ class Insight(NamedTuple):
 def show_insight(insight: Insight, last: Run | None, newest: Run | None) -> None:
     """Show what the last run found, a button for the next, and the progress of the newest."""
     under_way = newest is not None and newest.is_under_way
+    pressed = False
     with st.container(
         key=f"{insight.key}_head",
         horizontal=True,
@@ -35,13 +38,14 @@ def show_insight(insight: Insight, last: Run | None, newest: Run | None) -> None
         horizontal_alignment="distribute",
     ):
         st.caption(_last_text(insight, last), width="content")
-        pressed = st.button(
-            insight.label,
-            key=insight.key,
-            icon=":material/play_arrow:",
-            type="primary" if last is None else "secondary",
-            disabled=under_way,
-        )
+        if allows(insight.operation, insight.label):
+            pressed = st.button(
+                insight.label,
+                key=insight.key,
+                icon=":material/play_arrow:",
+                type="primary" if last is None else "secondary",
+                disabled=under_way,
+            )
     if pressed:
         with show_errors():
             insight.start()

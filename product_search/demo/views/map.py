@@ -23,7 +23,8 @@ from product_search.client import ApiClient
 from product_search.demo import html
 from product_search.demo.errors import show_errors
 from product_search.demo.language import _, language
-from product_search.demo.navigation import open_in_catalog, open_search
+from product_search.demo.navigation import open_search, show_open_button
+from product_search.demo.operators import whose
 
 # At least 3:1 on the light and on the dark ground alike.
 COLOURS = (
@@ -146,7 +147,7 @@ def _figure(client: ApiClient, catalog_map: CatalogMap) -> go.Figure:
     titles = {}
     if catalog_map.total <= _MAX_TITLES:
         with show_errors():
-            titles = _titles(client, client.base_url, catalog_map.computed_at, language())
+            titles = _titles(client, whose(client), catalog_map.computed_at, language())
     traces = [
         go.Scatter(
             x=[point.x for point in points],
@@ -204,9 +205,9 @@ def _custom_data(
 
 @st.cache_data(max_entries=4, ttl=600, show_spinner=False)
 def _titles(
-    _client: ApiClient, url: str, computed_at: datetime, chosen_language: str
+    _client: ApiClient, reader: str, computed_at: datetime, chosen_language: str
 ) -> dict[int, str]:
-    """Return the titles of all products, kept while the map is the same; `url` tells APIs apart."""
+    """Return the titles of all products, kept for a reader (`whose`) while the map is the same."""
     found: dict[int, str] = {}
     last = 0
     while items := _client.list_products(ProductListQuery(after_id=last, page_size=100)).items:
@@ -235,5 +236,4 @@ def _show_product(client: ApiClient, product_id: int) -> None:
                 width="stretch",
             ):
                 open_search({"like": str(product_id)})
-            if st.button(_("编辑"), key="edit", icon=":material/edit:", width="stretch"):
-                open_in_catalog(product_id)
+            show_open_button(product_id, "edit", width="stretch")

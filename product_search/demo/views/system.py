@@ -12,6 +12,7 @@ from product_search.demo.errors import show_errors
 from product_search.demo.html import plain
 from product_search.demo.language import N_, _
 from product_search.demo.service import encoder_name
+from product_search.demo.sign_in import allows
 from product_search.demo.views.runs import exact_time_text, run_html
 
 DRIFT_NAMES = {
@@ -154,6 +155,8 @@ def _show_drift(client: ApiClient, check: RunOut | None) -> None:
 
 
 def _show_drift_buttons(client: ApiClient, last: DriftRun | None, *, is_under_way: bool) -> None:
+    if not allows("check_drift", _("核对并修复")):
+        return
     needs_repair = last is not None and last.left > 0
     is_repair = None
     with st.container(horizontal=True):

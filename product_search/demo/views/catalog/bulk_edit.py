@@ -13,7 +13,7 @@ import streamlit as st
 
 from data_models import ProductOut
 from product_search.client import ApiClient, ApiError, ApiUnreachable
-from product_search.demo.errors import error_text, field_name
+from product_search.demo.errors import error_text, field_name, is_for_all
 from product_search.demo.html import plain, price_text
 from product_search.demo.inputs import MAX_PRICE, label_or_none
 from product_search.demo.language import N_, _, option_name
@@ -197,11 +197,11 @@ def _update_all(client: ApiClient, changes: Iterable[Change], count: int) -> Not
             continue
         try:
             client.update_product(product.product_id, values)
-        except (ApiError, ValueError) as error:
+        except (ApiUnreachable, ApiError, ValueError) as error:
+            if is_for_all(error):
+                problems.append(error_text(error))
+                break
             problems.append(f"**{plain(product.title)}**：{_error_line(error)}")
-        except ApiUnreachable as error:  # nor would it answer for the others
-            problems.append(error_text(error))
-            break
         else:
             chosen.discard(product.product_id)
             done += 1
@@ -214,7 +214,7 @@ def _update_all(client: ApiClient, changes: Iterable[Change], count: int) -> Not
     return Notice(text, problems=tuple(problems), is_error=not done)
 
 
-def _error_line(error: ApiError | ValueError) -> str:
+def _error_line(error: ApiUnreachable | ApiError | ValueError) -> str:
     if isinstance(error, ApiError) and error.body.fields:
         reasons = error.body.fields.items()
         return "；".join(f"{field_name(name)} {plain(why)}" for name, why in reasons)

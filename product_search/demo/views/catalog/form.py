@@ -25,6 +25,8 @@ from product_search.demo.image_input import IMAGE_TYPES, MAX_MB, ImageInput
 from product_search.demo.inputs import json_object, without_none
 from product_search.demo.language import N_, _
 from product_search.demo.navigation import open_generator
+from product_search.demo.operators import may
+from product_search.demo.sign_in import allows
 from product_search.demo.views.catalog.state import Notice, close_form, finish
 
 TO_CORRECT = N_("尚未保存：请修改标红的字段。")
@@ -102,10 +104,13 @@ def open_form(client: ApiClient, product_id: int | None = None) -> None:
 
 
 def show_form(client: ApiClient, form: Form) -> None:
-    """Show the form, until it is saved or closed."""
+    """Show the form, until it is saved or closed; only to be read where nothing may be changed."""
     if st.button(_("返回列表"), key="back", icon=":material/arrow_back:", type="tertiary"):
         close_form()
         st.rerun()
+    if not may("update_product"):
+        _show_to_read(client, form)
+        return
     st.subheader(_("新增商品") if form.product is None else _("编辑商品"), anchor=False)
     left, right = st.columns([2, 3], gap="large")
     with left:
@@ -118,6 +123,16 @@ def show_form(client: ApiClient, form: Form) -> None:
         if st.button(_("保存"), key=form.key("save"), type="primary", icon=":material/check:"):
             _save(client, form, typed, remove)
             st.rerun(scope="app")
+
+
+def _show_to_read(client: ApiClient, form: Form) -> None:
+    st.subheader(_("商品"), anchor=False)
+    allows("update_product", _("保存改动"))
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        _show_current_image(client, form)
+    with right:
+        _field_inputs(form)
 
 
 def _image_inputs(client: ApiClient, form: Form) -> bool:
@@ -133,9 +148,8 @@ def _image_inputs(client: ApiClient, form: Form) -> bool:
             args=(form, None),
         )
     else:
-        if form.product is not None and form.has_own_image:
-            current = html.thumbnail_html(client, form.product, 256)
-            st.html(f'<div class="ps-current">{current}</div>')
+        if form.has_own_image:
+            _show_current_image(client, form)
             remove = st.checkbox(
                 _("删除现在的图片"), key=form.key("remove"), persist_state="session"
             )
@@ -155,6 +169,12 @@ def _image_inputs(client: ApiClient, form: Form) -> bool:
         )
     _show_error(form, "image")
     return remove
+
+
+def _show_current_image(client: ApiClient, form: Form) -> None:
+    if form.product is not None:
+        current = html.thumbnail_html(client, form.product, 256)
+        st.html(f'<div class="ps-current">{current}</div>')
 
 
 def _set_upload(form: Form, key: str) -> None:
@@ -257,6 +277,7 @@ def _line_input(
         max_chars=limit,
         placeholder=placeholder,
         persist_state="session",
+        disabled=not may("update_product"),
     )
     _show_error(form, name)
     return text
@@ -271,6 +292,7 @@ def _area_input(
         max_chars=limit,
         placeholder=placeholder,
         persist_state="session",
+        disabled=not may("update_product"),
     )
     _show_error(form, name)
     return text

@@ -22,7 +22,9 @@ from product_search.demo import html
 from product_search.demo.errors import show_errors
 from product_search.demo.inputs import label_or_none, price_inputs, without_none
 from product_search.demo.language import N_, _, option_name, widget_key
+from product_search.demo.operators import may
 from product_search.demo.service import labels_or_none, product_title
+from product_search.demo.sign_in import allows
 from product_search.demo.views.catalog.bulk_edit import open_bulk, show_bulk
 from product_search.demo.views.catalog.form import open_form
 from product_search.demo.views.catalog.state import Notice, chosen_ids, finish
@@ -68,7 +70,7 @@ def _show_duplicates(client: ApiClient, product_ids: tuple[int, ...]) -> None:
         known = _("目录里已有相同的商品，点击查看：")
         st.markdown(f":material/content_copy: {known}")
         for product_id in product_ids:
-            title = product_title(client.base_url, product_id) or ""
+            title = product_title(client, product_id) or ""
             label = html.plain(f"{title} #{product_id}")
             name = f"duplicate_{product_id}"
             if st.button(label, key=name, type="tertiary", icon=":material/open_in_new:"):
@@ -200,6 +202,9 @@ def show_products(client: ApiClient, conditions: dict[str, Any]) -> None:
 
 
 def _show_head(client: ApiClient, page: ProductPage) -> None:
+    if not allows("update_product", _("新增、修改和删除商品")):
+        st.caption(_("共 {count} 件商品").format(count=page.total))
+        return
     with st.container(horizontal=True, vertical_alignment="center", key="list_head"):
         if st.button(_("新增商品"), key="add", type="primary", icon=":material/add:"):
             open_form(client)
@@ -231,28 +236,39 @@ def _show_empty() -> None:
 
 
 def _show_table_head(page: ProductPage) -> None:
+    if not may("update_product"):
+        st.container(key="read_head_row").html(html.row_head_html())
+        return
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key="head_row"):
         _choice_input(_("全选本页"), "choose_all", [product.product_id for product in page.items])
         st.html(html.row_head_html())
 
 
 def _show_row(client: ApiClient, product: ProductOut) -> None:
-    number = product.product_id
+    number, is_changeable = product.product_id, may("update_product")
     with st.container(
         horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{number}"
     ):
-        title = html.plain(product.title)
-        _choice_input(_("选择“{title}”").format(title=title), f"choose_{number}", [number])
+        if is_changeable:
+            title = html.plain(product.title)
+            _choice_input(_("选择“{title}”").format(title=title), f"choose_{number}", [number])
         st.html(html.row_html(client, product))
         with st.container(horizontal=True, wrap=False, width="content", gap="xxsmall"):
-            label = _("编辑")
-            if st.button(label, key=f"edit_{number}", type="tertiary", icon=":material/edit:"):
+            label, icon = _("查看"), ":material/visibility:"
+            if is_changeable:
+                label, icon = _("编辑"), ":material/edit:"
+            if st.button(label, key=f"edit_{number}", type="tertiary", icon=icon):
                 open_form(client, number)
                 st.rerun()
-            label = _("删除")
-            if st.button(label, key=f"delete_{number}", type="tertiary", icon=":material/delete:"):
-                st.session_state["deleting"] = product
-                st.rerun()
+            if is_changeable:
+                _show_delete_button(product)
+
+
+def _show_delete_button(product: ProductOut) -> None:
+    key, icon = f"delete_{product.product_id}", ":material/delete:"
+    if st.button(_("删除"), key=key, type="tertiary", icon=icon):
+        st.session_state["deleting"] = product
+        st.rerun()
 
 
 def _choice_input(label: str, name: str, ids: list[int]) -> None:

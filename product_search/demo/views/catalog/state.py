@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import streamlit as st
 
-from product_search.demo.service import known_labels, product_title
+from product_search.demo.service import known_labels, known_title
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def close_form() -> None:
 def finish(notice: Notice) -> NoReturn:
     """Go back to a fresh list that shows the notice."""
     known_labels.clear()
-    product_title.clear()
+    known_title.clear()
     close_form()
     st.session_state["deleting"] = st.session_state["bulk"] = None
     st.session_state["notice"] = notice

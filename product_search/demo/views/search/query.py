@@ -183,7 +183,7 @@ def _show_example_products(client: ApiClient) -> None:
         return
     with st.container(horizontal=True, key="composed"):
         for kind, product_id in chosen:
-            title = product_title(client.base_url, product_id) or f"#{product_id}"
+            title = product_title(client, product_id) or f"#{product_id}"
             st.button(
                 f"{names[kind]} {plain(title[:14])} ✕",
                 key=f"drop_{kind}_{product_id}",
