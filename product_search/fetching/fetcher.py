@@ -44,10 +44,6 @@ _HEADERS = [
 ]
 
 
-# What is wrong with connections and answers; a ValueError is h11's, of a length of 5,000 digits.
-_BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, ValueError)
-
-
 @dataclass(frozen=True)
 class FetchLimits:
     """How long a picture's server may take, in seconds, and how many are asked at once."""
@@ -119,7 +115,7 @@ class Fetcher:
                     return await self._follow(url, policy, take)
             except (TimeoutError, httpcore.TimeoutException) as error:
                 raise ImageFetchTimeout(ImageFetchTimeout.example) from error
-            except (*_BROKEN, OSError) as error:
+            except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
                 log.info("no picture from %s: %s", url.authority, error)
                 raise _failed("连不上对方，或回答有误、中断") from error
             except AppError as error:

@@ -121,6 +121,23 @@ def test_what_can_be_read_in_two_ways_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("ftp://shop.example/", "http://"),
+        ("http://user@shop.example/", "用户名"),
+        ("http://商店.example/", "xn--"),
+        ("http://127.1/", "IP 地址"),
+        ("http://localhost/", "域名"),
+        ("http://shop.example:0/", "端口"),
+        ("http://shop.example/a b", "空格"),
+    ],
+)
+def test_a_refusal_says_why(text: str, reason: str) -> None:
+    with pytest.raises(ImageUrlRefused, match=reason):
+        parse(text)
+
+
+@pytest.mark.parametrize(
     ("location", "url"),
     [
         ("/c.jpg", "https://shop.example/c.jpg"),
