@@ -218,7 +218,7 @@ class ApiKey(Base):
     id: Mapped[int] = mapped_column(CountedId, primary_key=True)
     key_id: Mapped[str] = mapped_column(ExactString(16), unique=True)  # its public part
     name: Mapped[str] = mapped_column(ExactString(100))
-    digest: Mapped[bytes] = mapped_column(LargeBinary(32))  # SHA-256 of the whole text
+    digest: Mapped[bytes] = mapped_column(LargeBinary)  # SHA-256 of the whole text
     scope: Mapped[str] = mapped_column(String(16))
     # Of the pages that may use it, where it is publishable; else empty.
     origins: Mapped[list[str]] = mapped_column(JSON, default=list)
@@ -235,7 +235,7 @@ class SigningSecret(Base):
     __table_args__ = ({"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},)
 
     id: Mapped[int] = mapped_column(CountedId, primary_key=True)
-    secret: Mapped[bytes] = mapped_column(LargeBinary(32))
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
 
 
