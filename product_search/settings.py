@@ -252,7 +252,9 @@ class Settings(BaseSettings):
     )
     wait_timeout_s: float = Field(30.0, gt=0, description="longest wait of ?wait=true")
 
-    @field_validator("database_url", "milvus_token", "kafka_options", "images_secret_access_key")
+    @field_validator(
+        "database_url", "milvus_token", "kafka_options", "images_secret_access_key", "api_key"
+    )
     @classmethod
     def _refuse_placeholders(cls, value: Any) -> Any:
         """Refuse a password that an example has, and that everybody knows."""

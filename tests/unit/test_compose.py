@@ -23,10 +23,13 @@ from product_search.settings import ROOT, Settings
 FILES = {
     "cpu": ["docker-compose.yml"],
     "gpu": ["docker-compose.yml", "docker-compose.gpu.yml"],
+    "stores": ["docker-compose.yml", "docker-compose.stores.yml"],
 }
 PASSWORDS = ["MYSQL_ROOT_PASSWORD", "MYSQL_PASSWORD", "MINIO_PASSWORD", "MILVUS_ROOT_PASSWORD"]
 OURS = {"migrate", "api", "worker", "web"}
 STORES = {"mysql", "etcd", "minio", "milvus", "kafka"}
+MONITORING = {"prometheus", "grafana"}
+WRITES_BESIDE_ITS_VOLUME = {"milvus", "kafka"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
 
@@ -82,18 +85,35 @@ def test_without_a_password_compose_refuses_and_names_it(password: str) -> None:
 
 
 def test_no_password_is_written_into_the_files() -> None:
-    for file in FILES["gpu"]:
+    for file in {file for files in FILES.values() for file in files}:
         for line in (ROOT / file).read_text("utf-8").splitlines():
             name, _, value = line.strip().partition(": ")
             if re.search("PASSWORD|SECRET|TOKEN", name):
                 assert re.search(r"\$\{[A-Z_]+:\?", value), line
 
 
-def test_the_example_has_every_password_as_something_to_change() -> None:
+def example() -> dict[str, str]:
+    """What .env.example says, line by line."""
     lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
-    values = dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
-    assert all(values[name].startswith("change-me") for name in PASSWORDS)
-    assert len({values[name] for name in PASSWORDS}) == len(PASSWORDS)
+    return dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_the_example_as_it_is_starts_nothing(password: str) -> None:
+    values = example()
+    assert password in values
+    given = {name: f"given{name}" for name in PASSWORDS} | {password: values[password]}
+    answer = composed(FILES["cpu"], **given)
+    assert answer.returncode != 0
+    assert password in answer.stderr
+
+
+def test_the_example_shows_the_defaults_of_the_files() -> None:
+    texts = [(ROOT / file).read_text("utf-8") for files in FILES.values() for file in files]
+    defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]+)\}", "".join(texts)))
+    shown = {name: value for name, value in example().items() if name in defaults and value}
+    assert shown == {name: defaults[name] for name in shown}
+    assert {"PUBLISH_ADDRESS", "API_MEMORY", "GPU_MEMORY"} <= set(shown)
 
 
 def test_everything_that_stays_up_says_whether_it_is_healthy(services: dict[str, Any]) -> None:
@@ -146,22 +166,73 @@ def test_the_api_and_its_worker_share_the_data_and_the_models_are_mounted(
         assert [mount["type"] for mount in services[name]["volumes"]] == ["volume"], name
 
 
-def test_only_this_machine_reaches_what_is_published(services: dict[str, Any]) -> None:
-    published = {
-        (name, port["target"]): port["host_ip"]
+def published(services: dict[str, Any]) -> dict[str, set[str]]:
+    """The addresses of the host on which each service is to be had."""
+    return {
+        name: {port["host_ip"] for port in service["ports"]}
         for name, service in services.items()
-        for port in service.get("ports", [])
+        if service.get("ports")
     }
-    assert set(published.values()) == {"127.0.0.1"}
-    assert {("api", 8000), ("web", 6006), ("mysql", 3306)} <= set(published)
-    answer = yaml.safe_load(composed(FILES["cpu"], PUBLISH_ADDRESS="0.0.0.0").stdout)["services"]
-    shown = {
-        name
-        for name in answer
-        for port in answer[name].get("ports", [])
-        if port["host_ip"][0] == "0"
+
+
+def test_only_this_machine_reaches_what_is_published() -> None:
+    found = {
+        name: published(yaml.safe_load(composed(files).stdout)["services"])
+        for name, files in FILES.items()
     }
-    assert shown == {"api", "web"}
+    assert set(found["cpu"]) == set(found["gpu"]) == {"api", "web"}
+    assert set(found["stores"]) == {"api", "web", "mysql", "milvus", "kafka"}
+    for shown in found.values():
+        assert all(addresses == {"127.0.0.1"} for addresses in shown.values())
+    opened = composed(FILES["stores"], PUBLISH_ADDRESS="0.0.0.0").stdout
+    shown = published(yaml.safe_load(opened)["services"])
+    assert {name for name, addresses in shown.items() if "0.0.0.0" in addresses} == {"api", "web"}
+
+
+def everything() -> dict[str, Any]:
+    """What Docker Compose makes of the main file, with the monitoring."""
+    found: dict[str, Any] = yaml.safe_load(
+        composed(FILES["cpu"], COMPOSE_PROFILES="monitoring").stdout
+    )
+    assert set(found["services"]) == OURS | STORES | MONITORING
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(OURS | STORES | MONITORING))
+def test_a_container_may_no_more_than_it_needs(name: str) -> None:
+    service = everything()["services"][name]
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert int(service["mem_limit"]) >= 512 * 1024**2
+    assert service["pids_limit"] > 0
+    assert service.get("read_only", False) == (name not in WRITES_BESIDE_ITS_VOLUME)
+    if name in OURS:
+        assert any(place.startswith("/tmp:") for place in service["tmpfs"])
+
+
+def test_the_page_reaches_the_api_and_no_store() -> None:
+    project = everything()
+    reached: dict[str, set[str]] = {}
+    for name, service in project["services"].items():
+        for network in service["networks"]:
+            reached.setdefault(network, set()).add(name)
+    assert reached["front"] == {"api", "web"}
+    assert reached["monitoring"] == {"api", *MONITORING}
+    assert reached["stores"] == STORES | (OURS - {"web"})
+    assert project["networks"]["stores"]["internal"] is True
+    assert set(project["services"]["web"]["networks"]) == {"front"}
+
+
+def test_a_key_is_required_and_the_page_has_no_password() -> None:
+    services = yaml.safe_load(composed(FILES["cpu"], PRODUCT_SEARCH_API_KEY="k").stdout)["services"]
+    for name in ("api", "worker"):
+        assert services[name]["environment"]["PRODUCT_SEARCH_REQUIRE_KEYS"] == "true"
+        assert "PRODUCT_SEARCH_API_KEY" not in services[name]["environment"]
+    web = services["web"]["environment"]
+    assert web["PRODUCT_SEARCH_API_KEY"] == "k"
+    assert not [value for value in web.values() if "given" in value]
 
 
 def test_the_gpu_is_for_what_encodes() -> None:
@@ -174,10 +245,9 @@ def test_the_gpu_is_for_what_encodes() -> None:
     assert services["worker"]["environment"]["PRODUCT_SEARCH_INDEX_IN_PROCESS"] == "false"
 
 
-def test_hadolint_finds_nothing_wrong_with_the_dockerfile() -> None:
-    answer = subprocess.run(
-        [tool("hadolint"), str(ROOT / "Dockerfile")], capture_output=True, text=True
-    )
+@pytest.mark.parametrize("file", ["Dockerfile", "deploy/kubernetes/Dockerfile"])
+def test_hadolint_finds_nothing_wrong_with_the_dockerfile(file: str) -> None:
+    answer = subprocess.run([tool("hadolint"), str(ROOT / file)], capture_output=True, text=True)
     assert (answer.returncode, answer.stdout) == (0, "")
 
 

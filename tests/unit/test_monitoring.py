@@ -78,4 +78,7 @@ def test_the_profile_starts_both_with_what_they_read() -> None:
     assert provider["options"]["path"] in {mount["target"] for mount in mounts}
     scraped = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text("utf-8"))
     assert scraped["rule_files"] == ["alerts.yml"]
-    assert scraped["scrape_configs"][0]["static_configs"][0]["targets"] == ["api:8000"]
+    (api,) = scraped["scrape_configs"]
+    assert api["static_configs"][0]["targets"] == ["api:8000"]
+    key = PROMETHEUS / api["authorization"]["credentials_file"]
+    assert str(key.relative_to(ROOT)) in (ROOT / ".gitignore").read_text("utf-8").splitlines()

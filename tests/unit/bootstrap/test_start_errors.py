@@ -92,6 +92,7 @@ def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -
         ("PRODUCT_SEARCH_MILVUS_TOKEN", "root:change-me-fourth"),
         ("PRODUCT_SEARCH_MILVUS_TOKEN", "root:…"),
         ("PRODUCT_SEARCH_IMAGES_SECRET_ACCESS_KEY", "change-me-fifth"),
+        ("PRODUCT_SEARCH_API_KEY", "psk_…"),
         ("PRODUCT_SEARCH_KAFKA_OPTIONS", '{"sasl.password": "change-me"}'),
     ],
 )
