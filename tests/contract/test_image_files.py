@@ -292,9 +292,10 @@ def test_nothing_in_a_bucket_is_shown_as_a_page(bucket: Bucket, server: S3Server
     files = BucketFiles(bucket)
     name = content_hash(PNG)
     files.write(name, PNG)
-    files.renew(name)
-    head = server.client().head_object(**_at(bucket, name))
-    assert head["ContentType"] == "application/octet-stream"
+    types = [server.client().head_object(**_at(bucket, name))["ContentType"]]
+    assert files.renew(name)
+    types.append(server.client().head_object(**_at(bucket, name))["ContentType"])
+    assert types == ["application/octet-stream"] * 2
 
 
 def test_the_key_is_in_no_representation(bucket: Bucket) -> None:
