@@ -10,13 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from product_search.access.keyring import Keyring
 from product_search.api.connections import WatchedApp
 from product_search.api.doors.headers import AnswerHeaders
-from product_search.api.doors.hosts import Hosts
 from product_search.api.doors.limits import RateLimits
 from product_search.api.doors.origins import Headers, Origins
 from product_search.api.doors.refusals import RefusalLog
 from product_search.api.errors import answer
 from product_search.errors import AppError
-from product_search.schemas.addresses import host_of
+from product_search.hosts import Hosts, open_hosts
 from product_search.settings import Settings
 
 
@@ -32,10 +31,8 @@ class Doors:
 
     def open(self, settings: Settings, keyring: Keyring | None) -> None:
         """Go by the settings from now on, and by publishable keys where keys are required."""
-        own = [settings.api_url, settings.api_public_url]
-        names = [name for url in own if url and (name := host_of(url))]
-        self.hosts = Hosts([*settings.allowed_hosts, *names])
-        self.hosts.learn_full_name()
+        own = settings.api_url, settings.api_public_url
+        self.hosts = open_hosts(settings.allowed_hosts, own)
         self.origins = Origins(
             settings.cors_origins,
             settings.api_public_url,

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from product_search.api.doors.hosts import Hosts
 from product_search.errors import HostNotAllowed, InvalidHost
+from product_search.hosts import Hosts
 from tests.clock import until
 
 ALLOWED = ("shop.example.com", "*.example.org", "xn--czrs0t.cn")

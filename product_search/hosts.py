@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
 from product_search.errors import HostNotAllowed, InvalidHost
-from product_search.schemas.addresses import is_host_name
+from product_search.schemas.addresses import host_of, is_host_name
 
 # Brackets around an IPv6 address, or a name; then a port.
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
@@ -72,6 +72,19 @@ class Hosts:
 
     def _learn_full_name(self) -> None:
         self._names.add(socket.getfqdn().lower())
+
+
+def open_hosts(names: Iterable[str], urls: Iterable[str | None]) -> Hosts:
+    """Return the hosts of these names and addresses, and soon of this machine's full name.
+
+    Args:
+        names: as `addresses.host_pattern` returns them.
+        urls: addresses of this service's own; None for what is not set.
+    """
+    own = [name for url in urls if url and (name := host_of(url))]
+    hosts = Hosts([*names, *own])
+    hosts.learn_full_name()
+    return hosts
 
 
 def _is_address(text: str) -> bool:
