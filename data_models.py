@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from product_search.context import Scope
 from product_search.errors import ErrorBody
+from product_search.schemas.changes import (
+    ChangeOperation,
+    ChangeOut,
+    ChangesPage,
+    ChangesQuery,
+    SubjectKind,
+)
 from product_search.schemas.fields import (
     INT64_MAX,
     MAX_DESCRIPTION,
@@ -190,6 +197,10 @@ __all__ = [
     "BatchResponse",
     "Caller",
     "CatalogMap",
+    "ChangeOperation",
+    "ChangeOut",
+    "ChangesPage",
+    "ChangesQuery",
     "Description",
     "DoctorRun",
     "DriftExample",
@@ -274,6 +285,7 @@ __all__ = [
     "SimilarBy",
     "SimilarQuery",
     "Strict",
+    "SubjectKind",
     "SuggestQuery",
     "SuggestResponse",
     "Suggestion",

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from product_search import tracing
 from product_search.api import (
     access,
     dependencies,
@@ -33,9 +34,10 @@ from product_search.api.routes import (
 )
 from product_search.bootstrap import logs
 from product_search.bootstrap.assemble import open_resources
+from product_search.context import SERVICE, acting_as
 from product_search.errors import AppError, StartError
 from product_search.heap import rare_collections
-from product_search.settings import Settings, load_settings
+from product_search.settings import Settings, load_log_format, load_settings
 
 VERSION = "0.1.0"
 DESCRIPTION = f"""
@@ -65,11 +67,13 @@ def create_app(settings: Settings | None = None) -> App:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        logs.configure("service")
+        logs.configure("service", settings.log_format if settings else load_log_format())
         try:
             chosen = settings or load_settings()
             with (
+                acting_as(SERVICE),
                 rare_collections(),
+                tracing.sending_to(chosen.otlp_endpoint, "api"),
                 open_resources(chosen, chosen.api_url, is_service=True) as resources,
             ):
                 service = dependencies.provide(app, resources)

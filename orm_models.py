@@ -35,6 +35,7 @@ from data_models import (
     PriceRange,
     SearchFilters,
 )
+from product_search.context import MAX_REQUEST_ID
 from product_search.database.column_types import (
     CountedId,
     ExactJson,
@@ -60,6 +61,8 @@ from product_search.errors import DatabaseUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+MAX_PRINCIPAL = 100  # characters of a name
 
 
 def _now() -> datetime:
@@ -139,6 +142,7 @@ class OutboxEvent(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
     # 0 comes first: what people have written (outbox.events.Priority).
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="1")
+    request_id: Mapped[str | None] = mapped_column(String(MAX_REQUEST_ID))  # that wrote it
 
 
 class VectorCollection(Base):
@@ -237,6 +241,29 @@ class SigningSecret(Base):
     id: Mapped[int] = mapped_column(CountedId, primary_key=True)
     secret: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
+
+
+class ChangeRecord(Base):
+    """A change that was made, and who made it: never altered, and dropped only by its age."""
+
+    __tablename__ = "change_record"
+    __table_args__ = (
+        Index("ix_change_record_subject", "subject_kind", "subject_id", "id"),
+        Index("ix_change_record_operation", "operation", "id"),
+        Index("ix_change_record_at", "at"),
+        {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"},
+    )
+
+    id: Mapped[int] = mapped_column(CountedId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
+    operation: Mapped[str] = mapped_column(String(32))
+    principal: Mapped[str] = mapped_column(ExactString(MAX_PRINCIPAL))
+    key_id: Mapped[str | None] = mapped_column(String(32))
+    request_id: Mapped[str | None] = mapped_column(String(MAX_REQUEST_ID))
+    subject_kind: Mapped[str] = mapped_column(String(16))
+    subject_id: Mapped[str | None] = mapped_column(ExactString(100))  # None: `count` of them
+    count: Mapped[int]
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class Database:

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from product_search.context import current_request_id, join_request_ids, within_request
 from product_search.errors import ClientGone, Overloaded
 from product_search.priority import give_way
 from product_search.telemetry import QueueMetrics
@@ -120,6 +121,7 @@ class _Entry(Generic[Item, Result]):
     in_background: bool
     error: Exception | None = None  # of the batch that it was in: it waits to be run alone
     retried_until: float = math.inf
+    request_id: str | None = field(default_factory=current_request_id.get)
     ticket: Ticket[Result] = field(default_factory=Ticket)
 
     def refusal(self) -> Exception | None:
@@ -225,7 +227,8 @@ class Batcher(Generic[Item, Result]):
             wanted = self._without_refused(taken)
             if wanted:
                 self._metrics.batch_size.observe(len(wanted))
-                self._run_batch(wanted)
+                with within_request(join_request_ids(one.request_id for one in wanted)):
+                    self._run_batch(wanted)
             if taken[0].in_background:
                 with self._changed:
                     self._in_background -= 1

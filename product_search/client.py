@@ -16,6 +16,8 @@ from data_models import (
     AuditRun,
     Caller,
     CatalogMap,
+    ChangesPage,
+    ChangesQuery,
     DoctorRun,
     DriftReport,
     DuplicateRun,
@@ -201,6 +203,12 @@ class ApiClient:
         """Return a page of the runs of every kind, the newest first."""
         response = self._send("GET", "/system/runs", params=query.model_dump())
         return RunsPage.model_validate_json(response.content)
+
+    def list_changes(self, query: ChangesQuery) -> ChangesPage:
+        """Return a page of the log of changes, the newest first."""
+        parameters = query.model_dump(mode="json", exclude_none=True)
+        response = self._send("GET", "/system/changes", params=parameters)
+        return ChangesPage.model_validate_json(response.content)
 
     def list_products(self, query: ProductListQuery) -> ProductPage:
         """Return a page of the catalog."""

@@ -31,6 +31,7 @@ from product_search.schemas.validation import invalid_request
 
 ROOT = Path(__file__).resolve().parent.parent
 GenerationChoice = Literal["default", "light", "strong"]
+LogFormat = Literal["console", "json"]
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,28 @@ def load_settings() -> Settings:
         ) from error
 
 
-class Settings(BaseSettings):
-    """Settings from the environment, then from a `.env` file in the working directory."""
+def load_log_format() -> LogFormat:
+    """Read how to log, before all else; a wrong value is told by who loads all settings."""
+    try:
+        return _LogSettings().log_format
+    except ValidationError:
+        return "console"
+
+
+class _LogSettings(BaseSettings):
+    """What is needed to tell of anything else that is wrong."""
 
     model_config = SettingsConfigDict(
         env_prefix="PRODUCT_SEARCH_", env_file=".env", env_ignore_empty=True, extra="ignore"
     )
+
+    log_format: LogFormat = Field(
+        "console", description="console: lines for people; json: one object a line, for machines"
+    )
+
+
+class Settings(_LogSettings):
+    """Settings from the environment, then from a `.env` file in the working directory."""
 
     data_dir: Path = Field(Path("data"), description="everything that the service writes")
     database_url: str | None = Field(
@@ -249,6 +266,14 @@ class Settings(BaseSettings):
     )
     popular_queries: bool = Field(
         True, description="queries are counted, by day and nothing else, and the popular suggested"
+    )
+    changes_kept: int = Field(
+        1_000_000, ge=1000, description="records of GET /system/changes; older ones are dropped"
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+",
+        description="http(s)://HOST:4318: traces go to this OpenTelemetry collector; default: none",
     )
     wait_timeout_s: float = Field(30.0, gt=0, description="longest wait of ?wait=true")
 

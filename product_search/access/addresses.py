@@ -14,7 +14,9 @@ from typing import Protocol
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from data_models import ChangeOperation
 from orm_models import SigningSecret
+from product_search.changes.record import Subject, record_change
 from product_search.database.clock import database_clock
 
 # The end of an address is rounded, so that it stays the same, and cached, for hours.
@@ -96,6 +98,8 @@ def rotate_secret(session: Session, *, at_once: bool) -> None:
         old = old.where(SigningSecret.id < (signed_since or 0))
     session.execute(old)
     _add_secret(session)
+    told = {"at_once": at_once}
+    record_change(session, ChangeOperation.signing_rotated, Subject("key"), told)
 
 
 def _add_secret(session: Session) -> None:

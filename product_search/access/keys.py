@@ -13,7 +13,9 @@ from typing import NamedTuple
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from data_models import ChangeOperation
 from orm_models import ApiKey
+from product_search.changes.record import Subject, record_change
 from product_search.context import Scope
 from product_search.database.clock import database_clock
 from product_search.errors import StartError
@@ -74,6 +76,8 @@ def create_key(
             expires_at=expires_at,
         )
     )
+    told = {"name": name.strip(), "scope": scope, "origins": list(origins)}
+    record_change(session, ChangeOperation.key_created, Subject("key", key_id), told)
     return NewKey(key_id, text)
 
 
@@ -93,6 +97,8 @@ def revoke_key(session: Session, key_id: str) -> ApiKey:
         raise KeyRefused(f"没有编号为 {key_id!r} 的密钥（manage keys list 列出全部）")
     if key.revoked_at is None:
         key.revoked_at = database_clock(session)
+        told = {"name": key.name}
+        record_change(session, ChangeOperation.key_revoked, Subject("key", key_id), told)
     return key
 
 

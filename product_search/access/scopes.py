@@ -20,7 +20,7 @@ _OPERATIONS: dict[Scope | None, str] = {
         create_product update_product delete_product start_import cancel_import
         generate cancel_generation find_duplicates start_audit
     """,
-    Scope.admin: "check_drift repair_drift",
+    Scope.admin: "check_drift repair_drift get_changes",
 }
 SCOPES = {name: scope for scope, names in _OPERATIONS.items() for name in names.split()}
 # What a shop's pages need: nothing that tells of the service, or costs as much as many searches.

@@ -65,11 +65,8 @@ class Access:
             self._refusals.note(scope, error)
             await answer(error)(scope, receive, send)
             return
-        token = current_principal.set(principal)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            current_principal.reset(token)
+        current_principal.set(principal)  # until RequestIds ends it: all lines of the log name it
+        await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope, keyring: Keyring) -> Principal:
         """Return who asks.

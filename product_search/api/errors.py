@@ -15,6 +15,7 @@ from starlette.responses import Response
 from data_models import ErrorBody
 from product_search import errors
 from product_search.api.methods import allowed_methods
+from product_search.context import current_request_id
 from product_search.errors import AppError
 from product_search.fetching.errors import (
     ImageFetchFailed,
@@ -112,7 +113,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _unknown_error(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _answer(AppError.status, AppError(AppError.example).body())
+        told = f"{AppError.example}（请求编号 {current_request_id.get()}，详情在服务的日志里）"
+        return _answer(AppError.status, AppError(told).body())
 
 
 def answer(error: AppError) -> JSONResponse:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data_models import DriftKind
 from orm_models import Database
+from product_search import tracing
 from product_search.drift import reports
 from product_search.outbox import counts
 from product_search.runs import listing
@@ -44,16 +45,20 @@ class RequestMetrics:
                 status = message["status"]
             await send(message)
 
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            seconds = time.perf_counter() - begun
-            observe_request(route, method, status, seconds)
-            if status >= 500:
-                path = quote(scope["path"])  # nothing that a client sends begins a line
-                log.warning("%s %s: %d after %.0f ms", method, path, status, seconds * 1000)
+        with tracing.request_span(scope["headers"]) as span:
+            try:
+                await self._app(scope, receive, watched)
+            finally:
+                route = getattr(scope.get("route"), "path", "unmatched")
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                seconds = time.perf_counter() - begun
+                observe_request(route, method, status, seconds)
+                if span is not None:
+                    tracing.name_request(span, method, route, status)
+                if status >= 500:
+                    path = quote(scope["path"])  # nothing that a client sends begins a line
+                    told = method, path, status, seconds * 1000
+                    log.warning("%s %s: %d after %.0f ms", *told, extra={"route": route})
 
 
 def read_gauges(database: Database) -> list[Reading]:

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.types import ASGIApp
 
 import data_models
 from data_models import ErrorBody
@@ -18,6 +19,7 @@ from product_search.api.bodies import FORM, JSON, JSON_FIELDS, BodyReader
 from product_search.api.doors.front import GuardedApp
 from product_search.api.doors.limits import cost_of
 from product_search.api.errors import documented
+from product_search.api.request_ids import RequestIds
 from product_search.errors import (
     AppError,
     CrossSite,
@@ -48,6 +50,10 @@ _SIGNATURE = {
 
 class App(GuardedApp):
     """The application; its OpenAPI describes each body that a BodyReader reads."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return what all requests go through: outermost, beyond every handler, their ids."""
+        return RequestIds(super().build_middleware_stack())
 
     def openapi(self) -> Schema:
         """Return the OpenAPI document, which is made once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from product_search.bootstrap.loops import (
     open_indexing_loop,
     open_keyring,
     open_relay_loop,
-    open_suggestions_loops,
+    open_upkeep_loops,
 )
 from product_search.bootstrap.stores import (
     Stores,
@@ -162,8 +162,13 @@ def open_resources(
         stack.callback(resources.run_executor.stop)
         _check_encoders(resources, is_service=is_service)
         if is_service:
-            stack.enter_context(open_suggestions_loops(resources.suggester))
+            stack.enter_context(_upkeep(resources))
         yield resources
+
+
+def _upkeep(resources: Resources) -> AbstractContextManager[None]:
+    """Return the block in which the service keeps what it holds besides in order."""
+    return open_upkeep_loops(resources.settings, resources.database, resources.suggester)
 
 
 def _require_one_process(settings: Settings) -> None:

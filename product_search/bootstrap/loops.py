@@ -10,6 +10,7 @@ from functools import partial
 
 from orm_models import Database
 from product_search.access.keyring import READ_EVERY_S, Keyring
+from product_search.changes.listing import drop_old
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.recovery import Recovery
 from product_search.outbox.kafka import Consumer, KafkaTopic, Publisher
@@ -21,6 +22,7 @@ from product_search.suggestions.suggester import Suggester
 log = logging.getLogger(__name__)
 
 _LOOK_S = 2.0  # how often it is asked whether products have changed, in a small catalog
+_DROP_S = 60.0  # how often old records of changes are dropped
 _COUNT_S = 10.0  # how often the popular queries that were counted are written
 
 
@@ -108,11 +110,14 @@ def open_keyring(settings: Settings, database: Database) -> Iterator[Keyring | N
 
 
 @contextmanager
-def open_suggestions_loops(suggester: Suggester) -> Iterator[None]:
-    """Start the loops that keep suggestions up to date, stopped at the end."""
+def open_upkeep_loops(
+    settings: Settings, database: Database, suggester: Suggester
+) -> Iterator[None]:
+    """Start the loops that keep suggestions and the log of changes in order, stopped at the end."""
     loops = (
         Loop("catalog words", suggester.words.refresh_if_due, idle_s=_LOOK_S),
         Loop("popular queries", suggester.popular.exchange_if_due, idle_s=_COUNT_S),
+        Loop("old changes", partial(drop_old, database, settings.changes_kept), idle_s=_DROP_S),
     )
     for loop in loops:
         loop.start()

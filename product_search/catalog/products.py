@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from data_models import (
+    ChangeOperation,
     IndexStatus,
     PictureOfGeneration,
     ProductCreated,
@@ -31,11 +32,12 @@ from product_search.catalog.rows import (
     insert_product,
     product_out,
 )
+from product_search.changes.record import Subject, record_change
 from product_search.errors import DuplicateSku, ImageNotFound
 from product_search.images.decoding import image_warnings
 from product_search.images.provenance import says_generated
 from product_search.images.store import ImageStore, StoredImage
-from product_search.outbox import events
+from product_search.outbox import catalog_events, events
 from product_search.outbox.admission import OpenGate
 from product_search.runs import generations
 
@@ -90,7 +92,9 @@ class Catalog:
 
         def add(session: Session) -> tuple[Product, list[int]]:
             duplicates = find_duplicates(session, key, photo_hash)
-            return insert_product(session, columns), duplicates
+            product = insert_product(session, columns)
+            record_change(session, ChangeOperation.product_created, Subject("product", product.id))
+            return product, duplicates
 
         with _unique_sku(fields):
             product, duplicates = self.database.write(add)
@@ -128,7 +132,10 @@ class Catalog:
 
         def change(session: Session) -> Product:
             product = find_product(session, product_id, for_update=True)
-            change_product(session, product, columns)
+            changed = change_product(session, product, columns)
+            if changed:
+                what, detail = ChangeOperation.product_updated, {"fields": sorted(changed)}
+                record_change(session, what, Subject("product", product_id), detail)
             return product
 
         with _unique_sku(changes):
@@ -148,6 +155,9 @@ class Catalog:
             product = find_product(session, product_id, for_update=True)
             events.record(session, product, events.Operation.delete)
             session.delete(product)
+            told = {"sku": product.sku, "title": product.title}  # nothing else tells it any more
+            what = ChangeOperation.product_deleted
+            record_change(session, what, Subject("product", product_id), told)
 
         self.database.write(remove)
         self.gate.notify()
@@ -163,10 +173,18 @@ class Catalog:
         if product_id is not None:
             self.get(product_id)
             given_up = given_up.where(Product.id == product_id)
+
+        def again(session: Session, batch: Select[Product]) -> list[int]:
+            retried = catalog_events.retry(session, batch, priority)
+            if retried:
+                subject = Subject("product", product_id, len(retried))
+                record_change(session, ChangeOperation.product_retried, subject)
+            return retried
+
         count = last = 0
         while True:
             batch = given_up.where(Product.id > last).order_by(Product.id).limit(_RETRY_BATCH)
-            retried = self.database.write(events.retry, batch, priority)
+            retried = self.database.write(again, batch)
             if not retried:
                 return count
             count, last = count + len(retried), retried[-1]

@@ -113,12 +113,15 @@ def upsert_by_sku(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[O
     found = session.scalars(select(Product).where(Product.sku.in_(skus)).with_for_update())
     products = {product.sku: product for product in found}
     _insert_products(session, [row for row in rows if row["sku"] not in products])
-    return [
-        change_product(session, products[row["sku"]], row, events.Priority.background)
-        if row["sku"] in products
-        else "created"
-        for row in rows
-    ]
+    return [_upsert(session, products.get(row["sku"]), row) for row in rows]
+
+
+def _upsert(session: Session, product: Product | None, row: Mapping[str, Any]) -> Outcome:
+    """Change the product, if it was there; return what became of the row."""
+    if product is None:
+        return "created"
+    changed = change_product(session, product, row, events.Priority.background)
+    return "updated" if changed else "unchanged"
 
 
 def _insert_products(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -175,12 +178,15 @@ def change_product(
     product: Product,
     columns: Mapping[str, Any],
     priority: events.Priority = events.Priority.person,
-) -> Outcome:
-    """Set the columns that differ; where Milvus holds one of them, record an outbox event."""
+) -> set[str]:
+    """Set the columns that differ; where Milvus holds one of them, record an outbox event.
+
+    Returns the names of these columns.
+    """
     columns = _with_group(product, columns)
     changed = {name for name, value in columns.items() if _differ(getattr(product, name), value)}
     if not changed:
-        return "unchanged"
+        return changed
     for name in changed:
         setattr(product, name, columns[name])
     product.updated_at = datetime.now(UTC)
@@ -193,7 +199,7 @@ def change_product(
         product.index_status = IndexStatus.pending
         product.index_error = None
         events.record(session, product, events.Operation.upsert, priority)
-    return "updated"
+    return changed
 
 
 def _differ(old: object, new: object) -> bool:

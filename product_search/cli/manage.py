@@ -5,6 +5,8 @@ What a command does is imported when it is run: `--help` is not to wait for PyTo
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +17,13 @@ import typer
 from product_search.bootstrap import logs
 from product_search.cli import key_commands
 from product_search.cli.declaration import command, count, positive
-from product_search.settings import GENERATION_MODELS, GenerationChoice, load_settings
+from product_search.context import Principal, Scope, acting_as
+from product_search.settings import (
+    GENERATION_MODELS,
+    GenerationChoice,
+    load_log_format,
+    load_settings,
+)
 
 PROGRAM = "python -m product_search.manage"
 EncoderName = Literal["starter", "chinese-clip"]
@@ -37,13 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 is success, 2 a wrong command line or a failure, as the message explains, 130 an
     interruption; what 1 means is told by the command's `--help`.
     """
-    logs.configure("manage")
+    logs.configure("manage", load_log_format())
     words = _with_values(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(words, prog_name=PROGRAM)
+        with acting_as(_operator()):
+            app(words, prog_name=PROGRAM)
     except SystemExit as end:
         return int(end.code or 0)
     raise AssertionError("Typer ends each command with SystemExit")
+
+
+def _operator() -> Principal:
+    """Return the user of this machine who runs the command, as the log of changes names it."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's, with a number alone
+        user = str(os.getuid())
+    return Principal(f"command:{user}", Scope.admin)
 
 
 def _with_values(arguments: Sequence[str]) -> list[str]:

@@ -6,13 +6,14 @@ import logging
 import signal
 import threading
 
+from product_search import tracing
 from product_search.bootstrap import logs
 from product_search.bootstrap.assemble import open_worker
 from product_search.bootstrap.loops import open_indexing_loop
 from product_search.errors import AppError, StartError
 from product_search.indexing.indexer import Indexer
 from product_search.indexing.startup import open_existing_collections
-from product_search.settings import Settings, load_settings
+from product_search.settings import Settings, load_log_format, load_settings
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +22,13 @@ _POLL_S = 1.0
 
 def main() -> int:
     """Index until SIGTERM or SIGINT; 0 then, 2 where it can't start, as the message explains."""
-    logs.configure("worker")
+    logs.configure("worker", load_log_format())
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
     try:
         settings = load_settings()
-        with open_worker(settings) as indexer:
+        with tracing.sending_to(settings.otlp_endpoint, "worker"), open_worker(settings) as indexer:
             run(settings, indexer, stopping)
     except AppError as error:  # a store is down: its own words say which and why
         log.error("%s（%s）", error, str(error.__cause__).partition("\n")[0])

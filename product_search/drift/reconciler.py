@@ -343,7 +343,7 @@ def _repair(session: Session, found: Sequence[Problem]) -> None:
     products = [int(one.subject) for one in found if one.kind in _REPAIRED_BY_INDEXING]
     if products:
         drifted = select(Product).where(Product.id.in_(products))
-        events.retry(session, drifted, events.Priority.background)
+        catalog_events.retry(session, drifted, events.Priority.background)
     orphans = [int(one.subject) for one in found if one.kind == DriftKind.orphaned]
     catalog_events.record_orphans(session, orphans)
 

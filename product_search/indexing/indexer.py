@@ -18,7 +18,9 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus
 from nlp_models import EncoderPair
 from orm_models import Database, Product, VectorCollection
+from product_search import tracing
 from product_search.batching import background
+from product_search.context import join_request_ids, within_request
 from product_search.database.clock import Clock, database_clock
 from product_search.errors import IN_THE_LOG, AppError, StorageUnavailable
 from product_search.images.perceptual_hash import perceptual_hash
@@ -126,7 +128,9 @@ class Indexer:
         claim, rows = self.database.write(self._claim, limit, among)
         if not claim.items:  # others were faster
             return []
-        with keep_lease(partial(self._renew, claim), self.policy.lease), background():
+        asked = join_request_ids(item.request_id for item in claim.items) or ""
+        traced = tracing.span("index", products=len(claim.items), request_ids=asked)
+        with traced, keep_lease(partial(self._renew, claim), self.policy.lease), background():
             try:
                 self._apply_claim(claim, self.collections.open_all(rows))
             except Exception:  # whatever it was, it was no product's fault
@@ -160,10 +164,12 @@ class Indexer:
         except AppError:  # a store is down: nothing is wrong with the products
             raise
         except Exception:  # whatever an encoder may raise at one product's content
-            log.exception("a batch of %d products failed: they are tried one by one", len(fresh))
+            with within_request(join_request_ids(item.request_id for item in fresh)):
+                log.exception("a batch of %d products failed: each is tried alone", len(fresh))
             single = [*fresh, *single]
         for item in single:
-            self._apply_single(claim, item, targets)
+            with within_request(item.request_id):
+                self._apply_single(claim, item, targets)
 
     def _apply_single(self, claim: Claim, item: ClaimItem, targets: Targets) -> None:
         try:
@@ -173,7 +179,8 @@ class Indexer:
         except Exception:  # as above, but here it is known which product
             for _, target in targets:
                 _check(target.encoders)
-            log.exception("product %d could not be indexed", item.product_id)
+            told = {"product_id": item.product_id}
+            log.exception("product %d could not be indexed", item.product_id, extra=told)
             self._settle(claim, [item], [], {item.product_id: IN_THE_LOG}, {})
 
     def _apply(self, claim: Claim, items: Sequence[ClaimItem], targets: Targets) -> None:
@@ -181,7 +188,7 @@ class Indexer:
         if not items:
             return
         products = self.database.read(_fetch_products, [item.product_id for item in items])
-        images, failures = self._load_images(products)
+        images, failures = self._load_images(products, items)
         entities = [
             (target, _entities(target.encoders, some, images))
             for target, some in _assign(products, items, targets)
@@ -239,12 +246,13 @@ class Indexer:
         self.database.write(settle)
 
     def _load_images(
-        self, products: Sequence[Product]
+        self, products: Sequence[Product], items: Sequence[ClaimItem]
     ) -> tuple[dict[int, Image.Image], dict[int, str]]:
         """Return by product id the images, and the reasons where they can't be read.
 
         Such a product is indexed by its title alone, until its image can be read.
         """
+        asked = {item.product_id: item.request_id for item in items}
         images: dict[int, Image.Image] = {}
         failures: dict[int, str] = {}
         for product in products:
@@ -255,7 +263,9 @@ class Indexer:
             except StorageUnavailable:  # the image may be there
                 raise
             except AppError as error:  # gone, damaged, or no longer within the limits
-                log.warning("image of product %d: %s", product.id, error)
+                with within_request(asked[product.id]):
+                    told = {"product_id": product.id}
+                    log.warning("image of product %d: %s", product.id, error, extra=told)
                 failures[product.id] = error.message
         return images, failures
 

@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from data_models import ChangeOperation
 from nlp_models import EncoderPair
 from orm_models import Database, Product, Run, VectorCollection
+from product_search.changes.record import Subject, record_change
 from product_search.database.clock import database_clock
 from product_search.errors import EncoderError, StartError
 from product_search.indexing.collections import (
@@ -101,6 +103,8 @@ def roll_back(session: Session) -> VectorCollection:
         raise ReindexRefused("没有上一个集合可以换回")
     assign_role(rows[Role.active], Role.previous)
     assign_role(rows[Role.previous], Role.active)
+    now_active = Subject("collection", rows[Role.previous].name)
+    record_change(session, ChangeOperation.reindex_rolled_back, now_active)
     return rows[Role.previous]
 
 

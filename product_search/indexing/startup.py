@@ -9,8 +9,10 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from data_models import ChangeOperation
 from nlp_models import EncoderPair
 from orm_models import Product, VectorCollection
+from product_search.changes.record import Subject, record_change
 from product_search.errors import EncoderError, StartError
 from product_search.indexing.collections import (
     CollectionMissing,
@@ -99,6 +101,7 @@ def retire_collections(session: Session, rows: Collection[VectorCollection]) -> 
     """Retire the collections; return the id of the run that drops them."""
     for row in rows:
         assign_role(row, Role.retired)
+        record_change(session, ChangeOperation.collection_retired, Subject("collection", row.name))
     return queue.enqueue(session, RunKind.reindex, DROP_OPTIONS).id
 
 

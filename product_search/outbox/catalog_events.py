@@ -1,18 +1,19 @@
-"""Events of many products at once, of which nobody waits for one: all of the background."""
+"""Events of many products at once; but for a retry all are of the background."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Select, String, delete, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from data_models import IndexStatus
 from orm_models import OutboxEvent, Product
+from product_search.context import current_request_id
 from product_search.database.column_types import UtcDateTime
 from product_search.database.transactions import read_committed
-from product_search.outbox.events import Operation, Priority, bring_forward
+from product_search.outbox.events import Operation, Priority, bring_forward, record
 
 _KEYS = 500  # of one statement
 
@@ -56,6 +57,7 @@ def record_fill(session: Session, after: int, limit: int) -> list[int]:
                 operation=Operation.fill,
                 revision=product.revision,
                 priority=Priority.background.value,
+                request_id=current_request_id.get(),
             )
         )
     return [product.id for product in products]
@@ -73,9 +75,20 @@ def record_orphans(session: Session, milvus_ids: Iterable[int]) -> None:
             operation=Operation.delete,
             revision=0,
             priority=Priority.background.value,
+            request_id=current_request_id.get(),
         )
         for key in milvus_ids
     )
+
+
+def retry(session: Session, given_up: Select[Product], priority: Priority) -> list[int]:
+    """Record that the products are to be indexed again; return their ids."""
+    products = session.scalars(given_up.with_for_update()).all()
+    for product in products:
+        product.index_status = IndexStatus.pending
+        product.index_error = None
+        record(session, product, Operation.upsert, priority)
+    return [product.id for product in products]
 
 
 def _record_all(session: Session, operation: Operation) -> None:
@@ -100,6 +113,7 @@ def _record_each(session: Session, operation: Operation, *conditions: ColumnElem
         "attempts": literal(0),
         "created_at": literal(datetime.now(UTC), UtcDateTime),
         "priority": literal(Priority.background.value),
+        "request_id": literal(current_request_id.get(), String),
     }
     chosen = select(*columns.values()).where(*conditions).order_by(Product.id)
     session.execute(insert(OutboxEvent).from_select(list(columns), chosen))

@@ -29,6 +29,7 @@ from sqlalchemy.orm import Session, aliased
 
 from data_models import IndexStatus
 from orm_models import OutboxEvent, Product
+from product_search.context import current_request_id
 from product_search.database.clock import Clock, database_clock
 from product_search.database.transactions import read_committed
 
@@ -84,6 +85,7 @@ class ClaimItem:
     last_event: int
     attempts: int
     only_fill: bool = False  # no event tells of a change
+    request_id: str | None = None  # in which the last event was written: the row is as that left it
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def record(
         "operation": operation,
         "revision": product.revision,
         "priority": priority.value,
+        "request_id": current_request_id.get(),
     }
     session.connection().execute(_INSERT, event)
 
@@ -223,7 +226,14 @@ def _items(session: Session, chosen: Sequence[int], token: str) -> list[ClaimIte
         .group_by(first.id, first.product_id, first.milvus_id, first.attempts, first.priority)
         .order_by(first.priority, first.id)
     )
-    return [ClaimItem(*row[:-1], only_fill=bool(row[-1])) for row in session.execute(every)]
+    rows = session.execute(every).all()
+    last = select(OutboxEvent.id, OutboxEvent.request_id).where(
+        OutboxEvent.id.in_([row[3] for row in rows])
+    )
+    asked = {row.id: row.request_id for row in session.execute(last)}
+    return [
+        ClaimItem(*row[:-1], only_fill=bool(row[-1]), request_id=asked.get(row[3])) for row in rows
+    ]
 
 
 def renew(
@@ -325,8 +335,9 @@ def mark_failed(
             _delete_between(session, {item.product_id: (item.first_event, item.last_event)})
             again = now + policy.pause(failures)
             first = update(OutboxEvent).where(OutboxEvent.id == item.first_event)
-            postponed = {"claim_token": None, "available_at": again, "publish_after": again}
-            session.execute(first.values(attempts=failures, **postponed))
+            paused = {"available_at": again, "publish_after": again}
+            counted = {"attempts": failures, "request_id": item.request_id}
+            session.execute(first.values(claim_token=None, **paused, **counted))
 
 
 def enqueue_again(session: Session, items: Iterable[ClaimItem]) -> None:
@@ -342,18 +353,9 @@ def enqueue_again(session: Session, items: Iterable[ClaimItem]) -> None:
                 operation=Operation.upsert,
                 revision=product.revision if product is not None else 0,
                 priority=Priority.person.value,  # Milvus may have it wrong until then
+                request_id=item.request_id,
             )
         )
-
-
-def retry(session: Session, given_up: Select[Product], priority: Priority) -> list[int]:
-    """Record that the products are to be indexed again; return their ids."""
-    products = session.scalars(given_up.with_for_update()).all()
-    for product in products:
-        product.index_status = IndexStatus.pending
-        product.index_error = None
-        record(session, product, Operation.upsert, priority)
-    return [product.id for product in products]
 
 
 def _due(now: datetime, policy: ClaimPolicy) -> ColumnElement[bool]:

@@ -18,6 +18,7 @@ import confluent_kafka as kafka
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_models import INT64_MAX
+from product_search.context import is_request_id, within_request
 from product_search.errors import KafkaUnavailable, StartError
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ MAX_MESSAGE_BYTES = 4_000  # an event has about 120
 _MAX_KEPT_BYTES = 64_000  # of a dead letter, whose whole is in the topic that it came from
 _LINGER_S = 0.05  # how long a batch is filled after its first message
 _QUIET_S = 30.0  # the same error is logged this often
+
+REQUEST_ID = "request_id"  # the header that names the request in which the event was written
 
 _COMMON: dict[str, Any] = {
     "log_level": 2,  # `_ErrorLog` tells of a broker that is down, not 20 times a second
@@ -56,6 +59,7 @@ class IndexEvent(BaseModel):
     milvus_id: int = Field(ge=0, le=INT64_MAX)
     operation: str = Field(min_length=1, max_length=16)
     revision: int = Field(ge=0, le=INT64_MAX)
+    request_id: str | None = Field(None, exclude=True)  # in which it was written: a header
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class Publisher:
                 self._topic.name,
                 str(event.product_id).encode(),
                 event.model_dump_json().encode(),
-                [],
+                [] if event.request_id is None else [(REQUEST_ID, event.request_id)],
                 partial(delivered.append, event),
             )
         self._wait()
@@ -139,7 +143,9 @@ class Publisher:
         Raises:
             KafkaUnavailable: Kafka has not acknowledged it.
         """
+        request_id = _request_id(message)
         headers: Headers = [
+            *([] if request_id is None else [(REQUEST_ID, request_id)]),
             ("reason", reason),
             ("topic", message.topic()),
             ("partition", str(message.partition())),
@@ -247,7 +253,7 @@ class Consumer:
             return None
         batch = MessageBatch([], _places(reversed(messages), 0), _places(messages, 1))
         try:
-            events = [event for message in messages if (event := self._read(message))]
+            events = [event for message in messages if (event := self._read_as_asked(message))]
         except KafkaUnavailable:
             self.rewind(batch)
             raise
@@ -275,6 +281,10 @@ class Consumer:
         self._consumer.close()
         self._publisher.close()
 
+    def _read_as_asked(self, message: kafka.Message) -> IndexEvent | None:
+        with within_request(_request_id(message)):
+            return self._read(message)
+
     def _read(self, message: kafka.Message) -> IndexEvent | None:
         value = message.value() or b""
         try:
@@ -299,6 +309,16 @@ def _is_sound(message: kafka.Message) -> bool:
     if error is not None:
         log.warning("Kafka: %s", error.str())
     return error is None
+
+
+def _request_id(message: kafka.Message) -> str | None:
+    """Return the id of the message's request, if it bears one."""
+    headers: Any = message.headers() or ()
+    for name, value in headers:
+        if name == REQUEST_ID and isinstance(value, bytes):
+            text = value.decode("ascii", "replace")
+            return text if is_request_id(text) else None
+    return None
 
 
 def _places(messages: Any, offset: int) -> list[kafka.TopicPartition]:

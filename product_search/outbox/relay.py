@@ -144,5 +144,6 @@ def _message(event: OutboxEvent) -> IndexEvent:
             "milvus_id": event.milvus_id,
             "operation": event.operation,
             "revision": event.revision,
+            "request_id": event.request_id,
         }
     )

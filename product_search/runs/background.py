@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import timedelta
 
 from product_search.errors import AppError, KafkaUnavailable
@@ -107,7 +108,8 @@ def keep_lease(renew: Callable[[], object], lease: timedelta) -> Iterator[None]:
             except Exception:  # a dead keeper would let go of work in hand
                 log.exception("a lease was not renewed")
 
-    keeper = threading.Thread(target=keep, name="lease", daemon=True)
+    ours = copy_context()  # its lines in the log are this work's
+    keeper = threading.Thread(target=ours.run, args=(keep,), name="lease", daemon=True)
     keeper.start()
     try:
         yield

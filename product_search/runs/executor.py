@@ -13,6 +13,7 @@ from orm_models import Database
 from product_search.errors import IN_THE_LOG, AppError
 from product_search.runs import queue
 from product_search.runs.background import Loop, keep_lease
+from product_search.runs.changes import as_started_by
 from product_search.runs.queue import RunClaim, RunKind, RunLost, RunState
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,11 @@ def execute(context: RunContext, handler: Handler) -> RunState:
         RunLost: another process holds the run now, or it was cancelled.
         AppError: a store is down; the run was released and goes on later.
     """
+    with as_started_by(context.claim.origin):
+        return _execute(context, handler)
+
+
+def _execute(context: RunContext, handler: Handler) -> RunState:
     database, claim = context.database, context.claim
     state, reason = RunState.done, None
     try:

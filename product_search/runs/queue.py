@@ -18,7 +18,9 @@ from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from orm_models import Run, RunProblem
+from product_search.changes.record import Origin
 from product_search.database.clock import Clock, database_clock
+from product_search.runs.changes import find_run_origin, record_run
 
 # Longer than any lease, and than a transaction waits for others after it has asked for the time.
 LONGEST_LEASE = timedelta(minutes=3)
@@ -72,6 +74,7 @@ class RunClaim:
     token: str
     options: Mapping[str, Any]
     progress: Mapping[str, Any]
+    origin: Origin | None = None
 
 
 def enqueue(session: Session, kind: RunKind, options: Mapping[str, Any]) -> Run:
@@ -79,6 +82,7 @@ def enqueue(session: Session, kind: RunKind, options: Mapping[str, Any]) -> Run:
     run = Run(kind=kind, state=RunState.queued, options=dict(options))
     session.add(run)
     session.flush()
+    record_run(session, run, "started")
     return run
 
 
@@ -103,7 +107,8 @@ def claim(
     token = secrets.token_hex(16)
     run.state, run.claim_token, run.lease_until = RunState.running, token, now + lease
     run.started_at = run.started_at or now
-    return RunClaim(run.id, RunKind(run.kind), token, run.options, run.progress)
+    origin = find_run_origin(session, run.id)
+    return RunClaim(run.id, RunKind(run.kind), token, run.options, run.progress, origin)
 
 
 def has_claimable(
@@ -154,7 +159,8 @@ def finish(
         RunLost: the claim is gone.
     """
     ended = {"state": state, "error": error and error[:500], "finished_at": clock(session)}
-    _change(session, claim, ended | {"claim_token": None, "lease_until": None})
+    run = _change(session, claim, ended | {"claim_token": None, "lease_until": None})
+    record_run(session, run, "finished")
 
 
 def release(session: Session, claim: RunClaim) -> None:
@@ -179,19 +185,15 @@ def cancel(session: Session, run_id: int, clock: Clock = database_clock) -> bool
         return False
     run.state, run.finished_at = RunState.cancelled, clock(session)
     run.claim_token = run.lease_until = None
+    record_run(session, run, "cancelled")
     return True
 
 
 def cancel_abandoned(session: Session, kind: RunKind, clock: Clock = database_clock) -> None:
     """Cancel the unfinished runs of the kind whose process has died, or that nobody holds."""
-    now = clock(session)
-    ended = {
-        "state": RunState.cancelled,
-        "finished_at": now,
-        "claim_token": None,
-        "lease_until": None,
-    }
-    session.execute(update(Run).where(*_claimable([kind], now)).values(ended))
+    abandoned = select(Run.id).where(*_claimable([kind], clock(session)))
+    for run_id in session.scalars(abandoned.with_for_update()).all():
+        cancel(session, run_id, clock)
 
 
 def add_problems(session: Session, run_id: int, problems: Iterable[Problem]) -> None:
@@ -275,9 +277,10 @@ def _claimable(kinds: Collection[RunKind], now: datetime) -> list[ColumnElement[
     return [Run.kind.in_(kinds), Run.state.in_(UNFINISHED), unheld]
 
 
-def _change(session: Session, claim: RunClaim, values: Mapping[str, Any]) -> None:
+def _change(session: Session, claim: RunClaim, values: Mapping[str, Any]) -> Run:
     run = session.get(Run, claim.id, with_for_update=True, populate_existing=True)
     if run is None or run.claim_token != claim.token:
         raise RunLost(f"run {claim.id} is no longer held")
     for name, value in values.items():
         setattr(run, name, value)
+    return run

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -23,7 +23,7 @@ from data_models import (
     TookMs,
 )
 from orm_models import Database, Product
-from product_search import telemetry
+from product_search import telemetry, tracing
 from product_search.batching import waited_s
 from product_search.catalog.rows import find_product
 from product_search.errors import ProductWithoutImage
@@ -130,17 +130,21 @@ class QueryInputs:
 
 @dataclass
 class Stopwatch:
-    """Milliseconds by stage."""
+    """Milliseconds by stage; where traces are sent, also from when to when each went on."""
 
     stages: dict[str, float] = field(default_factory=dict)
+    intervals: list[tracing.Interval] = field(default_factory=list)
+    parent: tracing.Context | None = field(default_factory=tracing.current)  # of their spans
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time that the block takes to the stage, but for its waits before others' work."""
-        start, waited = time.perf_counter(), waited_s()
+        start, waited, begun = time.perf_counter(), waited_s(), tracing.now()
         try:
             yield
         finally:
+            if begun:
+                self.intervals.append(tracing.Interval(name, begun, tracing.now()))
             waited = waited_s() - waited
             spent = time.perf_counter() - start - waited
             self.add({"wait": 1000 * waited, name: 1000 * spent})
@@ -150,6 +154,15 @@ class Stopwatch:
         for name, spent in stages.items():
             self.stages[name] = self.stages.get(name, 0.0) + spent
 
+    def add_shared(self, spent: Stopwatch) -> None:
+        """Add what was done for several searches at once."""
+        self.add(spent.stages)
+        self.intervals += spent.intervals
+
+    def copy(self) -> Stopwatch:
+        """Return another that goes on from here."""
+        return replace(self, stages=dict(self.stages), intervals=list(self.intervals))
+
     def finish(self, mode: str) -> TookMs:
         """Count the stages in the metrics, as those of a search of this mode; return all, rounded.
 
@@ -157,6 +170,7 @@ class Stopwatch:
         hydrate. A stage that did not run took 0 ms.
         """
         telemetry.observe_stages(mode, self.stages)
+        tracing.record_intervals(self.parent, self.intervals)
         spent = {name: round(self.stages.get(name, 0.0), 2) for name in STAGES}
         return TookMs(**spent, total=round(sum(spent.values()), 2))
 

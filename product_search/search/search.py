@@ -211,7 +211,7 @@ class SearchService:
         def run(collection: OpenCollection) -> list[SearchResponse | Exception]:
             stores = Stores(self.database, collection)
             # A second run, in another collection, takes the time anew.
-            fresh = [replace(one, watch=Stopwatch(dict(one.watch.stages))) for one in queries]
+            fresh = [replace(one, watch=one.watch.copy()) for one in queries]
             return run_together(stores, [self._search(collection, one) for one in fresh])
 
         try:

@@ -148,7 +148,7 @@ class _Running(Generic[T]):
         """Go on with what it needed; all of the time but what that took was a wait for others."""
         assert self.need, "it has not ended"
         waited = 1000 * (time.perf_counter() - self.since) - sum(spent.stages.values())
-        self.need.watch.add(spent.stages)
+        self.need.watch.add_shared(spent)
         self.need.watch.add({"wait": max(0.0, waited)})
         self.go_on(sent)
 

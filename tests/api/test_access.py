@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from main import create_app
-from product_search.access.keys import create_key, revoke_key
+from product_search.access.keys import create_key, id_of, revoke_key
 from product_search.access.scopes import PUBLISHABLE, SCOPES
 from product_search.context import Scope, current_principal
 from product_search.errors import DatabaseUnavailable
@@ -20,6 +20,7 @@ from product_search.settings import Settings
 from tests.api.guarded import guarded_service, key_of, shown
 from tests.api.helpers import base64_of, code_of, create, resources
 from tests.clock import until
+from tests.log_lines import kept_lines
 from tests.unit.pictures import encoded, noise
 
 SHOP = "https://shop.example"
@@ -301,3 +302,19 @@ def test_where_no_key_is_required_everything_is_as_it_was(api: TestClient) -> No
         assert api.get(made["image_url"], headers=headers).status_code == 200
         assert api.post("/product", json={"title": "伞"}, headers=headers).status_code == 201
     assert code_of(api.get("/admin")) == (404, "not_found")
+
+
+def test_a_change_is_recorded_with_its_key_and_so_are_the_lines_of_its_request(
+    guarded: TestClient, keys: dict[Scope, str]
+) -> None:
+    headers = shown(keys[Scope.write]) | {"X-Request-ID": "a-1"}
+    made = guarded.post("/product", json={"title": "书包"}, headers=headers).json()
+    query = {"product_id": made["product_id"]}
+    listed = guarded.get("/system/changes", params=query, headers=shown(keys[Scope.admin]))
+    (record,) = listed.json()["items"]
+    assert (record["principal"], record["request_id"]) == ("of a write", "a-1")
+    assert record["key_id"] == id_of(keys[Scope.write])
+    with kept_lines() as lines:  # there is no model that makes pictures
+        guarded.post("/generate", json={"prompt": "书包"}, headers=headers)
+    (failed,) = [one for one in lines if one["logger"] == "product_search.api.metrics"]
+    assert (failed["key"], failed["request_id"]) == ("of a write", "a-1")

@@ -88,6 +88,7 @@ def test_every_route_is_there() -> None:
         "POST /system/repair",
         "GET /system/me",
         "GET /system/runs",
+        "GET /system/changes",
         "GET /metrics",
     }
 

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from data_models import IndexStatus, OutboxCounts
 from orm_models import Database, OutboxEvent
 from product_search.catalog.products import KEEP_IMAGE, Catalog
+from product_search.context import within_request
 from product_search.errors import ProductNotFound
 from product_search.images.store import ImageStore
 from product_search.outbox import counts as outbox_state, events
@@ -348,3 +349,28 @@ def test_writers_and_workers_at_the_same_time_never_wait_in_a_circle(
     in_threads(write_all, work, work, work)
     assert twice == []
     assert counts(database) == OutboxCounts(pending=0, retrying=0, failed=0)
+
+
+def asked(claim: Claim) -> list[str | None]:
+    return [item.request_id for item in claim.items]
+
+
+def test_of_changes_that_are_indexed_at_once_the_newest_names_the_request(
+    catalog: Catalog, database: Database, clock: Clock
+) -> None:
+    with within_request("first"):
+        (product_id,) = create(catalog)
+    with within_request("second"):
+        change(catalog, product_id, "新")
+    claim = claimed(database, clock)
+    assert asked(claim) == ["second"]
+    fail(database, clock, claim)  # the first event stands for both from now on
+    clock.pass_by(POLICY.longest.total_seconds())
+    assert asked(claimed(database, clock)) == ["second"]
+
+
+def test_what_was_written_outside_of_requests_names_none(
+    catalog: Catalog, database: Database, clock: Clock
+) -> None:
+    create(catalog)
+    assert asked(claimed(database, clock)) == [None]

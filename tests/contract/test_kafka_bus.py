@@ -22,6 +22,7 @@ from product_search.outbox.kafka import (
     Publisher,
 )
 from tests.kafka_servers import PRODUCE, MockKafka, new_topic
+from tests.log_lines import kept_lines
 
 DEADLINE_S = 60.0
 OUT_OF_SEQUENCE, NOT_ALLOWED = 45, 29
@@ -111,6 +112,7 @@ def test_an_event_is_a_json_message_with_its_product_as_key(
     assert publisher.publish([event(7, 5)]) == [event(7, 5)]
     (message,) = raw_messages(topic.servers, topic.name, 1)
     assert message.key() == b"5"
+    assert not message.headers()
     assert json.loads(message.value() or b"") == {
         "event_id": 7,
         "product_id": 5,
@@ -118,6 +120,27 @@ def test_an_event_is_a_json_message_with_its_product_as_key(
         "operation": "upsert",
         "revision": 1,
     }
+
+
+def test_a_message_bears_the_request_in_a_header_and_so_does_its_dead_letter(
+    topic: KafkaTopic, publisher: Publisher, join: Callable[[], Consumer]
+) -> None:
+    publisher.publish([event(1).model_copy(update={"request_id": "a-1"})])
+    (message,) = raw_messages(topic.servers, topic.name, 1)
+    assert message.headers() == [("request_id", b"a-1")]
+    assert "request_id" not in json.loads(message.value() or b"")
+    producer = kafka.Producer({"bootstrap.servers": topic.servers})
+    for request_id in (b"b-2", b"forged\nid", b"\xff"):
+        producer.produce(topic.name, b"poison", b"1", headers=[("request_id", request_id)])
+    assert producer.flush(DEADLINE_S) == 0
+    member = join()
+    with kept_lines() as lines:
+        while member.dead_letters < 3:
+            member.commit(next_batch(member))
+    told = [one.get("request_id") for one in lines if "dead letter" in one["event"]]
+    assert sorted(told, key=str) == [None, None, "b-2"]
+    buried = [dict(one.headers() or []) for one in raw_messages(topic.servers, topic.dead, 3)]
+    assert [one["request_id"] for one in buried if "request_id" in one] == [b"b-2"]
 
 
 def test_a_product_keeps_its_order_and_is_named_once_in_a_batch(

@@ -188,7 +188,7 @@ def _fill(session: Session, _made: Iterable[int]) -> None:
 
 def _repair(session: Session, made: Iterable[int]) -> None:
     drifted = select(Product).where(Product.id.in_(made))
-    events.retry(session, drifted, events.Priority.background)
+    catalog_events.retry(session, drifted, events.Priority.background)
 
 
 @pytest.mark.parametrize("record", [_rebuild, _renew, _fill, _repair])

@@ -12,9 +12,9 @@ from sqlalchemy import QueuePool
 
 from product_search.bootstrap.migrate import migrate
 from product_search.bootstrap.stores import connect_database
-from product_search.errors import DatabaseUnavailable
+from product_search.errors import DatabaseUnavailable, StartError
 from product_search.images.files.bucket import Bucket
-from product_search.settings import ROOT, Settings
+from product_search.settings import ROOT, Settings, load_log_format, load_settings
 
 
 def settings(**values: Any) -> Settings:
@@ -210,3 +210,17 @@ def test_the_token_of_milvus_is_not_shown() -> None:
     chosen = settings(milvus_token="root:geheim")
     assert chosen.milvus_token.get_secret_value() == "root:geheim"
     assert "geheim" not in f"{chosen!r} {chosen} {chosen.model_dump()}"
+
+
+def test_how_to_log_is_known_before_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRODUCT_SEARCH_DATABASE_POOL_SIZE", "none")  # told by who loads them all
+    assert load_log_format() == "console"
+    monkeypatch.setenv("PRODUCT_SEARCH_LOG_FORMAT", "json")
+    assert load_log_format() == "json"
+    monkeypatch.setenv("PRODUCT_SEARCH_LOG_FORMAT", "xml")
+    assert load_log_format() == "console"
+    with pytest.raises(StartError, match="PRODUCT_SEARCH_LOG_FORMAT"):
+        load_settings()

@@ -6,11 +6,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from data_models import Caller, DoctorRun, DriftReport, PageQuery, RunsPage
+from data_models import (
+    Caller,
+    ChangesPage,
+    ChangesQuery,
+    DoctorRun,
+    DriftReport,
+    PageQuery,
+    RunsPage,
+)
 from product_search import errors
 from product_search.api import metrics
 from product_search.api.dependencies import Database, Runs
 from product_search.api.errors import QUEUE_ERRORS, documented
+from product_search.changes import listing as changes
 from product_search.context import current_principal
 from product_search.drift import reports
 from product_search.runs import listing
@@ -62,6 +71,18 @@ async def get_caller() -> Caller:
     """服务把这个请求当作谁的：所用密钥的名字与权限。"""
     principal = current_principal.get()
     return Caller(name=principal.name, scope=principal.scope, key_id=principal.key_id)
+
+
+@router.get(
+    "/system/changes",
+    summary="改动记录",
+    responses=documented(errors.InvalidRequest, errors.DatabaseUnavailable),
+)
+def get_changes(query: Annotated[ChangesQuery, Query()], database: Database) -> ChangesPage:
+    """谁在什么时候改了什么，新的在前：单个商品的新增、修改与删除，以及导入、修复、换编码器、
+    图片生成和密钥。与改动写在同一个事务里；一次导入的开始与结束各一条，不是每行一条。
+    """
+    return database.read(changes.list_changes, query)
 
 
 @router.get(
