@@ -322,11 +322,38 @@ def test_a_fetch_takes_memory_and_gives_it_back(
 
 
 @pytest.fixture(scope="module")
-def served(open_settings: Callable[[], Settings], shop: HostileServer) -> Iterator[int]:
-    app = create_app(open_settings())
+def switched_on(open_settings: Callable[[], Settings]) -> Iterator[tuple[FastAPI, int]]:
+    """A service whose settings allow shop.test and this machine, and its port."""
+    listed = {"fetch_images": True, "fetch_hosts": [NAME, "127.0.0.1"]}
+    app = create_app(open_settings().model_copy(update=listed))
     with serving(app) as port:
-        fetch_by(app, fetcher_of(shop, limits=replace(PATIENT, at_once=2)))
-        yield port
+        yield app, port
+
+
+@pytest.fixture
+def served(switched_on: tuple[FastAPI, int], shop: HostileServer) -> Iterator[int]:
+    app, port = switched_on
+    before = app.state.service
+    fetch_by(app, fetcher_of(shop, limits=replace(PATIENT, at_once=2)))
+    yield port
+    app.state.service = before
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1/", "没有公网地址"),
+        ("http://elsewhere.test/", "PRODUCT_SEARCH_FETCH_HOSTS"),
+        (f"http://{NAME}:8080/", "PRODUCT_SEARCH_FETCH_HOSTS"),
+    ],
+)
+def test_the_settings_switch_it_on_and_open_nothing_inside(
+    switched_on: tuple[FastAPI, int], url: str, reason: str
+) -> None:
+    _, port = switched_on
+    answer = httpx.post(f"http://127.0.0.1:{port}/search", json={"image_url": url})
+    assert code_of(answer) == (422, "image_url_refused")
+    assert reason in answer.json()["message"]
 
 
 def test_a_fetch_ends_when_its_client_leaves(served: int, shop: HostileServer) -> None:
