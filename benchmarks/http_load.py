@@ -46,6 +46,7 @@ class Order:
     rate: float = 0.0
     warm_s: float = 1.0
     stages: bool = False  # look into the answers for took_ms, which costs time
+    key: str = ""  # shown with each request
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,12 @@ def write_requests(path: Path, requests: Sequence[tuple[str, str, Any]]) -> str:
     return str(path)
 
 
-def _raw(line: str) -> bytes:
+def _raw(line: str, key: str) -> bytes:
     method, path, body = json.loads(line)
     content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    if key:
+        head += f"Authorization: Bearer {key}\r\n"
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
@@ -245,7 +248,8 @@ def _load_of(stretch: _Stretch, cpu_s: float) -> Load:
 def main() -> None:
     """Carry out the order, and print its Load as JSON."""
     order = Order(**json.loads(sys.stdin.read()))
-    requests = [_raw(line) for line in Path(order.requests).read_text("utf-8").splitlines()]
+    lines = Path(order.requests).read_text("utf-8").splitlines()
+    requests = [_raw(line, order.key) for line in lines]
     with selectors.DefaultSelector() as selector:
         stretch = _Stretch(order, requests, selector)
         cpu = time.process_time()

@@ -84,7 +84,7 @@ class Run:
         path = write_requests(BENCH / "requests.jsonl", requests)
         assert one.server is not None
         try:
-            load = run_load(Order(one.server.port, path, **how))
+            load = run_load(Order(one.server.port, path, key=one.key, **how))
         except _BROKEN as error:
             self._fail(one, error)
             return None
@@ -249,7 +249,7 @@ def _measure(options: argparse.Namespace) -> Results:
     pool = Pool(iter(words.queries(SEED, _texts_needed(options))), pictures.pictures(SEED, 10**9))
     catalogue = {"products": options.products, "with_picture": options.products * 3 // 10}
     made = machine.describe() | {"catalogue": catalogue, "rounds": options.rounds}
-    results = Results(made | {"seconds": options.seconds})
+    results = Results(made | {"seconds": options.seconds, "keys": True})
     run = Run(options, pool, results)
     with ExitStack() as stack:
         service = contenders.service("service", Checkout(), options.products)

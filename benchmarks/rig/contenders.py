@@ -34,6 +34,7 @@ class Contender:
     asking: Asking
     command: Sequence[str]
     environment: Mapping[str, str]
+    key: str = ""  # where it requires one
     server: Server | None = field(default=None)
 
     def start(self) -> AbstractContextManager[Server]:
@@ -41,7 +42,7 @@ class Contender:
         first = self.asking(self.modes[0], "红色双肩包")
         log = BENCH / "logs" / f"{self.name}.log"
         log.parent.mkdir(exist_ok=True)
-        return processes.serving(self.name, self.command, self.environment, first, log)
+        return processes.serving(self.name, self.command, self.environment, first, log, self.key)
 
 
 def search_request(mode: str, item: Any) -> Request:
@@ -61,10 +62,14 @@ def _infinity_embed(_mode: str, text: str) -> Request:
 
 
 def service(name: str, checkout: Checkout, products: int) -> Contender:
-    """Return the service of a checkout on a copy of its own catalogue."""
+    """Return the service of a checkout on a copy of its own catalogue; this one requires keys."""
     data = copy(imported(checkout, products), f"data-{name}")
-    command = processes.service_command(checkout)
-    return Contender(name, MODES, search_request, command, checkout.environment(data))
+    command, environment = processes.service_command(checkout), checkout.environment(data)
+    if checkout != Checkout():  # an earlier one, which may have none
+        return Contender(name, MODES, search_request, command, environment)
+    key = checkout.run(data, "-m", "product_search.manage", "keys", "create", "benchmark").strip()
+    environment |= {"PRODUCT_SEARCH_REQUIRE_KEYS": "true"}
+    return Contender(name, MODES, search_request, command, environment, key)
 
 
 def bare(answers: Path) -> Contender:

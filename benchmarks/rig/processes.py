@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,15 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
     first_answer_s: float
+    key: str = ""  # where it requires one
 
     def ask(self, request: Request) -> httpx.Response:
         """Send a request and return its answer. Raises HTTPError."""
         method, path, body = request
         url = f"http://127.0.0.1:{self.port}{path}"
-        return httpx.request(method, url, json=body, timeout=120).raise_for_status()
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        answer = httpx.request(method, url, json=body, headers=headers, timeout=120)
+        return answer.raise_for_status()
 
     def memory(self) -> Memory:
         """Return the memory of the server and of its Milvus Lite."""
@@ -91,6 +94,7 @@ def serving(
     environment: Mapping[str, str],
     first: Request,
     log: Path,
+    key: str = "",
 ) -> Iterator[Server]:
     """Start a server, whose command gets a port in place of PORT, and wait for its first answer.
 
@@ -105,28 +109,20 @@ def serving(
             command, env=dict(environment), cwd=log.parent, stdout=output, stderr=output
         )
         try:
-            yield _answering(name, port, process, first, begun, log)
+            yield _answering(Server(name, port, process, 0.0, key), first, begun, log)
         finally:
             stop(process)
 
 
-def _answering(
-    name: str,
-    port: int,
-    process: subprocess.Popen[bytes],
-    first: Request,
-    begun: float,
-    log: Path,
-) -> Server:
-    server = Server(name, port, process, 0.0)
-    while process.poll() is None and time.perf_counter() < begun + _PATIENCE_S:
+def _answering(server: Server, first: Request, begun: float, log: Path) -> Server:
+    while server.process.poll() is None and time.perf_counter() < begun + _PATIENCE_S:
         try:
             server.ask(first)
         except httpx.TransportError:
             time.sleep(0.05)
         else:
-            return Server(name, port, process, time.perf_counter() - begun)
-    raise RuntimeError(f"{name} does not answer: {log.read_text(errors='replace')[-1500:]}")
+            return replace(server, first_answer_s=time.perf_counter() - begun)
+    raise RuntimeError(f"{server.name} does not answer: {log.read_text(errors='replace')[-1500:]}")
 
 
 def service_command(checkout: Checkout) -> list[str]:

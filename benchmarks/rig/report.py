@@ -34,6 +34,7 @@ _PEERS = f"""Peers, on the same rows, texts and weights:
   batches across requests.
 - **before**: the service as it was before searches shared batches (another commit with BEFORE=…),
   on its own import of the same file; loaded by 40 clients, started as often as the others."""
+_KEYS = " The service requires keys, and each request to it shows one."
 _METHOD = """Queries are made from a committed vocabulary by a fixed seed; no stretch of load has a
 query that came before, except *repeated traffic*: draws from 10,000 queries by Zipf's law
 (exponent 1), of which none came before the stretch begins. Closed loop: 1, 8 or 40 clients, each
@@ -62,7 +63,7 @@ def _serving(figures: Figures) -> Iterator[str]:
     yield from (
         f"{made['catalogue']['products']:,} products, {made['catalogue']['with_picture']:,} of them"
         f" with a picture; rounds: {made['rounds']}, {made['seconds']:g} s a stretch;"
-        f" {made['minutes']:g} minutes in all.",
+        f" {made['minutes']:g} minutes in all.{_KEYS if made.get('keys') else ''}",
         "",
         _PEERS,
         "",
