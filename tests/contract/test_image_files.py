@@ -15,7 +15,7 @@ import pytest
 from orm_models import Database
 from product_search.bootstrap.migrate import migrate
 from product_search.catalog.products import Catalog
-from product_search.drift.orphaned_images import DIGITS, check_images
+from product_search.drift.orphaned_images import check_images
 from product_search.errors import ImageNotFound, StorageUnavailable
 from product_search.images.files.bucket import Bucket, BucketFiles
 from product_search.images.files.folder import FolderFiles
@@ -174,8 +174,9 @@ def test_the_doctor_deletes_what_no_row_names(place: Place, tmp_path: Path) -> N
     old = place.store.save(encoded(noise((9, 9), 2), "PNG"))
     place.age(content_hash(PNG))
     place.age(old)
+    digits = sorted({name[0] for name in (young, old, content_hash(PNG))})  # of 16, for speed
     results = [
-        [check_images(database, place.other, digit, repair=repair) for digit in DIGITS]
+        [check_images(database, place.other, digit, repair=repair) for digit in digits]
         for repair in (False, True)
     ]
     for found in results:
