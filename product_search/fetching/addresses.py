@@ -32,7 +32,7 @@ _NOT_PUBLIC = tuple(
     )
 )
 # All of IPv6 that is given to the public, less what is of special use within. Outside lie loopback,
-# mapped, compatible, unique local, link-local and multicast addresses, and local NAT64.
+# mapped, compatible, unique local, link-local and multicast addresses, and NAT64's prefixes.
 _GIVEN_OUT = IPv6Network("2000::/3")
 _NOT_PUBLIC_6 = tuple(
     map(
@@ -45,19 +45,12 @@ _NOT_PUBLIC_6 = tuple(
         ),
     )
 )
-# A resolver of a network without IPv4 gives these for a name that has IPv4 addresses alone.
-_NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_public(address: Address) -> bool:
-    """Return whether the address is public; for one that embeds an IPv4 address, whether that is.
-
-    Of those that embed one only NAT64's well-known prefix is in use: all others are not public.
-    """
+    """Return whether the address is public; one that embeds an IPv4 address never is."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC)
-    if address.scope_id is not None:
+    if address.scope_id is not None or address not in _GIVEN_OUT:
         return False
-    if address in _NAT64:
-        return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-    return address in _GIVEN_OUT and not any(address in network for network in _NOT_PUBLIC_6)
+    return not any(address in network for network in _NOT_PUBLIC_6)

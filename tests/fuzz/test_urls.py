@@ -67,9 +67,7 @@ class Asked(httpcore.AsyncNetworkBackend):
 def is_global(address: IPv4Address | IPv6Address) -> bool:
     """As Python's own tables have it."""
     if address.is_multicast or address.is_reserved or not address.is_global:
-        # NAT64's prefix is reserved to Python: what counts is the address within.
-        within = int(address) - (0x64FF9B << 96)
-        return address.version == 6 and 0 <= within < 2**32 and is_global(IPv4Address(within))
+        return False
     return getattr(address, "sixtofour", None) is None and getattr(address, "teredo", None) is None
 
 

@@ -48,6 +48,7 @@ NOT_PUBLIC = [
     "::ffff:0:127.0.0.1",  # translated
     "64:ff9b::7f00:1",
     "64:ff9b::a9fe:a9fe",
+    "64:ff9b::808:808",  # what a tunnel or a translator makes of it is not ours to know
     "64:ff9b:1::808:808",
     "100::1",
     "2001::1",  # Teredo
@@ -77,7 +78,7 @@ def test_an_address_that_not_everybody_reaches_is_not_public(address: str) -> No
     assert not is_public(ip_address(address))
 
 
-@pytest.mark.parametrize("address", [*PUBLIC, "64:ff9b::808:808"])
+@pytest.mark.parametrize("address", PUBLIC)
 def test_other_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
