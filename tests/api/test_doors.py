@@ -160,7 +160,7 @@ def test_the_documentation_names_no_other_host(api: TestClient) -> None:
         assert api.get(path).status_code == 404
 
 
-def test_requests_as_nobody_should_write_them_are_refused(
+def test_requests_as_nobody_should_write_them_or_too_many_are_refused(
     open_settings: Callable[[], Settings],
 ) -> None:
     targets = {
@@ -174,7 +174,8 @@ def test_requests_as_nobody_should_write_them_are_refused(
         b"GET http://localhost/health HTTP/1.1\r\nHost: evil.example\r\n\r\n": None,
         b"GET /health HTTP/1.1\r\nhOST: LOCALHOST.:80\r\n\r\n": None,
     }
-    with serving(create_app(open_settings())) as port:
+    settings = open_settings().model_copy(update={"rate_limit": "1000/hour"})
+    with serving(create_app(settings)) as port:
         codes = {target: ask(port, target)[1].get("code") for target in targets}
         with connected(port, b"GET /health HTTP/1.0\r\n\r\n") as client:
             assert rest(client).startswith(b"HTTP/1.1 200")
@@ -183,4 +184,7 @@ def test_requests_as_nobody_should_write_them_are_refused(
             big = http.post("/product", content=b"x" * 5_000_000, headers=EVIL)
             assert code_of(big) == (403, "cross_site")
             assert http.get("/health/live").status_code == 200
+            imports = [http.post("/product/import").status_code for _ in range(6)]
+            assert http.get("/health").status_code == 200
+        assert imports == [*imports[:1] * 5, 429]
     assert codes == targets
