@@ -20,7 +20,6 @@ from typing import Annotated
 import typer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from main import create_app
 from orm_models import Database
 from product_search import context
 from product_search.access.keyring import Keyring
@@ -30,6 +29,8 @@ from product_search.api.doors.front import FrontDoor
 from product_search.api.doors.headers import AnswerHeaders
 from product_search.api.doors.rates import RateDoor
 from product_search.api.metrics import RequestMetrics
+from product_search.api.openapi import App
+from product_search.api.routes import products, search
 from product_search.bootstrap.migrate import migrate
 from product_search.settings import Settings
 
@@ -48,7 +49,9 @@ _HEADERS = [
     (b"sec-fetch-mode", b"cors"),
 ]
 
-_APP = create_app()  # for its routes: it is not started
+_APP = App()  # for its routes: it is not started
+for _routes in (search, products):
+    _APP.include_router(_routes.router)
 
 Door = Callable[[ASGIApp], ASGIApp]
 

@@ -37,4 +37,5 @@ def test_nothing_of_a_request_begins_a_line(caplog: pytest.LogCaptureFixture) ->
     RefusalLog().note(SCOPE, HostNotAllowed("主机名 'a\nINFO: forged'"))
     (line,) = caplog.messages
     assert "\n" not in line
+    assert "POST /product%0D%0AINFO%3A%20forged from" in line
     assert "from 10.0.0.1" in line
