@@ -263,6 +263,14 @@ class WatchedConnection(HttpToolsProtocol):
         super().on_message_begin()
         self.since, self._has_begun = self.loop.time(), True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; not a trailer, which the parser gives too: the doors have looked by then.
+
+        A proxy in front, too, has set or dropped only headers.
+        """
+        if self._has_begun:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Note the end of headers."""
         self._unused, self._has_begun = 0, False

@@ -163,6 +163,7 @@ def test_the_documentation_names_no_other_host(api: TestClient) -> None:
 def test_requests_as_nobody_should_write_them_or_too_many_are_refused(
     open_settings: Callable[[], Settings],
 ) -> None:
+    chunked = head("POST", "/search", "Transfer-Encoding: chunked") + b"0\r\n"
     targets = {
         head("GET", "http://evil.example/health"): "host_not_allowed",
         head("GET", "http://localhost@evil.example/health"): "invalid_host",
@@ -173,6 +174,9 @@ def test_requests_as_nobody_should_write_them_or_too_many_are_refused(
         b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n": "host_not_allowed",
         b"GET http://localhost/health HTTP/1.1\r\nHost: evil.example\r\n\r\n": None,
         b"GET /health HTTP/1.1\r\nhOST: LOCALHOST.:80\r\n\r\n": None,
+        # What follows a body is no header, of whatever name: a proxy before may have set that.
+        chunked + b"Host: evil.example\r\n\r\n": "unsupported_media_type",
+        chunked + b"Content-Type: application/json\r\n\r\n": "unsupported_media_type",
     }
     settings = open_settings().model_copy(update={"rate_limit": "1000/hour"})
     with serving(create_app(settings)) as port:
