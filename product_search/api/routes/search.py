@@ -16,10 +16,12 @@ from data_models import (
     SuggestResponse,
 )
 from product_search import errors
+from product_search.access.scopes import require_scope
 from product_search.api.bodies import Body, json_body, json_or_form
 from product_search.api.dependencies import Running
 from product_search.api.errors import BODY_ERRORS, IMAGE_ERRORS, SEARCH_ERRORS, documented
 from product_search.bootstrap.assemble import Resources
+from product_search.context import Principal, current_principal
 from product_search.schemas import examples
 
 router = APIRouter(tags=["搜索"])
@@ -56,7 +58,7 @@ async def search(body: SearchBody, service: Running) -> SearchResponse:
     `near_misses` 里是最接近的几个。用 `next_cursor` 翻页，期间的增删不会造成重复或遗漏。
     """
     return await body.apply(
-        partial(_search, service.resources),
+        partial(_search, service.resources, current_principal.get()),
         service.search_threads,
         service.picture_threads,
         service.fetcher,
@@ -87,7 +89,10 @@ async def search_batch(body: BatchBody, request: Request, service: Running) -> B
     return await service.batch_threads.answer(body, request, service.search, service.fetcher)
 
 
-def _search(resources: Resources, request: SearchRequest) -> SearchResponse:
+def _search(resources: Resources, principal: Principal, request: SearchRequest) -> SearchResponse:
+    """Search. Raises Forbidden for a picture that the caller may not see."""
+    if request.generation or any(part.generation for part in request.parts or ()):
+        require_scope(principal, "get_generated_image", origin=None)
     response = resources.search.search(request)
     resources.suggester.popular.note(request, response)
     return response
