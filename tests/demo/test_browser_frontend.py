@@ -39,9 +39,11 @@ def served(html: list[str]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:  # a test that fails is not to wait for it for ever
+            server.shutdown()
+            thread.join()
 
 
 def documented(api: str, key: str) -> str:
