@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
 from product_search.context import Scope
 from product_search.settings import ROOT
+from tests.clock import until
 from tests.demo.conftest import WAIT_MS
 from tests.demo.guarded import TITLES, Guarded
 from tests.demo.test_browser import APPLE
@@ -71,6 +73,12 @@ def shop(guarded: Guarded) -> Iterator[tuple[str, str]]:
     with served(html) as origin:
         key = guarded.key("商店", Scope.read, origin)
         html.append(documented(guarded.url, key))
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        # Browsers ask before they show the key: a new origin is known once the keys are read again.
+        until(
+            lambda: httpx.options(f"{guarded.url}/search", headers=asked).status_code == 204,
+            "the origin is let in",
+        )
         yield origin, key
 
 
