@@ -23,9 +23,11 @@ from uvicorn import Config
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from product_search.api.doors.refusals import UnreadableLog
 from product_search.errors import AppError, Overloaded, PayloadTooLarge, RequestTimeout
 
 log = logging.getLogger(__name__)
+_UNREADABLE = UnreadableLog()
 
 MAX_HEAD = 64 * 1024  # bytes of a request line with its headers, or of trailers
 _MAX_PIPELINED = 64  # requests that wait on a connection: many fit into one packet
@@ -175,6 +177,7 @@ class WatchedConnection(HttpToolsProtocol):
     def __init__(self, watch: Watch, **of_server: Any) -> None:
         """Take the watch, and what Uvicorn gives to a protocol."""
         super().__init__(**of_server)
+        self.logger.addFilter(_UNREADABLE)  # once, however often
         # No route speaks WebSocket: a request to upgrade is answered as if it had not asked.
         self.ws_protocol_class = None
         self.since = self.loop.time()  # connected, answered, or begun to send a request

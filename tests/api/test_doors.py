@@ -178,7 +178,7 @@ def test_requests_as_nobody_should_write_them_or_too_many_are_refused(
         chunked + b"Host: evil.example\r\n\r\n": "unsupported_media_type",
         chunked + b"Content-Type: application/json\r\n\r\n": "unsupported_media_type",
     }
-    settings = open_settings().model_copy(update={"rate_limit": "1000/hour"})
+    settings = open_settings().model_copy(update={"rate_limit": "1100/hour"})
     with serving(create_app(settings)) as port:
         codes = {target: ask(port, target)[1].get("code") for target in targets}
         with connected(port, b"GET /health HTTP/1.0\r\n\r\n") as client:

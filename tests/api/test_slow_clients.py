@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import select
 import subprocess
 import sys
@@ -157,6 +158,18 @@ def test_requests_in_one_packet_are_bounded(hasty: Served) -> None:
 def test_a_request_to_upgrade_is_answered_as_any_other(hasty: Served) -> None:
     upgrade = head("GET", "/nowhere", "Connection: Upgrade", "Upgrade: websocket")
     assert ask(hasty.port, upgrade)[0] == 404
+
+
+def test_what_is_no_request_fills_no_log(hasty: Served, caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(caplog.handler)
+    try:
+        for _ in range(20):
+            with connected(hasty.port, b"no request\r\n\r\n") as client:
+                assert rest(client).startswith(b"HTTP/1.1 400")
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert len([line for line in caplog.messages if "Invalid HTTP" in line]) <= 2
 
 
 def test_the_service_ends_in_time_whatever_clients_do() -> None:

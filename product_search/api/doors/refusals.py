@@ -16,6 +16,27 @@ _PAUSE_S = 10.0  # between two lines of one kind
 _MAX_SHOWN = 200  # characters of a path
 
 
+class UnreadableLog(logging.Filter):
+    """Lets Uvicorn log a request that can't be read only where it has not just logged another."""
+
+    _LINE = "Invalid HTTP request received."
+
+    def __init__(self) -> None:
+        """Let the first pass."""
+        super().__init__()
+        self._logged_at = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is to be logged."""
+        if record.msg != self._LINE:
+            return True
+        now = time.monotonic()
+        if now < self._logged_at + _PAUSE_S:
+            return False
+        self._logged_at = now
+        return True
+
+
 class RefusalLog:
     """Logs the first refusal of a kind, and from then on one at times with how many there were.
 
