@@ -123,9 +123,21 @@ class _Reader:
         if sent.told == "acknowledged":
             skus = [hit["product"]["sku"] for hit in sent.answer.json()["hits"]]
             if skus != [product.sku]:
-                told = f"{product.sku} is not found but {skus}"
+                told = f"{product.sku} is not found but {skus}: {_beside_hits(sent)}"
+                again = self._asked(http, body | {"min_confidence": 0})
+                told += f"; asked again: {again.told} {_beside_hits(again)}"
                 self._ledger.trouble(Trouble("search", told, sent.begin, sent.end))
         return sent
+
+
+def _beside_hits(sent: Sent) -> dict[str, Any]:
+    """What an answer says of itself, and how many hits it has."""
+    if sent.told != "acknowledged":
+        return {}
+    answer = sent.answer.json()
+    return {key: value for key, value in answer.items() if value and key != "hits"} | {
+        "hits": len(answer["hits"])
+    }
 
 
 def settle(address: str, ledger: Ledger, chance: random.Random, count: int = 10) -> list[Tracked]:

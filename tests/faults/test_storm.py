@@ -98,7 +98,11 @@ def report(storm: Storm, wrong: list[str]) -> None:
     for window in storm.windows:
         kinds = [one.kind for one in ledger.troubles if window.excuses(one)]
         counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
-        note(f"  {window.fault}: {window.end - window.begin:.0f} s, not done in it: {counts}")
+        since = window.begin - storm.windows[0].begin
+        note(
+            f"  {window.fault} at {since:.0f} s for {window.end - window.begin:.0f} s, "
+            f"not done in it: {counts}"
+        )
 
 
 def test_the_service_and_its_own_stores_outlast_a_storm(
