@@ -150,9 +150,12 @@ def connect_database(settings: Settings) -> Database:
 
 
 def make_data_dir(settings: Settings) -> None:
-    """Create the data directory. Raises StartError where that can't be done."""
+    """Create the data directory. Raises StartError where that can't be done.
+
+    A new one is its owner's alone: in it lie the originals, and what signs pictures' addresses.
+    """
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise _unusable(settings, error) from error
 
