@@ -18,8 +18,10 @@ from data_models import (
     SearchRequest,
     TitlesRequest,
 )
+from product_search.access.errors import Forbidden
 from product_search.api.incoming import memory_of
 from product_search.api.threads import until_client_leaves
+from product_search.context import current_principal
 from product_search.errors import AppError, ClientGone, PayloadTooLarge
 from product_search.fetching.errors import ImageFetchTimeout
 from product_search.fetching.fetcher import Fetcher
@@ -44,7 +46,7 @@ async def fetch_pictures(request: Request, body: BaseModel, fetcher: Fetcher) ->
     """Put into the body the pictures that it names by URL.
 
     Raises:
-        ClientGone: the client has left; nothing is fetched any more.
+        ClientGone, Forbidden: as `fetch_pictures_of_all` does.
         AppError: what Fetcher.fetch raises, with the place in the body.
     """
     (error,) = await fetch_pictures_of_all(request, [body], fetcher)
@@ -59,7 +61,10 @@ async def fetch_pictures_of_all(
 
     Raises:
         ClientGone: the client has left; nothing is fetched any more.
+        Forbidden: the caller's key is everybody's, who would hide behind this service.
     """
+    if current_principal.get().origins and any(map(names_urls, bodies)):
+        raise Forbidden("可公开的密钥不能让服务按地址取图片：请上传图片")
     fetches = _Fetches(request, fetcher)
     errors: list[AppError | None] = [None] * len(bodies)
 

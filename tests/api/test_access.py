@@ -200,6 +200,19 @@ def test_a_publishable_key_finds_nothing_by_generated_pictures_that_it_may_not_s
     assert code_of(answer) == (404, "generation_not_found")
 
 
+@pytest.mark.parametrize("parted", [False, True], ids=["whole", "part"])
+def test_a_publishable_key_has_no_other_server_asked_for_a_picture(
+    guarded: TestClient, keys: dict[Scope, str], parted: bool
+) -> None:
+    thing = {"image_url": "https://other.example/x.png"}
+    body = {"parts": [{"text": "书包"}, thing]} if parted else thing
+    page = shown(key_of(guarded, Scope.read, [SHOP])) | {"Origin": SHOP}
+    assert guarded.get("/suggest", params={"q": "书"}, headers=page).status_code == 200
+    assert code_of(guarded.post("/search", json=body, headers=page)) == (403, "forbidden")
+    answer = guarded.post("/search", json=body, headers=shown(keys[Scope.read]))
+    assert code_of(answer) == (422, "image_url_disabled")
+
+
 def test_a_picture_of_an_answer_is_loaded_without_a_key(
     guarded: TestClient, keys: dict[Scope, str], image_url: str
 ) -> None:
