@@ -124,21 +124,23 @@ class Storm:
             is_middle = bool(self.once) and number == count // 2
             yield from self.once.items() if is_middle else itertools.islice(usual, 1)
 
-    def wrong(self) -> list[str]:
-        """All that was not as it has to be, a line each."""
+    def wrong(self) -> dict[str, list[str]]:
+        """All that was not as it has to be, a line each, by what it concerns."""
         ledger = self.place.ledger
         ledger.versions.conclude()
         unexcused = [
-            f"{one} outside of every window"
+            one
             for one in ledger.troubles
             if not any(window.excuses(one) for window in self.windows)
         ]
-        wrong = [f"shown otherwise: {one}" for one in ledger.versions.wrong]
-        return [*wrong, *unexcused, *self.place.drift()]
-
-    def memory_growth(self) -> list[str]:
-        """What is wrong with how memory went over the second half; too short a storm: nothing."""
-        return growth(self.samples) if len(self.samples) > _LEAST_SAMPLES else []
+        return {
+            "shown otherwise": list(map(str, ledger.versions.wrong)),
+            "searches": [str(one) for one in unexcused if one.kind == "search"],
+            "other answers": [str(one) for one in unexcused if one.kind != "search"],
+            "drift": list(self.place.drift()),
+            # Over the second half; a short storm has none.
+            "memory": growth(self.samples) if len(self.samples) > _LEAST_SAMPLES else [],
+        }
 
 
 _LEAST_SAMPLES = 60  # five minutes
