@@ -161,6 +161,7 @@ class CrossSite(AppError):
         "来自其他网站 'https://shop.example.com' 的请求：要允许它，"
         "请把它的来源加入设置 PRODUCT_SEARCH_CORS_ORIGINS（用逗号分隔）"
     )
+    to_pages = "来自其他网站的请求：这些页面只接受它们自己的"
 
 
 class RateLimited(AppError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 import threading
@@ -17,6 +16,7 @@ from product_search.errors import AppError
 from product_search.fetching.addresses import Address, is_public
 from product_search.fetching.fetcher import Fetcher, FetchLimits
 from product_search.fetching.policy import Hosts, Policy
+from tests.loops import run
 
 # The one address of this machine that tests may hold for public; 127.0.0.1 is what it is.
 HOST = "127.0.0.2"
@@ -204,7 +204,7 @@ def fetched(fetcher: Fetcher, url: str) -> Fetched:
         outcome.taken += size
 
     try:
-        outcome.content = asyncio.run(fetcher.fetch(url, take))
+        outcome.content = run(fetcher.fetch(url, take))
     except AppError as error:
         outcome.error = error
     return outcome

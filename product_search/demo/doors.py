@@ -60,7 +60,7 @@ class PageDoors:
         own = hosts[0].decode("latin-1").lower() if hosts else ""
         allowed = {one.strip().lower() for one in st.get_option("server.corsAllowedOrigins")}
         if len(origins) > 1 or (urlsplit(origin).netloc != own and origin not in allowed):
-            raise CrossSite(f"来自其他网站 {origin[:100]!r} 的请求，网页只答自己的")
+            raise CrossSite(CrossSite.to_pages)
 
 
 def _values(scope: Scope, name: bytes) -> list[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
@@ -15,6 +14,7 @@ from fastapi import Request
 from product_search.api.threads import RequestThreads
 from product_search.batching import Batcher, gather
 from product_search.priority import NICENESS, give_way, giving_way
+from tests.loops import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ranks single threads")
 
@@ -55,9 +55,9 @@ def test_a_queue_runs_its_batches_as_it_is_told(gives_way: bool) -> None:
 
 
 def test_requests_with_pictures_give_way_to_those_of_texts() -> None:
-    async def run(threads: RequestThreads) -> int:
+    async def ask(threads: RequestThreads) -> int:
         return await threads.run(Request({"type": "http"}), niceness)
 
-    assert asyncio.run(run(RequestThreads())) == niceness()
-    assert asyncio.run(run(RequestThreads.for_pictures())) == NICENESS
-    assert asyncio.run(run(RequestThreads.for_many_pictures("match_threads"))) == NICENESS
+    assert run(ask(RequestThreads())) == niceness()
+    assert run(ask(RequestThreads.for_pictures())) == NICENESS
+    assert run(ask(RequestThreads.for_many_pictures("match_threads"))) == NICENESS

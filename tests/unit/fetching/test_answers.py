@@ -22,6 +22,7 @@ from tests.hostile_server import (
     ok,
     silence,
 )
+from tests.loops import run
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 WITHOUT_END = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n"
@@ -202,4 +203,4 @@ def test_only_so_many_are_fetched_at_once(shop: HostileServer) -> None:
         held[1].cancel()
         await asyncio.wait(held)
 
-    asyncio.run(many())
+    run(many())

@@ -26,6 +26,7 @@ from tests.hostile_server import (
     ok,
     redirect,
 )
+from tests.loops import run
 from tests.unit.fetching.test_policy import NOT_PUBLIC
 
 METADATA = "169.254.169.254"
@@ -251,5 +252,5 @@ def test_a_client_that_gives_up_ends_its_fetch(shop: HostileServer) -> None:
             await task
 
     fetcher = fetcher_of(shop)
-    asyncio.run(give_up(fetcher))
+    run(give_up(fetcher))
     assert fetched(fetcher, shop.url("/")).content == b"picture"
