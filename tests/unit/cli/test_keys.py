@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orm_models import Database
+from product_search.access.addresses import fetch_secrets
 from product_search.access.keys import id_of
 from product_search.cli import manage
+from product_search.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -97,4 +101,16 @@ def test_what_can_not_be_done_is_explained(
 
 def test_the_signing_secret_is_changed(keys: Keys) -> None:
     keys.run("rotate-signing")
+    first = _secrets()
+    keys.run("rotate-signing")
+    assert len(_secrets() - first) == 1
+    assert first <= _secrets()  # addresses that were given out stay good
+    before = _secrets()
     keys.run("rotate-signing", "--at-once")
+    assert len(_secrets()) == 1
+    assert not _secrets() & before
+
+
+def _secrets() -> set[bytes]:
+    with closing(Database(Settings().sqlalchemy_url)) as database:
+        return set(database.read(fetch_secrets))
